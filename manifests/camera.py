@@ -1,0 +1,53 @@
+"""Pinhole camera of a clip: intrinsics and one pose a frame (docs/conventions.md).
+
+Pixel coordinates have their origin at the top-left corner of the image, x right and y down, with pixel centres
+at half-integers. The camera frame has x right, y up and z toward the viewer (OpenGL, Blender): what is in front
+has negative z, and planar depth is -z.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """intrinsics: (3, 3) float64 in pixels; camera_to_world: (T, 4, 4) float64 rigid poses."""
+
+    intrinsics: np.ndarray
+    camera_to_world: np.ndarray
+
+    @property
+    def frames(self) -> int:
+        """Number of poses."""
+        return int(self.camera_to_world.shape[0])
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Project world points (N, 3) in every frame: pixels (T, N, 2) and planar depth (T, N).
+
+        Depth is positive in front of the camera; pixels of points at or behind the camera plane are not finite
+        or meaningless, so test the depth.
+        """
+        rotation = self.camera_to_world[:, :3, :3]
+        origin = self.camera_to_world[:, :3, 3]
+        local = np.einsum("tij,tni->tnj", rotation, points[None] - origin[:, None])
+        depth = -local[..., 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = self.intrinsics[0, 2] + self.intrinsics[0, 0] * local[..., 0] / depth
+            v = self.intrinsics[1, 2] - self.intrinsics[1, 1] * local[..., 1] / depth
+        return np.stack([u, v], axis=-1), depth
+
+    def rays(self, height: int, width: int) -> np.ndarray:
+        """Camera-frame directions through the pixel centres, (H, W, 3), scaled so that z is -1 (planar depth 1)."""
+        x = (np.arange(width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
+        y = -(np.arange(height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
+        grid_x, grid_y = np.meshgrid(x, y)
+        return np.stack([grid_x, grid_y, -np.ones_like(grid_x)], axis=-1)
+
+
+def intrinsics_from_fov(fov_degrees: float, height: int, width: int) -> np.ndarray:
+    """Intrinsics (3, 3) of a centred pinhole whose LARGER image side spans `fov_degrees`."""
+    focal = 0.5 * max(height, width) / np.tan(np.radians(fov_degrees) / 2)
+    return np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])

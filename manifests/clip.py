@@ -1,0 +1,139 @@
+"""`Clip`: what moves between the rooms. Per-pixel arrays by attribute name, camera, light, and a metadata record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from manifests.attributes import Attribute, attribute
+from manifests.camera import Camera
+from manifests.environment import Environment
+from manifests.errors import ClipError
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_UNIT_TOLERANCE = 2e-2
+_RANGE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video with what is known of every pixel.
+
+    Attributes:
+        key: WebDataset key; lower-case letters, digits, `_` and `-` (a dot would split the sample).
+        arrays: (T, H, W, C) by attribute name, in the dtype, space and range of the attribute table.
+        camera: intrinsics and a pose for each of the T frames, or None where unknown (real video).
+        environment: the light, with a rotation for each of the T frames, or None where unknown.
+        fps: frames per second.
+        exposure: factor from scene-linear rgb to what the networks see before sRGB encoding.
+        meta: everything else, as plain JSON values (seed, spec digest, assets, motions, device ...).
+
+    Raises ClipError, naming clip, attribute and frame, when any of that does not hold.
+    """
+
+    key: str
+    arrays: Mapping[str, np.ndarray]
+    camera: Camera | None = None
+    environment: Environment | None = None
+    fps: float = 24.0
+    exposure: float = 1.0
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise ClipError(
+                f"clip key {self.key!r} may only hold a-z, 0-9, '_' and '-', so that WebDataset keeps it whole"
+            )
+        if not self.arrays:
+            raise ClipError(f"clip {self.key}: holds no attribute")
+        shape: tuple[int, ...] | None = None
+        for name, array in self.arrays.items():
+            known = _known(self.key, name)
+            if array.ndim != 4 or array.shape[3] != known.channels:
+                raise ClipError(f"clip {self.key}, {name}: shape {array.shape}, expected (T, H, W, {known.channels})")
+            shape = shape or array.shape[:3]
+            if array.shape[:3] != shape or 0 in array.shape:
+                raise ClipError(
+                    f"clip {self.key}, {name}: frames of shape {array.shape[:3]}, the clip's others have {shape}"
+                )
+            if array.dtype != known.dtype:
+                raise ClipError(f"clip {self.key}, {name}: dtype {array.dtype}, expected {known.dtype}")
+            _check_values(self.key, known, array)
+        self._check_camera()
+        self._check_environment()
+        if not (self.fps > 0 and np.isfinite(self.fps)):
+            raise ClipError(f"clip {self.key}: fps is {self.fps}, expected a positive number")
+        if not (self.exposure > 0 and np.isfinite(self.exposure)):
+            raise ClipError(f"clip {self.key}: exposure is {self.exposure}, expected a positive number")
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return int(next(iter(self.arrays.values())).shape[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        height, width = next(iter(self.arrays.values())).shape[1:3]
+        return int(height), int(width)
+
+    def _check_camera(self) -> None:
+        if self.camera is None:
+            return
+        poses = self.camera.camera_to_world
+        if poses.shape != (self.frames, 4, 4) or self.camera.intrinsics.shape != (3, 3):
+            raise ClipError(
+                f"clip {self.key}, camera: intrinsics {self.camera.intrinsics.shape} and poses {poses.shape}, "
+                f"expected (3, 3) and ({self.frames}, 4, 4)"
+            )
+        _check_rotations(self.key, "camera", poses[:, :3, :3])
+
+    def _check_environment(self) -> None:
+        if self.environment is None:
+            return
+        image, rotation = self.environment.image, self.environment.rotation
+        if image.ndim != 3 or image.shape[2] != 3 or rotation.shape != (self.frames, 3, 3):
+            raise ClipError(
+                f"clip {self.key}, environment: image {image.shape} and rotation {rotation.shape}, "
+                f"expected (h, w, 3) and ({self.frames}, 3, 3)"
+            )
+        if not np.isfinite(image).all() or image.min() < 0:
+            raise ClipError(
+                f"clip {self.key}, environment: holds NaN, infinite or negative radiance; sanitize it first"
+            )
+        _check_rotations(self.key, "environment", rotation)
+
+
+def _known(key: str, name: str) -> Attribute:
+    try:
+        return attribute(name)
+    except KeyError as error:
+        raise ClipError(f"clip {key}: {error.args[0]}") from None
+
+
+def _check_values(key: str, known: Attribute, array: np.ndarray) -> None:
+    """Each frame within the table's range; +inf passes only where the background is +inf, NaN never."""
+    if known.dtype == "uint16":
+        return
+    low, high = known.low - _RANGE_TOLERANCE, known.high + _RANGE_TOLERANCE
+    for frame, image in enumerate(array):
+        smallest, largest = image.min(), image.max()
+        if not (low <= smallest and largest <= high):
+            what = "NaN" if np.isnan(smallest) else f"values in [{smallest:.4g}, {largest:.4g}]"
+            raise ClipError(
+                f"clip {key}, {known.name}, frame {frame}: {what}, expected [{known.low:g}, {known.high:g}]"
+            )
+        if known.is_vector:
+            length = np.einsum("hwc,hwc->hw", image, image)
+            if np.abs(length - 1).max() > 2 * _UNIT_TOLERANCE:
+                raise ClipError(f"clip {key}, {known.name}, frame {frame}: vectors are not of unit length")
+
+
+def _check_rotations(key: str, what: str, rotation: np.ndarray) -> None:
+    for frame, matrix in enumerate(rotation):
+        if not (np.abs(matrix @ matrix.T - np.eye(3)).max() < 1e-4 and np.linalg.det(matrix) > 0):
+            raise ClipError(f"clip {key}, {what}, frame {frame}: the rotation is not a proper rotation matrix")

@@ -1,0 +1,279 @@
+"""`SceneSpec`: a whole scene as plain data. What it says, and the assets it names, is all that a render needs.
+
+A spec is written as canonical JSON, so equal specs are equal byte for byte and `digest` identifies one.
+World frame: right-handed, z up, the ground is z = 0; lengths in scene units, angles in degrees, colours linear
+Rec.709. Motions are functions of the frame (`scenes/motion.py`), never keyframes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from manifests.errors import LightloomError
+
+SPEC_VERSION = 1
+
+Vector = tuple[float, float, float]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+Value = float | int | str | tuple[float, ...]
+
+
+class SpecError(LightloomError):
+    """A spec or a recipe that cannot be read; the message names the field."""
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all plain data here: immutable, unknown fields are an error (`kw_only` is not inherited)."""
+
+
+# --- where things come from -----------------------------------------------------------------------------------
+
+
+class Builtin(Data, frozen=True, kw_only=True, tag="builtin", tag_field="source"):
+    """Made by our own code: `generator` names the function, `params` are its arguments."""
+
+    uid: str
+    generator: str
+    params: dict[str, Value] = {}
+
+
+class File(Data, frozen=True, kw_only=True, tag="file", tag_field="source"):
+    """A provider's file: `path` is relative to the provider's root, so specs do not depend on the machine."""
+
+    uid: str
+    provider: str
+    path: str
+    sha256: str
+
+
+Source = Builtin | File
+
+
+# --- materials -------------------------------------------------------------------------------------------------
+
+
+class Principled(Data, frozen=True, kw_only=True, tag="principled", tag_field="kind"):
+    """One constant metallic-roughness material."""
+
+    uid: str
+    basecolor: tuple[Unit, Unit, Unit]
+    roughness: Unit
+    metallic: Unit
+    ior: Positive = 1.5
+    transmission: Unit = 0.0
+    coat: Unit = 0.0
+    sheen: Unit = 0.0
+
+
+class Procedural(Data, frozen=True, kw_only=True, tag="procedural", tag_field="kind"):
+    """A node-graph material: `family` names the graph, `params` its knobs, `size` its length in scene units."""
+
+    uid: str
+    family: str
+    size: Positive
+    params: dict[str, Value] = {}
+
+
+class TextureSet(Data, frozen=True, kw_only=True, tag="textures", tag_field="kind"):
+    """A folder of PBR texture maps, tiled every `size` scene units."""
+
+    uid: str
+    provider: str
+    path: str
+    sha256: str
+    size: Positive
+
+
+class Native(Data, frozen=True, kw_only=True, tag="native", tag_field="kind"):
+    """The materials that came with an imported mesh."""
+
+
+Material = Principled | Procedural | TextureSet | Native
+
+
+# --- objects ---------------------------------------------------------------------------------------------------
+
+
+class ObjectRotation(Data, frozen=True, kw_only=True, tag="object_rotation", tag_field="kind"):
+    """Turn about the object's own vertical axis: `degrees` from the first frame to the last."""
+
+    degrees: float
+
+
+class ObjectTranslation(Data, frozen=True, kw_only=True, tag="object_translation", tag_field="kind"):
+    """Slide on the ground along `offset` (x, y); `there_and_back` returns to the start on a cosine."""
+
+    offset: tuple[float, float]
+    there_and_back: bool = False
+
+
+ObjectMotion = ObjectRotation | ObjectTranslation
+
+
+class Object(Data, frozen=True, kw_only=True):
+    """One thing standing on the ground.
+
+    The mesh is in its normalised frame (see `Footprint`): bounding-box centre over the origin, lowest point at
+    z = 0, longest bounding-box side 1. It is scaled by `scale`, turned by `yaw` about z and moved to `position`.
+    """
+
+    name: str
+    instance: Annotated[int, Meta(ge=2, le=65535)]
+    role: Literal["object", "primitive"]
+    mesh: Source
+    material: Material
+    scale: Positive
+    yaw: float
+    position: tuple[float, float]
+    footprint: Footprint
+    motions: tuple[ObjectMotion, ...] = ()
+
+
+class Footprint(Data, frozen=True, kw_only=True):
+    """Upright bounding cylinder of a normalised mesh about the vertical axis through its bounding-box centre."""
+
+    radius: Positive
+    height: Positive
+
+
+class Ground(Data, frozen=True, kw_only=True):
+    """A square plane at z = 0, instance 1, centred on the origin, `size` scene units along each side."""
+
+    material: Material
+    size: Positive = 40.0
+
+
+# --- light -----------------------------------------------------------------------------------------------------
+
+
+class Light(Data, frozen=True, kw_only=True):
+    """An environment: the image's source, then mirror (left-right), strength (a factor) and a turn about z.
+
+    Mirror and strength are applied to the stored image itself; `yaw` is part of the stored rotation.
+    """
+
+    map: Source
+    yaw: float = 0.0
+    mirror: bool = False
+    strength: Positive = 1.0
+
+
+class LightRotation(Data, frozen=True, kw_only=True):
+    """Turn of the environment about z: `degrees` from the first frame to the last."""
+
+    degrees: float
+
+
+# --- camera ----------------------------------------------------------------------------------------------------
+
+
+class Orbit(Data, frozen=True, kw_only=True, tag="orbit", tag_field="kind"):
+    """Azimuth moves by `degrees` from the first frame to the last."""
+
+    degrees: float
+
+
+class Oscillation(Data, frozen=True, kw_only=True, tag="oscillation", tag_field="kind"):
+    """Azimuth and elevation swing on sines, `cycles` periods over the clip."""
+
+    azimuth: float
+    elevation: float
+    cycles: Positive
+
+
+class Dolly(Data, frozen=True, kw_only=True, tag="dolly", tag_field="kind"):
+    """Distance to the target is scaled from 1 at the first frame to `factor` at the last."""
+
+    factor: Positive
+
+
+CameraMotion = Orbit | Oscillation | Dolly
+
+
+class View(Data, frozen=True, kw_only=True):
+    """A pinhole that looks at `target` from spherical coordinates around it, world z up.
+
+    `fov` spans the larger image side. Azimuth 0 puts the camera on the target's +x side, counter-clockwise from above.
+    """
+
+    target: Vector
+    distance: Positive
+    azimuth: float
+    elevation: Annotated[float, Meta(ge=-89.0, le=89.0)]
+    fov: Annotated[float, Meta(gt=0.0, lt=170.0)]
+    motions: tuple[CameraMotion, ...] = ()
+
+
+# --- rendering -------------------------------------------------------------------------------------------------
+
+
+class RenderSettings(Data, frozen=True, kw_only=True):
+    """Cycles settings; docs/benchmarks.md shows the curves behind the defaults.
+
+    `samples` caps the samples per pixel; `adaptive_threshold` 0 turns adaptive sampling off. `environment_height`
+    is the height of the lat-long image that is rendered and stored (width is twice that); `importance_width` the
+    width of Cycles' importance map of it. `clamp_indirect` 0 means no clamp.
+    """
+
+    width: Annotated[int, Meta(ge=8, le=8192)]
+    height: Annotated[int, Meta(ge=8, le=8192)]
+    samples: Annotated[int, Meta(ge=1, le=65536)]
+    adaptive_threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.05
+    denoiser: Literal["none", "fast", "balanced", "accurate"] = "balanced"
+    max_bounces: Annotated[int, Meta(ge=0, le=64)] = 4
+    transparent_bounces: Annotated[int, Meta(ge=0, le=64)] = 8
+    clamp_indirect: Annotated[float, Meta(ge=0.0)] = 10.0
+    light_tree: bool = False
+    environment_height: Annotated[int, Meta(ge=4, le=8192)] = 512
+    importance_width: Annotated[int, Meta(ge=4, le=8192)] = 512
+    geometric_normal: bool = False
+
+
+class SceneSpec(Data, frozen=True, kw_only=True):
+    """Everything that `datagen` needs to render one scene under each of its lights.
+
+    `index` is the scene's place in the dataset; with K lights it yields K clips that share the G-buffers.
+    `resampled` counts the draws that were thrown away because they could not be placed or framed.
+    """
+
+    version: int = SPEC_VERSION
+    recipe: str
+    seed: int
+    index: Annotated[int, Meta(ge=0)]
+    split: Literal["train", "val", "test", "all"] = "all"
+    frames: Annotated[int, Meta(ge=1, le=100_000)]
+    fps: Positive
+    ground: Ground | None
+    objects: tuple[Object, ...]
+    lights: Annotated[tuple[Light, ...], Meta(min_length=1)]
+    light_motion: LightRotation | None = None
+    view: View
+    render: RenderSettings
+    resampled: int = 0
+
+
+def to_json(spec: SceneSpec) -> bytes:
+    """Canonical JSON: fields in declared order, mapping keys sorted, no spaces. Equal specs give equal bytes."""
+    plain = msgspec.json.encode(spec)  # read back once, so that an int given for a float is written as a float
+    return msgspec.json.encode(msgspec.json.decode(plain, type=SceneSpec), order="deterministic")
+
+
+def from_json(data: bytes | str) -> SceneSpec:
+    """Read a spec; SpecError names the field that does not fit."""
+    try:
+        spec = msgspec.json.decode(data, type=SceneSpec)
+    except msgspec.DecodeError as error:
+        raise SpecError(f"not a scene spec: {error}") from None
+    if spec.version != SPEC_VERSION:
+        raise SpecError(f"scene spec of version {spec.version}; this release reads version {SPEC_VERSION}")
+    return spec
+
+
+def digest(spec: SceneSpec) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(to_json(spec)).hexdigest()
