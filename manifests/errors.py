@@ -17,3 +17,7 @@ class DatasetError(LightloomError):
 
 class CodecError(LightloomError):
     """Bytes cannot be decoded into the attribute they claim to hold."""
+
+
+class DiskFull(LightloomError):  # noqa: N818 - it is a state of the machine, not an error of ours
+    """The disk has no room left for a file that was being written; nothing half-written stays behind."""

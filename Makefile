@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all a newcomer needs; both set up .venv first, from the lock file.
+VENV := .venv
+RUN  := $(VENV)/bin/python
+
+.PHONY: demo test lint bench lock clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.ready
+	$(VENV)/bin/lightloom demo --out out/demo
+
+test: $(VENV)/.ready
+	$(RUN) -m pytest
+
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.ready
+	$(RUN) -m benchmarks
+
+# The stamp is newer than what it was made from, so that set-up runs once and again only when a pin changes.
+$(VENV)/.ready: requirements.lock pyproject.toml .python-version
+	@set -e; if [ ! -x $(RUN) ]; then \
+	  for python in python3.13 python3 python; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -n "$$found" ]; then $$found -m venv $(VENV); \
+	  elif command -v uv >/dev/null; then uv venv --seed --python 3.13 $(VENV); \
+	  else echo "Python 3.13 not found: install it (pyenv install 3.13, or uv), then run make again" >&2; exit 1; fi; \
+	fi
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Needs uv; pins every package for every platform, with hashes and without naming an index.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.13 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,98 @@
+"""PSNR against CPU seconds: the factory's defaults beside BlenderProc 2.8.0 at 64 samples and at its own default.
+
+usage: python -m benchmarks.blenderproc.compare [OUT]     (about an hour on two cores; finished renders are kept)
+Both render the same GLB, HDR map and camera with the same number of bounces. PSNR is of the tone-mapped beauty
+against 2,048 samples without clamping, with caustics, denoised by OIDN at its best; CPU seconds are those of the
+render call alone. BlenderProc runs in a virtual environment of its own (Python 3.11) made from requirements.txt.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from manifests.environment import srgb_encode
+from manifests.exr import read_exr
+from scenes.recipes import load_recipe
+
+HERE = Path(__file__).parent
+SCENES = ("room", "metal", "sun")
+BOUNCES = "4"
+OURS = {
+    "Lightloom, 64 fixed": {"samples": 64, "adaptive_threshold": 0.0},
+    "Lightloom, default": {},
+    "Lightloom, fine": {"samples": 512, "adaptive_threshold": 0.02, "denoiser": "accurate"},
+}
+THEIRS = {"BlenderProc, 64": ("64", "0"), "BlenderProc, default (1,024, 0.01)": ("1024", "0.01")}
+
+
+def environment(out: Path) -> Path:
+    """BlenderProc's Python, installed on first use."""
+    python = out / "venv" / "bin" / "python"
+    if not (out / "venv" / ".ready").exists():
+        subprocess.run([shutil.which("python3.11") or "python3.11", "-m", "venv", out / "venv"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "-r", HERE / "requirements.txt"], check=True)
+        (out / "venv" / ".ready").touch()
+    return python
+
+
+def measure(label: Path, command: list) -> float:
+    """CPU seconds a frame of a render command, or what an earlier run of it measured."""
+    note = label / "seconds.json"
+    if not note.exists():
+        label.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+        lines = [line for line in done.stdout.splitlines() if line.startswith('{"cpu_seconds')]
+        if done.returncode or not lines:
+            sys.exit(f"{label}: failed\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        note.write_text(lines[-1])
+    return json.loads(note.read_text())["cpu_seconds_per_frame"]
+
+
+def their_frames(folder: Path) -> np.ndarray:
+    frames = [read_exr(path.read_bytes()) for path in sorted(folder.glob("rgb_*.exr"))]
+    return np.stack([np.stack([frame[name] for name in "RGB"], axis=-1) for frame in frames])
+
+
+def psnr(image: np.ndarray, reference: np.ndarray) -> float:
+    exposure = 0.8 / np.percentile(reference.max(axis=-1), 90)
+    tone = [srgb_encode(np.clip(exposure * x, 0, 1)) for x in (image, reference)]
+    return float(-10 * np.log10(np.mean((tone[0] - tone[1]) ** 2)))
+
+
+def main(out: Path) -> None:
+    python = environment(out)
+    if not (out / "scenes" / "sun" / "camera.json").exists():
+        subprocess.run([sys.executable, "-m", "benchmarks.blenderproc.scenes", out / "scenes"], check=True)
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for name in SCENES:
+        place, results = out / "scenes" / name, out / name
+
+        def ours(label: str, changes: dict, place: Path = place, results: Path = results) -> tuple[np.ndarray, float]:
+            folder = results / label
+            module = [sys.executable, "-m", "benchmarks.blenderproc.ours", place, folder, json.dumps(changes)]
+            seconds = measure(folder, module)
+            return np.load(folder / "rgb.npy"), seconds
+
+        truth, _ = ours("reference", {"reference": True, "samples": 2048, "adaptive_threshold": 0.0, "denoiser": "accurate"})
+        for label, changes in OURS.items():
+            image, seconds = ours(label, changes)
+            rows.setdefault(label, []).append((psnr(image, truth), seconds))
+        for label, (samples, threshold) in THEIRS.items():
+            folder = results / label
+            seconds = measure(folder, [python, HERE / "theirs.py", place, folder, samples, threshold, BOUNCES])
+            rows.setdefault(label, []).append((psnr(their_frames(folder), truth), seconds))
+    print(f"recipe `paper`: {load_recipe('paper').render}\n")
+    print("| | " + " | ".join(f"{name}: dB | CPU s" for name in SCENES) + " |")
+    print("|---|" + "---|---|" * len(SCENES))
+    for label, results in rows.items():
+        print(f"| {label} | " + " | ".join(f"{decibel:.1f} | {seconds:.1f}" for decibel, seconds in results) + " |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "out/blenderproc"))

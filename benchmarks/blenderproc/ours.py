@@ -1,0 +1,67 @@
+"""Renders one of the scenes through the factory's own settings, passes and material walker; prints CPU seconds a frame.
+
+usage: python -m benchmarks.blenderproc.ours SCENE_FOLDER OUT_FOLDER SETTINGS_JSON
+SETTINGS_JSON overrides fields of the `paper` recipe's render settings; "reference": true lifts what trades truth for
+noise (the clamp, the blurred glossy reflections, the missing caustics) and is what both sides are compared with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import bpy
+import msgspec
+import numpy as np
+
+from datagen.blender import session
+from datagen.blender.camera import add_camera
+from datagen.blender.passes import attribute_names, enable_passes, read_frame
+from datagen.blender.settings import apply_settings, frame_path, set_output
+from datagen.blender.walker import instrument
+from datagen.blender.world import World
+from manifests.camera import Camera, intrinsics_from_fov
+from manifests.exr import read_exr
+from scenes.recipes import load_recipe
+from scenes.spec import RenderSettings
+
+ALL = attribute_names(geometric_normal=False)
+
+
+def main(place: Path, out: Path, changes: dict) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    reference = changes.pop("reference", False)
+    description = json.loads((place / "camera.json").read_text())
+    size, poses = description["size"], np.array(description["poses"])
+    plain = msgspec.to_builtins(load_recipe("paper").render) | {"width": size, "height": size} | changes
+    settings = msgspec.convert(plain, RenderSettings)
+    with session.start("CPU").scene() as scene:
+        bpy.ops.import_scene.gltf(filepath=str(place / "scene.glb"))
+        for material in {slot.material for thing in scene.objects for slot in thing.material_slots if slot.material}:
+            instrument(material)
+        camera = Camera(intrinsics_from_fov(description["fov_degrees"], size, size), poses)
+        add_camera(scene, camera, size, size)
+        channels = read_exr((place / "environment.exr").read_bytes())
+        image = np.stack([channels[name] for name in "RGB"], axis=-1)
+        World(scene, settings.importance_width).show(image, np.tile(np.eye(3), (len(poses), 1, 1)))
+        apply_settings(scene, settings, seed=99 if reference else 1)
+        if reference:
+            scene.cycles.sample_clamp_indirect = scene.cycles.blur_glossy = 0.0
+            scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = True
+        set_output(scene, out, len(poses), 24)
+        enable_passes(scene.view_layers[0], ALL)
+        before = sum(os.times()[:2])
+        bpy.ops.render.render(animation=True, scene=scene.name)
+        cpu = (sum(os.times()[:2]) - before) / len(poses)
+        frames = [
+            read_frame(frame_path(out, index), ALL, (size, size), poses[index, :3, :3])[0] for index in range(len(poses))
+        ]
+        np.save(out / "rgb.npy", np.stack([frame["rgb"] for frame in frames]))
+    print("\n" + json.dumps({"cpu_seconds_per_frame": cpu}))
+    return 0
+
+
+if __name__ == "__main__":
+    session.leave(lambda: main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])))

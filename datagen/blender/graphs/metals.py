@@ -1,0 +1,112 @@
+"""Metals, and paints on metals: the families in which metalness itself varies over the surface."""
+
+from __future__ import annotations
+
+import math
+
+from datagen.blender.graphs.canvas import Canvas, Socket, Surface
+from datagen.blender.graphs.knobs import Knobs
+
+
+def rust(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Paint chipped to bare metal, metal eaten by rust (dielectric); without paint the metal itself rusts."""
+    broad = canvas.noise(canvas.position, 1.5, detail=3.0, roughness=0.6)
+    fine = canvas.noise(canvas.position, 11.0, detail=2.0, roughness=0.6)
+    decay = canvas.math("MULTIPLY_ADD", fine, 0.14, canvas.math("SUBTRACT", broad, 0.07))
+    limit = 0.5 + 0.4 * (0.5 - knobs.number("amount"))
+    eaten = canvas.ramp(decay, limit, limit + 0.025)
+    ochre = canvas.blend(canvas.ramp(fine, 0.32, 0.68), knobs.colour("rust_dark"), knobs.colour("rust"))
+    crust = canvas.math("MULTIPLY_ADD", fine, 1.2, 0.0)
+    if knobs.number("painted") > 0.5:
+        edge = limit - knobs.number("chipped")
+        chipped = canvas.ramp(decay, edge, edge + 0.01)
+        sound = canvas.blend(chipped, knobs.colour("paint"), knobs.colour("metal"))
+        finish = canvas.mix(chipped, knobs.number("paint_roughness"), knobs.number("metal_roughness"))
+        finish = canvas.math("MULTIPLY_ADD", canvas.ramp(broad, 0.3, 0.6), 0.12, finish)
+        metallic = canvas.math("SUBTRACT", chipped, eaten, clamp=True)
+        skin: Socket | float = canvas.math("SUBTRACT", 1.0, chipped)
+    else:
+        stained = canvas.math("MULTIPLY", canvas.ramp(decay, limit - 0.15, limit), 0.5)
+        sound = canvas.blend(stained, knobs.colour("metal"), knobs.colour("rust"))
+        finish = canvas.mix(stained, knobs.number("metal_roughness"), knobs.number("rust_roughness"))
+        metallic = canvas.math("SUBTRACT", 1.0, eaten)
+        skin = 0.3
+    colour = canvas.blend(eaten, sound, ochre)
+    roughness = canvas.mix(eaten, finish, knobs.number("rust_roughness"))
+    return Surface(colour, roughness, metallic, canvas.mix(eaten, skin, crust))
+
+
+def brushed(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Fine parallel grooves and greasy smudges."""
+    streak = canvas.noise(
+        canvas.stretch(canvas.planar, 0.6, knobs.number("stretch"), 1.0), 1.0, detail=2.0, dimensions="2D"
+    )
+    streak = canvas.ramp(streak, 0.25, 0.75)
+    cloud = canvas.ramp(canvas.noise(canvas.position, 1.4, detail=2.0), 0.4, 0.65)
+    dull = canvas.blend(knobs.number("tarnish"), (0.15, 0.15, 0.15), knobs.colour("metal"))
+    colour = canvas.blend(
+        canvas.math("MULTIPLY_ADD", cloud, 0.5, canvas.math("MULTIPLY", streak, 0.5)), knobs.colour("metal"), dull
+    )
+    roughness = canvas.mix(streak, knobs.number("roughness"), knobs.number("streak_roughness"))
+    roughness = canvas.math("MULTIPLY_ADD", cloud, knobs.number("smudge"), roughness, clamp=True)
+    return Surface(colour, roughness, 1.0, streak)
+
+
+def scratched(canvas: Canvas, knobs: Knobs) -> Surface:
+    """A coat (paint or metal) with long scratches down to bare metal and worn patches."""
+    width, wear = knobs.number("width"), knobs.number("wear")
+    patches = canvas.noise(canvas.position, 1.3, detail=3.0, roughness=0.6)
+
+    def scratch(degrees: float, lengthwise: float) -> Socket:
+        cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        along = canvas.vector("DOT_PRODUCT", canvas.planar, (cosine * lengthwise, sine * lengthwise, 0.0))
+        across = canvas.vector("DOT_PRODUCT", canvas.planar, (-sine * 4.0, cosine * 4.0, 0.0))
+        lines = canvas.noise(canvas.join(along, across), 1.0, detail=1.0, dimensions="2D")
+        return canvas.math("ABSOLUTE", canvas.math("SUBTRACT", lines, 0.5))
+
+    angle = knobs.number("angle")
+    nearest = canvas.math("MINIMUM", scratch(angle, 0.3), scratch(angle + 52.0, 0.22))
+    reach = canvas.math("MULTIPLY", canvas.ramp(patches, 0.62 - 0.3 * wear, 0.75 - 0.3 * wear), width)
+    line = canvas.ramp(canvas.math("SUBTRACT", nearest, reach), 0.004, -0.008)
+    worn = canvas.ramp(patches, 0.78 - 0.12 * wear, 0.8 - 0.12 * wear)
+    bare = canvas.math("MAXIMUM", line, worn)
+    colour = canvas.blend(bare, knobs.colour("coat"), knobs.colour("bare"))
+    finish = canvas.math(
+        "MULTIPLY_ADD", canvas.ramp(patches, 0.35, 0.6), knobs.number("smudge"), knobs.number("roughness")
+    )
+    roughness = canvas.mix(bare, finish, knobs.number("bare_roughness"))
+    metallic = canvas.mix(bare, knobs.number("coat_metallic"), 1.0)
+    return Surface(colour, roughness, metallic, canvas.math("SUBTRACT", 1.0, bare))
+
+
+def flakes(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Glossy paint with metal flakes, each tilted its own way."""
+    distance, chance, point = canvas.cells(canvas.position, 1.0)
+    which, _, _ = canvas.split(chance)
+    share = knobs.number("share")
+    flake = canvas.math("MULTIPLY", canvas.ramp(which, share, share - 0.02), canvas.ramp(distance, 0.5, 0.42))
+    colour = canvas.blend(flake, knobs.colour("base"), knobs.colour("flake"))
+    peel = canvas.noise(canvas.position, 0.12, detail=1.0)
+    finish = canvas.math("MULTIPLY_ADD", peel, knobs.number("peel"), knobs.number("roughness"))
+    roughness = canvas.mix(flake, finish, knobs.number("flake_roughness"))
+    arm = canvas.vector("SUBTRACT", canvas.position, point)
+    lean = canvas.vector("DOT_PRODUCT", arm, canvas.vector("SUBTRACT", chance, (0.5, 0.5, 0.5)))
+    height = canvas.math("MULTIPLY_ADD", lean, flake, canvas.math("MULTIPLY", peel, 2.0))
+    return Surface(colour, roughness, flake, height)
+
+
+def hammered(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Overlapping dents, with a patina (dielectric) that gathers on the ridges and in patches."""
+    distance, _, _ = canvas.cells(canvas.position, 1.0)
+    dent = canvas.math("MULTIPLY", distance, distance)
+    cloud = canvas.noise(canvas.position, 0.45, detail=3.0, roughness=0.6)
+    amount = knobs.number("amount")
+    limit = 0.72 - 0.35 * amount
+    aged = canvas.ramp(canvas.math("MULTIPLY_ADD", dent, 0.22, cloud), limit, limit + 0.1) if amount > 0 else 0.0
+    colour = canvas.blend(aged, knobs.colour("metal"), knobs.colour("patina"))
+    finish = canvas.math(
+        "MULTIPLY_ADD", canvas.ramp(cloud, 0.35, 0.65), knobs.number("smudge"), knobs.number("roughness")
+    )
+    roughness = canvas.mix(aged, finish, knobs.number("patina_roughness"))
+    metallic = canvas.math("SUBTRACT", 1.0, aged) if amount > 0 else 1.0
+    return Surface(colour, roughness, metallic, dent)

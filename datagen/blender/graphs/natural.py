@@ -1,0 +1,112 @@
+"""Wood, stone and earth."""
+
+from __future__ import annotations
+
+from datagen.blender.graphs import lattices
+from datagen.blender.graphs.canvas import Canvas, Surface
+from datagen.blender.graphs.knobs import Knobs
+
+
+def wood(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Year rings and fibres along x: a solid block, or boards with joints, each cut from another place."""
+    planks = knobs.choice("style", "solid", "planks") == "planks"
+    rings, wobble = knobs.number("rings"), knobs.number("wobble")
+    if planks:
+        board = lattices.planks(canvas, knobs.number("length"))
+        chance = canvas.random(board.identity)
+        place = canvas.vector("ADD", canvas.planar, canvas.vector("SCALE", chance, 31.0))
+        across = canvas.math("MULTIPLY_ADD", board.v, 0.8 * rings, 0.0)
+        lively = 3.5 * wobble
+        coarse = canvas.stretch(place, 0.22, 1.0, 1.0)
+    else:
+        place = canvas.position
+        _, y, z = canvas.split(canvas.own)
+        across = canvas.math(
+            "MULTIPLY", canvas.vector("LENGTH", canvas.join(y, canvas.math("SUBTRACT", z, 0.35))), rings
+        )
+        lively = 1.6 * wobble
+        coarse = canvas.stretch(place, 0.35, 1.1, 1.1)
+    bend = canvas.noise(coarse, 1.0, detail=1.0)
+    age = canvas.math("FRACT", canvas.math("MULTIPLY_ADD", bend, 2.5 * lively, across))
+    late = canvas.math("MULTIPLY", canvas.ramp(age, 0.15, 0.85), canvas.ramp(age, 1.0, 0.9))
+    fibre = canvas.noise(canvas.stretch(place, 1.0, 24.0, 24.0), 1.3, detail=1.0)
+    fibre = canvas.ramp(fibre, 0.3, 0.7)
+    dark = canvas.math("MULTIPLY_ADD", fibre, knobs.number("grain"), canvas.math("MULTIPLY", late, 0.7), clamp=True)
+    colour = canvas.blend(dark, knobs.colour("light"), knobs.colour("dark"))
+    roughness = canvas.mix(dark, knobs.number("roughness"), knobs.number("grain_roughness"))
+    height = canvas.math("MULTIPLY_ADD", dark, -0.5, 1.0)
+    if planks:
+        gap = knobs.number("gap")
+        solid = canvas.ramp(board.edge, 0.4 * gap, 1.4 * gap)
+        tone, _, _ = canvas.split(chance)
+        colour = canvas.blend(canvas.math("MULTIPLY", tone, knobs.number("tone")), colour, knobs.colour("dark"))
+        colour = canvas.blend(solid, (0.02, 0.02, 0.02), colour)
+        roughness = canvas.mix(solid, 0.95, roughness)
+        height = canvas.math("MULTIPLY", solid, canvas.math("ADD", height, 1.0))
+    return Surface(colour, roughness, 0.0, height)
+
+
+def marble(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Clouded stone with warped veins, which may be gilded."""
+    swirl = canvas.noise_vector(canvas.position, 1.0, detail=3.0)
+    warped = canvas.vector("MULTIPLY_ADD", swirl, (knobs.number("warp"),) * 3, canvas.position)
+    ridge = canvas.math("ABSOLUTE", canvas.math("SUBTRACT", canvas.noise(warped, 1.1, detail=1.0), 0.5))
+    width = knobs.number("width")
+    cloud, breaks, _ = canvas.split(swirl)
+    vein = canvas.math("MULTIPLY", canvas.ramp(ridge, width, 0.15 * width), canvas.ramp(breaks, 0.3, 0.55))
+    colour = canvas.blend(canvas.ramp(cloud, 0.35, 0.65), knobs.colour("stone"), knobs.colour("cloud"))
+    colour = canvas.blend(vein, colour, knobs.colour("vein"))
+    polish = canvas.math("MULTIPLY_ADD", cloud, 0.12, knobs.number("roughness") - 0.04)
+    roughness = canvas.mix(vein, polish, knobs.number("vein_roughness"))
+    return Surface(
+        colour,
+        roughness,
+        canvas.math("MULTIPLY", vein, knobs.number("vein_metallic")),
+        canvas.math("SUBTRACT", 1.0, vein),
+    )
+
+
+def concrete(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Concrete and plaster: blotches, fine grain and air bubbles; polished or raw."""
+    blotch = canvas.noise(canvas.position, 1.6, detail=3.0, roughness=0.6)
+    grain = canvas.noise(canvas.position, 14.0, detail=2.0, roughness=0.65)
+    distance, chance, _ = canvas.cells(canvas.position, 7.0)
+    one, _, _ = canvas.split(chance)
+    pits = knobs.number("pits")
+    pit = canvas.ramp(canvas.math("SUBTRACT", distance, canvas.math("MULTIPLY", one, pits)), 0.05, -0.06)
+    stain = canvas.math(
+        "MULTIPLY",
+        canvas.ramp(canvas.math("MULTIPLY_ADD", grain, 0.3, blotch), 0.5, 0.82),
+        knobs.number("stain_amount"),
+    )
+    colour = canvas.blend(stain, knobs.colour("base"), knobs.colour("stain"))
+    colour = canvas.blend(canvas.math("MULTIPLY", canvas.ramp(grain, 0.5, 0.75), 0.4), colour, knobs.colour("stain"))
+    colour = canvas.blend(pit, colour, knobs.colour("pit"))
+    roughness = canvas.mix(stain, knobs.number("roughness"), knobs.number("stain_roughness"))
+    roughness = canvas.mix(pit, roughness, 0.95)
+    height = canvas.math("SUBTRACT", canvas.math("MULTIPLY_ADD", blotch, 0.8, grain), pit)
+    return Surface(colour, roughness, 0.0, height)
+
+
+def gravel(canvas: Canvas, knobs: Knobs) -> Surface:
+    """Pebbles of two kinds in soil; wet ground shines between them."""
+    distance, chance, _ = canvas.cells(canvas.position, 1.0)
+    which, light, kept = canvas.split(chance)
+    radius = canvas.math("MULTIPLY", canvas.ramp(kept, 0.0, 0.5), knobs.number("fill"))
+    inside = canvas.math("DIVIDE", distance, canvas.math("ADD", radius, 0.02))
+    dome = canvas.math(
+        "SQRT", canvas.math("MULTIPLY_ADD", inside, canvas.math("MULTIPLY", inside, -1.0), 1.0, clamp=True)
+    )
+    stone = canvas.ramp(dome, 0.05, 0.3)
+    grain = canvas.noise(canvas.position, 5.0, detail=2.0, roughness=0.6)
+    pebble = canvas.blend(canvas.ramp(which, 0.35, 0.65), knobs.colour("first"), knobs.colour("second"))
+    pebble = canvas.blend(canvas.math("MULTIPLY", light, 0.5), pebble, knobs.colour("soil"))
+    soil = canvas.blend(canvas.ramp(grain, 0.3, 0.75), (0.03, 0.025, 0.02), knobs.colour("soil"))
+    colour = canvas.blend(stone, soil, pebble)
+    height = canvas.math("MULTIPLY_ADD", grain, 0.3, dome)
+    wet = canvas.ramp(height, knobs.number("wet") + 0.12, knobs.number("wet")) if knobs.number("wet") > 0 else None
+    dry = canvas.mix(stone, 0.9, canvas.math("MULTIPLY_ADD", grain, 0.3, knobs.number("roughness") - 0.15))
+    if wet is None:
+        return Surface(colour, canvas.mix(stone, knobs.number("soil_roughness"), dry), 0.0, height)
+    level = canvas.math("MAXIMUM", height, knobs.number("wet"))
+    return Surface(colour, canvas.mix(wet, dry, knobs.number("soil_roughness")), 0.0, level)

@@ -1,0 +1,172 @@
+"""Render a `SceneSpec`: one animation render a light, read back as clips that share their G-buffers."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import msgspec
+import numpy as np
+
+from datagen.blender import devices, session
+from datagen.blender.assembly import Assembled, assemble
+from datagen.blender.capture import TAIL_BYTES, captured
+from datagen.blender.environment import LightImage, light_image
+from datagen.blender.passes import attribute_names, enable_passes, read_frame
+from datagen.blender.settings import apply_settings, frame_path, set_output
+from datagen.errors import RenderError
+from datagen.exposure import clip_exposure
+from datagen.quality import image_flags
+from datagen.resolver import Resolver
+from manifests.clip import Clip
+from manifests.environment import HALF_MAX, Environment
+from manifests.errors import CodecError
+from manifests.row import MaterialUse
+from scenes import motion
+from scenes.spec import SceneSpec, digest
+
+_NAN_SHARE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """What became of a spec. Lists have one entry a light, in the order of `spec.lights`.
+
+    Attributes:
+        clips: keys `<scene index>-<light>`; their arrays other than `rgb` are the same objects.
+        seconds: wall time of each; the first one's holds the assembly of the scene.
+        samples: mean samples a pixel that Cycles really took.
+        flags: findings about the images (`datagen.quality`), and `sanitized-environment`, `nan-pixels`.
+        device: what rendered it.
+        materials: every material, how its parameters were resolved, and its share of the surface pixels.
+        log_tail: the end of what Blender printed.
+    """
+
+    clips: list[Clip]
+    seconds: list[float]
+    samples: list[float]
+    flags: list[tuple[str, ...]]
+    device: str
+    materials: tuple[MaterialUse, ...]
+    log_tail: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """Arrays (T, H, W, C) by attribute of one animation render, NaN already counted and replaced."""
+
+    arrays: dict[str, np.ndarray]
+    samples: float
+    nan_pixels: int
+
+
+def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered:
+    """Render a spec under each of its lights, in the session of this process.
+
+    Frames pass through a temporary folder in `workdir`; a tmpfs saves some time. Raises RenderError for what would
+    fail again: assets that are no good, an environment without light, errors that Cycles prints, frames that are
+    missing.
+    """
+    clock = time.perf_counter()
+    names = attribute_names(spec.render.geometric_normal)
+    rendered = Rendered([], [], [], [], str(session.current().device), (), "")
+    tail = ""
+    with session.current().scene() as scene, tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch:
+        lights = [light_image(light, spec.render.environment_height, resolver) for light in spec.lights]
+        with captured() as log:
+            assembled = assemble(scene, spec, resolver)
+        tail += log.tail
+        set_output(scene, Path(scratch), spec.frames, spec.fps)
+        shared: dict[str, np.ndarray] = {}
+        for number, light in enumerate(lights):
+            wanted = ("rgb",) if shared else names
+            rotations = motion.light_rotations(spec.lights[number], spec.light_motion, spec.frames)
+            assembled.world.show(light.image, rotations)
+            apply_settings(scene, spec.render, spec.seed + number)
+            enable_passes(scene.view_layers[0], wanted)
+            tail += _animate(scene, spec)
+            images = _read(spec, assembled, Path(scratch), wanted)
+            shared = shared or {name: array for name, array in images.arrays.items() if name != "rgb"}
+            clip = _clip(spec, number, shared | images.arrays, assembled, Environment(light.image, rotations))
+            rendered.clips.append(clip)
+            rendered.samples.append(images.samples)
+            rendered.flags.append(_flags(clip, light, images))
+            rendered.seconds.append(time.perf_counter() - clock)
+            clock = time.perf_counter()
+    uses = _material_uses(assembled.shares, shared["instance"])
+    return replace(rendered, materials=uses, log_tail=tail[-TAIL_BYTES:])
+
+def _animate(scene: Any, spec: SceneSpec) -> str:
+    """Render all frames; return the end of the log."""
+    devices.check(session.current().device, scene)
+    with captured() as log:
+        bpy.ops.render.render(animation=True, scene=scene.name)
+    if log.errors:
+        raise RenderError("render-error", f"scene {spec.index}: Cycles reports: {log.errors[0]}", log.tail)
+    return log.tail
+
+
+def _read(spec: SceneSpec, assembled: Assembled, folder: Path, names: Sequence[str]) -> _Images:
+    """Read the frames back and delete them."""
+    size = spec.render.height, spec.render.width
+    arrays: dict[str, np.ndarray] = {}
+    shares: list[float] = []
+    for frame in range(spec.frames):
+        path = frame_path(folder, frame)
+        try:
+            found, share = read_frame(path, names, size, assembled.camera.camera_to_world[frame, :3, :3])
+        except (OSError, CodecError) as error:
+            raise RenderError("render-error", f"scene {spec.index}, frame {frame}: {error}") from None
+        for name, image in found.items():
+            if name not in arrays:
+                arrays[name] = np.empty((spec.frames, *image.shape), dtype=image.dtype)
+            arrays[name][frame] = image
+        shares.append(share)
+        path.unlink()
+    nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
+    if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
+        raise RenderError("bad-image", f"scene {spec.index}: {nan_pixels} pixels of rgb are NaN")
+    arrays["rgb"] = np.clip(np.nan_to_num(arrays["rgb"], nan=0.0, posinf=HALF_MAX), 0.0, HALF_MAX)
+    return _Images(arrays, float(np.mean(shares)) * spec.render.samples, nan_pixels)
+
+
+def _clip(
+    spec: SceneSpec, light: int, arrays: Mapping[str, np.ndarray], assembled: Assembled, environment: Environment
+) -> Clip:
+    meta = {"spec": msgspec.to_builtins(spec), "spec_digest": digest(spec), "light": light}
+    return Clip(
+        key=f"{spec.index:08d}-{light:02d}",
+        arrays=arrays,
+        camera=assembled.camera,
+        environment=environment,
+        fps=spec.fps,
+        exposure=clip_exposure(arrays["rgb"], arrays["mask"]),
+        meta=meta,
+    )
+
+
+def _flags(clip: Clip, light: LightImage, images: _Images) -> tuple[str, ...]:
+    flags = set(image_flags(clip.arrays["rgb"], clip.arrays["instance"], clip.exposure))
+    if light.sanitized:
+        flags.add("sanitized-environment")
+    if images.nan_pixels:
+        flags.add("nan-pixels")
+    return tuple(sorted(flags))
+
+
+def _material_uses(
+    shares: Mapping[int, Sequence[tuple[MaterialUse, float]]], instance: np.ndarray
+) -> tuple[MaterialUse, ...]:
+    """Materials with their share of the surface pixels, taken as the object's pixels times the share of its area."""
+    pixels = np.bincount(instance.ravel(), minlength=max(shares, default=0) + 1)
+    surface = max(int(pixels[1:].sum()), 1)
+    areas: dict[MaterialUse, float] = {}
+    for number, parts in shares.items():
+        for use, share in parts:
+            areas[use] = areas.get(use, 0.0) + share * float(pixels[number]) / surface
+    return tuple(msgspec.structs.replace(use, area=round(area, 6)) for use, area in areas.items())

@@ -1,0 +1,114 @@
+"""The one Blender of this process: clean at the start, clean after every scene, on the device that was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import bpy
+
+from datagen.blender import devices
+from datagen.blender.capture import captured
+from datagen.errors import RenderError
+
+_COLLECTIONS = tuple(p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
+_ADDONS = {"cycles", "io_scene_gltf2", "io_scene_fbx"}
+
+
+class Session:
+    """Blender with factory settings and the add-ons that rendering and importing need, on one device.
+
+    Attributes:
+        device: what Cycles renders on, asserted before every render.
+        threads: CPU threads of a render, 0 for all.
+    """
+
+    def __init__(self, device: devices.Kind | Literal["auto"] = "auto", threads: int = 0) -> None:
+        with captured():
+            bpy.ops.wm.read_factory_settings(use_empty=True)
+            for name in {addon.module for addon in bpy.context.preferences.addons} - _ADDONS:
+                bpy.ops.preferences.addon_disable(module=name)
+            self.device = devices.choose(device)
+        self.threads = threads
+
+    @contextmanager
+    def scene(self) -> Iterator[Any]:
+        """Yield an empty scene in the window, set up for this device; afterwards it and all it brought is gone."""
+        window = bpy.context.window
+        before, home = snapshot(), window.scene
+        scene = bpy.data.scenes.new("Scene")
+        window.scene = scene
+        try:
+            self._prepare(scene)
+            yield scene
+        finally:
+            scene.render.use_persistent_data = False  # frees Cycles' copy of the scene
+            window.scene = home
+            purge(before)
+
+    def _prepare(self, scene: Any) -> None:
+        scene.render.engine = "CYCLES"
+        scene.cycles.device = devices.scene_device(self.device)
+        scene.cycles.denoising_use_gpu = self.device.kind != "CPU"
+        if self.threads:
+            scene.render.threads_mode = "FIXED"
+            scene.render.threads = self.threads
+        devices.check(self.device, scene)
+
+    def warm_up(self) -> None:
+        """Render one pixel, so that kernels are compiled before the first scene is timed (OptiX: minutes)."""
+        with self.scene() as scene, captured() as log:
+            scene.render.resolution_x = scene.render.resolution_y = 8
+            scene.cycles.samples = 1
+            camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+            scene.collection.objects.link(camera)
+            scene.camera = camera
+            bpy.ops.render.render(scene=scene.name)
+        if log.errors:
+            raise RenderError("device", f"Cycles cannot render on {self.device}: {log.errors[0]}", log.tail)
+
+
+_current: list[Session] = []
+
+
+def start(device: devices.Kind | Literal["auto"] = "auto", threads: int = 0) -> Session:
+    """Start Blender afresh; the session is what `current` returns from then on."""
+    _current[:] = [Session(device, threads)]
+    return _current[0]
+
+
+def current() -> Session:
+    """Return the running session; without one, start it on the fastest device."""
+    return _current[0] if _current else start()
+
+
+def snapshot() -> dict[str, set[int]]:
+    """Return the identities of all datablocks there are."""
+    return {name: {block.session_uid for block in getattr(bpy.data, name)} for name in _COLLECTIONS}
+
+
+def purge(before: dict[str, set[int]]) -> None:
+    """Remove every datablock that is not in the snapshot `before`."""
+    bpy.data.batch_remove(
+        [block for name in _COLLECTIONS for block in getattr(bpy.data, name) if block.session_uid not in before[name]]
+    )
+
+
+def leave(main: Callable[[], int]) -> None:
+    """Run `main` as a whole process and end it with its exit code, without Blender's own exit, which can crash."""
+    import sys
+    import traceback
+
+    code = 1
+    try:
+        code = main()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,51 @@
+"""`lightloom`: the command line. Each group of commands lives in its own module and imports its rooms on use.
+
+Exit codes: 0 done, 1 work failed (one line says what, where and what to do next; `--debug` adds the traceback),
+2 the command line itself is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from tyro.extras import SubcommandApp
+
+from lightloom.commands import assets, data, datagen, demo
+from manifests.errors import LightloomError
+
+app = SubcommandApp()
+app.command(demo.demo, name="demo")
+app.command(assets.app, name="assets")
+app.command(datagen.app, name="datagen")
+app.command(data.app, name="data")
+
+DESCRIPTION = """Weave training data for neural rendering.
+
+Example: lightloom datagen run out/set --recipe tiny --clips 64
+Add --debug to any command to see the traceback of an error."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code. tyro itself exits with 2 on a usage error and 0 on --help."""
+    arguments = list(arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        code = app.cli(prog="lightloom", description=DESCRIPTION, args=arguments or ["--help"])
+    except LightloomError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lightloom: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lightloom: interrupted; the same command goes on from here", file=sys.stderr)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `lightloom` script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""`lightloom data`: check, mend, combine and describe datasets. Needs neither Blender nor Ray."""

@@ -1,0 +1,141 @@
+"""The tar files of a dataset: plain ustar with fixed metadata, read by a strict parser that never touches the disk.
+
+Only what a dataset writes is accepted: regular files named `<key>.<suffix>`, in one folder, with correct checksums
+and no extensions. Links, devices, folders, absolute or climbing paths and GNU or pax long names are errors, so a
+hostile shard can name nothing outside itself and cannot make a reader allocate more than the file holds.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from manifests.errors import DatasetError
+
+BLOCK = tarfile.BLOCKSIZE
+END = bytes(2 * BLOCK)
+"""What ends an archive."""
+
+LARGEST_FILE = 4 << 30
+"""A file of a clip may not be larger."""
+
+_NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z0-9_][A-Za-z0-9_.-]*)")
+_NAME_LIMIT = 100
+
+
+class ArchiveError(DatasetError):
+    """A tar file is cut, damaged, or holds what no dataset writes."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: `<key>.<suffix>`, with the offset of its header and of its bytes, and its size."""
+
+    key: str
+    suffix: str
+    offset: int
+    data: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's name in the archive."""
+        return f"{self.key}.{self.suffix}"
+
+    @property
+    def end(self) -> int:
+        """Offset of whatever follows."""
+        return self.data + _padded(self.size)
+
+
+def encode(key: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
+    """The bytes of one clip in an archive, in pieces: its files sorted by name, each with a header and padding."""
+    for suffix in sorted(files):
+        data = files[suffix]
+        yield header(f"{key}.{suffix}", len(data))
+        yield data
+        yield bytes(_padded(len(data)) - len(data))
+
+
+def header(name: str, size: int) -> bytes:
+    """The ustar header of a regular file with fixed owner, mode and time; ArchiveError if the name cannot be used."""
+    if len(name) >= _NAME_LIMIT or not _NAME.fullmatch(name):
+        raise ArchiveError(
+            f"{name!r} cannot name a file of a clip: it must be key.suffix, key of a-z 0-9 _ -, below 100 characters"
+        )
+    if size > LARGEST_FILE:
+        raise ArchiveError(f"{name}: {size} bytes; a file of a clip holds at most {LARGEST_FILE}")
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def scan(file: BinaryIO, size: int) -> Iterator[Member]:
+    """The members of an archive of `size` bytes, in order, checking that it ends as an archive must.
+
+    Raises ArchiveError, saying at which byte, for anything that is not as a dataset writes it; the members before
+    have been yielded by then. Reads the headers only.
+    """
+    offset = 0
+    while True:
+        block = read_at(file, offset, BLOCK)
+        if not any(block):
+            break
+        member = parse_header(block, offset)
+        if member.end > size - len(END):
+            raise ArchiveError(f"cut off: {member.name} should end at byte {member.end}, the file has {size}")
+        yield member
+        offset = member.end
+    if size != offset + len(END) or any(read_at(file, offset, len(END))):
+        raise ArchiveError(f"the end of the archive, at byte {offset}, is not followed by {len(END)} zero bytes only")
+
+
+def parse_header(block: bytes, offset: int) -> Member:
+    """The member whose 512-byte header `block` is; ArchiveError when it is not one that a dataset writes."""
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        raise ArchiveError(f"byte {offset}: no valid tar header ({error})") from None
+    if info.type != tarfile.REGTYPE:
+        raise ArchiveError(f"byte {offset}: {info.name!r} is not a regular file (tar type {info.type!r})")
+    match = _NAME.fullmatch(info.name)
+    if match is None or len(info.name) >= _NAME_LIMIT:
+        raise ArchiveError(f"byte {offset}: {info.name!r} is not a safe name for a file of a clip")
+    if not 0 <= info.size <= LARGEST_FILE:
+        raise ArchiveError(f"byte {offset}: {info.name} claims {info.size} bytes")
+    if block != header(info.name, info.size):
+        raise ArchiveError(f"byte {offset}: {info.name} has another owner, mode or time than a dataset writes")
+    return Member(match.group(1), match.group(2), offset, offset + BLOCK, info.size)
+
+
+def salvage(file: BinaryIO, size: int) -> Iterator[Member]:
+    """Every whole member of a damaged archive: where a header does not parse, the search goes on block by block."""
+    offset = 0
+    while offset + BLOCK <= size:
+        block = read_at(file, offset, BLOCK)
+        try:
+            member = parse_header(block, offset)
+        except ArchiveError:
+            offset += BLOCK
+            continue
+        if member.data + member.size <= size:
+            yield member
+            offset = member.end
+        else:
+            offset += BLOCK
+
+
+def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Exactly `size` bytes at `offset`; ArchiveError when the file is shorter."""
+    file.seek(offset)
+    data = file.read(size)
+    if len(data) != size:
+        raise ArchiveError(f"cut off: {size} bytes expected at byte {offset}, {len(data)} there")
+    return data
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK

@@ -1,0 +1,157 @@
+"""`ClipHeader`: the `clip.json` of a sample, which says how its other files turn into a `Clip`.
+
+It is plain JSON that any program can read. What comes back from a shard is checked here, sizes first, so that no
+later step allocates for a size that nobody wants.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from manifests.attributes import ATTRIBUTES, CONTRACT_VERSION
+from manifests.camera import Camera
+from manifests.clip import Clip
+from manifests.environment import Environment
+from manifests.errors import ClipError, CodecError
+
+MAX_JSON = 16 << 20
+"""Largest accepted clip.json in bytes."""
+
+MAX_SIDE = 16384
+"""Largest accepted height or width."""
+
+MAX_PIXELS = 1 << 28
+"""Largest accepted frames * height * width: 1,024 frames of 512x512."""
+
+Codec = Literal["exact", "compact"]
+Row3 = tuple[float, float, float]
+Row4 = tuple[float, float, float, float]
+Matrix3 = tuple[Row3, Row3, Row3]
+Matrix4 = tuple[Row4, Row4, Row4, Row4]
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one attribute is kept.
+
+    `file` is the suffix of its file ("" in `exact`, where frames hold it as channels); `scheme` is the mapping
+    between values and stored integers (`quantize.py`) and `low`, `high` its range where it has one; `pixels` is
+    the video's pixel format; `masked` says that the attribute has its background value wherever the mask is 0,
+    which decoding restores.
+    """
+
+    scheme: str
+    file: str = ""
+    pixels: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    masked: bool = False
+
+
+class CameraJson(msgspec.Struct, frozen=True, kw_only=True):
+    """`Camera` as nested lists, row by row."""
+
+    intrinsics: Matrix3
+    camera_to_world: list[Matrix4]
+
+
+class EnvironmentJson(msgspec.Struct, frozen=True, kw_only=True):
+    """What environment.exr does not hold: its size, and the rotation of each frame, row by row."""
+
+    height: int
+    width: int
+    rotation: list[Matrix3]
+
+
+class ClipHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a clip but its pixels; see docs/codecs.md for the fields."""
+
+    version: int = CONTRACT_VERSION
+    codec: Codec
+    frames: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+    width: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+    fps: float
+    exposure: float
+    attributes: dict[str, Stored]
+    camera: CameraJson | None = None
+    environment: EnvironmentJson | None = None
+    meta: dict[str, Any] = {}
+
+    def read_camera(self, key: str, frames: np.ndarray) -> Camera | None:
+        """The camera at the wanted `frames` (indices), or None."""
+        if self.camera is None:
+            return None
+        intrinsics = np.array(self.camera.intrinsics, dtype=np.float64)
+        if not np.isfinite(intrinsics).all():
+            raise CodecError(f"clip {key}, clip.json: camera intrinsics are not finite")
+        return Camera(intrinsics, np.array(self.camera.camera_to_world, dtype=np.float64)[frames])
+
+    def read_rotation(self, frames: np.ndarray) -> np.ndarray:
+        """The environment's rotations (T, 3, 3) at the wanted `frames`."""
+        assert self.environment is not None
+        return np.array(self.environment.rotation, dtype=np.float64)[frames]
+
+
+def describe(clip: Clip, codec: Codec, attributes: dict[str, Stored]) -> ClipHeader:
+    """The header of `clip`; its attributes are stored as `attributes` says."""
+    camera, light = clip.camera, clip.environment
+    height, width = clip.size
+    return ClipHeader(
+        codec=codec,
+        frames=clip.frames,
+        height=height,
+        width=width,
+        fps=float(clip.fps),
+        exposure=float(clip.exposure),
+        attributes=attributes,
+        camera=camera
+        and CameraJson(intrinsics=camera.intrinsics.tolist(), camera_to_world=camera.camera_to_world.tolist()),
+        environment=light
+        and EnvironmentJson(
+            height=light.image.shape[0], width=light.image.shape[1], rotation=light.rotation.tolist()
+        ),
+        meta=dict(clip.meta),
+    )
+
+
+def dump(key: str, header: ClipHeader) -> bytes:
+    """Canonical JSON: equal headers give equal bytes. Raises ClipError when `meta` is not plain JSON."""
+    try:
+        return msgspec.json.format(msgspec.json.encode(header, order="deterministic"), indent=1) + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ClipError(f"clip {key}, meta: not plain JSON values: {error}") from None
+
+
+def load(key: str, data: bytes) -> ClipHeader:
+    """Inverse of `dump`; raises CodecError on anything malformed, oversized or of a newer contract."""
+    where = f"clip {key}, clip.json"
+    if len(data) > MAX_JSON:
+        raise CodecError(f"{where}: {len(data)} bytes, more than the accepted {MAX_JSON}")
+    try:
+        header = msgspec.json.decode(data, type=ClipHeader)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CodecError(f"{where}: {error}") from None
+    if header.version > CONTRACT_VERSION:
+        raise CodecError(
+            f"{where}: contract version {header.version}, this program reads up to {CONTRACT_VERSION}; update it"
+        )
+    if header.frames * header.height * header.width > MAX_PIXELS:
+        raise CodecError(
+            f"{where}: claims {header.frames} frames of {header.width}x{header.height}; "
+            f"at most {MAX_PIXELS} pixels are accepted"
+        )
+    unknown = set(header.attributes) - set(ATTRIBUTES)
+    if unknown or not header.attributes:
+        raise CodecError(f"{where}: unknown attributes {sorted(unknown)}" if unknown else f"{where}: no attribute")
+    lists = {
+        "camera": header.camera and header.camera.camera_to_world,
+        "environment": header.environment and header.environment.rotation,
+    }
+    for what, per_frame in lists.items():
+        if per_frame is not None and len(per_frame) != header.frames:
+            raise CodecError(f"{where}: {what} has {len(per_frame)} poses for {header.frames} frames")
+    return header

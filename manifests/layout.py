@@ -1,0 +1,47 @@
+"""Where a dataset's files are: the one place that spells their names (docs/dataset.md)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HEADER = "dataset.json"
+LOCK = ".lock"
+SHARDS, MANIFEST, FAILURES, PREVIEWS, WORK = "shards", "manifest", "failures", "previews", "work"
+QUARANTINE = "quarantine"
+SUFFIX = {SHARDS: ".tar", MANIFEST: ".parquet", FAILURES: ".parquet", PREVIEWS: ".webp"}
+"""The four files of a shard: folder and suffix. The manifest comes last when writing: its presence is the commit."""
+
+REPORTS = ("report.html", "ATTRIBUTION.md", "attribution.csv")
+"""What the `data` commands may leave beside the dataset."""
+
+_NUMBER = re.compile(r"\d{6}|[1-9]\d{6,}")
+_ITEM = re.compile(r"(\d{8}|[1-9]\d{8,})\.(tar|failure\.json)")
+
+
+def shard_file(dataset: Path, folder: str, shard: int) -> Path:
+    """Path of one of a shard's four files, `folder` being a key of `SUFFIX`."""
+    return dataset / folder / f"{shard:06d}{SUFFIX[folder]}"
+
+
+def shard_number(path: Path, folder: str) -> int | None:
+    """The shard that a file of `folder` belongs to, or None when it is not named like one."""
+    if path.suffix != SUFFIX[folder] or not _NUMBER.fullmatch(path.stem):
+        return None
+    return int(path.stem)
+
+
+def item_file(dataset: Path, item: int) -> Path:
+    """Path of a finished work item that waits for its shard."""
+    return dataset / WORK / f"{item:08d}.tar"
+
+
+def failure_file(dataset: Path, item: int) -> Path:
+    """Path of the note about a quarantined work item that waits for its shard."""
+    return dataset / WORK / f"{item:08d}.failure.json"
+
+
+def item_number(path: Path) -> int | None:
+    """The work item that a file of `work/` belongs to, or None when it is not named like one."""
+    match = _ITEM.fullmatch(path.name)
+    return int(match.group(1)) if match else None

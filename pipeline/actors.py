@@ -1,0 +1,159 @@
+"""The Ray actor around a worker: one process that produces items on its main thread and encodes them beside that.
+
+The process commits each finished item itself, as a file in `work/`, so a finished item survives the death of this
+process, of the driver and of Ray. Replies only tell the driver sooner what the disk already says.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import psutil
+
+from manifests import layout
+from manifests.errors import DiskFull
+from manifests.row import Sample
+from manifests.shards import write_item
+from pipeline.failures import ERROR, ItemError
+from pipeline.logs import OutputLog
+from pipeline.stage import Finish, Stage, Worker
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_WATCH_S = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an item ended in its worker: its file is on disk, it failed for good, it may be tried again, or no room."""
+
+    index: int
+    kind: Literal["done", "failed", "error", "disk-full"]
+    clips: int = 0
+    reason: str = ""
+    message: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a worker reports after a call: items that ended since its last reply, and its resident memory in MiB."""
+
+    outcomes: tuple[Outcome, ...]
+    rss_mb: float
+
+
+@dataclass(frozen=True)
+class Started:
+    """Where a worker lives; `log` is its output file."""
+
+    host: str
+    pid: int
+    log: Path
+
+
+class ItemActor:
+    """Wraps a worker of `stage` in its own process; becomes a Ray actor with `ray.remote`."""
+
+    def __init__(self, stage: Stage, dataset: Path, name: str) -> None:
+        self._stage, self._dataset, self._name = stage, dataset, name
+        self._worker: Worker | None = None
+        self._log: OutputLog | None = None
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._pending: tuple[int, Future[Outcome]] | None = None
+
+    def start(self) -> Started:
+        """Redirect the output, then build the worker; what that raises reaches the driver as it is."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+        threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+        path = self._dataset / layout.WORK / "logs" / f"{self._name}.log"
+        path.parent.mkdir(exist_ok=True)
+        self._log = OutputLog(path)
+        self._worker = self._stage.make_worker()
+        return Started(socket.gethostname(), os.getpid(), path)
+
+    def run(self, index: int, attempt: int, alone: bool) -> Reply:
+        """Produce an item and leave it to the encoder; replies with the items that ended since the last reply.
+
+        At most one item waits for the encoder. With `alone` the item is finished before the reply.
+        """
+        assert self._worker is not None and self._log is not None
+        self._log.begin(index)
+        try:
+            finish = self._worker.produce(index)
+        except BaseException as error:
+            return self._reply([*self._drain(), _failure(index, error)])
+        outcomes = self._drain()
+        self._pending = index, self._encoder.submit(self._commit, index, attempt, finish)
+        return self._reply([*outcomes, *(self._drain() if alone else self._drain(wait=False))])
+
+    def flush(self) -> Reply:
+        """Wait until nothing is under way."""
+        return self._reply(self._drain())
+
+    def close(self) -> None:
+        """Close the worker. The driver then kills the process: native libraries may crash on a regular exit."""
+        self._encoder.shutdown()
+        if self._worker is not None:
+            self._worker.close()
+
+    def _commit(self, index: int, attempt: int, finish: Finish) -> Outcome:
+        try:
+            samples = finish()
+            worker = f"{socket.gethostname()}:{os.getpid()}"
+            write_item(
+                layout.item_file(self._dataset, index), [_stamped(sample, worker, attempt) for sample in samples]
+            )
+        except BaseException as error:
+            return _failure(index, error)
+        return Outcome(index, "done", clips=len(samples))
+
+    def _drain(self, wait: bool = True) -> list[Outcome]:
+        if self._pending is None or not (wait or self._pending[1].done()):
+            return []
+        outcome = self._pending[1].result()
+        self._pending = None
+        return [outcome]
+
+    def _reply(self, outcomes: list[Outcome]) -> Reply:
+        return Reply(tuple(outcomes), psutil.Process().memory_info().rss / 2**20)
+
+
+def _stamped(sample: Sample, worker: str, attempt: int) -> Sample:
+    return replace(sample, row=msgspec.structs.replace(sample.row, worker=worker, attempts=attempt))
+
+
+def _failure(index: int, error: BaseException) -> Outcome:
+    traceback.print_exception(error)
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, DiskFull) or (isinstance(link, OSError) and link.errno in _FULL):
+            return Outcome(index, "disk-full", message=str(link))
+        link = link.__cause__ or link.__context__
+    if isinstance(error, ItemError):
+        return Outcome(index, "failed", reason=error.reason, message=_one_line(str(error)))
+    message = _one_line(f"{type(error).__name__}: {error}")
+    return Outcome(
+        index, "error", reason=ERROR, message=message, detail="".join(traceback.format_exception(error))[-4096:]
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _exit_with_parent(parent: int) -> None:
+    """Leave at once when Ray's daemon on this machine is gone: nobody would hear of this process's work any more."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_S)
+    os._exit(1)

@@ -1,0 +1,107 @@
+"""Starting Ray quietly, on this machine or on a cluster, and noticing when it is gone.
+
+A driver whose own Ray daemons are killed is told nothing by Ray for minutes: `ray.wait` simply never returns anything.
+So the daemons that this process started are watched.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+
+import psutil
+import ray
+
+from manifests.errors import LightloomError
+from pipeline.failures import RayLostError
+from pipeline.options import RunOptions, Share, share, this_machine
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+}
+_DAEMONS = ("raylet", "gcs_server")
+_OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often have a tiny /dev/shm
+
+
+@dataclass
+class Cluster:
+    """A running Ray: what each worker gets, and the daemons that must stay alive (none for a remote cluster)."""
+
+    share: Share
+    daemons: list[psutil.Process] = field(default_factory=list)
+    workers: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise RayLostError when Ray is gone."""
+        for daemon in self.daemons:
+            if not _alive(daemon):
+                raise RayLostError(
+                    "Ray stopped working on this machine (was it killed, or short of memory?); run again"
+                )
+        if not ray.is_initialized():
+            raise RayLostError("the connection to Ray was closed; run again")
+
+    def owns(self, pid: int) -> None:
+        """Remember a worker process on this machine, to end it if Ray cannot."""
+        if self.daemons:
+            try:
+                self.workers[pid] = psutil.Process(pid)
+            except psutil.NoSuchProcess:
+                return
+
+    def close(self) -> None:
+        """Leave Ray; what it no longer controls is killed."""
+        family = [*self.workers.values()]
+        for daemon in self.daemons:
+            if _alive(daemon):
+                family += [daemon, *daemon.children(recursive=True)]
+        ray.shutdown()
+        for process in family:
+            if _alive(process):
+                process.kill()
+
+
+def connect(options: RunOptions) -> Cluster:
+    """Start Ray here, or join the cluster at `options.ray_address`; raises LightloomError when that fails."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if ray.is_initialized():
+        raise LightloomError("this process is connected to Ray already; end that run first")
+    if options.ray_address:
+        try:
+            ray.init(address=options.ray_address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise LightloomError(f"no Ray cluster at {options.ray_address}: {_first_line(error)}") from error
+        total = ray.cluster_resources()
+        return Cluster(share(options, total.get("CPU", 1), total.get("GPU", 0), total.get("memory", 0)))
+    before = set(psutil.Process().children())
+    cpus, memory = this_machine()
+    try:
+        ray.init(
+            address="local",
+            num_cpus=int(cpus),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise LightloomError(f"Ray does not start on this machine: {_first_line(error)}") from error
+    started = set(psutil.Process().children()) - before
+    gpus = ray.cluster_resources().get("GPU", 0)
+    return Cluster(share(options, cpus, gpus, memory), [child for child in started if child.name() in _DAEMONS])
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

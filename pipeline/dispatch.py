@@ -1,0 +1,261 @@
+"""Hands items to workers and deals with what comes back: finished items, failures, deaths and time limits."""
+
+from __future__ import annotations
+
+import time
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+from manifests.dataset import Dataset
+from manifests.errors import DiskFull, LightloomError
+from manifests.row import FailureRow
+from manifests.shards import write_failure
+from pipeline.actors import Outcome, Reply, Started
+from pipeline.cluster import Cluster
+from pipeline.failures import CRASH, OUT_OF_MEMORY, TIMEOUT, TooManyFailuresError, WorkerStartError
+from pipeline.logs import tail
+from pipeline.options import RunOptions
+from pipeline.packing import Packer
+from pipeline.progress import ProgressBar, by_reason
+from pipeline.resume import Progress
+from pipeline.schedule import Schedule
+from pipeline.seat import Seat
+from pipeline.stage import Stage
+
+_POLL_S = 0.5
+_CLOSE_S = 30.0
+_FEWEST_FAILURES = 20
+_START_DEATHS = 3
+
+
+class Dispatcher:
+    """Drives the workers of one run. `step` until it returns False, then `kill_all`."""
+
+    def __init__(
+        self,
+        *,
+        dataset: Dataset,
+        stage: Stage,
+        options: RunOptions,
+        cluster: Cluster,
+        state: Progress,
+        bar: ProgressBar,
+        packer: Packer,
+    ) -> None:
+        self._dataset, self._stage, self._options, self._cluster = dataset, stage, options, cluster
+        self._state, self._bar, self._packer = state, bar, packer
+        self._schedule = Schedule(state.left, options.attempts)
+        self._seats: list[Seat] = []
+        self._start_deaths = 0
+        self._last_ready = time.monotonic()
+        self._finished = 0
+
+    def step(self) -> bool:
+        """Feed the workers, wait a moment for an answer and deal with it; False when nothing is left to do."""
+        self._staff()
+        for seat in self._seats:
+            self._feed(seat)
+        self.collect()
+        for seat in list(self._seats):
+            self._enforce_limits(seat)
+        self._bar.show(sum(seat.ready for seat in self._seats))
+        return bool(self._schedule or self._seats)
+
+    def collect(self) -> None:
+        """Wait at most a moment for answers and deal with those that are there."""
+        self._cluster.check()
+        first = {seat.calls[0].reference: seat for seat in self._seats if seat.calls}
+        if not first:
+            return
+        ready, _ = ray.wait(list(first), num_returns=1, timeout=_POLL_S)
+        if ready:
+            ready, _ = ray.wait(list(first), num_returns=len(first), timeout=0)
+        for reference in ready:
+            self._receive(first[reference])
+
+    def encoding(self) -> bool:
+        """True while a worker is encoding an item that it no longer produces."""
+        for seat in self._seats:
+            producing = {seat.calls[0].index} if seat.calls else set()
+            if any(not self._dataset.item_path(item).exists() for item in seat.open - producing):
+                return True
+        return False
+
+    def kill_all(self) -> None:
+        """End every worker at once. Items whose files are on disk by then count as finished."""
+        for seat in self._seats:
+            for item in seat.open:
+                if self._dataset.item_path(item).exists():
+                    self._finish(item, self._dataset.header.lights)
+            seat.kill()
+        self._seats = []
+
+    # --- feeding ----------------------------------------------------------------------------------------------
+
+    def _staff(self) -> None:
+        """Fill empty slots while there are more items than workers without work."""
+        wanted = min(self._cluster.share.workers, len(self._schedule) + sum(not seat.idle for seat in self._seats))
+        slots = set(range(wanted)) - {seat.slot for seat in self._seats}
+        if len(self._schedule):
+            for slot in sorted(slots)[: max(0, wanted - len(self._seats))]:
+                self._seats.append(Seat(slot, self._stage, self._dataset.path, self._cluster.share))
+
+    def _feed(self, seat: Seat) -> None:
+        """Keep one item in production and one queued; let the worker run dry to retire it or to run an item alone."""
+        if not seat.ready or seat.alone:
+            return
+        seat.retiring = seat.retiring or seat.begun >= self._options.recycle_after_items
+        suspects = self._schedule.has_suspects and not any(other.alone for other in self._seats)
+        while not (seat.retiring or suspects) and len(seat.calls) < self._depth():
+            item = self._schedule.next()
+            if item is None:
+                break
+            seat.run(item, self._schedule.attempt(item))
+        if seat.calls:
+            return
+        if seat.open:
+            seat.flush()
+        elif suspects and not seat.retiring:
+            item = self._schedule.next_suspect()
+            seat.run(item, self._schedule.attempt(item), alone=True)
+        elif seat.retiring or not self._schedule:
+            seat.close()
+
+    def _depth(self) -> int:
+        """Two calls keep a worker busy without a pause; near the end one, so that no worker hoards an item."""
+        return 2 if len(self._schedule) > len(self._seats) else 1
+
+    # --- answers ----------------------------------------------------------------------------------------------
+
+    def _receive(self, seat: Seat) -> None:
+        call = seat.calls[0]
+        try:
+            answer = ray.get(call.reference)
+        except RayTaskError as error:
+            if call.kind == "start":
+                cause = error.cause if isinstance(error.cause, LightloomError) else _last_line(error)
+                raise WorkerStartError(f"the {self._stage.name} worker cannot start: {cause}") from error
+            self._dead(seat, CRASH, _last_line(error))
+            return
+        except RayError as error:
+            reason = OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else CRASH
+            self._dead(seat, reason, _death(error))
+            return
+        seat.answered()
+        if isinstance(answer, Started):
+            seat.started = answer
+            self._last_ready = time.monotonic()
+            self._start_deaths = 0
+            self._cluster.owns(answer.pid)
+        elif isinstance(answer, Reply):
+            seat.retiring = seat.retiring or answer.rss_mb >= self._options.recycle_rss_mb
+            for outcome in answer.outcomes:
+                self._account(seat, outcome)
+        else:
+            self._dismiss(seat)
+
+    def _account(self, seat: Seat, outcome: Outcome) -> None:
+        seat.open.discard(outcome.index)
+        if outcome.kind == "done":
+            self._finish(outcome.index, outcome.clips)
+        elif outcome.kind == "disk-full":
+            raise DiskFull(outcome.message)
+        elif outcome.kind == "failed":
+            self._quarantine(seat, outcome.index, outcome.reason, outcome.message)
+        else:
+            seat.retiring = True  # its state is unknown after an unexpected error
+            for item in self._schedule.lost([outcome.index]):
+                self._quarantine(seat, item, outcome.reason, outcome.message)
+
+    def _enforce_limits(self, seat: Seat) -> None:
+        kind = seat.calls[0].kind if seat.calls else ""
+        if kind in ("run", "flush") and seat.overdue(self._options.time_limit_s):
+            seat.kill()
+            self._dead(seat, TIMEOUT, f"not finished within {self._options.time_limit_s:g} s")
+        elif kind == "close" and seat.overdue(_CLOSE_S):
+            self._dismiss(seat)
+        elif kind == "start" and not any(other.ready for other in self._seats):
+            waited = time.monotonic() - self._last_ready
+            if waited > self._options.start_limit_s and seat.overdue(self._options.start_limit_s):
+                share = self._cluster.share
+                raise WorkerStartError(
+                    f"no {self._stage.name} worker started within {self._options.start_limit_s:g} s; each needs "
+                    f"{share.placement:g} CPUs and {share.gpus:g} GPUs: see what Ray has free, or raise start_limit_s"
+                )
+
+    def _dismiss(self, seat: Seat) -> None:
+        self._seats.remove(seat)
+        seat.kill()
+
+    def _dead(self, seat: Seat, reason: str, message: str) -> None:
+        """A worker is gone: what it had committed counts, what it had queued goes back, the rest lost an attempt."""
+        self._cluster.check()
+        self._dismiss(seat)
+        self._schedule.put_back(seat.queued())
+        if not seat.ready:
+            self._start_deaths += 1
+            if self._start_deaths >= _START_DEATHS:
+                raise WorkerStartError(f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}")
+            return
+        committed = {item for item in seat.open if self._dataset.item_path(item).exists()}
+        for item in committed:
+            self._finish(item, self._dataset.header.lights)
+        for item in self._schedule.lost(seat.open - committed, last_try=reason == TIMEOUT):
+            self._quarantine(seat, item, reason, message)
+
+    # --- books ------------------------------------------------------------------------------------------------
+
+    def _finish(self, item: int, clips: int) -> None:
+        self._finished += 1
+        self._state.finished += 1
+        self._bar.finished(clips)
+        self._settled(item)
+
+    def _quarantine(self, seat: Seat, item: int, reason: str, message: str) -> None:
+        failure = FailureRow(
+            scene=item,
+            shard=self._dataset.shard_of(item),
+            reason=reason,
+            message=message,
+            attempts=max(1, self._schedule.attempt(item) - 1),
+            log_tail=tail(seat.started.log, item) if seat.started else "",
+            spec=self._describe(item),
+        )
+        write_failure(self._dataset.failure_path(item), failure)
+        self._state.failed += 1
+        self._bar.failed(reason)
+        self._settled(item)
+        failed = self._bar.failures.total()
+        if failed >= _FEWEST_FAILURES and failed > self._options.max_failures * (failed + self._finished):
+            raise TooManyFailuresError(
+                f"{by_reason(self._bar.failures)} of {failed + self._finished} items; the last: {message}"
+            )
+
+    def _settled(self, item: int) -> None:
+        shard = self._dataset.shard_of(item)
+        missing = self._state.missing[shard]
+        missing.discard(item)
+        if not missing:
+            del self._state.missing[shard]
+            self._packer.add(shard)
+
+    def _describe(self, item: int) -> str:
+        """The item's spec; an item that cannot even be described is quarantined without it."""
+        try:
+            return self._stage.describe(item)
+        except Exception as error:
+            return f"(not available: {error})"
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _death(error: RayError) -> str:
+    """Ray's account of how a worker process ended, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "exit" in line.lower() or "memory" in line.lower()]
+    kind = "the worker process died" if isinstance(error, RayActorError) else type(error).__name__
+    return f"{kind}: {told[-1] if told else lines[-1] if lines else 'no account'}"[:500]

@@ -1,0 +1,138 @@
+"""The run loop of a stage: schedules items on Ray actors, retries, quarantines, packs shards, and can be resumed.
+
+The files in the dataset's folder are the only memory of a run: an item is finished when its file is in `work/` or its
+shard is committed. Ray carries calls and notices deaths; whatever it loses is found again on the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from manifests import layout
+from manifests.atomic import disk_full
+from manifests.dataset import Dataset, open_dataset
+from manifests.errors import DatasetError
+from pipeline.cluster import connect
+from pipeline.dispatch import Dispatcher
+from pipeline.failures import InterruptedRunError, RunError
+from pipeline.options import RunOptions
+from pipeline.packing import Packer
+from pipeline.progress import ProgressBar, by_reason, duration
+from pipeline.resume import Progress, progress_of, requeue_failures
+from pipeline.signals import StopSignals
+from pipeline.stage import Stage
+
+_DEFAULT = RunOptions()
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did: items and clips of this run, and the state of the dataset after it."""
+
+    dataset: Path
+    clips: int
+    failures: Counter[str]
+    seconds: float
+    finished: int
+    failed: int
+    items: int
+
+    @property
+    def complete(self) -> bool:
+        """True when every item of the dataset is finished or quarantined."""
+        return self.finished + self.failed == self.items
+
+    def line(self) -> str:
+        """One line for people."""
+        rate = f" ({60 * self.clips / self.seconds:.1f} clips/min)" if self.clips and self.seconds else ""
+        failed = f", {by_reason(self.failures)}" if self.failures else ""
+        total = f"{self.finished} of {self.items} items finished"
+        quarantined = f", {self.failed} quarantined" if self.failed else ""
+        return f"{self.dataset}: {self.clips} clips in {duration(self.seconds)}{rate}{failed}; {total}{quarantined}"
+
+
+def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -> RunReport:
+    """Bring `dataset` to completion with `stage`; returns at once when it is complete already.
+
+    Raises DatasetError when another process works on the dataset, DiskFull, InterruptedRunError on Ctrl-C or SIGTERM,
+    RayLostError, TooManyFailuresError or WorkerStartError. Whatever stops a run, finished clips stay and the next run
+    goes on from there.
+    """
+    dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    if (stage.items, stage.per_shard) != (dataset.header.items, dataset.header.per_shard):
+        raise DatasetError(
+            f"{dataset.path}: holds {dataset.header.items} items in shards of {dataset.header.per_shard}, the stage "
+            f"has {stage.items} in shards of {stage.per_shard}; give the stage that the dataset was made for"
+        )
+    with dataset.lock(), disk_full(dataset.path):
+        dataset.clean()
+        if options.retry_failed:
+            requeue_failures(dataset)
+        state = progress_of(dataset)
+        if state.missing:
+            report = _complete(dataset, stage, options, state)
+            shutil.rmtree(dataset.path / layout.WORK / "logs", ignore_errors=True)
+        else:
+            report = RunReport(dataset.path, 0, Counter(), 0.0, state.finished, state.failed, stage.items)
+        dataset.finish()
+        return report
+
+
+def _complete(dataset: Dataset, stage: Stage, options: RunOptions, state: Progress) -> RunReport:
+    packer = Packer(dataset)
+    for shard in [shard for shard, items in state.missing.items() if not items]:
+        packer.add(shard)
+        del state.missing[shard]
+    with ProgressBar(stage.name, stage.items, state.finished + state.failed, options.show_progress) as bar:
+        try:
+            if state.missing:
+                _work(dataset, stage, options, state=state, bar=bar, packer=packer)
+        except InterruptedRunError as error:
+            done = state.finished + state.failed
+            raise InterruptedRunError(
+                f"{dataset.path}: {error} with {done} of {stage.items} items done; the same command goes on from there"
+            ) from None
+        except RunError as error:
+            raise type(error)(f"{dataset.path}: {error}; finished clips are kept") from error.__cause__
+        finally:
+            packer.close()
+    packer.check()
+    return RunReport(dataset.path, bar.clips, bar.failures, bar.seconds, state.finished, state.failed, stage.items)
+
+
+def _work(
+    dataset: Dataset, stage: Stage, options: RunOptions, *, state: Progress, bar: ProgressBar, packer: Packer
+) -> None:
+    cluster = connect(options)
+    try:
+        with StopSignals() as stop:
+            dispatcher = Dispatcher(
+                dataset=dataset,
+                stage=stage,
+                options=options,
+                cluster=cluster,
+                state=state,
+                bar=bar,
+                packer=packer,
+            )
+            try:
+                while dispatcher.step():
+                    packer.check()
+                    if stop.count:
+                        _wind_down(dispatcher, stop, options.stop_grace_s)
+                        raise InterruptedRunError("stopped")
+            finally:
+                dispatcher.kill_all()
+    finally:
+        cluster.close()
+
+
+def _wind_down(dispatcher: Dispatcher, stop: StopSignals, grace_s: float) -> None:
+    """Let the clips land that are being encoded; a second signal ends the wait."""
+    deadline = time.monotonic() + grace_s
+    while stop.count < 2 and time.monotonic() < deadline and dispatcher.encoding():
+        dispatcher.collect()

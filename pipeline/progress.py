@@ -1,0 +1,75 @@
+"""The progress bar of a run, drawn by the driver, and the line that sums the run up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
+
+class ProgressBar:
+    """Counts items that are finished or quarantined; shows clips a minute, time left, failures and workers."""
+
+    def __init__(self, name: str, total: int, done: int, show: bool) -> None:
+        self._began = time.monotonic()
+        self.clips = 0
+        self.failures: Counter[str] = Counter()
+        self._bar = tqdm(
+            total=total, initial=done, desc=name, unit="item", disable=not show, bar_format=_FORMAT, dynamic_ncols=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    @property
+    def seconds(self) -> float:
+        """Since the bar was made."""
+        return time.monotonic() - self._began
+
+    @property
+    def clips_per_minute(self) -> float:
+        """Of this run alone."""
+        return 60 * self.clips / max(self.seconds, 1e-6)
+
+    def finished(self, clips: int) -> None:
+        """One more item is finished, with so many clips."""
+        self.clips += clips
+        self._bar.update()
+
+    def failed(self, reason: str) -> None:
+        """One more item is quarantined."""
+        self.failures[reason] += 1
+        self._bar.update()
+
+    def show(self, workers: int) -> None:
+        """Refresh the figures behind the bar."""
+        self._bar.set_postfix_str(
+            f"{self.clips_per_minute:.1f} clips/min, {by_reason(self.failures) or 'no failures'}, "
+            f"{workers} worker{'s' if workers != 1 else ''}",
+            refresh=False,
+        )
+        self._bar.refresh()
+
+
+def by_reason(failures: Counter[str]) -> str:
+    """Failures in words: "3 failed (timeout 2, crash 1)"; empty when there are none."""
+    if not failures:
+        return ""
+    parts = ", ".join(f"{reason} {count}" for reason, count in failures.most_common())
+    return f"{failures.total()} failed ({parts})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,58 @@
+"""What a stage gives to the engine: its work items, and a worker that turns one item into samples.
+
+The engine knows nothing of scenes or videos. A stage is plain data that travels to the worker processes; a worker
+lives in one of them and may hold whatever is costly to build (Blender, a network).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from manifests.row import Sample
+
+type Finish = Callable[[], list[Sample]]
+"""The second half of an item: encodes what was produced, on a thread beside the next item's first half."""
+
+
+class Worker(Protocol):
+    """Produces items in one process, one at a time.
+
+    An item that cannot ever be made raises `pipeline.failures.ItemError`; it is quarantined at once. Any other
+    exception is tried again on a fresh worker before the item is quarantined.
+    """
+
+    def produce(self, index: int) -> Finish:
+        """Do the heavy part of item `index` on the process's main thread; return what is left to do."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the worker holds; called once, when no item is under way."""
+        ...
+
+
+class Stage(Protocol):
+    """A set of work items 0 .. items - 1; item i belongs to shard i // per_shard. Must be picklable."""
+
+    @property
+    def name(self) -> str:
+        """What the progress bar and the rows call this stage."""
+        ...
+
+    @property
+    def items(self) -> int:
+        """Number of work items."""
+        ...
+
+    @property
+    def per_shard(self) -> int:
+        """Work items in a shard."""
+        ...
+
+    def make_worker(self) -> Worker:
+        """Build a worker; called inside the worker process."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """The item's spec as JSON, for the record of a failure; must not touch files or need the worker."""
+        ...

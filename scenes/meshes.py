@@ -1,0 +1,93 @@
+"""Procedural meshes: `build` turns a generator's name and parameters into a mesh in the normalised frame.
+
+The normalised frame is that of `scenes.spec.Object`: z up, bounding-box centre over the origin, lowest point at
+z = 0, longest bounding-box side 1. One UV unit is about one unit of that frame. Everything is numpy and depends on
+the parameters alone; only Suzanne, whose vertices belong to Blender, is built by `datagen.blender`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from manifests.errors import LightloomError
+from scenes.meshgen import composites, curves, machined, rocks, solids, turned
+from scenes.meshgen.surface import MeshData
+from scenes.spec import Footprint, Value
+
+SUZANNE = "suzanne"
+
+PRIMITIVES: dict[str, Callable[..., MeshData]] = {
+    "box": solids.box,
+    "rounded_box": solids.rounded_box,
+    "ellipsoid": solids.ellipsoid,
+    "frustum": solids.frustum,
+    "capsule": solids.capsule,
+    "torus": solids.torus,
+    "regular_prism": solids.regular_prism,
+    "pyramid": solids.pyramid,
+    "wedge": solids.wedge,
+}
+FAMILIES: dict[str, Callable[..., MeshData]] = {
+    "superquadric": curves.superquadric,
+    "supertoroid": curves.supertoroid,
+    "knot": curves.knot,
+    "tube": curves.tube,
+    "spring": curves.spring,
+    "shell": curves.shell,
+    "lathe": turned.lathe,
+    "extrusion": turned.extrusion,
+    "rock": rocks.rock,
+    "crystal": rocks.crystal,
+    "gear": machined.gear,
+    "bolt": machined.bolt,
+    "fitting": machined.fitting,
+    "composite": composites.composite,
+}
+
+
+class MeshError(LightloomError):
+    """A generator or its parameters do not exist or make no mesh."""
+
+
+def build(generator: str, params: Mapping[str, Value]) -> MeshData:
+    """Mesh of that generator, float32, in the normalised frame; the same arguments give the same bytes.
+
+    Raises MeshError for an unknown generator (Suzanne included) or parameters it does not take.
+    """
+    function = PRIMITIVES.get(generator) or FAMILIES.get(generator)
+    if function is None:
+        raise MeshError(f"no mesh generator {generator!r}; there are {', '.join([*PRIMITIVES, *FAMILIES])}")
+    try:
+        mesh = function(**params)
+    except (TypeError, KeyError, ValueError) as error:
+        raise MeshError(f"mesh generator {generator!r} does not take {dict(params)}: {error}") from None
+    return normalised(mesh)
+
+
+def normalised(mesh: MeshData) -> MeshData:
+    """Mesh moved and scaled into the normalised frame, as float32 and int32; MeshError if it has no size."""
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    longest = (high - low).max()
+    if not (np.isfinite(longest) and longest > 0):
+        raise MeshError(f"a mesh with bounds {low} to {high} cannot be normalised")
+    origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+    return MeshData(
+        ((mesh.vertices - origin) / longest).astype(np.float32),
+        mesh.corners.astype(np.int32),
+        mesh.sizes.astype(np.int32),
+        (mesh.uvs / longest).astype(np.float32),
+        mesh.smooth.astype(bool),
+    )
+
+
+def footprint(mesh: MeshData) -> Footprint:
+    """Upright bounding cylinder of a normalised mesh, rounded up to 1e-4 so that it never cuts into the mesh."""
+    points = mesh.vertices.astype(np.float64)
+    radius = np.hypot(points[:, 0], points[:, 1]).max()
+    return Footprint(radius=_up(radius), height=_up(points[:, 2].max()))
+
+
+def _up(value: float) -> float:
+    return float(np.ceil(value * 1e4 - 1e-3) / 1e4)

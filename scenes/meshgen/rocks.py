@@ -1,0 +1,81 @@
+"""Displaced spheres: rocks, asteroids, blobs, low-polygon stones and pleated pods; and clusters of crystals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from scenes.meshgen.noise import octaves
+from scenes.meshgen.solids import cube_sphere
+from scenes.meshgen.surface import MeshData, circle, grid, join, place, rotation
+
+ROCK_STYLES = ("rock", "asteroid", "blob", "stone", "pod")
+
+
+def rock(seed: int, style: str, cells: int = 32) -> MeshData:
+    """A sphere displaced along its radius by noise of the given style (see `ROCK_STYLES`), `cells` quads a side."""
+    rng = np.random.default_rng(seed)
+    body = cube_sphere(5 if style == "stone" else cells)
+    unit = body.vertices
+    stretched = unit * rng.uniform(0.7, 1.3, 3) * rng.uniform(1.0, 2.0)
+    noise_seed = int(rng.random() * 2**31)
+    if style == "rock":
+        radius = 1 + rng.uniform(0.1, 0.2) * octaves(stretched, noise_seed, 4, 0.45, ridged=rng.random() < 0.5)
+        radius = np.minimum(radius, _cut(unit, rng, 7))
+    elif style == "asteroid":
+        radius = 1 + rng.uniform(0.1, 0.25) * octaves(0.7 * stretched, noise_seed, 4, 0.45) + _craters(unit, rng)
+    elif style == "blob":
+        radius = 1 + rng.uniform(0.25, 0.5) * octaves(0.8 * stretched, noise_seed, 2, 0.3)
+    elif style == "stone":
+        radius = 1 + 0.25 * octaves(stretched, noise_seed, 2)
+    else:
+        around = np.arctan2(unit[:, 1], unit[:, 0])
+        waist = np.sqrt(np.maximum(1 - unit[:, 2] ** 2, 0))
+        pleats = np.abs(np.sin(around * int(rng.uniform(3, 8))))
+        radius = 1 + rng.uniform(0.15, 0.35) * waist * pleats - rng.uniform(0.1, 0.35) * (1 - waist) ** 2
+    sides = rng.uniform(0.6, 1.0, 3) if style != "pod" else np.array([1.0, 1.0, rng.uniform(0.6, 1.6)])
+    points = unit * np.maximum(radius, 0.2)[:, None] * sides
+    flat = np.zeros(len(body.sizes), bool) if style == "stone" else body.smooth
+    return replace(body, vertices=points, smooth=flat)
+
+
+def _cut(unit: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Radius (N,) of a ball after planes have cut pieces off it, with edges slightly softened."""
+    normals = rng.normal(size=(count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    depth = rng.uniform(0.6, 0.95, count)
+    facing = np.maximum(unit @ normals.T, 1e-3)
+    return -np.logaddexp.reduce(-40 * np.minimum(depth / facing, 2.0), axis=1) / 40
+
+
+def _craters(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Height (N,) of bowls with raised rims at random places."""
+    height = np.zeros(len(unit))
+    for _ in range(int(rng.uniform(6, 22))):
+        centre = rng.normal(size=3)
+        size = rng.uniform(0.12, 0.5)
+        distance = np.arccos(np.clip(unit @ (centre / np.linalg.norm(centre)), -1, 1)) / size
+        height += size * (0.3 * np.minimum(distance**2 - 1, 0) + 0.12 * np.exp(-(((distance - 1) / 0.25) ** 2)))
+    return height
+
+
+def crystal(seed: int) -> MeshData:
+    """One crystal or a cluster of them: faceted prisms with pointed ends that lean apart."""
+    rng = np.random.default_rng(seed)
+    parts = [_single_crystal(rng, 1.0)]
+    for _ in range(int(rng.uniform(0, 7))):
+        turn = rotation("z", rng.uniform(0, 360)) @ rotation("y", rng.uniform(15, 55))
+        parts.append(place(_single_crystal(rng, rng.uniform(0.3, 0.8)), turn=turn))
+    return join(parts)
+
+
+def _single_crystal(rng: np.random.Generator, height: float) -> MeshData:
+    sides = int(rng.uniform(4, 9))
+    width = height * rng.uniform(0.15, 0.3)
+    heights = np.array([-0.15, 0.0, rng.uniform(0.5, 0.75), 1.0]) * height
+    widths = np.array([0.0, 0.9, 1.0, 0.0]) * width
+    points = np.empty((4, sides, 3))
+    points[..., :2] = widths[:, None, None] * circle(sides)[None]
+    points[..., 2] = heights[:, None]
+    return grid(points, wrap_columns=True, smooth=False)

@@ -1,0 +1,144 @@
+"""Motions as functions of the frame: the one place that turns a spec's motions into poses.
+
+Placement, framing, the renderer and the manifest all ask here, so what was checked is what is rendered. Time runs
+from 0 at the first frame to 1 at the last. The `*_at` functions take any times, so that a check can look between
+the frames. Angles in specs are degrees; poses are float64.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+
+from manifests.camera import intrinsics_from_fov
+from scenes.spec import (
+    Dolly,
+    Light,
+    LightRotation,
+    Object,
+    ObjectMotion,
+    ObjectRotation,
+    ObjectTranslation,
+    Orbit,
+    Oscillation,
+    RenderSettings,
+    SceneSpec,
+    View,
+)
+
+
+def frame_times(frames: int) -> np.ndarray:
+    """Times (frames,) in [0, 1]; a single frame is at time 0."""
+    return np.linspace(0.0, 1.0, frames)
+
+
+def camera_to_world(view: View, frames: int) -> np.ndarray:
+    """Rigid camera poses (frames, 4, 4); camera frame x right, y up, z toward the viewer."""
+    return camera_at(view, frame_times(frames))
+
+
+def camera_at(view: View, times: np.ndarray) -> np.ndarray:
+    """Rigid camera poses (T, 4, 4) at `times` (T,)."""
+    azimuth, elevation, distance = spherical_at(view, times)
+    poses = np.zeros((len(times), 4, 4))
+    poses[:, :3, :3] = look_axes(azimuth, elevation)
+    poses[:, :3, 3] = np.asarray(view.target) + distance[:, None] * poses[:, :3, 2]
+    poses[:, 3, 3] = 1.0
+    return poses
+
+
+def look_axes(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
+    """Camera axes (..., 3, 3), columns right, up and back, of a camera at these angles (...) in radians.
+
+    Back points from the target to the camera; right stays level, so nothing is singular at the poles.
+    """
+    sin_a, cos_a, sin_e, cos_e = np.sin(azimuth), np.cos(azimuth), np.sin(elevation), np.cos(elevation)
+    axes = np.empty((*np.shape(azimuth), 3, 3))
+    axes[..., 0, 0], axes[..., 1, 0], axes[..., 2, 0] = -sin_a, cos_a, 0.0
+    axes[..., 0, 1], axes[..., 1, 1], axes[..., 2, 1] = -sin_e * cos_a, -sin_e * sin_a, cos_e
+    axes[..., 0, 2], axes[..., 1, 2], axes[..., 2, 2] = cos_e * cos_a, cos_e * sin_a, sin_e
+    return axes
+
+
+def spherical_at(view: View, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Azimuth and elevation in radians and distance in scene units about the target, each (T,), at `times` (T,)."""
+    azimuth = np.full(len(times), view.azimuth)
+    elevation = np.full(len(times), view.elevation)
+    distance = np.full(len(times), view.distance)
+    for motion in view.motions:
+        match motion:
+            case Orbit():
+                azimuth += motion.degrees * times
+            case Oscillation():
+                swing = np.sin(2 * np.pi * motion.cycles * times)
+                azimuth += motion.azimuth * swing
+                elevation += motion.elevation * swing
+            case Dolly():
+                distance *= 1 + (motion.factor - 1) * times
+            case _:
+                assert_never(motion)
+    return np.radians(azimuth), np.radians(elevation), distance
+
+
+def object_to_world(obj: Object, frames: int) -> np.ndarray:
+    """Poses (frames, 4, 4) that take the normalised mesh to the world; the scale is in them."""
+    return object_at(obj, frame_times(frames))
+
+
+def object_at(obj: Object, times: np.ndarray) -> np.ndarray:
+    """Poses (T, 4, 4), scale included, at `times` (T,)."""
+    angle = np.radians(obj.yaw + turned_at(obj.motions, times))
+    poses = np.zeros((len(times), 4, 4))
+    poses[:, 0, 0] = poses[:, 1, 1] = obj.scale * np.cos(angle)
+    poses[:, 1, 0] = obj.scale * np.sin(angle)
+    poses[:, 0, 1] = -poses[:, 1, 0]
+    poses[:, 2, 2] = obj.scale
+    poses[:, :2, 3] = np.asarray(obj.position) + moved_at(obj.motions, times)
+    poses[:, 3, 3] = 1.0
+    return poses
+
+
+def turned_at(motions: tuple[ObjectMotion, ...], times: np.ndarray) -> np.ndarray:
+    """Degrees (T,) that the object has turned since the first frame."""
+    return sum((m.degrees for m in motions if isinstance(m, ObjectRotation)), 0.0) * times
+
+
+def moved_at(motions: tuple[ObjectMotion, ...], times: np.ndarray) -> np.ndarray:
+    """Offsets (T, 2) that the object has slid since the first frame."""
+    offset = np.zeros((len(times), 2))
+    for motion in motions:
+        if isinstance(motion, ObjectTranslation):
+            progress = (1 - np.cos(2 * np.pi * times)) / 2 if motion.there_and_back else times
+            offset += progress[:, None] * np.asarray(motion.offset)
+    return offset
+
+
+def light_rotations(light: Light, motion: LightRotation | None, frames: int) -> np.ndarray:
+    """Rotations (frames, 3, 3) about z, environment frame to world frame, as `Environment.rotation` holds them."""
+    return light_rotations_at(light, motion, frame_times(frames))
+
+
+def light_rotations_at(light: Light, motion: LightRotation | None, times: np.ndarray) -> np.ndarray:
+    """Rotations (T, 3, 3) about z at `times` (T,)."""
+    angle = np.radians(light.yaw + (motion.degrees if motion else 0.0) * times)
+    rotations = np.zeros((len(times), 3, 3))
+    rotations[:, 0, 0] = rotations[:, 1, 1] = np.cos(angle)
+    rotations[:, 1, 0] = np.sin(angle)
+    rotations[:, 0, 1] = -rotations[:, 1, 0]
+    rotations[:, 2, 2] = 1.0
+    return rotations
+
+
+def intrinsics(view: View, render: RenderSettings) -> np.ndarray:
+    """Pinhole intrinsics (3, 3) in pixels; `view.fov` spans the larger image side."""
+    return intrinsics_from_fov(view.fov, render.height, render.width)
+
+
+def motion_names(spec: SceneSpec) -> tuple[str, ...]:
+    """Names of the motions in a scene, sorted, each once: the `motions` of its manifest rows."""
+    names = {str(motion.__struct_config__.tag) for motion in spec.view.motions}
+    names |= {str(motion.__struct_config__.tag) for obj in spec.objects for motion in obj.motions}
+    if spec.light_motion is not None:
+        names.add("light_rotation")
+    return tuple(sorted(names))

@@ -1,0 +1,320 @@
+"""Recipes: what scenes are drawn from, as plain data. docs/recipes.md explains every field.
+
+`tiny` and `paper` come with the package. A user's YAML starts from one of them (`base: paper`), says only what
+differs, and is checked field by field: an unknown field, a value of the wrong type, a range the wrong way round
+and a value outside its limits are errors that name the field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import typing
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from scenes.distributions import Limits, LogUniform, NearEnds, Spread, SquaredUniform, fault, support
+from scenes.licences import LicencePolicy
+from scenes.spec import Data, Positive, RenderSettings, SpecError, Unit
+
+BUILTIN_RECIPES = ("tiny", "paper")
+_SHIPPED = files("scenes") / "data" / "recipes"
+_DEEPEST_BASE = 8
+
+Count = tuple[Annotated[int, Meta(ge=0, le=64)], Annotated[int, Meta(ge=0, le=64)]]
+
+
+class RecipeError(SpecError):
+    """A recipe that cannot be used; the message names the recipe and the field."""
+
+
+class Objects(Data, frozen=True, kw_only=True):
+    """The main meshes. `count` is [fewest, most]; positions lie within +-`area`; `scale` is the longest side."""
+
+    count: Count = (1, 3)
+    scale: Annotated[Spread, Limits(0.01, 100)] = (1.0, 1.5)
+    area: Annotated[float, Meta(gt=0.0, le=1000.0)] = 1.0
+    min_score: Unit = 0.0
+
+
+class Primitives(Data, frozen=True, kw_only=True):
+    """Cubes, spheres, cylinders and the like beside the objects; the fields mean the same."""
+
+    count: Count = (0, 4)
+    scale: Annotated[Spread, Limits(0.01, 100)] = (0.3, 0.8)
+    area: Annotated[float, Meta(gt=0.0, le=1000.0)] = 1.5
+
+
+class Materials(Data, frozen=True, kw_only=True):
+    """`native`: share of imported meshes that keep their own. Of the rest, `constant` have drawn constants, the others
+    a material of the catalogue whose natural size is multiplied by `texture_scale`."""
+
+    native: Unit = 0.8
+    constant: Unit = 0.3
+    roughness: Annotated[Spread, Limits(0, 1)] = SquaredUniform(low=0.0, high=0.8)
+    metallic: Annotated[Spread, Limits(0, 1)] = NearEnds(deviation=0.25)
+    texture_scale: Annotated[Spread, Limits(0.01, 100)] = LogUniform(low=0.5, high=2.0)
+
+
+class GroundChoice(Data, frozen=True, kw_only=True):
+    """`probability` of a ground plane, and its side length in scene units."""
+
+    probability: Unit = 0.95
+    size: Annotated[Spread, Limits(1, 100_000)] = (30.0, 50.0)
+
+
+class LightKinds(Data, frozen=True, kw_only=True):
+    """Relative weights of captured environment maps, physical skies and procedural studios."""
+
+    hdri: Annotated[float, Meta(ge=0.0)] = 0.4
+    sky: Annotated[float, Meta(ge=0.0)] = 0.2
+    studio: Annotated[float, Meta(ge=0.0)] = 0.4
+
+
+class Lights(Data, frozen=True, kw_only=True):
+    """`per_scene` environments light each scene, one clip under each; `mirror` is a probability."""
+
+    per_scene: Annotated[int, Meta(ge=1, le=64)] = 1
+    kinds: LightKinds = LightKinds()
+    yaw: Annotated[Spread, Limits(-360, 360)] = (0.0, 360.0)
+    mirror: Unit = 0.5
+    strength: Annotated[Spread, Limits(0.001, 1000)] = LogUniform(low=0.5, high=2.0)
+
+
+class CameraChoice(Data, frozen=True, kw_only=True):
+    """The camera in the first frame. It looks at the subject with probability `look_at_subject`, else at the middle."""
+
+    distance: Annotated[Spread, Limits(0.1, 1000)] = (2.0, 4.0)
+    azimuth: Annotated[Spread, Limits(-360, 360)] = (0.0, 360.0)
+    elevation: Annotated[Spread, Limits(0, 88)] = (5.0, 85.0)
+    fov: Annotated[Spread, Limits(1, 150)] = 45.0
+    look_at_subject: Unit = 0.6
+
+
+class OrbitChoice(Data, frozen=True, kw_only=True):
+    """Degrees of azimuth over the clip, either way round."""
+
+    probability: Unit = 0.35
+    degrees: Annotated[Spread, Limits(0, 3600)] = LogUniform(low=30.0, high=360.0)
+
+
+class OscillationChoice(Data, frozen=True, kw_only=True):
+    """Amplitudes in degrees and periods over the clip."""
+
+    probability: Unit = 0.25
+    azimuth: Annotated[Spread, Limits(0, 180)] = (5.0, 30.0)
+    elevation: Annotated[Spread, Limits(0, 80)] = (2.0, 12.0)
+    cycles: Annotated[Spread, Limits(0.1, 100)] = (0.5, 1.5)
+
+
+class DollyChoice(Data, frozen=True, kw_only=True):
+    """Distance in the last frame relative to the first."""
+
+    probability: Unit = 0.15
+    factor: Annotated[Spread, Limits(0.05, 20)] = LogUniform(low=0.65, high=1.5)
+
+
+class LightRotationChoice(Data, frozen=True, kw_only=True):
+    """Degrees that the environment turns over the clip, either way round."""
+
+    probability: Unit = 0.3
+    degrees: Annotated[Spread, Limits(0, 3600)] = (60.0, 360.0)
+
+
+class ObjectRotationChoice(Data, frozen=True, kw_only=True):
+    """Degrees over the clip, either way round; each thing joins in with probability `share`, at least the subject."""
+
+    probability: Unit = 0.3
+    share: Unit = 0.4
+    degrees: Annotated[Spread, Limits(0, 3600)] = (45.0, 360.0)
+
+
+class ObjectTranslationChoice(Data, frozen=True, kw_only=True):
+    """Distance slid; each thing joins in with probability `share`, at least the subject."""
+
+    probability: Unit = 0.3
+    share: Unit = 0.3
+    distance: Annotated[Spread, Limits(0, 1000)] = (0.2, 1.0)
+    there_and_back: Unit = 0.5
+
+
+class Motions(Data, frozen=True, kw_only=True):
+    """Each motion is drawn by itself; a clip that drew none gets one, by the same weights."""
+
+    orbit: OrbitChoice = OrbitChoice()
+    oscillation: OscillationChoice = OscillationChoice()
+    dolly: DollyChoice = DollyChoice()
+    light_rotation: LightRotationChoice = LightRotationChoice()
+    object_rotation: ObjectRotationChoice = ObjectRotationChoice()
+    object_translation: ObjectTranslationChoice = ObjectTranslationChoice()
+
+
+class PlacementRules(Data, frozen=True, kw_only=True):
+    """Smallest gaps in scene units between things and around the camera; whole draws of a scene before giving up."""
+
+    margin: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.03
+    camera_margin: Annotated[float, Meta(gt=0.0, le=100.0)] = 0.15
+    attempts: Annotated[int, Meta(ge=1, le=10_000)] = 50
+
+
+class FramingRules(Data, frozen=True, kw_only=True):
+    """In every frame: the subject's size as a share of the image height, how much of its extent is inside the image;
+    and the largest share of frames in which something may stand in front of its middle."""
+
+    size: Unit = 0.15
+    inside: Unit = 0.6
+    hidden: Unit = 0.34
+
+
+class Recipe(Data, frozen=True, kw_only=True):
+    """Everything that scenes are drawn from. `fps` is what a player should use."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    split: Literal["train", "val", "test", "all"] = "all"
+    frames: Annotated[int, Meta(ge=1, le=100_000)]
+    fps: Positive = 24.0
+    render: RenderSettings
+    licences: LicencePolicy = LicencePolicy()
+    objects: Objects = Objects()
+    primitives: Primitives = Primitives()
+    materials: Materials = Materials()
+    ground: GroundChoice = GroundChoice()
+    lights: Lights = Lights()
+    camera: CameraChoice = CameraChoice()
+    motions: Motions = Motions()
+    placement: PlacementRules = PlacementRules()
+    framing: FramingRules = FramingRules()
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Load a recipe that comes with the package ("tiny", "paper") or a YAML file.
+
+    A file may say `base:` with the name of a shipped recipe or a path relative to itself. Mappings are merged
+    field by field, except distributions (mappings with a `kind`), which replace what was there. Without a `name` the
+    recipe is called after its file. Raises RecipeError, naming the field.
+    """
+    label = str(name_or_path)
+    plain = _read(label, depth=0)
+    if label not in BUILTIN_RECIPES and "name" not in _parse(Path(label)):
+        plain["name"] = Path(label).stem
+    return make_recipe(plain, label)
+
+
+def make_recipe(plain: Any, label: str = "recipe") -> Recipe:
+    """Turn plain data into a checked recipe; RecipeError says `label` and the field."""
+    _refuse_unknown(plain, Recipe, "", label)
+    try:
+        recipe = msgspec.convert(plain, Recipe)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        where = path.strip("`").removeprefix("$").removeprefix(".") or "top level"
+        raise RecipeError(f"{label}: {where}: {message}") from None
+    _check_spreads(recipe, "", label)
+    _check_together(recipe, label)
+    return recipe
+
+
+def to_json(recipe: Recipe) -> bytes:
+    """Canonical JSON of every field, defaults included: equal recipes give equal bytes."""
+    plain = msgspec.json.encode(recipe)
+    return msgspec.json.encode(msgspec.json.decode(plain, type=Recipe), order="deterministic")
+
+
+def digest(recipe: Recipe) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(to_json(recipe)).hexdigest()
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    shipped = _SHIPPED / f"{path}.yaml"
+    try:
+        text = (shipped if str(path) in BUILTIN_RECIPES else path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = difflib.get_close_matches(path.name, BUILTIN_RECIPES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped recipes are {', '.join(BUILTIN_RECIPES)}"
+        raise RecipeError(f"{path}: cannot be read as a recipe ({error}); {hint}") from None
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
+        raise RecipeError(f"{path}: a recipe is a mapping of field names to values; see docs/recipes.md")
+    return plain
+
+
+def _read(label: str, depth: int) -> dict[str, Any]:
+    plain = _parse(Path(label))
+    base = plain.pop("base", None)
+    if base is None:
+        return plain
+    if not isinstance(base, str):
+        raise RecipeError(f"{label}: base: expected the name of a recipe or a path, got {base!r}")
+    if depth == _DEEPEST_BASE:
+        raise RecipeError(f"{label}: base: more than {_DEEPEST_BASE} recipes deep; do two of them name each other?")
+    below = base if base in BUILTIN_RECIPES else str(Path(label).parent / base)
+    return _merge(_read(below, depth + 1), plain)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and "kind" not in old and "kind" not in value:
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _refuse_unknown(plain: Any, wanted: Any, path: str, label: str) -> None:
+    if not isinstance(plain, dict):
+        return
+    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
+        tagged = {str(t.__struct_config__.tag): t for t in get_args(wanted) if hasattr(t, "__struct_config__")}
+        if plain.get("kind") in tagged:
+            inner = {key: value for key, value in plain.items() if key != "kind"}
+            _refuse_unknown(inner, tagged[plain["kind"]], path, label)
+        return
+    types = typing.get_type_hints(wanted)
+    for key, value in plain.items():
+        if key not in types:
+            near = difflib.get_close_matches(str(key), types, 1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(types)}"
+            raise RecipeError(f"{label}: {path}{key}: no such field; {hint}")
+        _refuse_unknown(value, types[key], f"{path}{key}.", label)
+
+
+def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:
+    """Ranges the right way round and within the limits that their annotations state."""
+    for name, annotation in typing.get_type_hints(type(section), include_extras=True).items():
+        value = getattr(section, name)
+        limits = next((extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Limits)), None)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecipeError(f"{label}: {path}{name}: {value} is not a finite number")
+        if annotation is Count and value[0] > value[1]:
+            raise RecipeError(f"{label}: {path}{name}: fewest {value[0]} is above most {value[1]}")
+        if limits is not None:
+            low, high = support(value)
+            if problem := fault(value):
+                raise RecipeError(f"{label}: {path}{name}: {problem}")
+            if low < limits.low or high > limits.high:
+                raise RecipeError(
+                    f"{label}: {path}{name}: draws {low:g} to {high:g}, allowed is {limits.low:g} to {limits.high:g}"
+                )
+        elif isinstance(value, msgspec.Struct):
+            _check_spreads(value, f"{path}{name}.", label)
+
+
+def _check_together(recipe: Recipe, label: str) -> None:
+    """What no single field can show."""
+    if recipe.objects.count[1] + recipe.primitives.count[1] == 0:
+        raise RecipeError(f"{label}: objects.count, primitives.count: both 0, but a scene needs a subject")
+    kinds = recipe.lights.kinds
+    if kinds.hdri + kinds.sky + kinds.studio == 0:
+        raise RecipeError(f"{label}: lights.kinds: every weight is 0; give at least one kind of light a weight")

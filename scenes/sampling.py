@@ -1,0 +1,243 @@
+"""`sample_scene`: from (catalogue, recipe, seed, index) to a scene, a pure function.
+
+Each subsystem (geometry, material, light, camera, motion) draws from a generator of its own, derived from the seed,
+the index and the subsystem's name, so the scene does not depend on order or process, and a change of what one
+subsystem draws leaves the others' draws alone.
+
+A draw that cannot be placed or framed is thrown away, and geometry, motion and camera are drawn again. How many things
+there are and which motions happen is kept for several such draws, so that hard scenes are not quietly replaced by
+easy ones. Materials and lights never need a second draw.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from scenes.catalogue import Asset, Catalogue
+from scenes.choreography import draw_camera, draw_light, draw_names, draw_slides, draw_turns
+from scenes.distributions import draw, draw_many
+from scenes.dressing import Pools, SamplingError, draw_lights, draw_material, draw_surface, pools
+from scenes.framing import Stage, find_view
+from scenes.placement import Floor, place
+from scenes.recipes import Recipe
+from scenes.spec import (
+    Ground,
+    LightRotation,
+    Native,
+    Object,
+    ObjectMotion,
+    ObjectRotation,
+    ObjectTranslation,
+    SceneSpec,
+    View,
+)
+
+_SAME_PLAN = 10
+_CONFLICTS = {
+    "placement": "objects.count, objects.scale, objects.area (and the same of primitives), placement.margin and "
+    "motions.object_translation.distance do not go together",
+    "near": "camera.distance and camera.elevation bring the camera too near to things (placement.camera_margin, "
+    "objects.scale, motions.dolly.factor)",
+    "framing": "camera.distance, camera.fov, objects.scale and objects.area cannot meet framing.size and"
+    " framing.inside",
+    "hidden": "objects.count, primitives.count and camera.elevation cannot meet framing.hidden",
+}
+
+
+def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) -> SceneSpec:
+    """Draw scene `index` (>= 0) of a dataset with `seed` (>= 0).
+
+    Byte-identical for equal arguments and an equal catalogue digest. `resampled` in the spec counts the draws that
+    were thrown away. Raises SamplingError when the catalogue lacks something the recipe needs, or when
+    `placement.attempts` draws could not be placed or framed; it names the fields that conflict.
+    """
+    if seed < 0 or index < 0:
+        raise SamplingError(f"seed {seed}, scene {index}: both must be 0 or more")
+    draws = _Draws(recipe, pools(catalogue, recipe), seed, index)
+    refused: Counter[str] = Counter()
+    for attempt in range(recipe.placement.attempts):
+        plan = _draw_plan(draws, attempt // _SAME_PLAN)
+        cast = _draw_cast(draws, plan, attempt)
+        if isinstance(cast, _Cast):
+            return _dress(draws, cast, attempt)
+        refused[cast] += 1
+    worst = refused.most_common(1)[0][0]
+    raise SamplingError(
+        f"recipe {recipe.name}, seed {seed}, scene {index}: none of {recipe.placement.attempts} draws fits; mostly "
+        f"{_CONFLICTS[worst]}; change one of these or raise placement.attempts"
+    )
+
+
+def generator(seed: int, index: int, subsystem: str, attempt: int = 0) -> np.random.Generator:
+    """Random numbers of one subsystem of one scene; `attempt` counts draws that were thrown away before."""
+    key = (zlib.crc32(subsystem.encode()), attempt)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index), spawn_key=key)))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """Where the draws of one scene come from."""
+
+    recipe: Recipe
+    choices: Pools
+    seed: int
+    index: int
+
+    def rng(self, subsystem: str, attempt: int = 0) -> np.random.Generator:
+        return generator(self.seed, self.index, subsystem, attempt)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How many things there are, and which motions happen."""
+
+    objects: int
+    primitives: int
+    motions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Cast:
+    """A scene without surfaces and lights; `objects` still wear the materials they came with."""
+
+    assets: tuple[Asset, ...]
+    objects: tuple[Object, ...]
+    light_motion: LightRotation | None
+    view: View
+
+
+def _draw_plan(draws: _Draws, number: int) -> _Plan:
+    recipe, rng = draws.recipe, draws.rng("geometry plan", number)
+    objects, primitives = (
+        int(rng.integers(low, high + 1)) for low, high in (recipe.objects.count, recipe.primitives.count)
+    )
+    if objects + primitives == 0:
+        objects, primitives = (1, 0) if recipe.objects.count[1] else (0, 1)
+    return _Plan(objects, primitives, draw_names(recipe.motions, draws.rng("motion plan", number)))
+
+
+def _draw_cast(draws: _Draws, plan: _Plan, attempt: int) -> _Cast | str:
+    """One draw of geometry, motion and camera, or what stood in the way (a key of `_CONFLICTS`)."""
+    recipe, choices = draws.recipe, draws.choices
+    geometry, motion = draws.rng("geometry", attempt), draws.rng("motion", attempt)
+    assets = (
+        *_pick(choices.objects, plan.objects, geometry),
+        *_pick(choices.primitives, plan.primitives, geometry),
+    )
+    scales = np.concatenate(
+        [
+            draw_many(recipe.objects.scale, geometry, plan.objects),
+            draw_many(recipe.primitives.scale, geometry, plan.primitives),
+        ]
+    )
+    yaws = draw_many((0.0, 360.0), geometry, len(assets))
+    slides = draw_slides(recipe.motions, plan.motions, len(assets), motion)
+    turns = draw_turns(recipe.motions, plan.motions, len(assets), motion)
+    there_and_back = bool(motion.random() < recipe.motions.object_translation.there_and_back)
+    camera_motions = draw_camera(recipe.motions, plan.motions, motion)
+    light_motion = draw_light(recipe.motions, plan.motions, motion)
+    floor = Floor(
+        radii=scales * np.array([asset.footprint.radius for asset in assets if asset.footprint]),
+        areas=np.repeat([recipe.objects.area, recipe.primitives.area], [plan.objects, plan.primitives]),
+        slides=slides,
+    )
+    placed = place(floor, recipe.placement.margin, geometry, motion)
+    if placed is None:
+        return "placement"
+    starts, offsets = placed
+    objects = tuple(
+        _stand(
+            asset,
+            row=row,
+            role="object" if row < plan.objects else "primitive",
+            scale=float(scales[row]),
+            yaw=float(yaws[row]),
+            position=(float(starts[row, 0]), float(starts[row, 1])),
+            motions=_motions(float(turns[row]), offsets[row].tolist(), there_and_back),
+        )
+        for row, asset in enumerate(assets)
+    )
+    stage = Stage.of(objects, recipe.frames)
+    view, refused = find_view(stage, camera_motions, recipe, draws.rng("camera", attempt))
+    if view is None:
+        return refused.most_common(1)[0][0]
+    return _Cast(assets, objects, light_motion, view)
+
+
+def _pick(assets: Sequence[Asset], count: int, rng: np.random.Generator) -> list[Asset]:
+    """`count` different assets, or with repetition where there are fewer."""
+    if count == 0:
+        return []
+    return [assets[i] for i in rng.choice(len(assets), size=count, replace=len(assets) < count)]
+
+
+def _motions(turn: float, offset: list[float], there_and_back: bool) -> tuple[ObjectMotion, ...]:
+    motions: list[ObjectMotion] = []
+    if turn:
+        motions.append(ObjectRotation(degrees=turn))
+    if any(offset):
+        motions.append(ObjectTranslation(offset=(offset[0], offset[1]), there_and_back=there_and_back))
+    return tuple(motions)
+
+
+def _stand(
+    asset: Asset,
+    *,
+    row: int,
+    role: Literal["object", "primitive"],
+    scale: float,
+    yaw: float,
+    position: tuple[float, float],
+    motions: tuple[ObjectMotion, ...],
+) -> Object:
+    """Thing `row` of the scene, at its place and with its motions."""
+    assert asset.mesh is not None
+    assert asset.footprint is not None
+    return Object(
+        name=f"{role}-{row + 2}",
+        instance=row + 2,
+        role=role,
+        mesh=asset.mesh,
+        material=Native(),
+        scale=scale,
+        yaw=yaw,
+        position=position,
+        footprint=asset.footprint,
+        motions=motions,
+    )
+
+
+def _dress(draws: _Draws, cast: _Cast, attempt: int) -> SceneSpec:
+    """The scene with its surfaces and lights, whose draws do not depend on the attempt."""
+    recipe, choices, rng = draws.recipe, draws.choices, draws.rng("material")
+    ground = None
+    if rng.random() < recipe.ground.probability:
+        ground = Ground(
+            material=draw_surface(recipe.materials, choices.grounds, rng), size=draw(recipe.ground.size, rng)
+        )
+    objects = tuple(
+        msgspec.structs.replace(obj, material=draw_material(recipe.materials, asset, choices.surfaces, rng))
+        for obj, asset in zip(cast.objects, cast.assets, strict=True)
+    )
+    return SceneSpec(
+        recipe=recipe.name,
+        seed=draws.seed,
+        index=draws.index,
+        split=recipe.split,
+        frames=recipe.frames,
+        fps=recipe.fps,
+        ground=ground,
+        objects=objects,
+        lights=draw_lights(recipe.lights, choices.lights, draws.rng("light")),
+        light_motion=cast.light_motion,
+        view=cast.view,
+        render=recipe.render,
+        resampled=attempt,
+    )
