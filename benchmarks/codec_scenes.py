@@ -6,8 +6,8 @@ behind the scene, and three kinds of motion (moving camera, moving objects, movi
 
     python -m benchmarks.codec_scenes /tmp/codec-clips --size 512 --frames 24
 
-writes `<folder>/shards/000000.tar` with one `exact` sample a scene. The G-buffers have the noise of few samples,
-which makes them a little harder to compress than real ones.
+writes `<folder>/shards/000000.tar` with one `exact` sample a scene. Beauty and G-buffers are two renders here, so
+that the G-buffers get enough samples to be as smooth as in a real dataset without paying for light transport.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from manifests.attributes import ATTRIBUTES
 from manifests.camera import Camera, intrinsics_from_fov
 from manifests.clip import Clip
 from manifests.codecs import encode_clip
@@ -161,7 +162,9 @@ def build(scene: Any, name: str, frames: int) -> tuple[str, float, float]:
     rust = material("rust", "noise", 5.0, ((0.42, 0.16, 0.05), (0.75, 0.72, 0.68)), 1.0)
     cells = material("cells", "voronoi", 12.0, ((0.9, 0.85, 0.2), (0.1, 0.3, 0.15)), 0.0)
     wood = material("wood", "wave", 4.0, ((0.35, 0.2, 0.1), (0.6, 0.42, 0.25)), 0.0)
-    ground = place(scene, 1, ops.primitive_plane_add, (0, 0, 0), {"orbit": wood, "light": brick}.get(name, noise), False)
+    ground = place(
+        scene, 1, ops.primitive_plane_add, (0, 0, 0), {"orbit": wood, "light": brick}.get(name, noise), False
+    )
     ground.scale = (6, 6, 1) if name != "orbit" else (2.5, 2.5, 1)
     things = [
         place(scene, 2, ops.primitive_monkey_add, (0, 0, 0.9), rust),
@@ -176,7 +179,9 @@ def build(scene: Any, name: str, frames: int) -> tuple[str, float, float]:
             for frame, angle in ((1, 0.0), (frames, turn)):
                 thing.rotation_euler = (0.2, 0.1, angle)
                 thing.keyframe_insert("rotation_euler", frame=frame)
-    camera(scene, frames, *{"orbit": (5.5, -1.2, 0.9, 1.6), "light": (4.5, -0.4, 0.0, 3.0)}.get(name, (5, 0.6, 0.15, 2)))
+    camera(
+        scene, frames, *{"orbit": (5.5, -1.2, 0.9, 1.6), "light": (4.5, -0.4, 0.0, 3.0)}.get(name, (5, 0.6, 0.15, 2))
+    )
     return {"orbit": ("forest", 0.3, 0.0), "light": ("studio", 0.0, 1.5)}.get(name, ("city", 1.0, 0.0))
 
 
@@ -204,27 +209,33 @@ def load_frame(path: Path, to_camera: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def render(name: str, size: int, frames: int, samples: int) -> Clip:
-    """Render the scene called `name` into a clip."""
-    with tempfile.TemporaryDirectory() as folder:
-        scene = settings(size, frames, samples, Path(folder))
-        light, angle, turn = build(scene, name, frames)
-        maps = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
-        scene.world = world(maps / f"{light}.exr", angle, turn, frames)
-        poses = []
-        for frame in range(1, frames + 1):
-            scene.frame_set(frame)
-            poses.append(np.array(scene.camera.matrix_world.normalized()))
-        bpy.ops.render.render(animation=True)
-        paths = sorted(Path(folder).glob("frame-*.exr"))
-        parts = [load_frame(path, pose[:3, :3].T) for path, pose in zip(paths, poses, strict=True)]
-        planes = read_exr((maps / f"{light}.exr").read_bytes())
+def render(name: str, size: int, frames: int, samples: tuple[int, int]) -> Clip:
+    """Render the scene called `name` into a clip: G-buffers unlit with samples[1], then the beauty with samples[0]."""
+    maps = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights" / "world"
+    passes: list[list[dict[str, np.ndarray]]] = []
+    for lit, count in ((False, samples[1]), (True, samples[0])):
+        with tempfile.TemporaryDirectory() as folder:
+            scene = settings(size, frames, count, Path(folder))
+            light, angle, turn = build(scene, name, frames)
+            if lit:
+                scene.world = world(maps / f"{light}.exr", angle, turn, frames)
+            else:
+                scene.cycles.max_bounces, scene.cycles.use_denoising = 0, False
+            poses = []
+            for frame in range(1, frames + 1):
+                scene.frame_set(frame)
+                poses.append(np.array(scene.camera.matrix_world.normalized()))
+            bpy.ops.render.render(animation=True)
+            paths = sorted(Path(folder).glob("frame-*.exr"))
+            passes.append([load_frame(path, pose[:3, :3].T) for path, pose in zip(paths, poses, strict=True)])
+    parts = [surface | {"rgb": beauty["rgb"]} for surface, beauty in zip(*passes, strict=True)]
+    planes = read_exr((maps / f"{light}.exr").read_bytes())
     image, _ = sanitize(np.stack([planes[channel] for channel in "RGB"], axis=-1).astype(np.float32))
     turns = [-(angle + turn * index / max(1, frames - 1)) for index in range(frames)]
     rotation = np.array([[[math.cos(a), -math.sin(a), 0], [math.sin(a), math.cos(a), 0], [0, 0, 1]] for a in turns])
     return Clip(
         key=f"bench-{name}",
-        arrays={key: np.stack([part[key] for part in parts]) for key in parts[0]},
+        arrays={key: np.stack([part[key] for part in parts]) for key in ATTRIBUTES if key in parts[0]},
         camera=Camera(intrinsics_from_fov(FOV, size, size), np.array(poses)),
         environment=Environment(image, rotation),
     )
@@ -235,7 +246,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--samples", type=int, nargs=2, default=(4, 16), help="of the beauty and of the G-buffers")
     parser.add_argument("--scenes", nargs="+", default=["orbit", "light", "objects"])
     options = parser.parse_args()
     (options.folder / "shards").mkdir(parents=True, exist_ok=True)

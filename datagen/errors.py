@@ -9,8 +9,8 @@ class RenderError(ItemError):
     """A scene that would fail again if tried again: `reason` is a short fixed word, the message one line.
 
     Reasons: `missing-asset`, `changed-asset`, `unsafe-path`, `corrupt-asset`, `missing-texture`,
-    `bad-environment`, `unknown-generator`, `bad-image`, `render-error`, `device`. `log_tail` is the end of what
-    Blender printed.
+    `bad-environment`, `unknown-generator`, `bad-spec`, `bad-image`, `render-error`, `device`.
+    `log_tail` is the end of what Blender printed.
     """
 
     def __init__(self, reason: str, message: str, log_tail: str = "") -> None:

@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from datagen.assetfile import DEFAULT_LIMITS, AssetError, Inspection, Limits, check_file, file_size, inside, shown
 from datagen.gltf_checks import check_accessors, check_nodes
-from datagen.gltf_schema import TRIANGLE_MODES, Document, Header, Material, Primitive
+from datagen.gltf_schema import COMPONENTS, FLOAT, TRIANGLE_MODES, Document, Header, Material, Primitive
 from datagen.images import check_header, constant_channels
 
 SPEC_GLOSS = "KHR_materials_pbrSpecularGlossiness"
-_SUPPORTED = {  # what the glTF importer of Blender 5.2 takes as `extensionsRequired`
+_COMPRESSED = {"EXT_meshopt_compression", "KHR_draco_mesh_compression", "KHR_meshopt_compression"}
+_SUPPORTED = {  # what the glTF importer of Blender 5.2 takes as `extensionsRequired`, less what bpy has no decoder for
     SPEC_GLOSS,
     "EXT_mesh_gpu_instancing",
-    "EXT_meshopt_compression",
     "EXT_texture_webp",
     "KHR_animation_pointer",
-    "KHR_draco_mesh_compression",
     "KHR_lights_punctual",
     "KHR_materials_anisotropy",
     "KHR_materials_clearcoat",
@@ -46,7 +46,6 @@ _SUPPORTED = {  # what the glTF importer of Blender 5.2 takes as `extensionsRequ
     "KHR_materials_variants",
     "KHR_materials_volume",
     "KHR_mesh_quantization",
-    "KHR_meshopt_compression",
     "KHR_texture_transform",
 }
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
@@ -56,7 +55,7 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False
     """Judge a .gltf or .glb. `decode` also decodes every texture in use: slower, finds broken ones and constant maps.
 
     Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder,
-    missing-file, missing-texture, bad-texture, no-geometry.
+    missing-file, missing-texture, bad-texture, bad-geometry, no-geometry.
     """
     return Gltf.read(path, limits).inspection(decode=decode)
 
@@ -84,13 +83,15 @@ class Gltf:
             document = msgspec.json.decode(json, type=Document)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise AssetError("malformed", f"{path.name}: not glTF 2.0: {error}") from None
-        unknown = sorted(set(document.extensions_required) - _SUPPORTED)
+        # The importer decodes compressed meshes even where they are optional, with libraries that bpy does not ship.
+        unknown = sorted(set(document.extensions_required) - _SUPPORTED | set(document.extensions_used) & _COMPRESSED)
         if unknown:
-            raise AssetError("unsupported-format", f"{path.name}: requires the extension {shown(unknown[0])}")
+            raise AssetError("unsupported-format", f"{path.name}: needs the extension {shown(unknown[0])}")
         gltf = Gltf(path, json, document, chunk, limits)
         check_accessors(document, limits)
         check_nodes(document, limits)
         gltf._check_buffers()
+        gltf._check_positions()
         gltf._check_textures()
         return gltf
 
@@ -166,10 +167,25 @@ class Gltf:
         return target.read_bytes()
 
     def _check_buffers(self) -> None:
-        fallback = {index for index, one in enumerate(self.document.buffers) if _is_fallback(one.extensions)}
         for index in range(len(self.document.buffers)):
-            if index not in fallback:
-                self.buffer(index)
+            self.buffer(index)
+
+    def _check_positions(self) -> None:
+        """Refuse coordinates that are not finite: the importer would quietly put those vertices at the origin."""
+        for index in sorted({one.attributes["POSITION"] for one in self.primitives if "POSITION" in one.attributes}):
+            accessor = self.document.accessors[index]
+            if accessor.buffer_view is None or accessor.component_type != FLOAT:
+                continue
+            view = self.document.buffer_views[accessor.buffer_view]
+            points = np.ndarray(
+                (accessor.count, COMPONENTS[accessor.type]),
+                dtype="<f4",
+                buffer=self.buffer(view.buffer),
+                offset=view.byte_offset + accessor.byte_offset,
+                strides=(view.byte_stride or accessor.element_bytes, 4),
+            )
+            if not np.isfinite(points).all():
+                raise AssetError("bad-geometry", f"{self.path.name}: has coordinates that are not finite numbers")
 
     def _check_textures(self) -> None:
         if len(self.document.images) > self.limits.images:
@@ -247,11 +263,6 @@ def _chunks(data: memoryview, name: str, limits: Limits) -> tuple[bytes, memoryv
     if start + 8 + size > len(data):
         raise AssetError("malformed", f"{name}: the binary chunk is cut off")
     return json, data[start + 8 : start + 8 + size]
-
-
-def _is_fallback(extensions: dict[str, dict[str, object]]) -> bool:
-    names = ("EXT_meshopt_compression", "KHR_meshopt_compression")
-    return any(extensions.get(name, {}).get("fallback") is True for name in names)
 
 
 def _base_texture(material: Material) -> object:

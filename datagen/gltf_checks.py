@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from datagen.assetfile import AssetError, Limits
 from datagen.gltf_schema import COMPONENT_BYTES, COMPONENTS, Accessor, BufferView, Document, Primitive
 
-_MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
-
 
 def check_accessors(document: Document, limits: Limits) -> None:
     """Accessors lie in their buffer views, views in their buffers, and all values together within the limit."""
-    sizes = [_view_size(document, index, limits) for index in range(len(document.buffer_views))]
+    sizes = [_view_size(document, index) for index in range(len(document.buffer_views))]
     total = 0
     for index, accessor in enumerate(document.accessors):
         total += accessor.count * COMPONENTS[accessor.type]
@@ -94,26 +92,13 @@ def _check_sparse(document: Document, accessor: Accessor, sizes: list[int], name
         _fits(offset + sparse.count * size, sizes[view], name)
 
 
-def _view_size(document: Document, index: int, limits: Limits) -> int:
-    """Bytes that a buffer view yields, after decompression where it is compressed."""
+def _view_size(document: Document, index: int) -> int:
+    """Bytes of a buffer view that lies in its buffer."""
     view = document.buffer_views[index]
-    packed = next((view.extensions[name] for name in _MESHOPT if name in view.extensions), None)
     name = f"bufferView {index}"
-    if packed is None:
-        _exists(view.buffer, document.buffers, name, "buffer")
-        _fits(view.byte_offset + view.byte_length, document.buffers[view.buffer].byte_length, name)
-        return view.byte_length
-    numbers = [packed.get(key, 0) for key in ("buffer", "byteOffset", "byteLength", "byteStride", "count")]
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise AssetError("malformed", f"{name}: its compression is not described by whole numbers")
-    buffer, offset, length, stride, count = numbers
-    _exists(buffer, document.buffers, name, "buffer")
-    _fits(offset + length, document.buffers[buffer].byte_length, name)
-    if not 1 <= stride <= 256:
-        raise AssetError("malformed", f"{name}: a compressed stride of {stride}")
-    if count * stride > limits.file_bytes:
-        raise AssetError("too-large", f"{name} unpacks to {count * stride} bytes")
-    return int(count * stride)
+    _exists(view.buffer, document.buffers, name, "buffer")
+    _fits(view.byte_offset + view.byte_length, document.buffers[view.buffer].byte_length, name)
+    return view.byte_length
 
 
 def _view(document: Document, index: int, name: str) -> BufferView:

@@ -19,6 +19,7 @@ Extensions = dict[str, dict[str, Any]]
 COMPONENT_BYTES: dict[int, int] = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 COMPONENTS: dict[str, int] = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 TRIANGLE_MODES = (4, 5, 6)
+FLOAT = 5126
 
 
 class Json(msgspec.Struct, frozen=True, rename="camel"):
@@ -32,11 +33,10 @@ class Asset(Json, frozen=True):
 
 
 class Buffer(Json, frozen=True):
-    """`buffers[]`; without `uri` it is the GLB's binary chunk (or a fallback that an extension never reads)."""
+    """`buffers[]`; without `uri` it is the GLB's binary chunk."""
 
     byte_length: Size
     uri: str | None = None
-    extensions: Extensions = {}
 
 
 class BufferView(Json, frozen=True):
@@ -46,7 +46,6 @@ class BufferView(Json, frozen=True):
     byte_length: Size
     byte_offset: Index = 0
     byte_stride: Annotated[int, Meta(ge=4, le=252)] | None = None
-    extensions: Extensions = {}
 
 
 class SparseIndices(Json, frozen=True):

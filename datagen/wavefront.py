@@ -16,6 +16,7 @@ from datagen.assetfile import DEFAULT_LIMITS, AssetError, Inspection, Limits, ch
 from datagen.images import check_header, constant_channels
 
 _LIBRARY = re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
+_NOT_FINITE = re.compile(rb"^[ \t]*v[ \t][^\r\n]*(?:nan|inf)", re.MULTILINE | re.IGNORECASE)
 _FACE = re.compile(rb"^[ \t]*f[ \t]", re.MULTILINE)
 _USED = re.compile(rb"^[ \t]*usemtl[ \t]+([^\r\n]*)", re.MULTILINE)
 _OPTION_VALUES = {"-bm": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3}
@@ -59,7 +60,7 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False
     """Judge an .obj with its libraries and maps. `decode` also decodes every map: slower, finds broken ones.
 
     Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder, missing-file,
-    missing-texture, bad-texture, no-geometry.
+    missing-texture, bad-texture, bad-geometry, no-geometry.
     """
     check_file(path, limits)
     data = path.read_bytes()
@@ -70,6 +71,8 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False
         raise AssetError("no-geometry", f"{path.name} has no faces")
     if faces > limits.polygons:
         raise AssetError("too-large", f"{path.name} has {faces} faces; the limit is {limits.polygons}")
+    if _NOT_FINITE.search(data):
+        raise AssetError("bad-geometry", f"{path.name}: has coordinates that are not finite numbers")
     used = {name.strip().decode("utf-8", "replace") for name in _USED.findall(data)}
     del data
     materials = [one for one in read_materials(path, limits) if one.name in used]

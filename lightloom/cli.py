@@ -17,9 +17,9 @@ from manifests.errors import LightloomError
 
 app = SubcommandApp()
 app.command(demo.demo, name="demo")
-app.command(assets.app, name="assets")
-app.command(datagen.app, name="datagen")
-app.command(data.app, name="data")
+app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
+app.command(datagen.app, name="datagen", help="Plan, make and watch synthetic datasets.")
+app.command(data.app, name="data", help="Verify, repair, merge and describe datasets.")
 
 DESCRIPTION = """Weave training data for neural rendering.
 

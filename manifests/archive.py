@@ -22,6 +22,7 @@ END = bytes(2 * BLOCK)
 LARGEST_FILE = 4 << 30
 """A file of a clip may not be larger."""
 
+_KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _NAME_LIMIT = 100
 
@@ -53,6 +54,8 @@ class Member:
 
 def encode(key: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
     """The bytes of one clip in an archive, in pieces: its files sorted by name, each with a header and padding."""
+    if not _KEY.fullmatch(key):
+        raise ArchiveError(f"{key!r} cannot be the key of a clip: only a-z, 0-9, '_' and '-'")
     for suffix in sorted(files):
         data = files[suffix]
         yield header(f"{key}.{suffix}", len(data))
@@ -77,7 +80,7 @@ def scan(file: BinaryIO, size: int) -> Iterator[Member]:
     """The members of an archive of `size` bytes, in order, checking that it ends as an archive must.
 
     Raises ArchiveError, saying at which byte, for anything that is not as a dataset writes it; the members before
-    have been yielded by then. Reads the headers only.
+    have been yielded by then. Reads headers and padding only.
     """
     offset = 0
     while True:
@@ -87,6 +90,9 @@ def scan(file: BinaryIO, size: int) -> Iterator[Member]:
         member = parse_header(block, offset)
         if member.end > size - len(END):
             raise ArchiveError(f"cut off: {member.name} should end at byte {member.end}, the file has {size}")
+        after = member.data + member.size
+        if any(read_at(file, after, member.end - after)):
+            raise ArchiveError(f"byte {after}: the padding after {member.name} is not zero")
         yield member
         offset = member.end
     if size != offset + len(END) or any(read_at(file, offset, len(END))):

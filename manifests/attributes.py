@@ -39,7 +39,7 @@ class Attribute:
     sampling: Literal["filtered", "centre"]
     dtype: Literal["float32", "uint16"]
     exact: Literal["half", "float", "uint"]
-    compact: Literal["srgb", "unit", "signed", "inverse-depth", "index"]
+    compact: Literal["srgb", "unit", "coverage", "azimuthal", "log-depth", "index"]
     embedding: int | None
     required: bool
     meaning: str
@@ -72,17 +72,17 @@ _TABLE = (
     ),
     Attribute(
         "normal", 3, ("Normal.X", "Normal.Y", "Normal.Z"), "camera", "unit vector",
-        -1.0, 1.0, _UP_Z, "filtered", "float32", "half", "signed", 3, True,
+        -1.0, 1.0, _UP_Z, "filtered", "float32", "half", "azimuthal", 3, True,
         "shading normal (bump included) in the camera frame: x right, y up, z toward the viewer",
     ),
     Attribute(
         "geometric_normal", 3, ("geometric_normal.R", "geometric_normal.G", "geometric_normal.B"), "camera",
-        "unit vector", -1.0, 1.0, _UP_Z, "filtered", "float32", "half", "signed", None, False,
+        "unit vector", -1.0, 1.0, _UP_Z, "filtered", "float32", "half", "azimuthal", None, False,
         "normal of the true geometry in the camera frame, without bump or smoothing",
     ),
     Attribute(
         "depth", 1, ("Depth.Z",), "planar z", "scene unit",
-        0.0, _INF, (_INF,), "centre", "float32", "float", "inverse-depth", 4, True,
+        0.0, _INF, (_INF,), "centre", "float32", "float", "log-depth", 4, True,
         "distance along the viewing axis (planar z, not ray length); the networks see relative depth in [0, 1]",
     ),
     Attribute(
@@ -97,7 +97,7 @@ _TABLE = (
     ),
     Attribute(
         "mask", 1, ("mask.X",), "coverage", "1",
-        0.0, 1.0, (0.0,), "filtered", "float32", "half", "unit", None, True,
+        0.0, 1.0, (0.0,), "filtered", "float32", "half", "coverage", None, True,
         "share of the pixel covered by surfaces; 0 where only the environment is seen",
     ),
     Attribute(

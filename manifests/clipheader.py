@@ -6,6 +6,7 @@ later step allocates for a size that nobody wants.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from msgspec import Meta
 from manifests.attributes import ATTRIBUTES, CONTRACT_VERSION
 from manifests.camera import Camera
 from manifests.clip import Clip
-from manifests.environment import Environment
+from manifests.coding import SCHEMES
 from manifests.errors import ClipError, CodecError
 
 MAX_JSON = 16 << 20
@@ -34,20 +35,21 @@ Matrix3 = tuple[Row3, Row3, Row3]
 Matrix4 = tuple[Row4, Row4, Row4, Row4]
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """How one attribute is kept.
 
-    `file` is the suffix of its file ("" in `exact`, where frames hold it as channels); `scheme` is the mapping
-    between values and stored integers (`quantize.py`) and `low`, `high` its range where it has one; `pixels` is
-    the video's pixel format; `masked` says that the attribute has its background value wherever the mask is 0,
-    which decoding restores.
+    `scheme` is the mapping between values and stored integers (`quantize.py`; in `exact` the channels' type).
+    The rest is for `compact`: `file` is the suffix of its video, `coding` names the video's format (`coding.py`),
+    `low`, `high` and `levels` are the range and the number of codes of a scheme that has them, and `masked` says
+    that the attribute has its background value wherever the mask is 0, which decoding restores.
     """
 
     scheme: str
     file: str = ""
-    pixels: str = ""
+    coding: str = ""
     low: float = 0.0
     high: float = 1.0
+    levels: int = 0
     masked: bool = False
 
 
@@ -98,7 +100,14 @@ class ClipHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 def describe(clip: Clip, codec: Codec, attributes: dict[str, Stored]) -> ClipHeader:
     """The header of `clip`; its attributes are stored as `attributes` says."""
-    camera, light = clip.camera, clip.environment
+    camera, light = None, None
+    if clip.camera is not None:
+        camera = CameraJson(
+            intrinsics=clip.camera.intrinsics.tolist(), camera_to_world=clip.camera.camera_to_world.tolist()
+        )
+    if clip.environment is not None:
+        rows, columns = clip.environment.image.shape[:2]
+        light = EnvironmentJson(height=rows, width=columns, rotation=clip.environment.rotation.tolist())
     height, width = clip.size
     return ClipHeader(
         codec=codec,
@@ -108,12 +117,8 @@ def describe(clip: Clip, codec: Codec, attributes: dict[str, Stored]) -> ClipHea
         fps=float(clip.fps),
         exposure=float(clip.exposure),
         attributes=attributes,
-        camera=camera
-        and CameraJson(intrinsics=camera.intrinsics.tolist(), camera_to_world=camera.camera_to_world.tolist()),
-        environment=light
-        and EnvironmentJson(
-            height=light.image.shape[0], width=light.image.shape[1], rotation=light.rotation.tolist()
-        ),
+        camera=camera,
+        environment=light,
         meta=dict(clip.meta),
     )
 
@@ -147,11 +152,25 @@ def load(key: str, data: bytes) -> ClipHeader:
     unknown = set(header.attributes) - set(ATTRIBUTES)
     if unknown or not header.attributes:
         raise CodecError(f"{where}: unknown attributes {sorted(unknown)}" if unknown else f"{where}: no attribute")
-    lists = {
-        "camera": header.camera and header.camera.camera_to_world,
-        "environment": header.environment and header.environment.rotation,
-    }
-    for what, per_frame in lists.items():
-        if per_frame is not None and len(per_frame) != header.frames:
-            raise CodecError(f"{where}: {what} has {len(per_frame)} poses for {header.frames} frames")
+    if header.codec == "compact":
+        for name, stored in header.attributes.items():
+            if stored.scheme != ATTRIBUTES[name].compact or stored.coding not in SCHEMES[stored.scheme]:
+                raise CodecError(f"{where}: {name} is kept as {stored.scheme} {stored.coding}, which nobody writes")
+            if stored.scheme == "log-depth" and not (0 < stored.low <= stored.high < np.inf and stored.levels >= 2):
+                raise CodecError(f"{where}: {name} ranges over [{stored.low}, {stored.high}] x {stored.levels}")
+    if not (0 < header.exposure < np.inf):
+        raise CodecError(f"{where}: exposure is {header.exposure}, expected a positive number")
+    for what, poses in (
+        ("camera", header.camera.camera_to_world if header.camera else None),
+        ("environment", header.environment.rotation if header.environment else None),
+    ):
+        if poses is not None and len(poses) != header.frames:
+            raise CodecError(f"{where}: {what} has {len(poses)} poses for {header.frames} frames")
     return header
+
+
+def need(key: str, files: Mapping[str, bytes], suffix: str) -> bytes:
+    """The file `suffix` of clip `key`; raises CodecError when it is not there."""
+    if suffix not in files:
+        raise CodecError(f"clip {key}: its file {suffix} is missing")
+    return files[suffix]

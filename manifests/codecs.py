@@ -1,7 +1,13 @@
 """The two ways in which a clip becomes files and comes back: `exact` and `compact`.
 
-`exact` loses nothing but half-float rounding: one multilayer OpenEXR a frame. `compact` is the default of
-datasets: one video an attribute. docs/codecs.md has the measurements behind the choice.
+`exact` (`exact.py`) loses nothing but half-float rounding: one multilayer OpenEXR a frame. `compact`
+(`compact.py`), the default of datasets, keeps one video an attribute and is more than ten times smaller.
+Both share `clip.json` (camera, rotation of the light, meta, how each attribute is kept) and `environment.exr`.
+docs/codecs.md has the format and the measurements behind it.
+
+Decoding trusts nothing: whatever the bytes are, the outcome is a valid `Clip` or a CodecError that names the key
+and the attribute or file. (It says what is not a clip, not that a clip is unharmed; that is what the manifest's
+sha256 is for.)
 """
 
 from __future__ import annotations
@@ -10,30 +16,34 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from manifests import clipheader
-from manifests.attributes import ATTRIBUTES, Attribute
+from manifests import clipheader, compact, exact
 from manifests.clip import Clip
-from manifests.clipheader import ClipHeader, Codec, Stored
-from manifests.environment import Environment
+from manifests.clipheader import ClipHeader, Codec
+from manifests.environment import HALF_MAX, Environment
 from manifests.errors import ClipError, CodecError
 from manifests.exr import read_exr, write_exr
 
 HEADER = "clip.json"
 LIGHT = "environment.exr"
-_EXACT_DTYPES = {"half": np.float16, "float": np.float32, "uint": np.uint32}
 
 
 def encode_clip(clip: Clip, codec: Codec) -> tuple[dict[str, bytes], dict[str, float]]:
-    """Files of `clip` by suffix, and the round-trip errors measured on them by "attribute.metric"."""
+    """Files of `clip` by suffix, and the round-trip errors measured on them by "attribute.metric".
+
+    The errors are empty for `exact`. For `compact` they are (see `fidelity.py`) rgb.psnr_db, basecolor.psnr_db,
+    normal.mean_angle_degrees, normal.p99_angle_degrees, depth.mean_relative, and mean_absolute of roughness,
+    metallic, mask and instance; clips of more than 2^20 pixels are measured on every third frame. Equal clips
+    give equal bytes. Raises ClipError when `meta` is not plain JSON.
+    """
+    errors: dict[str, float] = {}
     if codec == "exact":
-        stored = {name: Stored(scheme=ATTRIBUTES[name].exact) for name in clip.arrays}
-        files = {f"{frame:04d}.exr": _encode_frame(clip, frame) for frame in range(clip.frames)}
-        errors: dict[str, float] = {}
+        stored, files = exact.encode(clip)
     else:
-        raise ClipError(f"unknown codec {codec!r}")
+        stored, files, errors = compact.encode(clip)
     if clip.environment is not None:
-        image = clip.environment.image.astype(np.float16)
-        files[LIGHT] = write_exr({channel: image[..., index] for index, channel in enumerate("RGB")})
+        image = np.clip(clip.environment.image, 0, HALF_MAX).astype(np.float16)
+        planes = {channel: image[..., index] for index, channel in enumerate("RGB")}
+        files[LIGHT] = write_exr(planes, "PIZ")
     files[HEADER] = clipheader.dump(clip.key, clipheader.describe(clip, codec, stored))
     return files, errors
 
@@ -45,47 +55,78 @@ def decode_clip(
     frames: slice | Sequence[int] | None = None,
     threads: int = 1,
 ) -> Clip:
-    """Inverse of encode_clip."""
-    header = clipheader.load(key, files[HEADER])
-    names = list(header.attributes) if attributes is None else list(attributes)
-    wanted = np.arange(header.frames)[slice(None) if frames is None else frames]
-    arrays = _decode_exact(key, files, header, names, wanted)
-    light = None
-    if header.environment is not None:
-        planes = read_exr(files[LIGHT])
+    """The clip called `key` from its `files` by suffix: what `encode_clip` made, as far as asked for.
+
+    Args:
+        key: names the clip, in errors too.
+        files: bytes by suffix; only those that are needed are looked up.
+        attributes: names to decode; None decodes all. An attribute whose background was cleared by the mask
+            also decodes the mask, which is cheap.
+        frames: slice or indices (negative ones count from the end; any order); None decodes all. Camera and
+            environment rotation follow the choice.
+        threads: decoder threads a video. A loader with a process a core wants 1.
+
+    Returns:
+        A validated Clip. Arrays are (T, H, W, C) but their memory is planar (T, C, H, W), so that the
+        `transpose(0, 3, 1, 2)` which a network wants is free.
+
+    Raises:
+        CodecError: a file is missing or is not what it claims to be; the message names key and attribute.
+    """
+    header = clipheader.load(key, clipheader.need(key, files, HEADER))
+    names = _names(key, header, attributes)
+    order = _order(key, header, frames)
+    needed, back = np.unique(order, return_inverse=True)
+    if header.codec == "exact":
+        arrays = exact.decode(key, files, header, names, needed)
+    else:
+        arrays = compact.decode(key, files, header, names, needed, threads=threads)
+    if len(needed) != len(order) or (needed != order).any():
+        arrays = {name: array[back] for name, array in arrays.items()}
+    try:
+        return Clip(
+            key,
+            arrays,
+            header.read_camera(key, order),
+            _environment(key, files, header, order),
+            header.fps,
+            header.exposure,
+            header.meta,
+        )
+    except ClipError as error:
+        raise CodecError(f"{error} (decoded from {header.codec})") from None
+
+
+def _names(key: str, header: ClipHeader, attributes: Collection[str] | None) -> list[str]:
+    """The attributes to decode, in the order of the request; unknown ones are an error."""
+    names = list(dict.fromkeys(header.attributes if attributes is None else attributes))
+    missing = [name for name in names if name not in header.attributes]
+    if missing or not names:
+        what = f"does not hold {', '.join(missing)}" if missing else "was asked for no attribute"
+        raise CodecError(f"clip {key} {what}; it holds {', '.join(header.attributes)}")
+    return names
+
+
+def _order(key: str, header: ClipHeader, frames: slice | Sequence[int] | None) -> np.ndarray:
+    """Indices of the wanted frames in the wanted order."""
+    try:
+        order = np.arange(header.frames)[slice(None) if frames is None else frames]
+    except IndexError:
+        raise CodecError(f"clip {key}: asked for frames {frames} of {header.frames}") from None
+    if order.size == 0:
+        raise CodecError(f"clip {key}: asked for no frame ({frames} of {header.frames})")
+    return order
+
+
+def _environment(key: str, files: Mapping[str, bytes], header: ClipHeader, order: np.ndarray) -> Environment | None:
+    if header.environment is None:
+        return None
+    data = clipheader.need(key, files, LIGHT)
+    try:
+        planes = read_exr(data, (header.environment.height, header.environment.width))
         image = np.stack([planes[channel] for channel in "RGB"], axis=-1).astype(np.float32)
-        light = Environment(image, header.read_rotation(wanted))
-    return Clip(key, arrays, header.read_camera(key, wanted), light, header.fps, header.exposure, header.meta)
-
-
-def _channels(known: Attribute) -> list[str]:
-    """Channel names of an attribute in an exact frame."""
-    letters = {3: "XYZ" if known.is_vector else "RGB", 1: {"planar z": "Z", "index": "I"}.get(known.space, "Y")}
-    return [f"{known.name}.{letter}" for letter in letters[known.channels]]
-
-
-def _encode_frame(clip: Clip, frame: int) -> bytes:
-    planes = {}
-    for name, array in clip.arrays.items():
-        known = ATTRIBUTES[name]
-        image = array[frame].astype(_EXACT_DTYPES[known.exact])
-        planes.update({channel: image[..., index] for index, channel in enumerate(_channels(known))})
-    return write_exr(planes)
-
-
-def _decode_exact(
-    key: str, files: Mapping[str, bytes], header: ClipHeader, names: Sequence[str], frames: np.ndarray
-) -> dict[str, np.ndarray]:
-    size = (header.height, header.width)
-    arrays = {
-        name: np.empty((len(frames), *size, ATTRIBUTES[name].channels), dtype=ATTRIBUTES[name].dtype) for name in names
-    }
-    for index, frame in enumerate(frames):
-        suffix = f"{frame:04d}.exr"
-        if suffix not in files:
-            raise CodecError(f"clip {key}: file {suffix} is missing")
-        planes = read_exr(files[suffix], size)
-        for name in names:
-            for channel, source in enumerate(_channels(ATTRIBUTES[name])):
-                arrays[name][index, ..., channel] = planes[source]
-    return arrays
+    except CodecError as error:
+        raise CodecError(f"clip {key}, {LIGHT}: {error}") from None
+    except KeyError as error:
+        raise CodecError(f"clip {key}, {LIGHT}: no channel {error}") from None
+    return Environment(image, header.read_rotation(order))

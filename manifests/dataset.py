@@ -118,9 +118,13 @@ class Dataset:
 
         May be called at any time; `complete` says whether every shard was there.
         """
-        measured = _measure(self)
+        measured = self.measure()
         write_document(self.path, Document(header=self.header, measured=measured))
         return measured
+
+    def measure(self) -> Measured:
+        """What `finish` writes, without writing it."""
+        return _measure(self)
 
     def _chosen(self, shard: int | None) -> list[int]:
         return self.shards() if shard is None else [shard]

@@ -55,7 +55,7 @@ class ContactSheet:
             draw.text((x, y + TILE + 2), key, _INK, _font(11))
             draw.text((x + TILE + _GAP, y + TILE + 2), caption, _FAINT, _font(11))
         buffer = io.BytesIO()
-        sheet.save(buffer, "WEBP", quality=88, method=4)
+        sheet.save(buffer, "WEBP", quality=88, method=2)
         return buffer.getvalue()
 
 

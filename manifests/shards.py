@@ -91,13 +91,16 @@ def write_shard(
     items = list(items)
     sheet = ContactSheet(f"shard {shard:06d}", len(items) * header.lights)
     with atomic_file(tar) as file:
-        rows = [_append(file, shard, sample, sheet) for item in items for sample in _samples(item)]
+        rows = []
+        for sample in itertools.chain.from_iterable(map(_samples, items)):
+            rows.append(append(file, shard, sample))
+            sheet.add(sample)
         file.write(archive.END)
         tar_bytes = file.tell()
         check_complete(header, shard, rows, failures)
     preview = sheet.webp()
     write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), preview)
-    table = _parquet(to_table(failures, FailureRow))
+    table = encode_parquet(to_table(failures, FailureRow))
     write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), table)
     seal = Seal(
         shard=shard,
@@ -109,6 +112,18 @@ def write_shard(
     )
     write_manifest(dataset, seal, rows)
     return rows
+
+
+def append(file: BinaryIO, shard: int, sample: Sample) -> ClipRow:
+    """Write one clip at the end of a shard's tar; returns its row with shard, byte range and hash."""
+    offset, hasher = file.tell(), hashlib.sha256()
+    for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
+        hasher.update(piece)
+        file.write(piece)
+    size = file.tell() - offset
+    return msgspec.structs.replace(
+        without_packing(sample.row), shard=shard, offset=offset, size=size, sha256=hasher.hexdigest()
+    )
 
 
 def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures: Sequence[FailureRow]) -> None:
@@ -135,7 +150,7 @@ def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
     """Commit a shard: write its Parquet manifest, rows sorted by key, sealed with what it says of the other files."""
     table = to_table(sorted(rows, key=lambda row: row.key), ClipRow)
     table = table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)})
-    write_bytes(layout.shard_file(dataset, layout.MANIFEST, seal.shard), _parquet(table))
+    write_bytes(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_parquet(table))
 
 
 def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
@@ -188,26 +203,14 @@ def _samples(item: Path | Sequence[Sample]) -> Sequence[Sample]:
     return read_item(item) if isinstance(item, Path) else item
 
 
-def _append(file: BinaryIO, shard: int, sample: Sample, sheet: ContactSheet) -> ClipRow:
-    """Write one clip at the end of a shard; its row gets shard, byte range and hash."""
-    offset, hasher = file.tell(), hashlib.sha256()
-    for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
-        hasher.update(piece)
-        file.write(piece)
-    sheet.add(sample)
-    size = file.tell() - offset
-    return msgspec.structs.replace(
-        without_packing(sample.row), shard=shard, offset=offset, size=size, sha256=hasher.hexdigest()
-    )
-
-
 def _check_item(path: Path, samples: Sequence[Sample]) -> None:
     keys = [sample.key for sample in samples]
     if not keys or len(set(keys)) != len(keys) or len({sample.row.scene for sample in samples}) != 1:
         raise DatasetError(f"{path}: a work item holds the clips of one scene under different keys, not {keys}")
 
 
-def _parquet(table: pa.Table) -> bytes:
+def encode_parquet(table: pa.Table) -> bytes:
+    """A table as Parquet with a checksum for every page."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()

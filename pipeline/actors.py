@@ -65,15 +65,20 @@ class Started:
 class ItemActor:
     """Wraps a worker of `stage` in its own process; becomes a Ray actor with `ray.remote`."""
 
-    def __init__(self, stage: Stage, dataset: Path, name: str) -> None:
+    def __init__(self, stage: Stage, dataset: Path, name: str, threads: int) -> None:
         self._stage, self._dataset, self._name = stage, dataset, name
+        self._threads = threads
         self._worker: Worker | None = None
         self._log: OutputLog | None = None
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._pending: tuple[int, Future[Outcome]] | None = None
 
     def start(self) -> Started:
-        """Redirect the output, then build the worker; what that raises reaches the driver as it is."""
+        """Redirect the output, then build the worker; what that raises reaches the driver as it is.
+
+        The worker finds how many threads it may use in OMP_NUM_THREADS.
+        """
+        os.environ["OMP_NUM_THREADS"] = str(self._threads)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
         threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
         path = self._dataset / layout.WORK / "logs" / f"{self._name}.log"

@@ -29,9 +29,10 @@ _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often
 
 @dataclass
 class Cluster:
-    """A running Ray: what each worker gets, and the daemons that must stay alive (none for a remote cluster)."""
+    """A running Ray: what each worker gets, and the daemons that must stay alive (none but those started here)."""
 
     share: Share
+    borrowed: bool = False
     daemons: list[psutil.Process] = field(default_factory=list)
     workers: dict[int, psutil.Process] = field(default_factory=dict)
 
@@ -54,7 +55,9 @@ class Cluster:
                 return
 
     def close(self) -> None:
-        """Leave Ray; what it no longer controls is killed."""
+        """Leave Ray, unless it was there before; what it no longer controls is killed."""
+        if self.borrowed:
+            return
         family = [*self.workers.values()]
         for daemon in self.daemons:
             if _alive(daemon):
@@ -66,18 +69,22 @@ class Cluster:
 
 
 def connect(options: RunOptions) -> Cluster:
-    """Start Ray here, or join the cluster at `options.ray_address`; raises LightloomError when that fails."""
+    """Start Ray here, or join the cluster at `options.ray_address`; raises LightloomError when that fails.
+
+    A Ray that this process is connected to already is used instead, and left running.
+    """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    # Ray prints a paragraph for every dead worker and has no public switch for it; the engine reports deaths itself
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     if ray.is_initialized():
-        raise LightloomError("this process is connected to Ray already; end that run first")
+        return Cluster(_share_of_cluster(options), borrowed=True)
     if options.ray_address:
         try:
             ray.init(address=options.ray_address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise LightloomError(f"no Ray cluster at {options.ray_address}: {_first_line(error)}") from error
-        total = ray.cluster_resources()
-        return Cluster(share(options, total.get("CPU", 1), total.get("GPU", 0), total.get("memory", 0)))
+        return Cluster(_share_of_cluster(options))
     before = set(psutil.Process().children())
     cpus, memory = this_machine()
     try:
@@ -93,7 +100,12 @@ def connect(options: RunOptions) -> Cluster:
         raise LightloomError(f"Ray does not start on this machine: {_first_line(error)}") from error
     started = set(psutil.Process().children()) - before
     gpus = ray.cluster_resources().get("GPU", 0)
-    return Cluster(share(options, cpus, gpus, memory), [child for child in started if child.name() in _DAEMONS])
+    return Cluster(share(options, cpus, gpus, memory), daemons=[child for child in started if child.name() in _DAEMONS])
+
+
+def _share_of_cluster(options: RunOptions) -> Share:
+    total = ray.cluster_resources()
+    return share(options, total.get("CPU", 1), total.get("GPU", 0), total.get("memory", 0))
 
 
 def _alive(process: psutil.Process) -> bool:

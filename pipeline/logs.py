@@ -25,7 +25,7 @@ class OutputLog:
         os.dup2(self._descriptor, 2)
         sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
-        faulthandler.enable(file=2, all_threads=True)
+        faulthandler.enable(file=self._descriptor, all_threads=False)
 
     def begin(self, index: int) -> None:
         """Mark the start of an item, from which `tail` quotes; forgets older output when the file has grown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self
 from tqdm import tqdm
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+_TERMINAL_S = 0.5
+_FILE_S = 30.0  # a log file wants few lines
 
 
 class ProgressBar:
@@ -19,8 +22,16 @@ class ProgressBar:
         self._began = time.monotonic()
         self.clips = 0
         self.failures: Counter[str] = Counter()
+        self._every = _TERMINAL_S if sys.stderr.isatty() else _FILE_S
+        self._shown = -self._every
         self._bar = tqdm(
-            total=total, initial=done, desc=name, unit="item", disable=not show, bar_format=_FORMAT, dynamic_ncols=True
+            total=total,
+            initial=done,
+            desc=name,
+            disable=not show,
+            bar_format=_FORMAT,
+            dynamic_ncols=True,
+            mininterval=self._every,
         )
 
     def __enter__(self) -> Self:
@@ -29,6 +40,7 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._describe()
         self._bar.close()
 
     @property
@@ -52,13 +64,15 @@ class ProgressBar:
         self._bar.update()
 
     def show(self, workers: int) -> None:
-        """Refresh the figures behind the bar."""
-        self._bar.set_postfix_str(
-            f"{self.clips_per_minute:.1f} clips/min, {by_reason(self.failures) or 'no failures'}, "
-            f"{workers} worker{'s' if workers != 1 else ''}",
-            refresh=False,
-        )
-        self._bar.refresh()
+        """Refresh the figures behind the bar, now and then."""
+        if time.monotonic() - self._shown < self._every:
+            return
+        self._shown = time.monotonic()
+        self._describe(f", {workers} worker{'s' if workers != 1 else ''}")
+
+    def _describe(self, more: str = "") -> None:
+        rate = f"{self.clips_per_minute:.1f} clips/min"
+        self._bar.set_postfix_str(f"{rate}, {by_reason(self.failures) or 'no failures'}{more}", refresh=True)
 
 
 def by_reason(failures: Counter[str]) -> str:

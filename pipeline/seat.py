@@ -38,7 +38,9 @@ class Seat:
         self.alone = False
         remote: Any = ray.remote(ItemActor)
         limits = {"num_cpus": share.placement, "num_gpus": share.gpus, "max_restarts": 0, "max_task_retries": 0}
-        self._actor: Any = remote.options(**limits).remote(stage, dataset.absolute(), f"worker-{slot:03d}")
+        self._actor: Any = remote.options(**limits).remote(
+            stage, dataset.absolute(), f"worker-{slot:03d}", share.threads
+        )
         self._send(Call("start", self._actor.start.remote()))
 
     @property

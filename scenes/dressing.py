@@ -47,8 +47,8 @@ def pools(catalogue: Catalogue, recipe: Recipe) -> Pools:
         if needed and not found:
             what = f"{kind} for {role}" if role else kind
             raise SamplingError(
-                f"recipe {recipe.name}: {field} needs a {what}, but the catalogue has none in split {recipe.split} "
-                "that the licence policy allows; add assets, or relax `split` or `licences`"
+                f"recipe {recipe.name}: {field} needs assets ({what}), but the catalogue has none in split "
+                f"{recipe.split} that the licence policy allows; add assets, or relax `split` or `licences`"
             )
         return found
 

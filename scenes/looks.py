@@ -69,7 +69,7 @@ def _wood(rng: np.random.Generator) -> Params:
         "gap": _uniform(rng, 0.012, 0.035),
         "roughness": finish,
         "grain_roughness": min(1.0, round(finish + _uniform(rng, 0.08, 0.3), 4)),
-        "depth": _uniform(rng, 0.004, 0.02),
+        "depth": _uniform(rng, 0.01, 0.04),
     }
 
 
@@ -108,7 +108,7 @@ def _tiles(rng: np.random.Generator) -> Params:
         "roughness": finish,
         "roughness_spread": _uniform(rng, 0.02, 0.25),
         "grout_roughness": _uniform(rng, 0.7, 0.95),
-        "depth": _uniform(rng, 0.015, 0.04),
+        "depth": _uniform(rng, 0.03, 0.08),
     }
 
 
@@ -118,7 +118,7 @@ def _brushed(rng: np.random.Generator) -> Params:
         "metal": metal(rng),
         "tarnish": _uniform(rng, 0.5, 0.85),
         "smudge": _uniform(rng, 0.0, 0.25),
-        "stretch": _uniform(rng, 12.0, 40.0),
+        "stretch": _uniform(rng, 30.0, 90.0),
         "roughness": low,
         "streak_roughness": round(low + _uniform(rng, 0.1, 0.35), 4),
         "depth": _uniform(rng, 0.002, 0.008),
@@ -133,12 +133,12 @@ def _scratched(rng: np.random.Generator) -> Params:
         "coat_metallic": metallic,
         "bare": metal(rng),
         "angle": _uniform(rng, 0.0, 180.0),
-        "width": _uniform(rng, 0.03, 0.08),
+        "width": _uniform(rng, 0.008, 0.03),
         "wear": _uniform(rng, 0.4, 0.9),
         "roughness": finish,
         "smudge": _uniform(rng, 0.05, 0.3),
         "bare_roughness": _uniform(rng, 0.15, 0.5),
-        "depth": _uniform(rng, 0.004, 0.015),
+        "depth": _uniform(rng, 0.006, 0.02),
     }
 
 
@@ -155,7 +155,7 @@ def _marble(rng: np.random.Generator) -> Params:
         "width": _uniform(rng, 0.03, 0.12),
         "roughness": _finish(rng, 0.65),
         "vein_roughness": _uniform(rng, 0.15, 0.6),
-        "depth": _uniform(rng, 0.004, 0.02),
+        "depth": _uniform(rng, 0.008, 0.03),
     }
 
 
@@ -170,7 +170,7 @@ def _terrazzo(rng: np.random.Generator) -> Params:
         "fill": _uniform(rng, 0.35, 0.8),
         "roughness": _finish(rng, 0.6),
         "binder_roughness": _uniform(rng, 0.25, 0.7),
-        "depth": _uniform(rng, 0.003, 0.015),
+        "depth": _uniform(rng, 0.01, 0.04),
     }
 
 
@@ -261,7 +261,7 @@ def _pattern(rng: np.random.Generator) -> Params:
         "first_roughness": _finish(rng, 0.45),
         "second_roughness": _finish(rng, 0.3),
         "smudge": _uniform(rng, 0.0, 0.2),
-        "depth": _uniform(rng, 0.01, 0.03),
+        "depth": _uniform(rng, 0.02, 0.06),
     }
 
 
@@ -275,7 +275,7 @@ def _ceramic(rng: np.random.Generator) -> Params:
         "roughness": _uniform(rng, 0.02, 0.12),
         "pool_roughness": _uniform(rng, 0.12, 0.35),
         "crack_roughness": _uniform(rng, 0.5, 0.8),
-        "depth": _uniform(rng, 0.01, 0.03),
+        "depth": _uniform(rng, 0.02, 0.08),
     }
 
 
@@ -289,7 +289,7 @@ def _plastic(rng: np.random.Generator) -> Params:
         "scuffs": _uniform(rng, 0.2, 0.8),
         "roughness": finish,
         "scuff_roughness": round(finish + _uniform(rng, 0.1, 0.4), 4),
-        "depth": _uniform(rng, 0.02, 0.08),
+        "depth": _uniform(rng, 0.04, 0.16),
     }
 
 
@@ -302,7 +302,7 @@ def _hammered(rng: np.random.Generator) -> Params:
         "roughness": _uniform(rng, 0.06, 0.35),
         "patina_roughness": _uniform(rng, 0.55, 0.9),
         "smudge": _uniform(rng, 0.05, 0.25),
-        "depth": _uniform(rng, 0.05, 0.15),
+        "depth": _uniform(rng, 0.15, 0.45),
     }
 
 
@@ -318,7 +318,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "fabric": Family(_fabric, (0.03, 0.12)),
         "concrete": Family(_concrete, (0.3, 1.0)),
         "leather": Family(_leather, (0.04, 0.15), ground=False),
-        "flakes": Family(_flakes, (0.02, 0.06), ground=False),
+        "flakes": Family(_flakes, (0.012, 0.04), ground=False),
         "gravel": Family(_gravel, (0.06, 0.25)),
         "pattern": Family(_pattern, (0.12, 0.6)),
         "ceramic": Family(_ceramic, (0.08, 0.35)),

@@ -91,7 +91,7 @@ def metal(rng: np.random.Generator, spread: float = 0.06) -> Colour:
 def paint(rng: np.random.Generator) -> Colour:
     """Any paint, dye or plastic: a quarter greys, the rest of any hue, chosen in sRGB where steps look even."""
     value = rng.uniform(0.2, 0.95)
-    saturation = rng.uniform(0.0, 0.06) if rng.random() < 0.25 else rng.beta(2.0, 1.6)
+    saturation = rng.uniform(0.0, 0.06) if rng.random() < 0.25 else 0.9 * rng.beta(2.0, 2.0)
     encoded = np.asarray(colorsys.hsv_to_rgb(rng.random(), saturation, value))
     return _rounded(np.clip(srgb_decode(encoded), DIELECTRIC_LOW, DIELECTRIC_HIGH))
 

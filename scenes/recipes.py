@@ -101,7 +101,7 @@ class OrbitChoice(Data, frozen=True, kw_only=True):
     """Degrees of azimuth over the clip, either way round."""
 
     probability: Unit = 0.35
-    degrees: Annotated[Spread, Limits(0, 3600)] = LogUniform(low=30.0, high=360.0)
+    degrees: Annotated[Spread, Limits(0, 1440)] = LogUniform(low=30.0, high=360.0)
 
 
 class OscillationChoice(Data, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class OscillationChoice(Data, frozen=True, kw_only=True):
     probability: Unit = 0.25
     azimuth: Annotated[Spread, Limits(0, 180)] = (5.0, 30.0)
     elevation: Annotated[Spread, Limits(0, 80)] = (2.0, 12.0)
-    cycles: Annotated[Spread, Limits(0.1, 100)] = (0.5, 1.5)
+    cycles: Annotated[Spread, Limits(0.1, 5)] = (0.5, 1.5)
 
 
 class DollyChoice(Data, frozen=True, kw_only=True):
@@ -167,7 +167,7 @@ class FramingRules(Data, frozen=True, kw_only=True):
     """In every frame: the subject's size as a share of the image height, how much of its extent is inside the image;
     and the largest share of frames in which something may stand in front of its middle."""
 
-    size: Unit = 0.15
+    size: Unit = 0.2
     inside: Unit = 0.6
     hidden: Unit = 0.34
 
@@ -236,7 +236,7 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         text = (shipped if str(path) in BUILTIN_RECIPES else path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        near = difflib.get_close_matches(path.name, BUILTIN_RECIPES, 1)
+        near = difflib.get_close_matches(path.name, BUILTIN_RECIPES, 1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"shipped recipes are {', '.join(BUILTIN_RECIPES)}"
         raise RecipeError(f"{path}: cannot be read as a recipe ({error}); {hint}") from None
     try:
@@ -297,7 +297,7 @@ def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:
         limits = next((extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Limits)), None)
         if isinstance(value, float) and not math.isfinite(value):
             raise RecipeError(f"{label}: {path}{name}: {value} is not a finite number")
-        if annotation is Count and value[0] > value[1]:
+        if annotation == Count and value[0] > value[1]:
             raise RecipeError(f"{label}: {path}{name}: fewest {value[0]} is above most {value[1]}")
         if limits is not None:
             low, high = support(value)

@@ -79,7 +79,9 @@ def main(out: Path) -> None:
             seconds = measure(folder, module)
             return np.load(folder / "rgb.npy"), seconds
 
-        truth, _ = ours("reference", {"reference": True, "samples": 2048, "adaptive_threshold": 0.0, "denoiser": "accurate"})
+        truth, _ = ours(
+            "reference", {"reference": True, "samples": 2048, "adaptive_threshold": 0.0, "denoiser": "accurate"}
+        )
         for label, changes in OURS.items():
             image, seconds = ours(label, changes)
             rows.setdefault(label, []).append((psnr(image, truth), seconds))

@@ -56,7 +56,8 @@ def main(place: Path, out: Path, changes: dict) -> int:
         bpy.ops.render.render(animation=True, scene=scene.name)
         cpu = (sum(os.times()[:2]) - before) / len(poses)
         frames = [
-            read_frame(frame_path(out, index), ALL, (size, size), poses[index, :3, :3])[0] for index in range(len(poses))
+            read_frame(frame_path(out, index), ALL, (size, size), poses[index, :3, :3])[0]
+            for index in range(len(poses))
         ]
         np.save(out / "rgb.npy", np.stack([frame["rgb"] for frame in frames]))
     print("\n" + json.dumps({"cpu_seconds_per_frame": cpu}))

@@ -41,13 +41,14 @@ def _noise(rng: np.random.Generator, size: int, octaves: int) -> np.ndarray:
     return (field - field.min()) / np.ptp(field)
 
 
-def _material(name, color, roughness, metallic, folder=None, rng=None) -> bpy.types.Material:
+def _material(name, color, roughness, metallic, *textured) -> bpy.types.Material:
     material = bpy.data.materials.new(name)
     shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     shader.inputs["Base Color"].default_value = (*color, 1)
     shader.inputs["Roughness"].default_value = roughness
     shader.inputs["Metallic"].default_value = metallic
-    if rng is not None:
+    if textured:
+        folder, rng = textured
         grain = _noise(rng, 256, 6)[..., None]
         base = np.clip(np.array(color) ** (1 / 2.2) * (0.6 + 0.6 * grain), 0, 1)
         rough = np.repeat(np.clip(roughness * (0.5 + grain), 0.05, 1), 3, axis=2)

@@ -21,7 +21,6 @@ from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.SetupUtility import SetupUtility
 
 
-
 def main(scene: Path, out: Path, samples: int, threshold: float, bounces: str) -> None:
     SetupUtility.setup_utility_paths(str(out))
     clean_up(clean_up_camera=True)  # `init()` step by step, less the language switch that the bpy wheel lacks

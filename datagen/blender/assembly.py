@@ -41,8 +41,9 @@ class Assembled:
 class Materials:
     """The materials of one scene, each built and instrumented once."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, geometric_normal: bool) -> None:
         self._resolver = resolver
+        self._geometric_normal = geometric_normal
         self._built: dict[bytes, Any] = {}
         self._uses: dict[int, MaterialUse] = {}
 
@@ -56,7 +57,7 @@ class Materials:
     def use(self, block: Any) -> MaterialUse:
         """Give a Blender material its AOV outputs; return how its parameters were resolved."""
         if block.session_uid not in self._uses:
-            self._uses[block.session_uid] = instrument(block)
+            self._uses[block.session_uid] = instrument(block, want_geometric_normal=self._geometric_normal)
         return self._uses[block.session_uid]
 
 
@@ -66,7 +67,7 @@ def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
     camera = Camera(motion.intrinsics(view, render), motion.camera_to_world(view, spec.frames))
     add_camera(scene, camera, render.height, render.width)
     assembled = Assembled(camera, World(scene, render.importance_width))
-    materials = Materials(resolver)
+    materials = Materials(resolver, render.geometric_normal)
     if spec.ground is not None:
         ground = ground_mesh(spec.ground.size)
         scene.collection.objects.link(ground)

@@ -56,9 +56,9 @@ def suzanne() -> Any:
 
 
 def _normalise(mesh: Any) -> None:
-    points = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
-    mesh.vertices.foreach_get("co", points)
-    points = points.reshape(-1, 3)
+    flat = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    points = flat.reshape(-1, 3)
     low, high = points.min(axis=0), points.max(axis=0)
     centre = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     mesh.vertices.foreach_set("co", ((points - centre) / (high - low).max()).astype(np.float32).ravel())

@@ -52,7 +52,7 @@ def enable_passes(view_layer: Any, names: Iterable[str]) -> None:
 def read_frame(
     path: Path, names: Iterable[str], size: tuple[int, int], rotation: np.ndarray
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Attributes (H, W, C) of one rendered frame, and the mean share of the sample cap that its pixels used.
+    """Attributes (H, W, C) of one rendered frame, and its mean samples as a share of the most sampled pixel's.
 
     `rotation` (3, 3) takes camera vectors to the world in this frame. NaN in `rgb` passes through, for the caller
     to count. Raises CodecError when a channel is missing.

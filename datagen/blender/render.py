@@ -18,6 +18,7 @@ from datagen.blender.assembly import Assembled, assemble
 from datagen.blender.capture import TAIL_BYTES, captured
 from datagen.blender.environment import LightImage, light_image
 from datagen.blender.passes import attribute_names, enable_passes, read_frame
+from datagen.blender.samples import counted
 from datagen.blender.settings import apply_settings, frame_path, set_output
 from datagen.errors import RenderError
 from datagen.exposure import clip_exposure
@@ -25,7 +26,7 @@ from datagen.quality import image_flags
 from datagen.resolver import Resolver
 from manifests.clip import Clip
 from manifests.environment import HALF_MAX, Environment
-from manifests.errors import CodecError
+from manifests.errors import CodecError, LightloomError
 from manifests.row import MaterialUse
 from scenes import motion
 from scenes.spec import SceneSpec, digest
@@ -75,12 +76,8 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
     clock = time.perf_counter()
     names = attribute_names(spec.render.geometric_normal)
     rendered = Rendered([], [], [], [], str(session.current().device), (), "")
-    tail = ""
     with session.current().scene() as scene, tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch:
-        lights = [light_image(light, spec.render.environment_height, resolver) for light in spec.lights]
-        with captured() as log:
-            assembled = assemble(scene, spec, resolver)
-        tail += log.tail
+        lights, assembled, tail = _prepare(scene, spec, resolver)
         set_output(scene, Path(scratch), spec.frames, spec.fps)
         shared: dict[str, np.ndarray] = {}
         for number, light in enumerate(lights):
@@ -89,8 +86,9 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
             assembled.world.show(light.image, rotations)
             apply_settings(scene, spec.render, spec.seed + number)
             enable_passes(scene.view_layers[0], wanted)
-            tail += _animate(scene, spec)
-            images = _read(spec, assembled, Path(scratch), wanted)
+            log_tail, most_samples = _animate(scene, spec)
+            images = _read(spec, assembled, Path(scratch), wanted, most_samples)
+            tail += log_tail
             shared = shared or {name: array for name, array in images.arrays.items() if name != "rgb"}
             clip = _clip(spec, number, shared | images.arrays, assembled, Environment(light.image, rotations))
             rendered.clips.append(clip)
@@ -101,21 +99,39 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
     uses = _material_uses(assembled.shares, shared["instance"])
     return replace(rendered, materials=uses, log_tail=tail[-TAIL_BYTES:])
 
-def _animate(scene: Any, spec: SceneSpec) -> str:
-    """Render all frames; return the end of the log."""
+
+def _prepare(scene: Any, spec: SceneSpec, resolver: Resolver) -> tuple[list[LightImage], Assembled, str]:
+    """Make the lights and build the scene; what the spec gets wrong becomes a RenderError too."""
+    try:
+        lights = [light_image(light, spec.render.environment_height, resolver) for light in spec.lights]
+        with captured() as log:
+            assembled = assemble(scene, spec, resolver)
+    except LightloomError as error:
+        if isinstance(error, RenderError):
+            raise
+        raise RenderError("bad-spec", f"scene {spec.index}: {error}") from error
+    return lights, assembled, log.tail
+
+
+def _animate(scene: Any, spec: SceneSpec) -> tuple[str, list[int]]:
+    """Render all frames; return the end of the log and each frame's samples of its most sampled pixel."""
     devices.check(session.current().device, scene)
-    with captured() as log:
+    with captured() as log, counted() as samples:
         bpy.ops.render.render(animation=True, scene=scene.name)
     if log.errors:
         raise RenderError("render-error", f"scene {spec.index}: Cycles reports: {log.errors[0]}", log.tail)
-    return log.tail
+    if len(samples) != spec.frames:
+        raise RenderError("render-error", f"scene {spec.index}: {len(samples)} of {spec.frames} frames came", log.tail)
+    return log.tail, samples
 
 
-def _read(spec: SceneSpec, assembled: Assembled, folder: Path, names: Sequence[str]) -> _Images:
+def _read(
+    spec: SceneSpec, assembled: Assembled, folder: Path, names: Sequence[str], most_samples: Sequence[int]
+) -> _Images:
     """Read the frames back and delete them."""
     size = spec.render.height, spec.render.width
     arrays: dict[str, np.ndarray] = {}
-    shares: list[float] = []
+    samples: list[float] = []
     for frame in range(spec.frames):
         path = frame_path(folder, frame)
         try:
@@ -126,13 +142,13 @@ def _read(spec: SceneSpec, assembled: Assembled, folder: Path, names: Sequence[s
             if name not in arrays:
                 arrays[name] = np.empty((spec.frames, *image.shape), dtype=image.dtype)
             arrays[name][frame] = image
-        shares.append(share)
+        samples.append(share * most_samples[frame])
         path.unlink()
     nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
     if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
         raise RenderError("bad-image", f"scene {spec.index}: {nan_pixels} pixels of rgb are NaN")
     arrays["rgb"] = np.clip(np.nan_to_num(arrays["rgb"], nan=0.0, posinf=HALF_MAX), 0.0, HALF_MAX)
-    return _Images(arrays, float(np.mean(shares)) * spec.render.samples, nan_pixels)
+    return _Images(arrays, float(np.mean(samples)), nan_pixels)
 
 
 def _clip(

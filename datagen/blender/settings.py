@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from datagen.blender.walker import ALPHA_THRESHOLD
 from scenes.spec import RenderSettings
 
 # prefilter of the guiding passes, quality of the filter itself
 _DENOISER = {"fast": ("FAST", "FAST"), "balanced": ("ACCURATE", "BALANCED"), "accurate": ("ACCURATE", "HIGH")}
-_ALPHA_THRESHOLD = 0.5
 _MAX_SEED = 2**31 - 1
 
 
@@ -39,7 +39,7 @@ def apply_settings(scene: Any, settings: RenderSettings, seed: int) -> None:
     cycles.pixel_filter_type, cycles.filter_width = "BLACKMAN_HARRIS", 1.5
     cycles.film_exposure = 1.0
     cycles.shading_system = False  # AOVs stay empty under OSL
-    scene.view_layers[0].pass_alpha_threshold = _ALPHA_THRESHOLD
+    scene.view_layers[0].pass_alpha_threshold = ALPHA_THRESHOLD
     scene.render.film_transparent = False
     scene.render.use_motion_blur = False
     scene.render.use_compositing = scene.render.use_sequencer = False

@@ -2,7 +2,7 @@
 
 A sun disc of half a degree is far smaller than a pixel of a small image, so it is rendered apart through a narrow
 lens and its energy put into the pixels that it falls in. The sun stands in the image's centre column (+x); a
-light's yaw turns it. Radiance is Blender's times 1/16, which brings the sun's disc (about 660,000) under the
+light's yaw turns it. Radiance is Blender's times 1/64, which brings the sun (some millions) under the
 largest half-precision number.
 """
 
@@ -27,7 +27,7 @@ from manifests.environment import latlong_directions
 from manifests.exr import read_exr, write_exr
 from scenes.spec import Value
 
-SCALE = 1 / 16
+SCALE = 1 / 64
 VERSION = 1
 _NARROW = 64  # pixels across the sun's picture
 _SUN_SIZE = np.radians(0.545)

@@ -1,1 +1,148 @@
 """`lightloom data`: check, mend, combine and describe datasets. Needs neither Blender nor Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+app = SubcommandApp()
+Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
+Level = Literal["quick", "full", "decode"]
+
+
+@contextmanager
+def _bytes_bar(what: str, folders: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
+    """A bar over the bytes of the datasets' shards."""
+    total = sum(shard.stat().st_size for folder in folders for shard in folder.glob("shards/*.tar"))
+    with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False) as bar:
+        yield bar.update
+
+
+@app.command
+def verify(
+    dataset: Positional[Folder], /, *, level: Literal["quick", "full", "decode"] = "full", threads: int = 4
+) -> int:
+    """Say whether a dataset is whole: one line for each thing that is wrong, and what to do about it.
+
+    Example: lightloom data verify out/set
+
+    Args:
+        dataset: folder of the dataset.
+        level: `quick` looks at sizes and structure, `full` at every byte, `decode` also decodes every clip.
+        threads: shards checked at once.
+    """
+    from manifests.verify import verify as check
+
+    with _bytes_bar("verify", (dataset,)) as progress:
+        report = check(dataset, level, threads, progress)
+    for finding in report.findings:
+        print(finding)
+    state = "whole" if report.ok else f"{len(report.findings)} findings"
+    missing = f", {report.missing} shards not made yet" if report.missing else ""
+    print(f"{dataset}: {state}; {report.shards} shards, {report.clips} clips, {report.bytes / 1e6:.1f} MB{missing}")
+    return 0 if report.ok else 1
+
+
+@app.command
+def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
+    """Keep every clip that is still whole, take the rest out, so that the next run makes it again.
+
+    Example: lightloom data repair out/set && lightloom datagen run out/set
+
+    Args:
+        dataset: folder of the dataset.
+        threads: shards checked at once.
+    """
+    from manifests.repair import repair as mend
+
+    with _bytes_bar("repair", (dataset,)) as progress:
+        report = mend(dataset, threads, progress)
+    if not report.changed:
+        print(f"{dataset}: nothing to repair")
+        return 0
+    for name in (*report.quarantined, *report.removed):
+        print(f"{'moved to quarantine' if name in report.quarantined else 'removed'}: {name}")
+    print(
+        f"{dataset}: {len(report.rebuilt)} shards rebuilt, {len(report.requeued)} requeued; {report.kept} clips kept, "
+        f"{report.lost} scenes to make again" + (f": lightloom datagen run {dataset}" if report.lost else "")
+    )
+    return 0
+
+
+@app.command
+def merge(out: Positional[Path], datasets: Positional[tuple[Path, ...]], /) -> int:
+    """Combine finished datasets of one contract and codec into a new one; files are linked where that is possible.
+
+    Example: lightloom data merge out/all out/monday out/tuesday
+
+    Args:
+        out: folder of the new dataset.
+        datasets: folders of two or more finished datasets.
+    """
+    from manifests.merge import merge as combine
+
+    with _bytes_bar("merge", datasets) as progress:
+        total = combine(datasets, out, progress)
+    print(f"{out}: {total.clips} clips in {total.shards} shards, {total.bytes / 1e6:.1f} MB")
+    return 0
+
+
+@app.command
+def stats(dataset: Positional[Folder], /, *, json: bool = False) -> int:
+    """Count clips by split, motion, asset, licence, flag and failure, from the manifests alone.
+
+    Example: lightloom data stats out/set
+
+    Args:
+        dataset: folder of the dataset.
+        json: print JSON in place of tables.
+    """
+    from manifests.stats import stats as count
+
+    result = count(dataset)
+    print(result.json() if json else result.text())
+    return 0
+
+
+@app.command
+def attribution(dataset: Positional[Folder], /, *, out: Path | None = None) -> int:
+    """List every asset that is seen in a dataset, with licence and author; warn where a licence restricts its use.
+
+    Example: lightloom data attribution out/set --out ATTRIBUTION.md
+
+    Args:
+        dataset: folder of the dataset.
+        out: file to write, `.md` or `.csv`; without it Markdown is printed.
+    """
+    from manifests.attribution import attribution as credits
+
+    result = credits(dataset)
+    if out is None:
+        print(result.markdown())
+    else:
+        out.write_text(result.csv() if out.suffix == ".csv" else result.markdown(), encoding="utf-8")
+        print(f"{out}: {len(result.assets)} assets")
+    return 0
+
+
+@app.command
+def report(dataset: Positional[Folder], /, *, out: Path | None = None) -> int:
+    """Write one self-contained HTML page: contact sheets, playable clips, histograms, failures, licences.
+
+    Example: lightloom data report out/set
+
+    Args:
+        dataset: folder of the dataset.
+        out: file to write; `report.html` in the dataset's folder if not given.
+    """
+    from manifests.report import write_report
+
+    print(write_report(dataset, out or dataset / "report.html"))
+    return 0

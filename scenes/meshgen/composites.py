@@ -16,15 +16,15 @@ _Rng = np.random.Generator
 class _Builder:
     """Collects solids; sizes are full lengths, positions are centres."""
 
-    def __init__(self, rng: _Rng, bevel: float) -> None:
+    def __init__(self, bevel: float) -> None:
         self.parts: list[MeshData] = []
-        self.rng, self.bevel = rng, bevel
+        self.bevel = bevel
 
     def add(self, part: MeshData, at: Sequence[float], turn: np.ndarray | None = None) -> None:
         self.parts.append(place(part, at, turn))
 
     def box(self, size: Sequence[float], at: Sequence[float], turn: np.ndarray | None = None) -> None:
-        self.add(rounded_box(*size, radius=min(self.bevel, 0.45 * min(size)), segments=2), at, turn)
+        self.add(rounded_box(size[0], size[1], size[2], min(self.bevel, 0.45 * min(size)), segments=2), at, turn)
 
     def rod(self, radius: float, height: float, at: Sequence[float], turn: np.ndarray | None = None) -> None:
         self.add(frustum(radius, radius, height, 0.3 * self.bevel, segments=24), at, turn)
@@ -87,11 +87,11 @@ def shelf(rng: _Rng, make: _Builder) -> None:
     levels = int(rng.uniform(3, 6))
     for z in np.linspace(0.03, high - 0.03, levels):
         make.box([wide, deep, board], [0, 0, z])
-        x = -0.4 * wide
+        x = float(-0.4 * wide)
         while z < high - 0.1 and x < 0.4 * wide:
             thick, tall = rng.uniform(0.03, 0.12), high / levels * rng.uniform(0.4, 0.8)
             make.box([thick, deep * rng.uniform(0.5, 0.8), tall], [x, 0, z + tall / 2])
-            x += thick + rng.uniform(0.005, 0.2)
+            x += float(thick + rng.uniform(0.005, 0.2))
 
 
 def lamp(rng: _Rng, make: _Builder) -> None:
@@ -229,6 +229,6 @@ COMPOSITES: dict[str, Callable[[_Rng, _Builder], None]] = {
 def composite(seed: int, style: str) -> MeshData:
     """A composite of the given style (see `COMPOSITES`); parts overlap, each is closed."""
     rng = np.random.default_rng(seed)
-    make = _Builder(rng, rng.uniform(0.008, 0.03))
+    make = _Builder(rng.uniform(0.008, 0.03))
     COMPOSITES[style](rng, make)
     return join(make.parts)

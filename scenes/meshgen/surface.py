@@ -90,8 +90,8 @@ def grid(points: np.ndarray, wrap_columns: bool = False, wrap_rows: bool = False
     """
     rows, columns = points.shape[:2]
     uv = _arc_lengths(points, wrap_columns, wrap_rows)
-    row, column = np.meshgrid(np.arange(rows - (not wrap_rows)), np.arange(columns - (not wrap_columns)), indexing="ij")
-    row, column = row.ravel(), column.ravel()
+    row = np.repeat(np.arange(rows - (not wrap_rows)), columns - (not wrap_columns))
+    column = np.tile(np.arange(columns - (not wrap_columns)), rows - (not wrap_rows))
     below, right = (row + 1) % rows, (column + 1) % columns
     index = np.arange(rows * columns).reshape(rows, columns)
     size = np.ptp(points.reshape(-1, 3), axis=0).max()

@@ -42,9 +42,9 @@ def _vessel(rng: np.random.Generator, style: str) -> tuple[np.ndarray, float]:
         return spline(np.array([[foot, 0.0], [belly, low], [neck, high], [rim, 1.0]]), 14), 0.05
     if style == "bottle":
         belly, neck, shoulder = u(0.16, 0.32), u(0.05, 0.1), u(0.45, 0.72)
-        low = np.array([[0.9 * belly, 0.0], [belly, 0.04], [belly * u(0.8, 1.05), shoulder * 0.6], [belly, shoulder]])
-        top = np.array([[neck, shoulder + u(0.1, 0.2)], [neck, 0.94], [neck * 1.25, 0.95], [neck * 1.25, 1.0]])
-        return rounded(np.concatenate([low, top]), 0.08, 6), 0.03
+        body = [[0.9 * belly, 0.0], [belly, 0.04], [belly * u(0.8, 1.05), shoulder * 0.6], [belly, shoulder]]
+        throat = [[neck, shoulder + u(0.1, 0.2)], [neck, 0.94], [neck * 1.25, 0.95], [neck * 1.25, 1.0]]
+        return rounded(np.array([*body, *throat]), 0.08, 6), 0.03
     if style == "bowl":
         t = np.linspace(0, 1, 24)
         rim, flare = u(0.5, 0.8), u(0.35, 0.9)

@@ -69,7 +69,7 @@ def test_json_round_trip_is_exact_and_the_digest_sees_every_change():
         ("camera: {elevation: [50, 45]}", "camera.elevation: low 50 is above high 45"),
         ("camera: {elevation: [5, 95]}", "camera.elevation: draws 5 to 95, allowed is 0 to 88"),
         ("camera: {elevation: steep}", "camera.elevation: Expected"),
-        ("camera: {fov: .nan}", "camera.fov: every number must be finite"),
+        ("camera: {fov: [.nan, 50]}", "camera.fov: every number must be finite"),
         ("fps: .inf", "fps: inf is not a finite number"),
         (
             "camera: {distance: {kind: log_uniform, lowest: 1, high: 2}}",
@@ -106,7 +106,7 @@ def test_errors_name_the_file_and_the_field(tmp_path, text, message):
     ],
 )
 def test_files_that_are_no_recipes_are_refused(tmp_path, text, message):
-    with pytest.raises(RecipeError, match=".") as error:
+    with pytest.raises(RecipeError) as error:
         load(tmp_path, text)
     assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -39,7 +39,7 @@ def rust(canvas: Canvas, knobs: Knobs) -> Surface:
 def brushed(canvas: Canvas, knobs: Knobs) -> Surface:
     """Fine parallel grooves and greasy smudges."""
     streak = canvas.noise(
-        canvas.stretch(canvas.planar, 0.6, knobs.number("stretch"), 1.0), 1.0, detail=2.0, dimensions="2D"
+        canvas.stretch(canvas.planar, 0.25, knobs.number("stretch"), 1.0), 1.0, detail=2.0, dimensions="2D"
     )
     streak = canvas.ramp(streak, 0.25, 0.75)
     cloud = canvas.ramp(canvas.noise(canvas.position, 1.4, detail=2.0), 0.4, 0.65)

@@ -1,0 +1,82 @@
+"""Import every mesh of the fetched packages and print the table: `real_assets.py FOLDER [--processes N]`.
+
+FOLDER is what `fetch_assets.py` made. Files are imported apart from this process (`datagen.isolation`) and their own
+materials instrumented, so the table says how much of content that nobody here wrote can be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datagen.assetfile import SUFFIXES
+from datagen.isolation import Bounds
+from datagen.scoring import UNSCORED, ScoringOptions, ScoringReport, score_catalogue
+from datagen.verdict import Verdict
+from scenes.catalogue import Asset, Catalogue
+from scenes.spec import File
+
+
+def catalogue_of(folder: Path, provider: str) -> Catalogue:
+    """Every mesh file below a folder as an unscored asset, whatever the file holds."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return Catalogue(
+        [
+            Asset(
+                uid=f"{provider}/{name}",
+                kind="mesh",
+                provider=provider,
+                licence="unknown",
+                author="",
+                split="all",
+                mesh=File(uid=f"{provider}/{name}", provider=provider, path=name, sha256=""),
+                flags=(UNSCORED,),
+            )
+            for name in names
+        ],
+        {provider: folder},
+    )
+
+
+def score_folder(folder: Path, processes: int = 1, bounds: Bounds | None = None) -> tuple[Catalogue, ScoringReport]:
+    """Score everything below a folder, with a progress bar."""
+    catalogue = catalogue_of(folder, folder.name)
+    with tqdm(total=len(catalogue), desc=folder.name, unit="file", dynamic_ncols=True) as bar:
+
+        def step(uid: str, verdict: Verdict) -> None:
+            bar.update()
+
+        return score_catalogue(catalogue, ScoringOptions(processes, bounds or Bounds()), step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    folders = sorted(path for path in arguments.folder.iterdir() if path.is_dir())
+    summary = [f"{'package':<44} {'files':>5} {'ok':>5} {'resolved':>8} {'score':>6} {'s/file':>6}  rejected"]
+    details = []
+    for folder in folders:
+        started = time.monotonic()
+        _, report = score_folder(folder, arguments.processes)
+        count = len(report.verdicts)
+        if not count:
+            continue
+        scores = [one.score for one in report.verdicts.values() if not one.reason]
+        mean = sum(scores) / len(scores) if scores else 0.0
+        seconds = (time.monotonic() - started) / count
+        reasons = ", ".join(f"{number} {reason}" for reason, number in report.rejected.items()) or "none"
+        numbers = f"{count:>5} {report.imported:>5} {report.fully_resolved:>8} {mean:>6.2f} {seconds:>6.2f}"
+        summary.append(f"{folder.name:<44} {numbers}  {reasons}")
+        details.append(f"\n== {folder.name}\n{report.table()}")
+    print("\n".join(details))
+    print("\n" + "\n".join(summary))
+
+
+if __name__ == "__main__":
+    main()

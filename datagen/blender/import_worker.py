@@ -1,0 +1,92 @@
+"""The process in which `datagen.isolation` examines files: a path a line comes in, a verdict a line goes out.
+
+Answers leave through a pipe of their own (its descriptor is the only argument), since importers print as they like.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from datagen.assetfile import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.blender.importing import Imported, import_mesh
+from datagen.blender.session import leave, purge, snapshot, start
+from datagen.blender.walker import instrument
+from datagen.inspection import inspect
+from datagen.isolation import READY
+from datagen.verdict import Verdict, score
+
+_LARGEST_FILE = 2 << 30
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+def examine(path: Path, limits: Limits = DEFAULT_LIMITS) -> Verdict:
+    """Inspect, import and instrument one file; nothing of it stays in Blender. Never raises for a bad file."""
+    before = snapshot()
+    try:
+        inspection = inspect(path, limits, decode=True)
+        imported = import_mesh(path, limits)
+        return _verdict(inspection, imported)
+    except AssetError as error:
+        return Verdict(reason=error.reason, message=error.message, log_tail=error.log_tail)
+    except MemoryError:
+        return Verdict(reason="out-of-memory", message=f"{path.name}: out of memory")
+    except Exception as error:  # the importers are Python code too, and a hostile file finds every gap in it
+        return Verdict(reason="import-error", message=f"{path.name}: {type(error).__name__}: {str(error)[:300]}")
+    finally:
+        purge(before)
+
+
+def _verdict(inspection: Inspection, imported: Imported) -> Verdict:
+    uses = tuple(instrument(material) for material in imported.materials)
+    for use in uses:
+        if use.status == "missing-texture":
+            raise AssetError("missing-texture", f"{use.name}: {use.detail}")
+    known = imported.inspection if inspection.textured is None else inspection
+    extra = tuple(flag for flag in imported.flags if flag not in imported.inspection.flags)
+    if any(use.status not in ("resolved", "approximated") for use in uses):
+        extra += ("unresolved-material",)
+    return Verdict(
+        footprint=imported.footprint,
+        polygons=imported.polygons,
+        size=imported.size,
+        materials=uses,
+        flags=known.flags + extra,
+        score=score(known, imported.polygons, uses),
+    )
+
+
+def _restrain() -> None:
+    """Leave no core file, write no huge file, and do not outlive the parent."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
+    prctl: Any = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    _restrain()
+    faulthandler.enable(os.fdopen(os.dup(2), "w"))  # a copy, since descriptor 2 is captured while importing
+    answers = os.fdopen(int(sys.argv[1]), "wb")
+    start("CPU", threads=1)
+    answers.write(READY + b"\n")
+    answers.flush()
+    for line in sys.stdin.buffer:
+        verdict = examine(Path(msgspec.json.decode(line, type=str)))
+        answers.write(msgspec.json.encode(verdict) + b"\n")
+        answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main)

@@ -1,0 +1,224 @@
+"""Bring a mesh file of any origin into Blender: as plain meshes under one root, or as a typed rejection.
+
+The importers trust their files and report failure on the terminal. So a file is judged before (`datagen.inspection`),
+imported in a scene of its own, what was printed is read, what was loaded is checked, and everything but the meshes
+and their materials is removed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import bpy
+
+from datagen import gltf, specgloss
+from datagen.assetfile import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.blender.capture import captured
+from datagen.blender.imported_materials import check_images, described, plain_material, set_phong
+from datagen.blender.normalising import Normalised, normalise
+from datagen.blender.session import snapshot
+from datagen.blender.usd_references import check_references
+from datagen.inspection import inspect
+from scenes.spec import Footprint
+
+_GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
+_USED = ("meshes", "materials", "node_groups", "images", "textures")  # in the order in which users go away
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `import_mesh` leaves in Blender.
+
+    Attributes:
+        root: an empty; its pose is the identity and free to be set. Linked to the current scene, as are the objects.
+        objects: mesh objects, children of root with identity poses, each with a mesh of its own in the normalised
+            frame of `scenes.spec.Object`; every material slot is filled.
+        materials: their materials, each once.
+        footprint: of all objects together, from evaluated vertices.
+        size: sides of the bounding box in the file's units, z up.
+        polygons: of all objects together.
+        inspection: what the file said of itself.
+        flags: catalogue flags, `inspection.flags` among them.
+    """
+
+    root: Any
+    objects: tuple[Any, ...]
+    materials: tuple[Any, ...]
+    footprint: Footprint
+    size: tuple[float, float, float]
+    polygons: int
+    inspection: Inspection
+    flags: tuple[str, ...]
+
+
+def import_mesh(path: Path, limits: Limits = DEFAULT_LIMITS) -> Imported:
+    """Import a .glb, .gltf, .obj, .fbx, .usd, .usda, .usdc or .usdz file.
+
+    The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
+    it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.specgloss`).
+    Raises AssetError with a reason of `datagen.assetfile.Reason`; `log_tail` holds what the importer printed.
+    """
+    inspection = inspect(path, limits)
+    with _apart() as (scene, kept), TemporaryDirectory(prefix="lightloom-") as folder:
+        source = specgloss.convert(gltf.Gltf.read(path, limits), Path(folder)) if inspection.spec_gloss else path
+        _load(source, inspection.format, limits)
+        result = _finish(scene, path, inspection, limits)
+        kept.extend((result.root, *result.objects))
+    for obj in (result.root, *result.objects):
+        bpy.context.scene.collection.objects.link(obj)
+    return result
+
+
+def _load(path: Path, kind: str, limits: Limits) -> None:
+    """Run the importer; AssetError import-error with the first line that reports one."""
+    if kind in ("usd", "usdz"):
+        check_references(path, limits)
+    failure = ""
+    with captured() as log:
+        try:
+            _IMPORTERS[kind](str(path))
+        except RuntimeError as error:  # an operator's failure; Python importers put their traceback into it
+            failure = _last_line(str(error))
+        except MemoryError:
+            raise AssetError("out-of-memory", f"{path.name}: the importer ran out of memory") from None
+    problems = [*filter(None, [failure]), *log.errors, *_GLTF_ERROR.findall(log.tail)]
+    if problems:
+        raise AssetError("import-error", f"{path.name}: {problems[0][:300]}", log.tail)
+
+
+def _import_gltf(path: str) -> None:
+    bpy.ops.import_scene.gltf(
+        filepath=path,
+        import_pack_images=True,
+        disable_bone_shape=True,
+        import_scene_extras=False,
+        import_scene_as_collection=True,
+        import_select_created_objects=False,
+    )
+
+
+def _import_obj(path: str) -> None:
+    bpy.ops.wm.obj_import(filepath=path, forward_axis="NEGATIVE_Z", up_axis="Y", validate_meshes=True)
+
+
+def _import_fbx(path: str) -> None:
+    bpy.ops.wm.fbx_import(filepath=path, use_anim=False, use_custom_props=False, validate_meshes=True)
+
+
+def _import_usd(path: str) -> None:
+    bpy.ops.wm.usd_import(
+        filepath=path,
+        import_cameras=False,
+        import_lights=False,
+        import_volumes=False,
+        import_points=False,
+        set_frame_range=False,
+        support_scene_instancing=False,
+        create_world_material=False,
+        property_import_mode="NONE",
+        import_textures_mode="IMPORT_PACK",
+        validate_meshes=True,
+    )
+
+
+_IMPORTERS: dict[str, Callable[[str], None]] = {
+    "gltf": _import_gltf,
+    "obj": _import_obj,
+    "fbx": _import_fbx,
+    "usd": _import_usd,
+    "usdz": _import_usd,
+}
+
+
+@contextmanager
+def _apart() -> Iterator[tuple[Any, list[Any]]]:
+    """Yield an empty scene as the current one, and a list for objects to keep.
+
+    Afterwards all that came in the meantime is gone but those objects and what they use; on an error, these too.
+    """
+    window = bpy.context.window
+    before, home = snapshot(), window.scene
+    scene = bpy.data.scenes.new("import")
+    window.scene = scene
+    kept: list[Any] = []
+    try:
+        yield scene, kept
+    except BaseException:
+        kept.clear()
+        raise
+    finally:
+        window.scene = home
+        _remove_new(before, set(kept))
+
+
+def _remove_new(before: dict[str, set[int]], kept: set[Any]) -> None:
+    def new(name: str) -> list[Any]:
+        return [block for block in getattr(bpy.data, name) if block.session_uid not in before[name]]
+
+    others = before.keys() - {*_USED, "objects", "all_ids"}
+    unwanted = [block for name in sorted(others) for block in new(name)]
+    bpy.data.batch_remove([obj for obj in new("objects") if obj not in kept] + unwanted)
+    for name in _USED:
+        bpy.data.batch_remove([block for block in new(name) if not kept or block.users == block.use_fake_user])
+
+
+def _finish(scene: Any, path: Path, inspection: Inspection, limits: Limits) -> Imported:
+    """Objects of the normalised frame under a new root, with their materials put right and their images checked."""
+    result = normalise(scene, path.name, _outside_scenes(scene, inspection.format), limits)
+    root = bpy.data.objects.new(path.stem, None)
+    for obj in result.objects:
+        obj.parent = root
+    bare = _fill_slots(result)
+    materials = tuple({slot: None for obj in result.objects for slot in obj.data.materials})
+    for material in materials:
+        material.use_fake_user = False
+        material.animation_data_clear()
+        material.node_tree.animation_data_clear()
+    if inspection.format == "obj":
+        set_phong(materials, path, limits)
+    check_images(materials, path.parent, limits)
+    if inspection.textured is None:
+        inspection = described(inspection, materials)
+    flags = inspection.flags + (("no-material",) if bare else ())
+    return Imported(root, result.objects, materials, result.footprint, result.size, result.polygons, inspection, flags)
+
+
+def _outside_scenes(scene: Any, kind: str) -> set[Any]:
+    """Objects of glTF nodes that are in no scene: the importer shows them, the specification does not (5.25)."""
+    if kind != "gltf":
+        return set()
+    apart = {obj for one in scene.collection.children if one.name.startswith("Orphan Nodes") for obj in one.objects}
+    return apart if len(apart) < len(scene.objects) else set()
+
+
+def _fill_slots(result: Normalised) -> bool:
+    """Give a plain material to every slot without one and every mesh without slots; whether there were any."""
+    plain = None
+    for obj in result.objects:
+        slots = obj.data.materials
+        if all(slots) and len(slots):
+            continue
+        plain = plain or plain_material()
+        if not len(slots):
+            slots.append(plain)
+        for index, slot in enumerate(slots):
+            if slot is None:
+                slots[index] = plain
+    return plain is not None
+
+
+def _last_line(text: str) -> str:
+    """Say what an operator's error is in one line: the exception at the end of a traceback, else the first line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "the importer failed without a word"
+    if any("Traceback" in line for line in lines):
+        named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b", line)]
+        return named[-1] if named else lines[-1]
+    return lines[0].removeprefix("Error: ")

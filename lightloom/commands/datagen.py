@@ -1,0 +1,146 @@
+"""`lightloom datagen`: plan, make and watch a synthetic dataset; render one scene again from its spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+from lightloom.commands.assets import load
+from manifests.errors import LightloomError
+from pipeline.options import RunOptions
+
+app = SubcommandApp()
+Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
+Device = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
+Options = Annotated[RunOptions, tyro.conf.arg(name="")]
+
+_DEFAULT = RunOptions()
+
+
+class UsageError(LightloomError):
+    """Options that do not go together."""
+
+
+@app.command
+def plan(
+    *,
+    recipe: str = "tiny",
+    clips: int = 150_000,
+    seed: int = 0,
+    codec: Literal["compact", "exact"] = "compact",
+    catalogue: Path | None = None,
+    measure: int = 3,
+    device: Device = "auto",
+    price: float = 0.0,
+) -> int:
+    """Render a few clips and extrapolate: hours, bytes and shards for the whole dataset, and what it would cost.
+
+    Example: lightloom datagen plan --recipe paper --clips 150000
+
+    Args:
+        recipe: name of a recipe that comes with the package, or a YAML file.
+        clips: size of the dataset to plan.
+        seed: seed of the dataset.
+        codec: `compact` (video) or `exact` (OpenEXR).
+        catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
+        measure: clips to render for the measurement.
+        device: what renders.
+        price: price of a worker hour, in any currency.
+    """
+    from datagen.plan import measure_plan
+    from datagen.run import Settings
+    from scenes.recipes import load_recipe
+
+    settings = Settings(load_recipe(recipe), clips, seed, codec)
+    for line in measure_plan(settings, load(catalogue), measure, device, price).lines():
+        print(line)
+    return 0
+
+
+@app.command
+def run(
+    dataset: Positional[Folder],
+    /,
+    *,
+    recipe: str | None = None,
+    clips: int | None = None,
+    seed: int = 0,
+    codec: Literal["compact", "exact"] = "compact",
+    per_shard: int = 64,
+    catalogue: Path | None = None,
+    device: Device = "auto",
+    options: Options = _DEFAULT,
+) -> int:
+    """Make a synthetic dataset, or go on with one. Safe to interrupt and to kill: the same command goes on.
+
+    Example: lightloom datagen run out/set --recipe tiny --clips 64
+
+    Args:
+        dataset: folder of the dataset. If it is there, only its name is needed to go on with it.
+        recipe: name of a recipe that comes with the package (tiny, paper), or a YAML file.
+        clips: how many clips to make.
+        seed: with the recipe and the catalogue it decides every scene.
+        codec: `compact` (video with measured error bounds) or `exact` (OpenEXR, lossless).
+        per_shard: scenes in a shard.
+        catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
+        device: what renders; `auto` takes the fastest there is.
+        options: how to run it.
+    """
+    from datagen.run import Settings, generate, resume
+    from scenes.recipes import load_recipe
+
+    if recipe is None and clips is None:
+        report = resume(dataset, options, device)
+    elif recipe is None or clips is None:
+        raise UsageError("datagen run: give both --recipe and --clips for a new dataset, or neither to go on with one")
+    else:
+        settings = Settings(load_recipe(recipe), clips, seed, codec, per_shard)
+        report = generate(dataset, settings, load(catalogue), options, device)
+    print(report.line())
+    return 0 if report.complete and not report.failed else 1
+
+
+@app.command
+def status(dataset: Positional[Folder], /) -> int:
+    """Say how far a dataset is; works while a run is going on.
+
+    Example: lightloom datagen status out/set
+
+    Args:
+        dataset: folder of the dataset.
+    """
+    from datagen.status import status as read
+
+    print("\n".join(read(dataset).lines()))
+    return 0
+
+
+@app.command
+def render(
+    *,
+    spec: Path,
+    out: Path,
+    codec: Literal["compact", "exact"] = "exact",
+    catalogue: Path | None = None,
+    device: Device = "auto",
+) -> int:
+    """Render one scene from its spec, as every clip carries it (`spec.json`), and write its files with a preview.
+
+    Example: lightloom datagen render --spec scene.spec.json --out out/scene
+
+    Args:
+        spec: JSON file of a scene spec.
+        out: folder for the clip's files.
+        codec: `exact` (OpenEXR) or `compact` (video).
+        catalogue: where the spec's assets come from; the built-in catalogue if not given.
+        device: what renders.
+    """
+    from datagen.single import render_spec
+
+    for line in render_spec(spec, out, load(catalogue), codec, device):
+        print(line)
+    return 0

@@ -1,0 +1,149 @@
+"""The `compact` codec: one video an attribute, encoded until its measured error is within the bound.
+
+The quantizer starts where almost every clip is good enough; a clip that is harder (fine bump maps, noise) is
+encoded again, finer. So the promise about quality holds for each clip, and the bytes follow the content.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from manifests.attributes import ATTRIBUTES, Attribute
+from manifests.clip import Clip
+from manifests.clipheader import ClipHeader, Stored, need
+from manifests.coding import FORMATS, QUALITIES, SCHEMES
+from manifests.errors import CodecError
+from manifests.fidelity import Fidelity, excess
+from manifests.quantize import Restorer, depth_range, quantize
+from manifests.video import decode_video, encode_video
+
+_ATTEMPTS = 4
+_FINEST = 1
+_MEASURE_ALL = 1 << 20
+_STRIDE = 3
+"""Clips of more than `_MEASURE_ALL` pixels are measured on every third frame, which meets every type of frame."""
+
+
+def encode(clip: Clip) -> tuple[dict[str, Stored], dict[str, bytes], dict[str, float]]:
+    """How each attribute is kept, the files by suffix, and the measured errors by "attribute.metric"."""
+    surface = _surface(clip)
+    stored, files, errors = {}, {}, {}
+    for name, array in clip.arrays.items():
+        known = ATTRIBUTES[name]
+        how = _stored(clip, known, array)
+        factor = clip.exposure if name == "rgb" else 1.0
+        frames = [quantize(array[frame], how, factor) for frame in range(clip.frames)]
+        planes = [np.stack(plane) for plane in zip(*frames, strict=True)]
+        data, measured = _encode_within_bound(clip, known, how, planes, surface)
+        stored[name], files[how.file] = how, data
+        errors.update({f"{name}.{metric}": value for metric, value in measured.items()})
+    return stored, files, errors
+
+
+def decode(
+    key: str, files: Mapping[str, bytes], header: ClipHeader, names: Sequence[str], frames: np.ndarray, *, threads: int
+) -> dict[str, np.ndarray]:
+    """Arrays (T, H, W, C) of the attributes `names` at `frames` (ascending); their memory is planar, (T, C, H, W)."""
+    mask = None
+    if any(name == "mask" or header.attributes[name].masked for name in names):
+        if "mask" not in header.attributes:
+            raise CodecError(f"clip {key}: backgrounds are kept in a mask that the clip does not hold")
+        mask = _decode_attribute(key, files, header, "mask", frames, threads=threads)
+    inside = None if mask is None else (mask > 0).astype(np.float32)
+    arrays = {}
+    for name in names:
+        if name == "mask" and mask is not None:
+            planar = mask
+        else:
+            cover = inside if header.attributes[name].masked else None
+            planar = _decode_attribute(key, files, header, name, frames, threads=threads, inside=cover)
+        arrays[name] = planar.transpose(0, 2, 3, 1)
+    return arrays
+
+
+def _surface(clip: Clip) -> np.ndarray:
+    """(T, H, W): the pixels on which surface attributes are measured; all of them where no mask is known."""
+    if "mask" in clip.arrays:
+        return clip.arrays["mask"][..., 0] > 0
+    return np.ones((clip.frames, *clip.size), dtype=bool)
+
+
+def _stored(clip: Clip, known: Attribute, array: np.ndarray) -> Stored:
+    codings = SCHEMES[known.compact]
+    coding = codings[-1] if known.dtype == "uint16" and array.max() > 255 else codings[0]
+    stored = Stored(scheme=known.compact, file=f"{known.name}.{FORMATS[coding].suffix}", coding=coding)
+    if known.compact == "log-depth":
+        low, high, levels = depth_range(array)
+        return msgspec.structs.replace(stored, low=low, high=high, levels=levels)
+    if known.name in QUALITIES and "mask" in clip.arrays:
+        outside = clip.arrays["mask"][..., 0] == 0
+        masked = bool((array[outside] == known.background_array()).all())
+        return msgspec.structs.replace(stored, masked=masked)
+    return stored
+
+
+def _encode_within_bound(
+    clip: Clip, known: Attribute, stored: Stored, planes: list[np.ndarray], surface: np.ndarray
+) -> tuple[bytes, dict[str, float]]:
+    coding = FORMATS[stored.coding]
+    quality = QUALITIES.get(known.name)
+    if quality is None:
+        data = encode_video(planes, coding, clip.fps)
+        return data, _measure(clip, known, stored, data, surface)
+    qp = quality.qp
+    for attempt in range(_ATTEMPTS):
+        data = encode_video(planes, coding, clip.fps, {"qp": str(qp)})
+        measured = _measure(clip, known, stored, data, surface)
+        factor = excess(quality.metric, measured[quality.metric], quality.bound)
+        if factor <= 1 or qp == _FINEST or attempt == _ATTEMPTS - 1:
+            break
+        qp = max(_FINEST, qp - max(1, math.ceil(6 * math.log2(factor))))
+    return data, measured
+
+
+def _measure(clip: Clip, known: Attribute, stored: Stored, data: bytes, surface: np.ndarray) -> dict[str, float]:
+    """Decode what was just encoded, as a reader will, and compare."""
+    factor = clip.exposure if known.name == "rgb" else 1.0
+    array = clip.arrays[known.name]
+    stride = 1 if surface.size <= _MEASURE_ALL else _STRIDE
+    wanted = np.arange(0, clip.frames, stride)
+    restorer, fidelity = Restorer(stored, factor), Fidelity(known, factor)
+    decoded = np.empty((known.channels, *clip.size), dtype=known.dtype)
+    for frame, planes in decode_video(data, FORMATS[stored.coding], clip.size, clip.frames, wanted):
+        restorer.restore(planes, decoded)
+        fidelity.add(array[frame], decoded.transpose(1, 2, 0), surface[frame])
+    return fidelity.result()
+
+
+def _decode_attribute(
+    key: str,
+    files: Mapping[str, bytes],
+    header: ClipHeader,
+    name: str,
+    frames: np.ndarray,
+    *,
+    threads: int,
+    inside: np.ndarray | None = None,
+) -> np.ndarray:
+    """(T, C, H, W) of one attribute; `inside` (T, 1, H, W) is 0 where the background comes back."""
+    known, stored = ATTRIBUTES[name], header.attributes[name]
+    size = (header.height, header.width)
+    restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0)
+    background = known.background_array()[:, None, None]
+    out = np.empty((len(frames), known.channels, *size), dtype=known.dtype)
+    data = need(key, files, stored.file)
+    try:
+        decoded = decode_video(data, FORMATS[stored.coding], size, header.frames, frames, threads=threads)
+        for index, (_, planes) in enumerate(decoded):
+            restorer.restore(planes, out[index])
+            if inside is not None:
+                out[index] -= background
+                out[index] *= inside[index]
+                out[index] += background
+    except CodecError as error:
+        raise CodecError(f"clip {key}, {name}: {error}") from None
+    return out

@@ -1,0 +1,166 @@
+"""Between attribute values and the integer planes that a video can hold: the schemes named in the attribute table.
+
+    srgb        10-bit full-range Y'CbCr (BT.709 matrix) of sRGB(factor * value) clipped to [0, 1]
+    unit        round(1023 v)
+    coverage    round(255 v), but 0 and 255 only where v is exactly 0 and 1, so that both survive exactly
+    azimuthal   a unit vector as two 10-bit planes: Lambert's azimuthal equal-area projection about +z. Errors in the
+                plane are errors of direction, alike everywhere; what comes back has unit length by construction
+    log-depth   0 is +inf, k >= 1 is low * (high / low) ** ((k - 1) / (levels - 1)): the same relative step everywhere
+    index       the integer itself
+
+Lambert's projection: (X, Y) = (x, y) sqrt(2 / (1 + z)), inverse (x, y) = (X, Y) sqrt(1 - s / 4), z = 1 - s / 2
+with s = X^2 + Y^2 (Snyder, Map Projections: A Working Manual, USGS 1987, section 24).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifests.clipheader import Stored
+from manifests.environment import srgb_decode, srgb_encode
+
+DEPTH_STEP = 1e-3
+"""Relative step of `log-depth`, as long as 12 bits cover the clip's range with it (far / near up to 60)."""
+
+_TOP = 1023
+_MIDDLE = 512
+_DEPTH_TOP = 4095
+_FARTHEST = 1e6
+_SPREAD = np.float32(255.5)
+_LUMA = (0.2126, 0.7152, 0.0722)
+_CB = 2 * (1 - _LUMA[2])
+_CR = 2 * (1 - _LUMA[0])
+_TABLE = 4095
+
+
+def depth_range(depth: np.ndarray) -> tuple[float, float, int]:
+    """(low, high, levels) of `log-depth` for the finite depths of a clip."""
+    finite = depth[np.isfinite(depth)]
+    high = float(finite.max(initial=0.0))
+    if high <= 0:
+        return 1.0, 1.0, 2
+    low = max(float(finite.min()), high / _FARTHEST)
+    levels = int(np.ceil(np.log(high / low) / DEPTH_STEP)) + 1
+    return low, high, min(max(levels, 2), _DEPTH_TOP)
+
+
+def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np.ndarray]:
+    """Planes (H, W) of uint8 or uint16 of one frame's `values` (H, W, C); `factor` is the exposure for `srgb`."""
+    match stored.scheme:
+        case "srgb":
+            return _ycc(np.clip(srgb_encode(values * np.float32(factor)), 0, 1))
+        case "unit":
+            return [np.rint(np.clip(values[..., 0], 0, 1) * _TOP).astype(np.uint16)]
+        case "coverage":
+            value = values[..., 0]
+            code = np.clip(np.rint(value * 255), 1, 254)
+            return [np.where(value <= 0, 0, np.where(value >= 1, 255, code)).astype(np.uint8)]
+        case "azimuthal":
+            return _project(values)
+        case "log-depth":
+            return [_log_codes(values[..., 0], stored)]
+        case "index":
+            return [values[..., 0]]
+    raise ValueError(f"unknown scheme {stored.scheme!r}")
+
+
+class Restorer:
+    """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share."""
+
+    def __init__(self, stored: Stored, factor: float = 1.0) -> None:
+        self._scheme = stored.scheme
+        self._scratch: dict[tuple[int, ...], list[np.ndarray]] = {}
+        if stored.scheme == "srgb":
+            steps = np.arange(_TABLE + 1) / _TABLE
+            self._table = (srgb_decode(steps) / factor).astype(np.float32)
+        elif stored.scheme == "log-depth":
+            place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
+            table = stored.low * np.exp(place * np.log(stored.high / stored.low))
+            table[0] = np.inf
+            self._table = table.astype(np.float32)
+
+    def restore(self, planes: list[np.ndarray], out: np.ndarray) -> None:
+        """Write the values of `planes` (H, W) each into `out` (C, H, W)."""
+        match self._scheme:
+            case "srgb":
+                self._colours(planes, out)
+            case "unit":
+                np.divide(planes[0], np.float32(_TOP), out=out[0])
+            case "coverage":
+                np.divide(planes[0], np.float32(255), out=out[0])
+            case "azimuthal":
+                self._directions(planes, out)
+            case "log-depth":
+                np.take(self._table, planes[0], out=out[0], mode="clip")
+            case _:
+                out[0] = planes[0]
+
+    def _buffers(self, shape: tuple[int, ...], count: int) -> list[np.ndarray]:
+        if shape not in self._scratch:
+            self._scratch = {shape: [np.empty(shape, np.float32) for _ in range(count)]}
+        return self._scratch[shape]
+
+    def _colours(self, planes: list[np.ndarray], out: np.ndarray) -> None:
+        """Y'CbCr to R'G'B' in units of the table's index, then the table."""
+        luma, blue, red, work = self._buffers(planes[0].shape, 4)
+        scale = _TABLE / _TOP
+        np.multiply(planes[0], np.float32(scale), out=luma)
+        luma += np.float32(0.5)
+        for plane, chroma in ((planes[1], blue), (planes[2], red)):
+            np.subtract(plane, np.float32(_MIDDLE), out=chroma)
+        mixes = (
+            ((red, _CR * scale),),
+            ((red, -_LUMA[0] * _CR / _LUMA[1] * scale), (blue, -_LUMA[2] * _CB / _LUMA[1] * scale)),
+            ((blue, _CB * scale),),
+        )
+        for channel, mix in enumerate(mixes):
+            total = out[channel]
+            np.copyto(total, luma)
+            for chroma, weight in mix:
+                np.multiply(chroma, np.float32(weight), out=work)
+                total += work
+            np.clip(total, 0, _TABLE, out=total)
+            np.take(self._table, total.astype(np.uint16), out=total, mode="clip")
+
+    def _directions(self, planes: list[np.ndarray], out: np.ndarray) -> None:
+        (work,) = self._buffers(planes[0].shape, 1)
+        x, y, z = out
+        for plane, target in ((planes[0], x), (planes[1], y)):
+            np.subtract(plane, np.float32(_MIDDLE), out=target)
+            np.multiply(target, 1 / _SPREAD, out=target)
+        np.multiply(x, x, out=z)
+        np.multiply(y, y, out=work)
+        z += work
+        np.minimum(z, np.float32(4), out=z)
+        np.multiply(z, np.float32(-0.25), out=work)
+        work += np.float32(1)
+        np.sqrt(work, out=work)
+        x *= work
+        y *= work
+        z *= np.float32(-0.5)
+        z += np.float32(1)
+
+
+def _ycc(encoded: np.ndarray) -> list[np.ndarray]:
+    red, green, blue = (encoded[..., channel] for channel in range(3))
+    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    chroma = [(blue - luma) * np.float32(_TOP / _CB) + _MIDDLE, (red - luma) * np.float32(_TOP / _CR) + _MIDDLE]
+    return [np.clip(np.rint(plane), 0, _TOP).astype(np.uint16) for plane in (luma * _TOP, *chroma)]
+
+
+def _project(normal: np.ndarray) -> list[np.ndarray]:
+    """The two planes of Lambert's projection and a constant third one."""
+    away = 1 + normal[..., 2]
+    scale = np.sqrt(2 / np.maximum(away, 1e-6)) * _SPREAD
+    planes = [np.rint(normal[..., axis] * scale) + _MIDDLE for axis in range(2)]
+    planes[0] = np.where(away < 1e-6, _MIDDLE + 2 * _SPREAD, planes[0])
+    codes = [np.clip(plane, 0, _TOP).astype(np.uint16) for plane in planes]
+    return [*codes, np.full_like(codes[0], _MIDDLE)]
+
+
+def _log_codes(depth: np.ndarray, stored: Stored) -> np.ndarray:
+    finite = np.isfinite(depth)
+    place = np.log(np.clip(depth, stored.low, stored.high, where=finite, out=np.full_like(depth, stored.low)))
+    span = np.log(stored.high / stored.low)
+    step = (place - np.log(stored.low)) / (span if span > 0 else 1.0)
+    return np.where(finite, 1 + np.rint(step * (stored.levels - 1)), 0).astype(np.uint16)

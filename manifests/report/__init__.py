@@ -1,0 +1,5 @@
+"""The report: one HTML page that shows what is in a dataset."""
+
+from manifests.report.report import write_report
+
+__all__ = ["write_report"]

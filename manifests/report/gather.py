@@ -1,0 +1,166 @@
+"""What the report shows, collected from a dataset: counts and histograms by SQL, a few clips decoded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from duckdb import DuckDBPyConnection
+
+from manifests import layout
+from manifests.attribution import Attribution, attribution
+from manifests.codecs import decode_clip
+from manifests.dataset import Dataset
+from manifests.display import light_picture
+from manifests.errors import LightloomError
+from manifests.header import Measured, read_document
+from manifests.query import connect, counts
+from manifests.report.grids import Grid, grid
+from manifests.row import ClipRow, FailureRow
+from manifests.statistics import BINS, RANGES
+from manifests.stats import Stats, stats
+
+MOST_SHEETS = 6
+MOST_FAILURES = 40
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A clip on the page: its row, its grid video (or why there is none) and a picture of its light as WebP."""
+
+    row: ClipRow
+    grid: Grid | None
+    light: bytes | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything on the page.
+
+    `pixels` has a histogram by attribute (shares of surface pixels), `values` one number a clip by name, `errors`
+    the codec errors of the committed clips.
+    """
+
+    stats: Stats
+    measured: Measured
+    credits: Attribution
+    recipe: object
+    seed: int
+    clips: Sequence[Shown]
+    sheets: Sequence[tuple[int, bytes]]
+    pixels: dict[str, list[float]]
+    values: dict[str, np.ndarray]
+    lights: dict[str, int]
+    meshes: dict[str, int]
+    materials: dict[str, float]
+    unresolved: dict[str, int]
+    failures: Sequence[FailureRow]
+
+
+def gather(dataset: Dataset, clips: int) -> Content:
+    """Collect the page of a dataset with up to `clips` playable clips; DatasetError when manifests cannot be read."""
+    document = read_document(dataset.path)
+    shards = dataset.shards()
+    with connect(dataset) as connection:
+        chosen = _spread_clips(connection, clips)
+        uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
+        lights = counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'environment' GROUP BY 1")
+        meshes = counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'mesh' GROUP BY 1")
+        areas = connection.execute(
+            "SELECT m.status, sum(m.area) FROM (SELECT unnest(materials) AS m FROM clips) "
+            "GROUP BY 1 HAVING sum(m.area) > 0 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        total = sum(area for _, area in areas) or 1.0
+        unresolved = counts(
+            connection,
+            "SELECT m.status || ': ' || m.detail, count(*) FROM (SELECT unnest(materials) AS m FROM clips) "
+            "WHERE m.detail != '' GROUP BY 1",
+        )
+        pixels, values = _pixels(connection), _values(connection)
+    return Content(
+        stats=stats(dataset),
+        measured=dataset.measure(),
+        credits=attribution(dataset),
+        recipe=[source.recipe for source in document.header.sources] or document.header.recipe,
+        seed=document.header.seed,
+        clips=[_show(dataset, shard, key) for shard, key in chosen],
+        sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
+        pixels=pixels,
+        values=values,
+        lights=lights,
+        meshes=meshes,
+        materials={status: area / total for status, area in areas},
+        unresolved=unresolved,
+        failures=_failures(dataset, shards),
+    )
+
+
+def _spread[Item](items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` items, evenly spread, first and last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / max(most - 1, 1))] for index in range(most)]
+
+
+def _spread_clips(connection: DuckDBPyConnection, most: int) -> list[tuple[int, str]]:
+    """Clips of different scenes spread over the dataset, as (shard, key)."""
+    rows = connection.execute(
+        "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
+    ).fetchall()
+    return _spread(rows, most)
+
+
+def _show(dataset: Dataset, shard: int, key: str) -> Shown:
+    row = next(row for row in dataset.rows(shard) if row.key == key)
+    try:
+        clip = decode_clip(key, dataset.files(row))
+    except (LightloomError, KeyError) as error:
+        return Shown(row, None, None, str(error))
+    light = None
+    if clip.environment is not None:
+        buffer = io.BytesIO()
+        light_picture(clip.environment.image, 96).save(buffer, "WEBP", quality=85)
+        light = buffer.getvalue()
+    return Shown(row, grid(clip), light)
+
+
+def _sheet(dataset: Dataset, shard: int) -> bytes:
+    path = layout.shard_file(dataset.path, layout.PREVIEWS, shard)
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
+    """Mean over the clips of each attribute's histogram."""
+    found = connection.execute(
+        "SELECT e.key, sum(e.value), count(*) FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
+        "WHERE e.key LIKE '%.hist.%' GROUP BY 1"
+    ).fetchall()
+    means = {name: total / count for name, total, count in found}
+    names = [name for name in RANGES if f"{name}.hist.00" in means]
+    return {name: [means.get(f"{name}.hist.{index:02d}", 0.0) for index in range(BINS)] for name in names}
+
+
+def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
+    """One number a clip: the statistics that are not histograms, render seconds, samples."""
+    values: dict[str, list[float]] = {}
+    found = connection.execute(
+        "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
+        "WHERE e.key NOT LIKE '%.hist.%'"
+    ).fetchall()
+    for name, value in found:
+        values.setdefault(name, []).append(value)
+    columns = connection.execute("SELECT render_seconds, encode_seconds, samples FROM clips").fetchnumpy()
+    arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    return arrays | {name: np.array(column) for name, column in values.items()}
+
+
+def _failures(dataset: Dataset, shards: Sequence[int]) -> list[FailureRow]:
+    found: list[FailureRow] = []
+    for shard in shards:
+        found += dataset.failures(shard)
+        if len(found) >= MOST_FAILURES:
+            break
+    return found[:MOST_FAILURES]

@@ -1,0 +1,99 @@
+"""The tar parser accepts what a dataset writes and nothing else."""
+
+import io
+import tarfile
+
+import pytest
+
+from manifests import archive
+from manifests.archive import ArchiveError
+
+
+def tar_of(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for info, data in entries:
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def entry(
+    name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname, info.mode = (len(data) if kind == tarfile.REGTYPE else 0), kind, link, 0o644
+    return info, data
+
+
+def ours(files: dict[str, bytes]) -> bytes:
+    return b"".join(archive.encode("00000001-00", files)) + archive.END
+
+
+def scan(data: bytes) -> list[archive.Member]:
+    return list(archive.scan(io.BytesIO(data), len(data)))
+
+
+def test_written_archive_reads_back_with_exact_offsets() -> None:
+    data = ours({"rgb.mkv": b"a" * 600, "clip.json": b"{}"})
+    first, second = scan(data)
+    assert (first.name, first.offset, first.data, first.size, first.end) == ("00000001-00.clip.json", 0, 512, 2, 1024)
+    assert (second.name, second.offset, second.size, second.end) == ("00000001-00.rgb.mkv", 1024, 600, 2560)
+    assert data[second.data : second.data + 600] == b"a" * 600
+
+
+def test_python_tarfile_reads_it_with_fixed_metadata() -> None:
+    with tarfile.open(fileobj=io.BytesIO(ours({"clip.json": b"{}"}))) as tar:
+        (info,) = tar.getmembers()
+        assert (info.name, info.mtime, info.uid, info.gid, info.mode) == ("00000001-00.clip.json", 0, 0, 0, 0o644)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../1.json", "/etc/passwd", "a/b.json", "noextension", "Upper.json", ".hidden", "a" * 120 + ".json", "ä.json"],
+)
+def test_unsafe_names_are_refused_reading_and_writing(name: str) -> None:
+    with pytest.raises(ArchiveError):
+        scan(tar_of(entry(name)))
+    with pytest.raises(ArchiveError):
+        archive.header(name, 1)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_links_devices_and_folders_are_refused(kind: bytes) -> None:
+    with pytest.raises(ArchiveError, match="not a regular file"):
+        scan(tar_of(entry("00000001-00.rgb", kind=kind, link="/etc/passwd")))
+
+
+def test_claimed_size_beyond_the_file_is_refused_without_reading_it() -> None:
+    header = archive.header("00000001-00.rgb", 3 << 30)
+    with pytest.raises(ArchiveError, match="cut off"):
+        scan(header + bytes(2048))
+
+
+@pytest.mark.parametrize("keep", [0, 100, 512, 700, 1024, 1536, 2047])
+def test_truncation_anywhere_is_found(keep: int) -> None:
+    data = ours({"clip.json": b"{}"})
+    assert len(data) == 2048
+    with pytest.raises(ArchiveError):
+        scan(data[:keep])
+
+
+def test_trailing_bytes_are_refused() -> None:
+    with pytest.raises(ArchiveError, match="end of the archive"):
+        scan(ours({"clip.json": b"{}"}) + bytes(512))
+
+
+def test_any_flipped_header_byte_is_found() -> None:
+    data = ours({"clip.json": b"{}"})
+    for position in range(512):
+        broken = bytearray(data)
+        broken[position] ^= 0x10
+        with pytest.raises(ArchiveError):
+            scan(bytes(broken))
+
+
+def test_salvage_finds_the_members_after_a_damaged_header() -> None:
+    data = bytearray(ours({"a": b"1" * 600, "b": b"2" * 600, "c": b"3"}))
+    data[1536 + 5] ^= 0xFF
+    found = [member.suffix for member in archive.salvage(io.BytesIO(bytes(data)), len(data))]
+    assert found == ["a", "c"]

@@ -1,0 +1,57 @@
+"""Counts over the manifests are exact."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from manifests.errors import DatasetError
+from manifests.row import Sample
+from manifests.stats import human_bytes, stats
+from tests.manifests.clips import make_dataset, raw_sample
+
+
+def flagged(scene: int, light: int) -> Sample:
+    plain = raw_sample(scene, light)
+    return replace(plain, row=msgspec.structs.replace(plain.row, flags=("dark",) if scene == 0 else ()))
+
+
+def test_counts_by_everything(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "o'd", failed=[4, 6], sample=flagged, lights=2)
+    result = stats(dataset.path)
+    assert (result.shards, result.shards_expected, result.clips, result.scenes, result.frames) == (3, 3, 10, 5, 30)
+    assert result.splits == {"train": 6, "test": 2, "val": 2}
+    assert result.motions == {"object_rotation": 4, "oscillation": 4, "dolly": 2, "orbit": 2, "still": 2}
+    assert result.assets == {"mesh": 3, "environment": 1}
+    assert result.licences == {"CC-BY-4.0": 10, "CC0-1.0": 10}
+    assert result.materials == {"exact": 10}
+    assert result.flags == {"dark": 2} and result.failures == {"corrupt-asset": 2}
+    assert result.sizes == {"3 x 32 x 32": 10} and result.devices == {"CPU": 10}
+    assert result.hours == pytest.approx(2 * sum(1.6 + scene for scene in (0, 1, 2, 3, 5)) / 3600)
+    assert result.bytes == sum(row.size for row in dataset.rows())
+
+
+def test_text_and_json_hold_the_numbers(tmp_path: Path) -> None:
+    result = stats(make_dataset(tmp_path / "d", failed=[4]).path)
+    assert json.loads(result.json())["splits"] == {"train": 3, "test": 1, "val": 2} | result.splits
+    assert "clips      6 of 6 scenes, 18 frames" in result.text() and "corrupt-asset" in result.text()
+    assert "flags: none" in result.text()
+
+
+def test_dataset_without_shards_counts_zero(tmp_path: Path) -> None:
+    result = stats(make_dataset(tmp_path / "d", shards=[]).path)
+    assert (result.clips, result.splits, result.failures) == (0, {}, {})
+
+
+def test_broken_manifest_is_one_error(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "d")
+    (dataset.path / "manifest/000001.parquet").write_bytes(b"nonsense")
+    with pytest.raises(DatasetError, match="data verify"):
+        stats(dataset.path)
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
+def test_sizes_are_readable(size: int, text: str) -> None:
+    assert human_bytes(size) == text

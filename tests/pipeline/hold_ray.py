@@ -1,0 +1,12 @@
+"""Starts a Ray of its own, prints its address, and keeps it until stdin closes."""
+
+import sys
+
+import ray
+
+ray.init(
+    address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+    object_store_memory=100 << 20,
+)  # fmt: skip
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
