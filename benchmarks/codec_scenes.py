@@ -41,8 +41,7 @@ def material(name: str, kind: str, scale: float, colours: tuple[tuple[float, ...
     nodes, links = tree.nodes, tree.links
     shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
     place = nodes.new("ShaderNodeTexCoord").outputs["Object"]
-    texture = nodes.new({"noise": "ShaderNodeTexNoise", "brick": "ShaderNodeTexBrick", "voronoi": "ShaderNodeTexVoronoi",
-                         "wave": "ShaderNodeTexWave"}[kind])  # fmt: skip
+    texture = nodes.new(f"ShaderNodeTex{kind.title()}")
     links.new(place, texture.inputs["Vector"])
     texture.inputs["Scale"].default_value = scale
     if "Detail" in texture.inputs:
@@ -125,7 +124,7 @@ def settings(size: int, frames: int, samples: int, output: Path) -> Any:
     return scene
 
 
-def place(scene: Any, index: int, add: Any, at: tuple[float, float, float], look: Any, smooth: bool = True) -> Any:
+def place(scene: Any, index: int, add: Any, at: tuple[float, float, float], look: Any, *, smooth: bool = True) -> Any:
     add(location=at)
     thing = bpy.context.object
     thing.data.materials.clear()
@@ -136,7 +135,7 @@ def place(scene: Any, index: int, add: Any, at: tuple[float, float, float], look
     return thing
 
 
-def camera(scene: Any, frames: int, radius: float, start: float, sweep: float, height: float) -> None:
+def camera(scene: Any, frames: int, *, radius: float, start: float, sweep: float, height: float) -> None:
     """A camera that looks at (0, 0, 0.5) and sweeps `sweep` radians around it."""
     target = bpy.data.objects.new("target", None)
     target.location = (0, 0, 0.5)
@@ -162,14 +161,13 @@ def build(scene: Any, name: str, frames: int) -> tuple[str, float, float]:
     rust = material("rust", "noise", 5.0, ((0.42, 0.16, 0.05), (0.75, 0.72, 0.68)), 1.0)
     cells = material("cells", "voronoi", 12.0, ((0.9, 0.85, 0.2), (0.1, 0.3, 0.15)), 0.0)
     wood = material("wood", "wave", 4.0, ((0.35, 0.2, 0.1), (0.6, 0.42, 0.25)), 0.0)
-    ground = place(
-        scene, 1, ops.primitive_plane_add, (0, 0, 0), {"orbit": wood, "light": brick}.get(name, noise), False
-    )
+    floor = {"orbit": wood, "light": brick}.get(name, noise)
+    ground = place(scene, 1, ops.primitive_plane_add, (0, 0, 0), floor, smooth=False)
     ground.scale = (6, 6, 1) if name != "orbit" else (2.5, 2.5, 1)
     things = [
         place(scene, 2, ops.primitive_monkey_add, (0, 0, 0.9), rust),
         place(scene, 3, ops.primitive_uv_sphere_add, (1.7, 1.1, 0.6), cells),
-        place(scene, 4, ops.primitive_cube_add, (-1.6, 1.2, 0.55), brick if name == "orbit" else wood, False),
+        place(scene, 4, ops.primitive_cube_add, (-1.6, 1.2, 0.55), brick if name == "orbit" else wood, smooth=False),
         place(scene, 5, ops.primitive_torus_add, (0.6, -1.7, 0.35), noise),
     ]
     for thing, scale in zip(things, (0.9, 0.6, 0.55, 0.7), strict=True):
@@ -179,9 +177,9 @@ def build(scene: Any, name: str, frames: int) -> tuple[str, float, float]:
             for frame, angle in ((1, 0.0), (frames, turn)):
                 thing.rotation_euler = (0.2, 0.1, angle)
                 thing.keyframe_insert("rotation_euler", frame=frame)
-    camera(
-        scene, frames, *{"orbit": (5.5, -1.2, 0.9, 1.6), "light": (4.5, -0.4, 0.0, 3.0)}.get(name, (5, 0.6, 0.15, 2))
-    )
+    orbits = {"orbit": (5.5, -1.2, 0.9, 1.6), "light": (4.5, -0.4, 0.0, 3.0)}
+    radius, start, sweep, height = orbits.get(name, (5.0, 0.6, 0.15, 2.0))
+    camera(scene, frames, radius=radius, start=start, sweep=sweep, height=height)
     return {"orbit": ("forest", 0.3, 0.0), "light": ("studio", 0.0, 1.5)}.get(name, ("city", 1.0, 0.0))
 
 

@@ -12,40 +12,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datagen.assetfile import SUFFIXES
 from datagen.isolation import Bounds
-from datagen.scoring import UNSCORED, ScoringOptions, ScoringReport, score_catalogue
+from datagen.scoring import ScoringOptions, ScoringReport, score_catalogue
 from datagen.verdict import Verdict
-from scenes.catalogue import Asset, Catalogue
-from scenes.spec import File
-
-
-def catalogue_of(folder: Path, provider: str) -> Catalogue:
-    """Every mesh file below a folder as an unscored asset, whatever the file holds."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in files]
-    return Catalogue(
-        [
-            Asset(
-                uid=f"{provider}/{name}",
-                kind="mesh",
-                provider=provider,
-                licence="unknown",
-                author="",
-                split="all",
-                mesh=File(uid=f"{provider}/{name}", provider=provider, path=name, sha256=""),
-                flags=(UNSCORED,),
-            )
-            for name in names
-        ],
-        {provider: folder},
-    )
+from scenes.catalogue import Catalogue
+from scenes.providers.folder import folder_catalogue
 
 
 def score_folder(folder: Path, processes: int = 1, bounds: Bounds | None = None) -> tuple[Catalogue, ScoringReport]:
-    """Score everything below a folder, with a progress bar."""
-    catalogue = catalogue_of(folder, folder.name)
-    with tqdm(total=len(catalogue), desc=folder.name, unit="file", dynamic_ncols=True) as bar:
+    """Score every mesh that the folder provider finds, with a progress bar."""
+    catalogue = folder_catalogue(folder, folder.name)
+    meshes = sum(asset.kind == "mesh" for asset in catalogue.assets)
+    with tqdm(total=meshes, desc=folder.name, unit="file", dynamic_ncols=True) as bar:
 
         def step(uid: str, verdict: Verdict) -> None:
             bar.update()
@@ -63,9 +41,11 @@ def main() -> None:
     details = []
     for folder in folders:
         started = time.monotonic()
-        _, report = score_folder(folder, arguments.processes)
+        catalogue, report = score_folder(folder, arguments.processes)
+        refused = "".join(f"\n  {one.path}: not listed: {one.reason}" for one in catalogue.problems)
         count = len(report.verdicts)
         if not count:
+            details.append(f"\n== {folder.name}\nno meshes, {len(catalogue)} other assets{refused}")
             continue
         scores = [one.score for one in report.verdicts.values() if not one.reason]
         mean = sum(scores) / len(scores) if scores else 0.0
@@ -73,7 +53,7 @@ def main() -> None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in report.rejected.items()) or "none"
         numbers = f"{count:>5} {report.imported:>5} {report.fully_resolved:>8} {mean:>6.2f} {seconds:>6.2f}"
         summary.append(f"{folder.name:<44} {numbers}  {reasons}")
-        details.append(f"\n== {folder.name}\n{report.table()}")
+        details.append(f"\n== {folder.name}\n{report.table()}{refused}")
     print("\n".join(details))
     print("\n" + "\n".join(summary))
 

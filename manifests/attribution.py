@@ -57,7 +57,8 @@ class Attribution:
     @property
     def warnings(self) -> list[str]:
         """One line for each asset whose licence needs a decision."""
-        return [f"{one.kind} {one.uid}: {one.warning}, in {one.clips} clips" for one in self.credits if one.warning]
+        flagged = [one for one in self.credits if one.warning]
+        return [f"{one.kind} {one.uid}: {one.warning}, in {one.clips} clip{'s'[: one.clips != 1]}" for one in flagged]
 
     def markdown(self) -> str:
         """A page with one table for each kind of asset; what needs a decision comes first."""

@@ -53,7 +53,9 @@ def decode_clip(
     files: Mapping[str, bytes],
     attributes: Collection[str] | None = None,
     frames: slice | Sequence[int] | None = None,
+    *,
     threads: int = 1,
+    light: bool = True,
 ) -> Clip:
     """The clip called `key` from its `files` by suffix: what `encode_clip` made, as far as asked for.
 
@@ -65,6 +67,7 @@ def decode_clip(
         frames: slice or indices (negative ones count from the end; any order); None decodes all. Camera and
             environment rotation follow the choice.
         threads: decoder threads a video. A loader with a process a core wants 1.
+        light: whether to decode the environment.
 
     Returns:
         A validated Clip. Arrays are (T, H, W, C) but their memory is planar (T, C, H, W), so that the
@@ -88,7 +91,7 @@ def decode_clip(
             key,
             arrays,
             header.read_camera(key, order),
-            _environment(key, files, header, order),
+            _environment(key, files, header, order) if light else None,
             header.fps,
             header.exposure,
             header.meta,

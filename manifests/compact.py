@@ -133,7 +133,6 @@ def _decode_attribute(
     known, stored = ATTRIBUTES[name], header.attributes[name]
     size = (header.height, header.width)
     restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0)
-    background = known.background_array()[:, None, None]
     out = np.empty((len(frames), known.channels, *size), dtype=known.dtype)
     data = need(key, files, stored.file)
     try:
@@ -141,9 +140,17 @@ def _decode_attribute(
         for index, (_, planes) in enumerate(decoded):
             restorer.restore(planes, out[index])
             if inside is not None:
-                out[index] -= background
-                out[index] *= inside[index]
-                out[index] += background
+                _clear(out[index], inside[index, 0], known.background)
     except CodecError as error:
         raise CodecError(f"clip {key}, {name}: {error}") from None
     return out
+
+
+def _clear(planes: np.ndarray, inside: np.ndarray, background: tuple[float, ...]) -> None:
+    """Set `planes` (C, H, W) to `background` where `inside` (H, W) is 0; arithmetic is faster here than indexing."""
+    for plane, value in zip(planes, background, strict=True):
+        if value:
+            plane -= value
+        plane *= inside
+        if value:
+            plane += value

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from manifests import layout
 from manifests.atomic import disk_full, is_temporary, remove
 from manifests.errors import DatasetError
+from manifests.fidelity import HIGHER_IS_BETTER
 from manifests.header import Bound, Document, Header, Measured, difference, read_document, write_document
 from manifests.row import ClipRow, FailureRow
 from manifests.shards import read_failure, read_failures, read_item, read_manifest, read_sample
@@ -191,5 +192,5 @@ def _measure(dataset: Dataset) -> Measured:
 
 
 def _bound(name: str, values: list[float]) -> Bound:
-    worst = min(values) if "psnr" in name else max(values)
+    worst = min(values) if name.rpartition(".")[2] in HIGHER_IS_BETTER else max(values)
     return Bound(worst=worst, mean=sum(values) / len(values))

@@ -7,6 +7,12 @@ from pathlib import Path
 
 HEADER = "dataset.json"
 LOCK = ".lock"
+CATALOGUE = "catalogue.parquet"
+"""The assets that the clips were drawn from, where the stage keeps a copy; its digest is in the header."""
+
+LOGS = "logs"
+"""Folder in `work/` where a run's workers write their output while it lasts."""
+
 SHARDS, MANIFEST, FAILURES, PREVIEWS, WORK = "shards", "manifest", "failures", "previews", "work"
 QUARANTINE = "quarantine"
 SUFFIX = {SHARDS: ".tar", MANIFEST: ".parquet", FAILURES: ".parquet", PREVIEWS: ".webp"}

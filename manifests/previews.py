@@ -72,7 +72,7 @@ def strip(sample: Sample) -> Image.Image:
     names = [name for name in ("rgb", *GBUFFERS, "mask") if name in sample.row.attributes]
     try:
         clip = decode_clip(sample.key, sample.files, attributes=names, frames=frames)
-    except (LightloomError, KeyError) as error:
+    except LightloomError as error:
         ImageDraw.Draw(image).text((4, TILE // 2 - 8), f"no picture: {error}"[:140], _FAINT, _font(12))
         return image
     shown = {name: pictures(clip, name) for name in names if name != "mask"}

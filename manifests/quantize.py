@@ -65,14 +65,17 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
 
 
 class Restorer:
-    """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share."""
+    """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share.
+
+    It runs in the loader's inner loop, so every step works in place on whole planes.
+    """
 
     def __init__(self, stored: Stored, factor: float = 1.0) -> None:
         self._scheme = stored.scheme
-        self._scratch: dict[tuple[int, ...], list[np.ndarray]] = {}
+        self._scratch: list[np.ndarray] = []
         if stored.scheme == "srgb":
-            steps = np.arange(_TABLE + 1) / _TABLE
-            self._table = (srgb_decode(steps) / factor).astype(np.float32)
+            place = np.clip((np.arange(4 * _TABLE) - _TABLE) / _TABLE, 0, 1)
+            self._table = (srgb_decode(place) / factor).astype(np.float32)
         elif stored.scheme == "log-depth":
             place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
             table = stored.low * np.exp(place * np.log(stored.high / stored.low))
@@ -96,48 +99,44 @@ class Restorer:
                 out[0] = planes[0]
 
     def _buffers(self, shape: tuple[int, ...], count: int) -> list[np.ndarray]:
-        if shape not in self._scratch:
-            self._scratch = {shape: [np.empty(shape, np.float32) for _ in range(count)]}
-        return self._scratch[shape]
+        if not self._scratch or self._scratch[0].shape != shape:
+            self._scratch = [np.empty(shape, np.float32) for _ in range(count)]
+        return self._scratch
 
     def _colours(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        """Y'CbCr to R'G'B' in units of the table's index, then the table."""
+        """Y'CbCr to R'G'B' as indices into the table, which covers all that the matrix can yield."""
         luma, blue, red, work = self._buffers(planes[0].shape, 4)
         scale = _TABLE / _TOP
         np.multiply(planes[0], np.float32(scale), out=luma)
-        luma += np.float32(0.5)
-        for plane, chroma in ((planes[1], blue), (planes[2], red)):
-            np.subtract(plane, np.float32(_MIDDLE), out=chroma)
-        mixes = (
-            ((red, _CR * scale),),
-            ((red, -_LUMA[0] * _CR / _LUMA[1] * scale), (blue, -_LUMA[2] * _CB / _LUMA[1] * scale)),
-            ((blue, _CB * scale),),
-        )
-        for channel, mix in enumerate(mixes):
-            total = out[channel]
-            np.copyto(total, luma)
-            for chroma, weight in mix:
-                np.multiply(chroma, np.float32(weight), out=work)
-                total += work
-            np.clip(total, 0, _TABLE, out=total)
-            np.take(self._table, total.astype(np.uint16), out=total, mode="clip")
+        luma += np.float32(_TABLE + 0.5)
+        np.subtract(planes[1], np.float32(_MIDDLE), out=blue)
+        np.subtract(planes[2], np.float32(_MIDDLE), out=red)
+        for channel, chroma, weight in ((0, red, _CR * scale), (2, blue, _CB * scale)):
+            np.multiply(chroma, np.float32(weight), out=work)
+            work += luma
+            np.take(self._table, work.astype(np.uint16), out=out[channel], mode="clip")
+        red *= np.float32(_LUMA[0] * _CR / _LUMA[1] * scale)
+        blue *= np.float32(_LUMA[2] * _CB / _LUMA[1] * scale)
+        luma -= red
+        luma -= blue
+        np.take(self._table, luma.astype(np.uint16), out=out[1], mode="clip")
 
     def _directions(self, planes: list[np.ndarray], out: np.ndarray) -> None:
         (work,) = self._buffers(planes[0].shape, 1)
         x, y, z = out
         for plane, target in ((planes[0], x), (planes[1], y)):
             np.subtract(plane, np.float32(_MIDDLE), out=target)
-            np.multiply(target, 1 / _SPREAD, out=target)
         np.multiply(x, x, out=z)
         np.multiply(y, y, out=work)
         z += work
-        np.minimum(z, np.float32(4), out=z)
-        np.multiply(z, np.float32(-0.25), out=work)
-        work += np.float32(1)
+        z *= np.float32(-1 / _SPREAD**2)
+        np.maximum(z, np.float32(-4), out=z)
+        np.add(z, np.float32(4), out=work)
         np.sqrt(work, out=work)
+        work *= np.float32(0.5 / _SPREAD)
         x *= work
         y *= work
-        z *= np.float32(-0.5)
+        z *= np.float32(0.5)
         z += np.float32(1)
 
 

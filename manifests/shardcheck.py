@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from manifests import archive, layout
-from manifests.codecs import decode_clip
+from manifests import archive, clipheader, layout
+from manifests.codecs import HEADER, decode_clip
 from manifests.dataset import Dataset
 from manifests.errors import DatasetError, LightloomError
 from manifests.row import ClipRow, Sample
@@ -175,10 +175,13 @@ class ShardCheck:
     def _decode(self, sample: Sample) -> None:
         try:
             clip = decode_clip(sample.key, sample.files)
-        except (LightloomError, KeyError) as error:
+            codec = clipheader.load(sample.key, sample.files[HEADER]).codec
+        except LightloomError as error:
             self._add(layout.SHARDS, f"cannot be decoded: {error}", key=sample.key)
             return
         row = sample.row
+        if codec != self.dataset.header.codec:
+            self._add(layout.SHARDS, f"is coded as {codec}, {layout.HEADER} says otherwise", key=sample.key)
         if (clip.frames, *clip.size) != (row.frames, row.height, row.width):
             self._add(layout.SHARDS, f"decodes to {clip.frames} frames of {clip.size}, not as its row", key=sample.key)
         if set(clip.arrays) != set(row.attributes):

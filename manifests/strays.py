@@ -10,7 +10,7 @@ from manifests import layout
 from manifests.atomic import is_temporary
 from manifests.dataset import Dataset
 
-_KNOWN = {layout.HEADER, layout.LOCK, *layout.REPORTS}
+_KNOWN = {layout.HEADER, layout.LOCK, layout.CATALOGUE, *layout.REPORTS}
 _FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
 
 
@@ -61,6 +61,8 @@ def _shard_file(dataset: Dataset, folder: str, path: Path) -> Stray | None:
 def _work(dataset: Dataset, path: Path) -> Stray | None:
     if is_temporary(path):
         return _leftover(dataset, path)
+    if path.name == layout.LOGS and path.is_dir() and not path.is_symlink():
+        return None
     item = layout.item_number(path)
     if item is None or path.is_symlink() or not path.is_file() or dataset.header.sources:
         return _foreign(dataset, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass, field
 
 import psutil
@@ -24,6 +25,7 @@ _QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
 _DAEMONS = ("raylet", "gcs_server")
+_KNOCK_S = 10.0
 _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often have a tiny /dev/shm
 
 
@@ -80,6 +82,7 @@ def connect(options: RunOptions) -> Cluster:
     if ray.is_initialized():
         return Cluster(_share_of_cluster(options), borrowed=True)
     if options.ray_address:
+        _knock(options.ray_address)
         try:
             ray.init(address=options.ray_address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -101,6 +104,19 @@ def connect(options: RunOptions) -> Cluster:
     started = set(psutil.Process().children()) - before
     gpus = ray.cluster_resources().get("GPU", 0)
     return Cluster(share(options, cpus, gpus, memory), daemons=[child for child in started if child.name() in _DAEMONS])
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nothing listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+    except OSError as error:
+        raise LightloomError(
+            f"no Ray cluster at {address}: {error.strerror or error}; check the address, or leave it out to run here"
+        ) from None
 
 
 def _share_of_cluster(options: RunOptions) -> Share:

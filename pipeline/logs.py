@@ -50,4 +50,4 @@ def tail(path: Path, index: int | None = None) -> str:
     if index is not None:
         _, mark, after = data.rpartition(_mark(index))
         data = after if mark else data
-    return data[-TAIL_BYTES:].decode(errors="replace").strip()
+    return data.strip()[-TAIL_BYTES:].decode(errors="replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scenes.distributions import draw, draw_many
-from scenes.recipes import Motions
+from scenes.rules import Motions
 from scenes.spec import CameraMotion, Dolly, LightRotation, Orbit, Oscillation
 
 

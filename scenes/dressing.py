@@ -13,7 +13,8 @@ from manifests.environment import srgb_decode
 from manifests.errors import LightloomError
 from scenes.catalogue import Asset, Catalogue, Kind
 from scenes.distributions import draw
-from scenes.recipes import Lights, Materials, Recipe
+from scenes.recipes import Recipe
+from scenes.rules import Lights, Materials
 from scenes.spec import Builtin, File, Light, Material, Native, Principled, Procedural, TextureSet
 
 _DULL, _VIVID = (0.0, 0.35), (0.35, 0.95)

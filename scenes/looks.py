@@ -152,10 +152,10 @@ def _marble(rng: np.random.Generator) -> Params:
         "vein": metal(rng) if gilded else shade(stone, _uniform(rng, 0.12, 0.4) if bright else _uniform(rng, 3, 8)),
         "vein_metallic": float(gilded),
         "warp": _uniform(rng, 0.5, 1.6),
-        "width": _uniform(rng, 0.03, 0.12),
+        "width": _uniform(rng, 0.02, 0.07),
         "roughness": _finish(rng, 0.65),
         "vein_roughness": _uniform(rng, 0.15, 0.6),
-        "depth": _uniform(rng, 0.008, 0.03),
+        "depth": _uniform(rng, 0.004, 0.012),
     }
 
 
@@ -229,7 +229,7 @@ def _flakes(rng: np.random.Generator) -> Params:
         "roughness": _uniform(rng, 0.05, 0.3),
         "flake_roughness": _uniform(rng, 0.08, 0.35),
         "peel": _uniform(rng, 0.0, 0.3),
-        "depth": _uniform(rng, 0.05, 0.2),
+        "depth": _uniform(rng, 0.4, 1.2),
     }
 
 
@@ -302,7 +302,7 @@ def _hammered(rng: np.random.Generator) -> Params:
         "roughness": _uniform(rng, 0.06, 0.35),
         "patina_roughness": _uniform(rng, 0.55, 0.9),
         "smudge": _uniform(rng, 0.05, 0.25),
-        "depth": _uniform(rng, 0.15, 0.45),
+        "depth": _uniform(rng, 0.1, 0.3),
     }
 
 

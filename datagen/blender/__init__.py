@@ -1,0 +1,6 @@
+"""The only package that imports bpy."""
+
+import os
+
+# Read when bpy is imported: with a studio's own colour configuration, "linear" would mean another space.
+os.environ.pop("OCIO", None)

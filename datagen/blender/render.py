@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import bpy
 import msgspec
 import numpy as np
 
-from datagen.blender import devices, session
+from datagen.blender import session
 from datagen.blender.assembly import Assembled, assemble
 from datagen.blender.capture import TAIL_BYTES, captured
 from datagen.blender.environment import LightImage, light_image
@@ -84,7 +84,7 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
             wanted = ("rgb",) if shared else names
             rotations = motion.light_rotations(spec.lights[number], spec.light_motion, spec.frames)
             assembled.world.show(light.image, rotations)
-            apply_settings(scene, spec.render, spec.seed + number)
+            apply_settings(scene, spec.render, _noise_seed(spec, number))
             enable_passes(scene.view_layers[0], wanted)
             log_tail, most_samples = _animate(scene, spec)
             images = _read(spec, assembled, Path(scratch), wanted, most_samples)
@@ -115,14 +115,17 @@ def _prepare(scene: Any, spec: SceneSpec, resolver: Resolver) -> tuple[list[Ligh
 
 def _animate(scene: Any, spec: SceneSpec) -> tuple[str, list[int]]:
     """Render all frames; return the end of the log and each frame's samples of its most sampled pixel."""
-    devices.check(session.current().device, scene)
-    with captured() as log, counted() as samples:
-        bpy.ops.render.render(animation=True, scene=scene.name)
-    if log.errors:
-        raise RenderError("render-error", f"scene {spec.index}: Cycles reports: {log.errors[0]}", log.tail)
+    with counted() as samples:
+        log = session.current().render(scene, f"scene {spec.index}", animation=True)
     if len(samples) != spec.frames:
         raise RenderError("render-error", f"scene {spec.index}: {len(samples)} of {spec.frames} frames came", log.tail)
     return log.tail, samples
+
+
+def _noise_seed(spec: SceneSpec, light: int) -> int:
+    """Cycles' seed: another noise for each scene and light of a dataset."""
+    text = f"{spec.seed}/{spec.index}/{light}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
 
 
 def _read(

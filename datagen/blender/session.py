@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -10,7 +12,7 @@ from typing import Any, Literal
 import bpy
 
 from datagen.blender import devices
-from datagen.blender.capture import captured
+from datagen.blender.capture import Log, captured
 from datagen.errors import RenderError
 
 _COLLECTIONS = tuple(p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
@@ -31,6 +33,9 @@ class Session:
             for name in {addon.module for addon in bpy.context.preferences.addons} - _ADDONS:
                 bpy.ops.preferences.addon_disable(module=name)
             self.device = devices.choose(device)
+        space = bpy.data.colorspace.working_space
+        if space != "Linear Rec.709":
+            raise RenderError("device", f"Blender works in {space}, not in Linear Rec.709; unset OCIO and start again")
         self.threads = threads
 
     @contextmanager
@@ -59,15 +64,30 @@ class Session:
 
     def warm_up(self) -> None:
         """Render one pixel, so that kernels are compiled before the first scene is timed (OptiX: minutes)."""
-        with self.scene() as scene, captured() as log:
+        with self.scene() as scene:
             scene.render.resolution_x = scene.render.resolution_y = 8
             scene.cycles.samples = 1
             camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
             scene.collection.objects.link(camera)
             scene.camera = camera
-            bpy.ops.render.render(scene=scene.name)
-        if log.errors:
-            raise RenderError("device", f"Cycles cannot render on {self.device}: {log.errors[0]}", log.tail)
+            self.render(scene, "warming up")
+
+    def render(self, scene: Any, what: str, **options: bool) -> Log:
+        """Run `bpy.ops.render.render` on exactly this device; return what it printed.
+
+        Raises RenderError (`render-error`), beginning with `what`, for errors that are raised and for errors that
+        are only printed; `device` when the scene would render on another device.
+        """
+        devices.check(self.device, scene)
+        failure = ""
+        with captured() as log:
+            try:
+                bpy.ops.render.render(scene=scene.name, **options)
+            except RuntimeError as error:
+                failure = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+        if failure or log.errors:
+            raise RenderError("render-error", f"{what}: {failure or log.errors[0]}", log.tail)
+        return log
 
 
 _current: list[Session] = []
@@ -98,9 +118,6 @@ def purge(before: dict[str, set[int]]) -> None:
 
 def leave(main: Callable[[], int]) -> None:
     """Run `main` as a whole process and end it with its exit code, without Blender's own exit, which can crash."""
-    import sys
-    import traceback
-
     code = 1
     try:
         code = main()

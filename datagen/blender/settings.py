@@ -10,13 +10,12 @@ from scenes.spec import RenderSettings
 
 # prefilter of the guiding passes, quality of the filter itself
 _DENOISER = {"fast": ("FAST", "FAST"), "balanced": ("ACCURATE", "BALANCED"), "accurate": ("ACCURATE", "HIGH")}
-_MAX_SEED = 2**31 - 1
 
 
 def apply_settings(scene: Any, settings: RenderSettings, seed: int) -> None:
-    """Set up sampling, light paths, film and denoiser. Noise differs from frame to frame; `seed` decides it."""
+    """Set up sampling, light paths, film and denoiser. `seed` (below 2^31) decides the noise, another in each frame."""
     cycles = scene.cycles
-    cycles.seed, cycles.use_animated_seed = seed & _MAX_SEED, True
+    cycles.seed, cycles.use_animated_seed = seed, True
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = settings.adaptive_threshold > 0
     cycles.adaptive_threshold = max(settings.adaptive_threshold, 1e-5)

@@ -21,7 +21,6 @@ import numpy as np
 from mathutils import Matrix
 
 from datagen.blender import session
-from datagen.blender.capture import captured
 from datagen.errors import RenderError
 from manifests.environment import latlong_directions
 from manifests.exr import read_exr, write_exr
@@ -105,10 +104,7 @@ def _picture(scene: Any, height: int, width: int, path: Path) -> np.ndarray:
     render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
     render.image_settings.file_format, render.image_settings.color_depth = "OPEN_EXR", "32"
     render.filepath = os.fspath(path)
-    with captured() as log:
-        bpy.ops.render.render(write_still=True, scene=scene.name)
-    if log.errors or not path.exists():
-        raise RenderError("render-error", f"the sky could not be rendered: {(log.errors or ['no image'])[0]}", log.tail)
+    session.current().render(scene, "sky", write_still=True)
     channels = read_exr(path.read_bytes(), (height, width))
     return np.stack([channels[name] for name in "RGB"], axis=-1)
 

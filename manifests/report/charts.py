@@ -35,17 +35,17 @@ def histogram(shares: Sequence[float], ticks: Sequence[tuple[float, str]], bins:
     return f'<svg class="histogram" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img">{"".join(parts)}</svg>'
 
 
-def value_histogram(values: np.ndarray, unit: str, count: int = 24) -> str:
-    """Histogram of (N,) positive or zero values with round tick labels; logarithmic where they span over 1:50."""
-    low, high = float(values.min()), float(values.max())
-    logarithmic = low > 0 and high / low > 50
+def value_histogram(values: np.ndarray, unit: str, high: float | None = None) -> str:
+    """Histogram of (N,) values >= 0 from 0 to `high`, or the largest, or logarithmic where they span over 1:50."""
+    count = 24 if values.size >= 100 else 12
+    smallest, largest = float(values.min()), float(values.max())
+    logarithmic = high is None and smallest > 0 and largest / smallest > 50
     if logarithmic:
-        edges = np.geomspace(low, high, count + 1)
-        edges[-1] = high * (1 + 1e-9)
+        edges = np.geomspace(smallest, largest * (1 + 1e-9), count + 1)
     else:
-        low = 0.0 if low < 0.5 * high else low
-        edges = np.linspace(low, high if high > low else low + 1.0, count + 1)
-    counts, _ = np.histogram(values, edges)
+        top = high or (largest if largest > smallest else 1.25 * largest) or 1.0
+        edges = np.linspace(0.0, top, count + 1)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     labels = [f"{number(a)} to {number(b)} {unit}".strip() for a, b in itertools.pairwise(edges)]
     scale = np.log if logarithmic else np.positive
     span = scale(edges[-1]) - scale(edges[0])

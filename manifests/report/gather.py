@@ -117,7 +117,7 @@ def _show(dataset: Dataset, shard: int, key: str) -> Shown:
     row = next(row for row in dataset.rows(shard) if row.key == key)
     try:
         clip = decode_clip(key, dataset.files(row))
-    except (LightloomError, KeyError) as error:
+    except LightloomError as error:
         return Shown(row, None, None, str(error))
     light = None
     if clip.environment is not None:

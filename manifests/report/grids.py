@@ -72,10 +72,9 @@ def _even(size: int) -> int:
 
 
 def _h264(frames: np.ndarray, fps: float) -> bytes:
-    """(T, H, W, 3) uint8 sRGB as an mp4 that starts at once: yuv420p, BT.709, key frames close together to scrub."""
+    """(T, H, W, 3) uint8 sRGB as an mp4: yuv420p, BT.709, key frames close together to scrub."""
     buffer = io.BytesIO()
-    container_options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(buffer, "w", format="mp4", container_options=container_options) as container:
+    with av.open(buffer, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
         options = {"crf": "20", "preset": "slow", "tune": "animation", "g": "6", "threads": "1"}
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"

@@ -27,6 +27,11 @@
     clip.video.addEventListener("click", () => toggle(clip));
     clip.slider.addEventListener("input", () => { clip.video.pause(); show(clip, Number(clip.slider.value)); });
     for (const name of ["play", "pause", "seeked", "loadeddata"]) clip.video.addEventListener(name, () => draw(clip));
+    clip.video.addEventListener("loadeddata", () => { clip.video.dataset.state = "ready"; });
+    clip.video.addEventListener("error", () => {
+      clip.video.dataset.state = "unplayable";
+      clip.output.textContent = "this browser plays no H.264";
+    });
   }
 
   const [button, slider, speed] = ["button", "input", "select"].map((tag) => all.querySelector(tag));

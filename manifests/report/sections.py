@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import msgspec
@@ -15,7 +15,7 @@ from manifests.row import ClipRow
 from manifests.statistics import BINS, RANGES
 from manifests.stats import human_bytes
 
-_UNRESOLVED = ("fallback", "unresolved", "constant-fallback", "rejected")
+_UNRESOLVED = ("constant-fallback", "missing-texture", "empty")
 _PIXELS = {
     "rgb": ("Brightness", "sRGB luminance of the exposed picture"),
     "depth": ("Depth", "scene units, surface pixels"),
@@ -23,11 +23,11 @@ _PIXELS = {
     "metallic": ("Metallic", "surface pixels"),
 }
 _VALUES = {
-    "mask.coverage": ("Coverage", "share of the picture that shows surfaces, per clip", ""),
-    "rgb.contrast": ("Contrast", "standard deviation of sRGB luminance, per clip", ""),
-    "rgb.change": ("Change", "mean difference of successive frames, per clip", ""),
-    "environment.mean": ("Light level", "mean radiance of the environment, per clip", ""),
-    "environment.contrast": ("Light contrast", "brightest over mean radiance, per clip", ""),
+    "mask.coverage": ("Coverage", "share of the picture that shows surfaces, per clip", 1.0),
+    "rgb.contrast": ("Contrast", "standard deviation of sRGB luminance, per clip", None),
+    "rgb.change": ("Change", "mean difference of successive frames, per clip", None),
+    "environment.mean": ("Light level", "mean radiance of the environment, per clip", None),
+    "environment.contrast": ("Light contrast", "brightest over mean radiance, per clip", None),
 }
 
 
@@ -84,11 +84,15 @@ def scenes(content: Content) -> str:
     stats = content.stats
     shares = {status: round(100 * share, 1) for status, share in content.materials.items()}
     charts = [
-        _chart("Motions", "clips by motion; a clip may have several", bars(stats.motions)),
+        _chart(
+            "Motions",
+            "clips by motion; a clip may have several",
+            bars({name.replace("_", " "): count for name, count in stats.motions.items()}),
+        ),
         _chart("Splits", "clips by split of their assets", bars(stats.splits)),
         _chart("Assets", "distinct assets by kind", bars(stats.assets)),
-        _chart("Lights", f"clips by environment, {len(content.lights)} in all", bars(content.lights)),
-        _chart("Meshes", f"clips by mesh, {len(content.meshes)} in all", bars(content.meshes)),
+        _chart("Lights", f"clips by environment, {len(content.lights)} in all", bars(_short_names(content.lights))),
+        _chart("Meshes", f"clips by mesh, {len(content.meshes)} in all", bars(_short_names(content.meshes))),
         _chart("Materials", "how parameters were found, share of surface", bars(shares, unit=" %", warn=_UNRESOLVED)),
     ]
     if content.unresolved:
@@ -106,8 +110,8 @@ def pixels(content: Content) -> str:
             ticks, labels = _bins(name)
             charts.append(_chart(title, note, histogram(content.pixels[name], ticks, labels)))
     charts += [
-        _chart(title, note, value_histogram(content.values[name], unit))
-        for name, (title, note, unit) in _VALUES.items()
+        _chart(title, note, value_histogram(content.values[name], "", high))
+        for name, (title, note, high) in _VALUES.items()
         if name in content.values
     ]
     return "".join(charts) or '<p class="none">The clips carry no statistics.</p>'
@@ -123,7 +127,8 @@ def cost(content: Content) -> str:
     ):
         values = content.values.get(name, np.zeros(0))
         if values.size and values.max() > 0:
-            note = f"median {number(float(np.median(values)))} {unit}, worst {number(float(values.max()))} {unit}"
+            figures = [f"{number(float(value))} {unit}".strip() for value in (np.median(values), values.max())]
+            note = f"median {figures[0]}, largest {figures[1]}"
             charts.append(_chart(title, note, value_histogram(values, unit)))
     charts.append(_chart("Devices", "clips by rendering device", bars(content.stats.devices)))
     return "".join(charts)
@@ -223,12 +228,24 @@ def _facts(row: ClipRow) -> list[tuple[str, str]]:
     if parts:
         facts.append(("typical", ", ".join(parts)))
     for kind, label in (("environment", "light"), ("mesh", "meshes")):
-        names = [asset.uid for asset in row.assets if asset.kind == kind]
+        names = [_short(asset.uid) for asset in row.assets if asset.kind == kind]
         if names:
             facts.append((label, ", ".join(names)))
     if row.materials:
-        facts.append(("materials", ", ".join(f"{one.name} ({one.status})" for one in row.materials[:6])))
+        named = [(_short(one.name), "" if one.status == "resolved" else f" ({one.status})") for one in row.materials]
+        facts.append(("materials", ", ".join(name + status for name, status in named[:6])))
     return facts
+
+
+def _short(uid: str) -> str:
+    """The last two parts of a uid such as builtin/mesh/lathe/0012."""
+    return "/".join(uid.split("/")[-2:])
+
+
+def _short_names(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts under short names, or under the full ones where the short ones clash."""
+    short = {_short(uid): count for uid, count in counts.items()}
+    return short if len(short) == len(counts) else dict(counts)
 
 
 def _bins(name: str) -> tuple[list[tuple[float, str]], list[str]]:

@@ -69,8 +69,8 @@ def chair(rng: _Rng, make: _Builder) -> None:
     if kind < 0.4:
         make.box([wide * 0.95, 0.05, back], [0, -deep / 2, seat + back / 2], lean)
     elif kind < 0.8:
-        for x in np.linspace(-0.45, 0.45, int(rng.uniform(3, 7))):
-            make.rod(0.018, back, [x * wide, -deep / 2 + 0.03, seat + back / 2], lean)
+        for spindle in np.linspace(-0.45, 0.45, int(rng.uniform(3, 7))):
+            make.rod(0.018, back, [spindle * wide, -deep / 2 + 0.03, seat + back / 2], lean)
         make.box([wide, 0.05, 0.1], [0, -deep / 2 - 0.5 * back * lean[2, 1] + 0.03, seat + back], lean)
     if rng.random() < 0.4:
         for x in (-0.5, 0.5):
@@ -89,9 +89,9 @@ def shelf(rng: _Rng, make: _Builder) -> None:
         make.box([wide, deep, board], [0, 0, z])
         x = float(-0.4 * wide)
         while z < high - 0.1 and x < 0.4 * wide:
-            thick, tall = rng.uniform(0.03, 0.12), high / levels * rng.uniform(0.4, 0.8)
+            thick, tall = rng.uniform(0.04, 0.14), high / levels * rng.uniform(0.4, 0.8)
             make.box([thick, deep * rng.uniform(0.5, 0.8), tall], [x, 0, z + tall / 2])
-            x += float(thick + rng.uniform(0.005, 0.2))
+            x += float(thick + rng.uniform(0.01, 0.25))
 
 
 def lamp(rng: _Rng, make: _Builder) -> None:
@@ -193,7 +193,7 @@ def cairn(rng: _Rng, make: _Builder) -> None:
     z, size = 0.0, 1.0
     style = "stone" if rng.random() < 0.4 else "rock"
     for _ in range(int(rng.uniform(3, 6))):
-        stone = rock(int(rng.random() * 2**31), style, 18)
+        stone = rock(int(rng.random() * 2**31), style, cells=14)
         stone = place(stone, turn=rotation("z", rng.uniform(0, 360)), scale=[0.5 * size, 0.5 * size, 0.3 * size])
         low, high = stone.vertices[:, 2].min(), stone.vertices[:, 2].max()
         make.add(stone, [*rng.uniform(-0.05, 0.05, 2), z - low])

@@ -89,14 +89,15 @@ def shell(seed: int) -> MeshData:
     rng = np.random.default_rng(seed)
     turns, rows = rng.uniform(3.0, 5.5), 420
     angle = np.linspace(0, turns * _TAU, rows)
-    growth = np.exp((angle - angle[-1]) * rng.uniform(0.1, 0.22))
-    climb = rng.uniform(0.0, 2.4)
+    rate, climb = rng.uniform(0.06, 0.16), rng.uniform(0.0, 1.8)
+    growth = np.exp((angle - angle[-1]) * rate)
+    touching = np.hypot(1.0, climb) * np.tanh(np.pi * rate)  # tube radius at which neighbouring whorls just meet
     curve = np.stack([growth * np.cos(angle), growth * np.sin(angle), -climb * growth], axis=1)
     ribs = 1 + rng.uniform(0, 0.09) * np.sin(int(rng.uniform(8, 20)) * angle)
     section = superellipse(np.arange(24) / 24 * _TAU, rng.uniform(0.8, 1.3)) * [1.0, rng.uniform(0.8, 1.3)]
     if rng.random() < 0.5:
         curve = curve[:, [2, 0, 1]]
-    return sweep(curve, growth * rng.uniform(0.38, 0.5) * ribs, closed=False, section=section)
+    return sweep(curve, growth * touching * rng.uniform(0.95, 1.2) * ribs, closed=False, section=section)
 
 
 def _section(rng: np.random.Generator, points: int = 16) -> np.ndarray:

@@ -15,6 +15,8 @@ ROCK_STYLES = ("rock", "asteroid", "blob", "stone", "pod")
 
 def rock(seed: int, style: str, cells: int = 32) -> MeshData:
     """A sphere displaced along its radius by noise of the given style (see `ROCK_STYLES`), `cells` quads a side."""
+    if style not in ROCK_STYLES:
+        raise ValueError(f"no style {style!r}; there are {', '.join(ROCK_STYLES)}")
     rng = np.random.default_rng(seed)
     body = cube_sphere(5 if style == "stone" else cells)
     unit = body.vertices
@@ -64,7 +66,7 @@ def crystal(seed: int) -> MeshData:
     """One crystal or a cluster of them: faceted prisms with pointed ends that lean apart."""
     rng = np.random.default_rng(seed)
     parts = [_single_crystal(rng, 1.0)]
-    for _ in range(int(rng.uniform(0, 7))):
+    for _ in range(int(rng.uniform(1, 9))):
         turn = rotation("z", rng.uniform(0, 360)) @ rotation("y", rng.uniform(15, 55))
         parts.append(place(_single_crystal(rng, rng.uniform(0.3, 0.8)), turn=turn))
     return join(parts)

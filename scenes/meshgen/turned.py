@@ -25,6 +25,8 @@ def spline(knots: np.ndarray, steps: int = 8) -> np.ndarray:
 
 def lathe(seed: int, style: str) -> MeshData:
     """Surface of revolution of the given style (see `LATHE_STYLES`)."""
+    if style not in LATHE_STYLES:
+        raise ValueError(f"no style {style!r}; there are {', '.join(LATHE_STYLES)}")
     rng = np.random.default_rng(seed)
     if style in ("piece", "baluster"):
         return revolve(_solid_profile(rng, style), 48, crease=50)

@@ -22,7 +22,9 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def flat_png(colour: tuple[int, ...], size: int = 8) -> bytes:
-    return png(np.full((size, size, len(colour)), colour))
+    out = io.BytesIO()
+    Image.new("RGBA" if len(colour) == 4 else "RGB", (size, size), colour).save(out, "PNG", compress_level=1)
+    return out.getvalue()
 
 
 def noise_png(size: int = 8) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from datagen.blender.render import render_scene
 from datagen.errors import RenderError
 from datagen.resolver import Resolver
 from scenes import motion
-from scenes.spec import Builtin, File, Light, ObjectRotation, ObjectTranslation, SceneSpec, digest
+from scenes.spec import Builtin, File, Light, Native, ObjectRotation, ObjectTranslation, SceneSpec, digest
 from tests.datagen import analytic
 
 pytestmark = pytest.mark.usefixtures("cpu")
@@ -101,6 +102,29 @@ def test_suzanne_stands_in_the_normalised_frame(resolver: Resolver, tmp_path: Pa
     np.testing.assert_allclose((low + high)[:2], 0.0, atol=1e-6)
 
 
+def test_imported_meshes_keep_their_own_materials_or_take_another(resolver: Resolver, tmp_path: Path) -> None:
+    folder = resolver.roots["test"]
+    (folder / "two.mtl").write_text("newmtl left\nKd 1 0 0\nnewmtl right\nKd 0 0 1\n")
+    corners = [(x, y, z) for x in (0, 1, 2) for y in (0, 1) for z in (0, 1)]
+    faces = {"left": ["1 2 4 3", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]}
+    faces["right"] = ["9 11 12 10", "5 9 10 6", "7 8 12 11", "5 7 11 9", "6 10 12 8"]
+    lines = ["mtllib two.mtl", *(f"v {x} {y} {z}" for x, y, z in corners)]
+    lines += [line for name, listed in faces.items() for line in (f"usemtl {name}", *(f"f {face}" for face in listed))]
+    (folder / "two.obj").write_text("\n".join(lines) + "\n")
+    block = analytic.sphere(mesh=File(uid="two", provider="test", path="two.obj", sha256=""), material=Native())
+    rendered = render_scene(analytic.scene(objects=(block,)), resolver, tmp_path)
+    shown = rendered.clips[0].arrays["instance"][0, ..., 0] == 2
+    colours = rendered.clips[0].arrays["basecolor"][0][shown & (rendered.clips[0].arrays["mask"][0, ..., 0] == 1)]
+    red, blue = colours[:, 0] > 0.9, colours[:, 2] > 0.9
+    assert red.mean() > 0.2 and blue.mean() > 0.2
+    areas = {use.name: use.area for use in rendered.materials}
+    assert areas["left"] == pytest.approx(areas["right"], rel=1e-3)
+    plain = msgspec.structs.replace(block, material=analytic.MIRROR)
+    clip = render_scene(analytic.scene(objects=(plain,)), resolver, tmp_path).clips[0]
+    inside = (clip.arrays["instance"][0, ..., 0] == 2) & (clip.arrays["mask"][0, ..., 0] == 1)
+    assert np.median(clip.arrays["metallic"][0][inside]) == 1.0
+
+
 @pytest.mark.parametrize(
     ("mesh", "reason"),
     [
@@ -117,6 +141,19 @@ def test_a_spec_that_cannot_be_built_is_a_typed_failure_and_leaves_no_trace(
         render_scene(analytic.scene(objects=(analytic.sphere(mesh=mesh),)), resolver, tmp_path)
     assert caught.value.reason == reason
     assert session.snapshot() == before
+
+
+def test_frames_that_cannot_be_written_are_a_typed_failure(resolver: Resolver, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(RenderError, match="scene 3: ") as caught:
+            render_scene(analytic.scene(), resolver, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.reason == "render-error"
+    assert "0000.exr" in caught.value.log_tail
+    assert not list(tmp_path.glob("frames-*"))
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import bpy
 import pytest
@@ -86,3 +89,31 @@ def test_capture_takes_what_c_code_prints_and_gives_the_terminal_back(capfd: pyt
 )
 def test_error_lines_of_cycles_and_importers_are_recognised(line: str) -> None:
     assert error_lines(f"Fra: 1\n{line}\n") == [line]
+
+
+def test_a_process_leaves_with_its_exit_code_and_all_that_it_printed() -> None:
+    script = """
+from datagen.blender import session
+def main():
+    session.start("CPU")
+    print("printed", flush=False)
+    raise SystemExit(3)
+session.leave(main)
+"""
+    left = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert left.returncode == 3
+    assert left.stdout.splitlines()[-1] == "printed"
+
+
+def test_a_studios_colour_configuration_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "config.ocio").write_text(
+        "ocio_profile_version: 2\nroles: {scene_linear: ACEScg, default: ACEScg}\n"
+        "displays:\n  sRGB: [!<View> {name: Raw, colorspace: ACEScg}]\n"
+        "colorspaces:\n  - !<ColorSpace> {name: ACEScg}\n"
+    )
+    environment = {**os.environ, "OCIO": str(tmp_path / "config.ocio")}
+    ours = [sys.executable, "-c", "from datagen.blender import session; session.start('CPU')"]
+    assert subprocess.run(ours, env=environment, capture_output=True, check=False).returncode == 0
+    before = [sys.executable, "-c", "import bpy; from datagen.blender import session; session.start('CPU')"]
+    refused = subprocess.run(before, env=environment, capture_output=True, text=True, check=False)
+    assert "Blender works in ACEScg, not in Linear Rec.709" in refused.stderr

@@ -103,7 +103,7 @@ def row(key: str, scene: int, light: int = 0, **fields: object) -> ClipRow:
     base = ClipRow(
         key=key, scene=scene, light=light, stage="datagen", split=("train", "train", "val", "test")[scene % 4],
         recipe="toy", seed=7, spec_digest=f"{scene:064x}", frames=3, height=32, width=32, fps=8.0, motions=motions,
-        assets=assets, materials=(MaterialUse(name="ball", status="exact", area=0.4),), render_seconds=1.5 + scene,
+        assets=assets, materials=(MaterialUse(name="ball", status="resolved", area=0.4),), render_seconds=1.5 + scene,
         encode_seconds=0.1, samples=16.0, device="CPU", worker="w0",
         attributes=("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask", "instance"),
     )  # fmt: skip

@@ -74,12 +74,12 @@ def test_second_process_cannot_lock(tmp_path: Path) -> None:
 def test_finish_gathers_codec_bounds_over_all_clips(tmp_path: Path) -> None:
     def sample(scene: int, light: int) -> Sample:
         plain = raw_sample(scene, light)
-        errors = {"rgb.psnr": 40.0 + scene, "normal.mean_angle_degrees": 0.1 * scene}
+        errors = {"rgb.psnr_db": 40.0 + scene, "normal.mean_angle_degrees": 0.1 * scene}
         return replace(plain, row=msgspec.structs.replace(plain.row, codec_errors=errors))
 
     dataset = make_dataset(tmp_path / "d", failed=[6], sample=sample)
     measured = dataset.finish()
-    assert measured.codec_errors["rgb.psnr"] == Bound(worst=40.0, mean=42.5)
+    assert measured.codec_errors["rgb.psnr_db"] == Bound(worst=40.0, mean=42.5)
     angle = measured.codec_errors["normal.mean_angle_degrees"]
     assert angle.worst == 0.5 and angle.mean == pytest.approx(0.25)
     assert (measured.complete, measured.shards, measured.clips, measured.failures) == (True, 3, 6, 1)

@@ -26,7 +26,7 @@ def test_counts_by_everything(tmp_path: Path) -> None:
     assert result.motions == {"object_rotation": 4, "oscillation": 4, "dolly": 2, "orbit": 2, "still": 2}
     assert result.assets == {"mesh": 3, "environment": 1}
     assert result.licences == {"CC-BY-4.0": 10, "CC0-1.0": 10}
-    assert result.materials == {"exact": 10}
+    assert result.materials == {"resolved": 10}
     assert result.flags == {"dark": 2} and result.failures == {"corrupt-asset": 2}
     assert result.sizes == {"3 x 32 x 32": 10} and result.devices == {"CPU": 10}
     assert result.hours == pytest.approx(2 * sum(1.6 + scene for scene in (0, 1, 2, 3, 5)) / 3600)

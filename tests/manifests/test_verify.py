@@ -127,6 +127,13 @@ def test_extra_file_is_found(dataset: Dataset, name: str) -> None:
     assert f"{where}: does not belong into a dataset" in found(dataset, "quick")
 
 
+def test_what_a_run_leaves_beside_the_data_is_not_extra(dataset: Dataset) -> None:
+    (dataset.path / "work/logs").mkdir()
+    for name in ("catalogue.parquet", "report.html", "ATTRIBUTION.md", "attribution.csv", ".lock", "work/logs/1.log"):
+        (dataset.path / name).write_text("x")
+    assert found(dataset) == ""
+
+
 def test_link_in_place_of_a_shard_is_found(dataset: Dataset, tmp_path: Path) -> None:
     path = dataset.path / "shards/000000.tar"
     path.rename(tmp_path / "elsewhere.tar")
@@ -289,6 +296,13 @@ def test_decode_level_finds_a_clip_that_no_longer_decodes(tmp_path: Path) -> Non
     report = verify(dataset.path, "decode")
     assert [finding.key for finding in report.findings] == ["00000001-00"]
     assert "cannot be decoded" in report.findings[0].what
+
+
+def test_decode_level_finds_a_clip_in_another_codec(tmp_path: Path) -> None:
+    dataset = make_dataset(
+        tmp_path / "d", sample=lambda s, n: clip_sample(s, n, codec="exact"), items=1, codec="compact"
+    )
+    assert "clip 00000000-00: is coded as exact" in found(dataset, "decode")
 
 
 def test_verify_and_repair_need_neither_blender_nor_torch_nor_ray(dataset: Dataset) -> None:

@@ -1,6 +1,6 @@
-"""Starts a Ray of its own, prints its address, and keeps it until stdin closes."""
+"""Starts a Ray of its own, prints its address, and keeps it until it is killed."""
 
-import sys
+import signal
 
 import ray
 
@@ -9,4 +9,4 @@ ray.init(
     object_store_memory=100 << 20,
 )  # fmt: skip
 print(ray.get_runtime_context().gcs_address, flush=True)
-sys.stdin.read()
+signal.pause()

@@ -32,6 +32,7 @@ class ToyStage:
     seconds: float = 0.0
     encode_seconds: float = 0.0
     ballast_mb: int = 0
+    clip_bytes: int = 1000
     notes: Path | None = None
     name: str = "toy"
 
@@ -88,7 +89,7 @@ class ToyWorker:
             raise ItemError("unencodable", f"item {index} cannot be encoded")
         if fault == "disk-full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
-        return [toy_sample(index)]
+        return [toy_sample(index, self._stage.clip_bytes)]
 
     def _first_time(self, index: int) -> bool:
         assert self._stage.notes is not None
@@ -102,10 +103,10 @@ class ToyWorker:
                 file.write(f"{what} {index} \n")
 
 
-def toy_sample(index: int) -> Sample:
+def toy_sample(index: int, size: int = 1000) -> Sample:
     """The one clip of toy item `index`: its bytes depend on nothing else."""
     key = f"{index:08d}-00"
-    data = np.random.default_rng(index).bytes(1000)
+    data = np.random.default_rng(index).bytes(size)
     row = ClipRow(key=key, scene=index, stage="toy", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",))
     return Sample(key, {"data.bin": data}, row)
 

@@ -10,7 +10,8 @@ from scenes.motion import camera_at, camera_to_world, frame_times, intrinsics, o
 from scenes.recipes import load_recipe
 from scenes.spec import Builtin, Dolly, Footprint, Native, Object, ObjectTranslation, Orbit, Oscillation
 
-RECIPE = load_recipe("tiny")
+TINY = load_recipe("tiny")
+RECIPE = msgspec.structs.replace(TINY, framing=msgspec.structs.replace(TINY.framing, size=0.15))
 
 
 def thing(row, position, *motions, scale=1.0, radius=0.4, height=0.8):

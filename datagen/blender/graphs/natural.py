@@ -50,7 +50,7 @@ def marble(canvas: Canvas, knobs: Knobs) -> Surface:
     """Clouded stone with warped veins, which may be gilded."""
     swirl = canvas.noise_vector(canvas.position, 1.0, detail=3.0)
     warped = canvas.vector("MULTIPLY_ADD", swirl, (knobs.number("warp"),) * 3, canvas.position)
-    ridge = canvas.math("ABSOLUTE", canvas.math("SUBTRACT", canvas.noise(warped, 1.1, detail=1.0), 0.5))
+    ridge = canvas.math("ABSOLUTE", canvas.math("SUBTRACT", canvas.noise(warped, 1.1, detail=2.0), 0.5))
     width = knobs.number("width")
     cloud, breaks, _ = canvas.split(swirl)
     vein = canvas.math("MULTIPLY", canvas.ramp(ridge, width, 0.15 * width), canvas.ramp(breaks, 0.3, 0.55))

@@ -1,0 +1,113 @@
+"""What every provider of files does: find files without leaving the folder, look at their first bytes, hash them.
+
+Nothing here raises on a bad file: it is reported as a reason in words, and the provider lists it as a problem.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+MESH_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".usd", ".usda", ".usdc", ".usdz"})
+ENVIRONMENT_SUFFIXES = frozenset({".hdr", ".exr"})
+LARGEST_FILE = 1 << 30
+_MAGIC = {".glb": b"glTF", ".exr": b"\x76\x2f\x31\x01", ".hdr": b"#?", ".usdc": b"PXR-USDC", ".usdz": b"PK"}
+_HDR_SIZE = re.compile(rb"^[-+]Y (\d{1,6}) [-+]X (\d{1,6})$", re.MULTILINE)
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[Path], list[tuple[Path, str]]]]:
+    """Each folder under root with its plain files in order of name, and what was left out with the reason.
+
+    Hidden names are passed over. Links to folders are not followed, links to files only within root.
+    """
+    real = root.resolve()
+    for folder, folders, names in os.walk(root, followlinks=False):
+        here = Path(folder)
+        refused = [
+            (here / name, "a link to a folder is not followed") for name in folders if (here / name).is_symlink()
+        ]
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not (here / name).is_symlink())
+        files = []
+        for path in (here / name for name in sorted(names) if not name.startswith(".")):
+            if path.is_symlink() and not path.resolve().is_relative_to(real):
+                refused.append((path, "a link that leaves the folder is not followed"))
+            elif path.is_file():
+                files.append(path)
+        yield here, files, refused
+
+
+def file_problem(path: Path) -> str | None:
+    """Why a mesh or environment file cannot be what its suffix says, judged by its first bytes; None if it may be."""
+    suffix = path.suffix.lower()
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            start = stream.read(4096)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if size == 0:
+        return "empty file"
+    if size > LARGEST_FILE:
+        return f"larger than {LARGEST_FILE >> 20} MiB"
+    if not start.startswith(_MAGIC.get(suffix, b"")):
+        return f"does not start like a {suffix[1:].upper()} file"
+    return _header_problem(suffix, start, size)
+
+
+def _header_problem(suffix: str, start: bytes, size: int) -> str | None:
+    if suffix == ".glb" and size < int.from_bytes(start[8:12], "little"):
+        return f"cut off: {size} of {int.from_bytes(start[8:12], 'little')} bytes"
+    if suffix == ".hdr" and (found := _HDR_SIZE.search(start)):
+        height, width = int(found[1]), int(found[2])
+        if not 1.9 * height < width < 2.1 * height:
+            return f"{width}x{height} pixels is not a lat-long image (2:1)"
+    return None
+
+
+def image_problem(path: Path) -> str | None:
+    """Why an image file is unreadable, without decoding its pixels; None if it looks whole."""
+    from PIL import Image, UnidentifiedImageError
+
+    if path.suffix.lower() == ".exr":
+        return file_problem(path)
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except UnidentifiedImageError:
+        return f"{path.name} is not an image"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"{path.name} cannot be read: {error}"
+    return None
+
+
+def sha256_of(*paths: Path) -> str:
+    """SHA-256 in hex of one file's content, or of the names and contents of several."""
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256")
+        if len(paths) == 1:
+            return content.hexdigest()
+        total.update(f"{path.name}\0{content.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+# Trailing words of an environment's file name that say size, format or edition, not place.
+_NOT_PLACE = re.compile(
+    r"(\d+k|\d+x\d+|\d+px|k|hdri?|exr|hdr|env|envmap|latlong|equirectangular|low|high|lowres|hires|preview"
+    r"|puresky|v\d+|copy|jpg|png|tonemapped|\(\d+\))"
+)
+
+
+def place_of(name: str) -> str:
+    """The place that an environment file shows, by its name: `Venice Sunset_4k`, `venice_sunset_1k_v2` are one place.
+
+    Keeps numbers ("studio_small_03" is a room of its own); drops the letter of an edition ("EveningSky012A").
+    """
+    words = [word for word in re.split(r"[\s_\-.]+", name.lower()) if word]
+    while len(words) > 1 and _NOT_PLACE.fullmatch(words[-1]):
+        words.pop()
+    return re.sub(r"(?<=\d{3})[a-z]$", "", "_".join(words))

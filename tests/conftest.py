@@ -1,0 +1,1 @@
+"""Makes `tests/` importable, for what the rooms' tests share (`drivers.py`)."""
