@@ -6,7 +6,7 @@ import functools
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NAME = "datagen"
 CATALOGUE = "catalogue.parquet"
+SPEC = "spec.json"
 _FULL_BYTES = 64 << 20
 
 type Codec = Literal["exact", "compact"]
@@ -119,11 +120,16 @@ class RenderWorker:
 
 
 def samples_of(spec: SceneSpec, rendered: Rendered, catalogue: Catalogue, codec: Codec) -> list[Sample]:
-    """Encode the clips of a rendered scene and write their rows; one sample a light."""
+    """Encode the clips of a rendered scene and write their rows; one sample a light.
+
+    Each carries the scene's spec as `spec.json`, from which `lightloom datagen render` makes it again.
+    """
     samples = []
     for light, clip in enumerate(rendered.clips):
         began = time.perf_counter()
-        files, errors = encode_clip(clip, codec)
+        lean = replace(clip, meta={name: value for name, value in clip.meta.items() if name != "spec"})
+        files, errors = encode_clip(lean, codec)
+        files = {**files, SPEC: to_json(spec)}
         row = ClipRow(
             key=clip.key,
             scene=spec.index,

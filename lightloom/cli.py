@@ -16,7 +16,7 @@ from lightloom.commands import assets, data, datagen, demo
 from manifests.errors import LightloomError
 
 app = SubcommandApp()
-app.command(demo.demo, name="demo")
+app.command(name="demo")(demo.demo)
 app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
 app.command(datagen.app, name="datagen", help="Plan, make and watch synthetic datasets.")
 app.command(data.app, name="data", help="Verify, repair, merge and describe datasets.")

@@ -128,8 +128,8 @@ def _check_values(key: str, known: Attribute, array: np.ndarray) -> None:
                 f"clip {key}, {known.name}, frame {frame}: {what}, expected [{known.low:g}, {known.high:g}]"
             )
         if known.is_vector:
-            length = np.einsum("hwc,hwc->hw", image, image)
-            if np.abs(length - 1).max() > 2 * _UNIT_TOLERANCE:
+            length = sum(np.square(image[..., axis]) for axis in range(3))  # faster than einsum on planar memory
+            if max(length.max() - 1, 1 - length.min()) > 2 * _UNIT_TOLERANCE:
                 raise ClipError(f"clip {key}, {known.name}, frame {frame}: vectors are not of unit length")
 
 

@@ -21,13 +21,13 @@ _SRGB_CURVE = 13
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "h264-colour": Format(
-            "libx264", "mp4", "yuv444p10le", "yuv444p10le", 3, "uint16", _H264, _BT709, _BT709, _SRGB_CURVE
+            "libx264", "h264", "mp4", "yuv444p10le", "yuv444p10le", 3, "uint16", _H264, _BT709, _BT709, _SRGB_CURVE
         ),
-        "h264-planes": Format("libx264", "mp4", "yuv444p10le", "yuv444p10le", 2, "uint16", _H264),
-        "h264-gray": Format("libx264", "mp4", "gray10le", "yuv420p10le", 1, "uint16", _H264),
-        "ffv1-gray8": Format("ffv1", "matroska", "gray", "gray", 1, "uint8", _LOSSLESS),
-        "ffv1-gray12": Format("ffv1", "matroska", "gray12le", "gray12le", 1, "uint16", _LOSSLESS),
-        "ffv1-gray16": Format("ffv1", "matroska", "gray16le", "gray16le", 1, "uint16", _LOSSLESS),
+        "h264-planes": Format("libx264", "h264", "mp4", "yuv444p10le", "yuv444p10le", 2, "uint16", _H264),
+        "h264-gray": Format("libx264", "h264", "mp4", "gray10le", "yuv420p10le", 1, "uint16", _H264),
+        "ffv1-gray8": Format("ffv1", "ffv1", "matroska", "gray", "gray", 1, "uint8", _LOSSLESS),
+        "ffv1-gray12": Format("ffv1", "ffv1", "matroska", "gray12le", "gray12le", 1, "uint16", _LOSSLESS),
+        "ffv1-gray16": Format("ffv1", "ffv1", "matroska", "gray16le", "gray16le", 1, "uint16", _LOSSLESS),
     }
 )
 """What clip.json's `coding` names. A decoder shows 10-bit gray H.264 as 4:2:0 with neutral chroma."""

@@ -133,11 +133,13 @@ def _decode_attribute(
     known, stored = ATTRIBUTES[name], header.attributes[name]
     size = (header.height, header.width)
     restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0)
-    out = np.empty((len(frames), known.channels, *size), dtype=known.dtype)
+    out = np.empty(0)
     data = need(key, files, stored.file)
     try:
         decoded = decode_video(data, FORMATS[stored.coding], size, header.frames, frames, threads=threads)
         for index, (_, planes) in enumerate(decoded):
+            if index == 0:  # only now is the claimed size more than a claim
+                out = np.empty((len(frames), known.channels, *size), dtype=known.dtype)
             restorer.restore(planes, out[index])
             if inside is not None:
                 _clear(out[index], inside[index, 0], known.background)
@@ -148,9 +150,9 @@ def _decode_attribute(
 
 def _clear(planes: np.ndarray, inside: np.ndarray, background: tuple[float, ...]) -> None:
     """Set `planes` (C, H, W) to `background` where `inside` (H, W) is 0; arithmetic is faster here than indexing."""
-    for plane, value in zip(planes, background, strict=True):
+    for channel, value in enumerate(background):
         if value:
-            plane -= value
-        plane *= inside
+            planes[channel] -= value
+        planes[channel] *= inside
         if value:
-            plane += value
+            planes[channel] += value

@@ -57,7 +57,7 @@ def read_exr(data: bytes, size: tuple[int, int] | None = None) -> dict[str, np.n
         parts = range(len(file.parts))
         channels = {name: channel.pixels for part in parts for name, channel in file.channels(part).items()}
     if sorted(channels) != sorted(names):
-        raise CodecError("EXR: pixels and header name different channels")
+        raise CodecError("EXR with damaged pixels, or with two channels of one name")
     for name, plane in channels.items():
         if not isinstance(plane, np.ndarray) or plane.shape != (height, width) or plane.dtype not in _DTYPES:
             raise CodecError(f"EXR channel {name!r}: not an image of {width}x{height} numbers")

@@ -42,6 +42,7 @@ class Format:
     """
 
     encoder: str
+    decoder: str
     container: Literal["mp4", "matroska"]
     pixels: str
     decoded: str
@@ -99,6 +100,7 @@ def decode_video(
     Raises CodecError on anything else than what `encode_video` made of such planes.
     """
     limits = {"max_pixels": str((size[0] + _SLACK) * (size[1] + _SLACK)), "err_detect": "crccheck+explode"}
+    limits["codec_whitelist"] = coding.decoder
     try:
         with av.open(io.BytesIO(data), "r", format=coding.container, options=limits, buffer_size=_BUFFER) as container:
             if len(container.streams.video) != 1 or len(container.streams) != 1:
@@ -106,6 +108,8 @@ def decode_video(
             stream = container.streams.video[0]
             context = stream.codec_context
             coded = (max(size[0], _SMALLEST), max(size[1], _SMALLEST))
+            if context is None or context.name != coding.decoder:
+                raise CodecError(f"not {coding.decoder}")
             if (context.height, context.width) != coded:
                 raise CodecError(f"{context.width}x{context.height} pixels, expected {coded[1]}x{coded[0]}")
             context.options = limits
@@ -123,7 +127,8 @@ def decode_video(
                 planes = _planes(frame, coding, coded)
                 yield index, [plane[: size[0], : size[1]] for plane in planes]
     except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
-        raise CodecError(f"not a whole {coding.suffix}: {error}") from None
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise CodecError(f"not a whole {coding.suffix}: {reason}") from None
 
 
 def _wanted_frames(

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -42,7 +43,6 @@ class Outcome:
     clips: int = 0
     reason: str = ""
     message: str = ""
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,8 @@ def _stamped(sample: Sample, worker: str, attempt: int) -> Sample:
 
 
 def _failure(index: int, error: BaseException) -> Outcome:
+    if isinstance(error, ItemError) and error.log_tail:
+        print(error.log_tail, file=sys.stderr)
     traceback.print_exception(error)
     link: BaseException | None = error
     while link is not None:
@@ -147,10 +149,7 @@ def _failure(index: int, error: BaseException) -> Outcome:
         link = link.__cause__ or link.__context__
     if isinstance(error, ItemError):
         return Outcome(index, "failed", reason=error.reason, message=_one_line(str(error)))
-    message = _one_line(f"{type(error).__name__}: {error}")
-    return Outcome(
-        index, "error", reason=ERROR, message=message, detail="".join(traceback.format_exception(error))[-4096:]
-    )
+    return Outcome(index, "error", reason=ERROR, message=_one_line(f"{type(error).__name__}: {error}"))
 
 
 def _one_line(text: str) -> str:

@@ -15,7 +15,12 @@ _REASON = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class ItemError(LightloomError):
-    """An item that can never be made, whatever the machine: `reason` is a short lower-case-with-dashes name for it."""
+    """An item that can never be made, whatever the machine: `reason` is a short lower-case-with-dashes name for it.
+
+    `log_tail` is the end of what a library printed, where it did not go to the worker's log.
+    """
+
+    log_tail: str = ""
 
     def __init__(self, reason: str, message: str) -> None:
         if not _REASON.fullmatch(reason):

@@ -32,6 +32,8 @@ def set_phong(materials: Iterable[Any], path: Path, limits: Limits) -> None:
 
     Roughness is `Phong.perceptual_roughness` and metallic `Pm` or 0, unless a map drives them. All are dielectrics of
     index 1.5: Phong's Ks and Ni (1.0 in most files) are artistic numbers that no attribute of the dataset shows.
+    A constant opacity below 1 means glass, so it becomes transmission: as alpha it would be a surface that is there
+    for some camera rays only, and depth and instance would come out as noise.
     """
     listed = {phong.name: phong for phong in read_materials(path, limits)}
     for material in materials:
@@ -46,6 +48,9 @@ def set_phong(materials: Iterable[Any], path: Path, limits: Limits) -> None:
             _fix(material, node, "Metallic", _metallic(phong))
         _fix(material, node, "IOR", _DIELECTRIC_IOR)
         _fix(material, node, "Specular IOR Level", 0.5)
+        if phong.opacity < 1.0 and "map_d" not in kinds:
+            _fix(material, node, "Alpha", 1.0)
+            _fix(material, node, "Transmission Weight", 1.0 - max(phong.opacity, 0.0))
 
 
 def check_images(materials: Iterable[Any], folder: Path, limits: Limits) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from mathutils import Matrix
 
 from datagen.assetfile import AssetError, Limits
+from datagen.blender.doubles import drop_doubles
 from scenes.spec import Footprint
 
 _SURFACES = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
@@ -105,6 +106,7 @@ def _parts(scene: Any, ignored: set[Any], limits: Limits) -> Iterator[tuple[Any,
             raise AssetError("too-large", f"more than {limits.polygons} polygons or {limits.nodes} objects")
         if len(mesh.polygons):
             mesh.name = original.name
+            drop_doubles(mesh)
             yield mesh, matrix
 
 

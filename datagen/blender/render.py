@@ -32,6 +32,7 @@ from scenes import motion
 from scenes.spec import SceneSpec, digest
 
 _NAN_SHARE = 1e-3
+_SANITIZED_SHARE = 1e-3  # lossy EXR compression rings below zero in a few values of most maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ def _clip(
 
 def _flags(clip: Clip, light: LightImage, images: _Images) -> tuple[str, ...]:
     flags = set(image_flags(clip.arrays["rgb"], clip.arrays["instance"], clip.exposure))
-    if light.sanitized:
+    if light.sanitized > _SANITIZED_SHARE * light.image.size:
         flags.add("sanitized-environment")
     if images.nan_pixels:
         flags.add("nan-pixels")

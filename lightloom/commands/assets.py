@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 if TYPE_CHECKING:
+    from datagen.verdict import Verdict
     from scenes.catalogue import Catalogue
 
 app = SubcommandApp()
@@ -55,7 +56,7 @@ def build(
     from scenes.providers.objaverse import objaverse_catalogue
 
     parts = [builtin_catalogue()] if builtin else []
-    parts += [folder_catalogue(path) for path in folder]
+    parts += [folder_catalogue(path, path.resolve().name) for path in folder]
     if objaverse is not None or download:
         parts.append(objaverse_catalogue(objaverse, download=download))
     catalogue = (parts[0].merge(*parts[1:]) if parts else Catalogue(())) if len(parts) != 1 else parts[0]
@@ -118,8 +119,11 @@ def _score(catalogue: Catalogue, processes: int, again: bool) -> Catalogue:
     if not waiting:
         return catalogue
     with tqdm(total=waiting, unit="file", desc="score") as bar:
-        scored, report = score_catalogue(
-            catalogue, ScoringOptions(processes=processes, again=again), lambda _uid, _verdict: bar.update()
-        )
+
+        def done(_uid: str, verdict: Verdict) -> None:
+            bar.set_postfix_str(verdict.reason)
+            bar.update()
+
+        scored, report = score_catalogue(catalogue, ScoringOptions(processes=processes, again=again), done)
     print(report.table())
     return scored

@@ -22,7 +22,11 @@ def _bytes_bar(what: str, folders: tuple[Path, ...]) -> Iterator[Callable[[int],
     """A bar over the bytes of the datasets' shards."""
     total = sum(shard.stat().st_size for folder in folders for shard in folder.glob("shards/*.tar"))
     with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False) as bar:
-        yield bar.update
+
+        def update(size: int) -> None:
+            bar.update(size)
+
+        yield update
 
 
 @app.command
@@ -77,14 +81,14 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
 
 
 @app.command
-def merge(out: Positional[Path], datasets: Positional[tuple[Path, ...]], /) -> int:
+def merge(datasets: Positional[tuple[Path, ...]], /, *, out: Path) -> int:
     """Combine finished datasets of one contract and codec into a new one; files are linked where that is possible.
 
-    Example: lightloom data merge out/all out/monday out/tuesday
+    Example: lightloom data merge out/monday out/tuesday --out out/both
 
     Args:
-        out: folder of the new dataset.
         datasets: folders of two or more finished datasets.
+        out: folder of the new dataset.
     """
     from manifests.merge import merge as combine
 
@@ -113,27 +117,26 @@ def stats(dataset: Positional[Folder], /, *, json: bool = False) -> int:
 
 @app.command
 def attribution(dataset: Positional[Folder], /, *, out: Path | None = None) -> int:
-    """List every asset that is seen in a dataset, with licence and author; warn where a licence restricts its use.
+    """Write who is owed credit for every asset that is seen in a dataset; warn where a licence restricts its use.
 
-    Example: lightloom data attribution out/set --out ATTRIBUTION.md
+    Example: lightloom data attribution out/set
 
     Args:
         dataset: folder of the dataset.
-        out: file to write, `.md` or `.csv`; without it Markdown is printed.
+        out: folder for ATTRIBUTION.md and attribution.csv; the dataset's own if not given.
     """
-    from manifests.attribution import attribution as credits
+    from manifests.attribution import attribution as credits_of
 
-    result = credits(dataset)
-    if out is None:
-        print(result.markdown())
-    else:
-        out.write_text(result.csv() if out.suffix == ".csv" else result.markdown(), encoding="utf-8")
-        print(f"{out}: {len(result.assets)} assets")
+    result = credits_of(dataset)
+    for warning in result.warnings:
+        print(f"warning: {warning}")
+    page, _ = result.write(out or dataset)
+    print(f"{page}: {len(result.credits)} assets, {len(result.warnings)} to decide on")
     return 0
 
 
 @app.command
-def report(dataset: Positional[Folder], /, *, out: Path | None = None) -> int:
+def report(dataset: Positional[Folder], /, *, out: Path | None = None, clips: int = 8) -> int:
     """Write one self-contained HTML page: contact sheets, playable clips, histograms, failures, licences.
 
     Example: lightloom data report out/set
@@ -141,8 +144,9 @@ def report(dataset: Positional[Folder], /, *, out: Path | None = None) -> int:
     Args:
         dataset: folder of the dataset.
         out: file to write; `report.html` in the dataset's folder if not given.
+        clips: how many clips to embed as videos.
     """
     from manifests.report import write_report
 
-    print(write_report(dataset, out or dataset / "report.html"))
+    print(write_report(dataset, out, clips))
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.options import RunOptions
 
 
-def demo(*, out: Path = Path("out/demo"), clips: int = 48, seed: int = 0) -> int:
+def demo(*, out: Path = Path("out/demo"), clips: int = 32, seed: int = 0) -> int:
     """Make a small synthetic dataset, verify it and write its HTML report. Safe to interrupt: it goes on from there.
 
     Example: lightloom demo --out out/demo

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ MESH_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".usd", ".usda", ".u
 ENVIRONMENT_SUFFIXES = frozenset({".hdr", ".exr"})
 LARGEST_FILE = 1 << 30
 _MAGIC = {".glb": b"glTF", ".exr": b"\x76\x2f\x31\x01", ".hdr": b"#?", ".usdc": b"PXR-USDC", ".usdz": b"PK"}
+_EXR_WINDOW = re.compile(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", re.DOTALL)
 _HDR_SIZE = re.compile(rb"^[-+]Y (\d{1,6}) [-+]X (\d{1,6})$", re.MULTILINE)
 
 
@@ -54,16 +56,24 @@ def file_problem(path: Path) -> str | None:
         return f"larger than {LARGEST_FILE >> 20} MiB"
     if not start.startswith(_MAGIC.get(suffix, b"")):
         return f"does not start like a {suffix[1:].upper()} file"
-    return _header_problem(suffix, start, size)
-
-
-def _header_problem(suffix: str, start: bytes, size: int) -> str | None:
     if suffix == ".glb" and size < int.from_bytes(start[8:12], "little"):
         return f"cut off: {size} of {int.from_bytes(start[8:12], 'little')} bytes"
-    if suffix == ".hdr" and (found := _HDR_SIZE.search(start)):
-        height, width = int(found[1]), int(found[2])
-        if not 1.9 * height < width < 2.1 * height:
-            return f"{width}x{height} pixels is not a lat-long image (2:1)"
+    return None
+
+
+def shape_problem(path: Path) -> str | None:
+    """Why an .hdr or .exr file is no lat-long image, judged by the size in its header; None if it may be one."""
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+    if path.suffix.lower() == ".hdr":
+        found = _HDR_SIZE.search(start)
+        height, width = (int(found[1]), int(found[2])) if found else (0, 0)
+    else:
+        window = _EXR_WINDOW.search(start)
+        left, top, right, bottom = struct.unpack("<4i", window[1]) if window else (0, 0, -1, -1)
+        height, width = bottom - top + 1, right - left + 1
+    if (height, width) != (0, 0) and not 1.9 * height < width < 2.1 * height:
+        return f"{width}x{height} pixels is not a lat-long image (2:1)"
     return None
 
 
@@ -78,7 +88,7 @@ def image_problem(path: Path) -> str | None:
             image.verify()
     except UnidentifiedImageError:
         return f"{path.name} is not an image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # on damaged files Pillow's readers raise whatever they stumble over
         return f"{path.name} cannot be read: {error}"
     return None
 

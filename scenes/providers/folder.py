@@ -19,6 +19,7 @@ from scenes.providers.files import (
     image_problem,
     place_of,
     sha256_of,
+    shape_problem,
     walk,
 )
 from scenes.providers.sidecars import Rule, Sidecars
@@ -89,7 +90,7 @@ class _Scan:
             self._add(path, sha256, kind="mesh", score=0.0, flags=("unscored",), roles=("object",))
 
     def _environment(self, path: Path) -> None:
-        if (reason := file_problem(path)) is not None:
+        if (reason := file_problem(path) or shape_problem(path)) is not None:
             self.refuse(path, reason)
             return
         sha256 = sha256_of(path)

@@ -6,6 +6,7 @@ default policy leaves it out.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path, PurePosixPath
 
@@ -101,7 +102,7 @@ class Sidecars:
             found: set[str] = set()
             for path in sorted(folder.iterdir()):
                 if _NOTE_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-                    with path.open("rb") as stream:
+                    with contextlib.suppress(OSError), path.open("rb") as stream:
                         found |= licences_in(stream.read(_LARGEST_NOTE).decode("utf-8", "replace"))
             self._notes[folder] = found.pop() if len(found) == 1 else None
         return self._notes[folder]

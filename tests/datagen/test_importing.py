@@ -194,6 +194,27 @@ def test_phong_materials_are_put_right(tmp_path: Path) -> None:
     assert node.inputs["Base Color"].is_linked
 
 
+def test_glass_of_an_mtl_is_a_surface_and_not_a_veil(tmp_path: Path) -> None:
+    imported = import_mesh(obj(tmp_path, "newmtl paint\nNs 30\nd 0.25\nillum 4\n"))
+    node = next(one for one in imported.materials[0].node_tree.nodes if one.bl_idname == "ShaderNodeBsdfPrincipled")
+    assert node.inputs["Alpha"].default_value == 1.0
+    assert node.inputs["Transmission Weight"].default_value == pytest.approx(0.75)
+    assert "alpha" in imported.flags
+
+
+def test_faces_that_lie_on_each_other_are_dropped(tmp_path: Path) -> None:
+    path = obj(tmp_path)
+    lines = path.read_text().splitlines()
+    faces = [line.split()[1:] for line in lines if line.startswith("f ")]
+    lines += ["f " + " ".join(reversed(face)) for face in faces[:5]]
+    outline = [(0, 0), (2, 0), (2, 1), (1, 2), (0, 1)]
+    lines += [f"v {x} 9 {y}" for x, y in outline] + ["v 1 9 0"]  # a pentagon, and its back with one point more
+    lines += ["f 25 26 27 28 29", "f 29 28 27 26 30 25"]
+    path.write_text("\n".join(lines) + "\n")
+    imported = import_mesh(path)
+    assert imported.polygons == 12 + 1
+
+
 def test_surfaces_without_a_material_get_one(tmp_path: Path) -> None:
     file = GltfFile()
     del file.document["meshes"][0]["primitives"][0]["material"]

@@ -1,10 +1,8 @@
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from manifests.exr import write_exr
 from scenes.catalogue import Catalogue, CatalogueError, Measured, assign_split
@@ -12,27 +10,7 @@ from scenes.providers.files import place_of
 from scenes.providers.folder import folder_catalogue
 from scenes.providers.sidecars import licences_in
 from scenes.spec import Footprint
-
-
-def glb(path: Path, note: str = "x") -> Path:
-    chunk = json.dumps({"asset": {"version": "2.0", "generator": note}}).encode()
-    chunk += b" " * (-len(chunk) % 4)
-    body = len(chunk).to_bytes(4, "little") + b"JSON" + chunk
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"glTF" + (2).to_bytes(4, "little") + (12 + len(body)).to_bytes(4, "little") + body)
-    return path
-
-
-def image(path: Path, value: int = 128) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (value, value, value)).save(path)
-    return path
-
-
-def exr(path: Path, value: float = 1.0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(write_exr({name: np.full((4, 8), value, np.float32) for name in "RGB"}))
-    return path
+from tests.scenes.assetfiles import exr, glb, image
 
 
 def hdr(path: Path, height: int, width: int) -> Path:
@@ -94,6 +72,7 @@ def test_bad_files_become_problems_with_reasons(tmp_path):
     (tmp_path / "cut.glb").write_bytes(whole[:-8])
     (tmp_path / "page.exr").write_bytes(b"<html>")
     hdr(tmp_path / "square.hdr", 512, 512)
+    (tmp_path / "square.exr").write_bytes(write_exr({name: np.ones((8, 8), np.float32) for name in "RGB"}))
     image(tmp_path / "torn" / "color.png")
     (tmp_path / "torn" / "roughness.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
     image(tmp_path / "mixed" / "brick_color.png", 1)
@@ -106,6 +85,7 @@ def test_bad_files_become_problems_with_reasons(tmp_path):
     assert found["cut.glb"] == f"cut off: {len(whole) - 8} of {len(whole)} bytes"
     assert found["page.exr"] == "does not start like a EXR file"
     assert found["square.hdr"] == "512x512 pixels is not a lat-long image (2:1)"
+    assert found["square.exr"] == "8x8 pixels is not a lat-long image (2:1)"
     assert found["torn"].startswith("roughness.png")
     assert found["mixed"] == "maps of several materials in one folder (brick, wood)"
 

@@ -76,7 +76,11 @@ def test_the_same_parameters_give_the_same_bytes_and_other_seeds_other_meshes():
 
 def test_shipped_footprints_are_those_of_the_meshes():
     shipped = {uid: value for uid, value in footprints().items() if uid != "builtin/mesh/suzanne"}
-    assert measure() == shipped
+    measured = measure()
+    assert measured.keys() == shipped.keys()
+    for uid, found in measured.items():  # another processor's sine may tip the rounding to 1e-4 over
+        assert found.radius == pytest.approx(shipped[uid].radius, abs=1.1e-4), uid
+        assert found.height == pytest.approx(shipped[uid].height, abs=1.1e-4), uid
 
 
 def test_footprint_of_a_cube_is_its_diagonal_and_side():

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from scenes.catalogue import CatalogueError, assign_split
+from scenes.catalogue import Catalogue, CatalogueError, assign_split
 from scenes.providers.objaverse import cache_folder, lvis_uids, objaverse_catalogue
-from tests.scenes.test_folder import glb, reasons
+from tests.scenes.assetfiles import glb
 
 UIDS = ("aaa", "bbb", "ccc")
+
+
+def reasons(catalogue: Catalogue) -> dict[str, str]:
+    return {problem.path: problem.reason for problem in catalogue.problems}
 
 
 def index(path: Path, content: object) -> Path:

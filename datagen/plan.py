@@ -1,0 +1,149 @@
+"""What a dataset will cost: a few of its own clips are made by the real engine, and the rest is multiplication."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from datagen.run import Settings, create, stage_of
+from datagen.stage import DeviceKind
+from manifests import layout
+from manifests.errors import LightloomError
+from manifests.row import ClipRow
+from pipeline.cluster import connect
+from pipeline.engine import run
+from pipeline.options import RunOptions
+from scenes.catalogue import Catalogue
+
+_WORKERS = (1, 8, 32, 128)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A measurement and its extrapolation. Seconds and bytes are means a clip; `spread` is the relative standard error.
+
+    Attributes:
+        settings: the dataset that is planned.
+        device: what rendered the measured clips; `threads` CPU threads it used.
+        measured: clips that were measured.
+        clip_seconds: wall time of one worker a clip; encoding runs beside rendering and counts where it is longer.
+        render_seconds, encode_seconds, clip_bytes: means of the measured clips.
+        price: of a worker hour; 0 when not given.
+    """
+
+    settings: Settings
+    device: str
+    threads: int
+    measured: int
+    clip_seconds: float
+    render_seconds: float
+    encode_seconds: float
+    clip_bytes: float
+    spread: float
+    price: float
+
+    @property
+    def worker_hours(self) -> float:
+        """Hours for one worker to make the whole dataset."""
+        return self.settings.clips * self.clip_seconds / 3600
+
+    @property
+    def bytes(self) -> float:
+        """Size of the whole dataset."""
+        return self.settings.clips * self.clip_bytes
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.settings.scenes // self.settings.per_shard)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        settings = self.settings
+        render = settings.recipe.render
+        shard_bytes = self.bytes / self.shards
+        hours = self.worker_hours
+        lines = [
+            f"measured   {self.measured} clips of {render.width}x{render.height}x{settings.recipe.frames} on "
+            f"{self.device} with {self.threads} CPU thread{'s' if self.threads > 1 else ''}: "
+            f"{self.render_seconds:.1f} s rendering, {self.encode_seconds:.1f} s encoding, "
+            f"{self.clip_bytes / 1e6:.2f} MB a clip (mean; standard error of the time {100 * self.spread:.0f} %)",
+            f"dataset    {settings.clips} clips of {settings.scenes} scenes, {_bytes(self.bytes)} in {self.shards} "
+            f"shards of {_bytes(shard_bytes)}, codec {settings.codec}",
+            f"time       {hours:,.1f} worker hours, {hours * self.threads:,.0f} core hours",
+        ]
+        lines += [f"           {count:>4} workers: {_hours(hours / count)}" for count in _WORKERS]
+        if self.price:
+            lines.append(f"price      {hours * self.price:,.0f} at {self.price:g} a worker hour")
+        lines += [
+            "assumes    every worker is as fast as this one, with as many cores of its own; the measured clips are "
+            "typical;",
+            "           encoding hides behind rendering; starts, failures and the shared disk cost nothing",
+        ]
+        if "CPU" in self.device:
+            lines.append("           workers with a GPU were not measured here: run `plan` on a machine that has one")
+        return lines
+
+
+def measure_plan(
+    settings: Settings,
+    catalogue: Catalogue,
+    measure: int = 3,
+    device: DeviceKind = "auto",
+    price: float = 0.0,
+    *,
+    options: RunOptions | None = None,
+) -> Plan:
+    """Make `measure` clips of the dataset with one real worker in a temporary folder, and extrapolate.
+
+    One scene more is rendered first and left out: it pays for what a worker does only once.
+
+    Raises LightloomError when none of them could be rendered.
+    """
+    options = replace(options or RunOptions(), workers=1, show_progress=True)
+    lights = settings.recipe.lights.per_scene
+    few = replace(settings, clips=max(1, measure) + lights, per_shard=max(1, measure) + 1)
+    with tempfile.TemporaryDirectory(prefix="lightloom-plan-") as folder:
+        dataset = create(Path(folder) / "dataset", few, catalogue)
+        roots = {provider: root for provider, root in catalogue.roots.items() if provider != "bpy"}
+        cluster = connect(options)
+        try:
+            run(dataset, stage_of(dataset, device, roots), options)
+        finally:
+            cluster.close()
+        every, failures = dataset.rows(), dataset.failures()
+        rows = [row for row in every if row.scene > 0]
+        if not rows:
+            raise LightloomError(f"no clip could be measured: {failures[0].reason}: {failures[0].message}")
+        files = [path for folder in layout.SUFFIX for path in (dataset.path / folder).iterdir()]
+        size = sum(path.stat().st_size for path in files) / len(every)
+    return _plan(settings, rows, size, cluster.share.threads, price)
+
+
+def _plan(settings: Settings, rows: list[ClipRow], clip_bytes: float, threads: int, price: float) -> Plan:
+    times = [max(row.render_seconds, row.encode_seconds) for row in rows]
+    return Plan(
+        settings=settings,
+        device=rows[0].device,
+        threads=threads,
+        measured=len(rows),
+        clip_seconds=mean(times),
+        render_seconds=mean(row.render_seconds for row in rows),
+        encode_seconds=mean(row.encode_seconds for row in rows),
+        clip_bytes=clip_bytes,
+        spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,
+        price=price,
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours < 72 else f"{hours / 24:,.1f} days"
+
+
+def _bytes(count: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"

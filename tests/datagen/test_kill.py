@@ -1,0 +1,95 @@
+"""Long proofs on real renders: kills at random moments, and memory over many scenes. Run with `pytest -m slow`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from drivers import Driver
+from faulty_stage import WeighedStage, smallest_recipe
+
+from datagen.run import Settings, create, stage_of
+from manifests import layout
+from manifests.atomic import is_temporary
+from manifests.dataset import Dataset, open_dataset
+from manifests.verify import verify
+from pipeline.engine import run
+from pipeline.options import RunOptions
+from scenes.providers.builtin import builtin_catalogue
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+HERE = Path(__file__).parent
+CLIPS = 64
+KILLS = 24
+VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts"}
+FOLLOWS = {"offset", "size", "sha256"}  # of the bytes in the tar, which hold the row's volatile fields too
+
+
+def drive(path: Path, workers: int) -> Driver:
+    command = [sys.executable, str(HERE / "drive_datagen.py"), str(path), str(CLIPS), str(workers)]
+    return Driver(command, {"PYTHONPATH": str(HERE)})
+
+
+def content(dataset: Dataset) -> dict[str, tuple[dict[str, Any], dict[str, bytes]]]:
+    """Rows without what depends on the moment, and files, by key."""
+    found = {}
+    for row in dataset.rows():
+        plain = {name: value for name, value in msgspec.to_builtins(row).items() if name not in VOLATILE | FOLLOWS}
+        found[row.key] = plain, dataset.files(row)
+    return found
+
+
+def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    with drive(undisturbed, workers=1) as driver:
+        assert driver.wait(1200) == 0, driver.output()
+    expected = content(open_dataset(undisturbed))
+    assert len(expected) == CLIPS
+
+    rng = np.random.default_rng(2024)
+    kinds = ["driver", "worker", "raylet", "gcs"]
+    kills: list[str] = []
+    rounds = 0
+    while len(kills) < KILLS:
+        path = tmp_path / f"killed-{rounds}"
+        rounds += 1
+        killing = True
+        while killing:
+            with drive(path, workers=int(rng.integers(1, 3))) as driver:
+                while driver.running:
+                    time.sleep(rng.uniform(0.0, 14.0))
+                    kind = kinds[len(kills) % 4]
+                    if len(kills) < KILLS and driver.running and driver.kill(kind):
+                        kills.append(kind)
+                    if kind != "worker":
+                        break
+                code = driver.wait(900)
+                assert code in (0, 1, -9), driver.output()
+                assert code != 1 or "Ray" in driver.output().strip().splitlines()[-1], driver.output()
+                killing = code != 0
+        dataset = open_dataset(path)
+        assert verify(path).ok
+        assert content(dataset) == expected, f"after {kills}"
+        assert dataset.failures() == []
+        assert list((path / layout.WORK).iterdir()) == []
+        assert not [file for file in path.rglob("*") if is_temporary(file)]
+    assert all(kills.count(kind) >= KILLS // 4 for kind in kinds)
+
+
+def test_memory_stays_bounded_over_200_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    dataset = create(tmp_path / "set", Settings(smallest_recipe(), clips=200, seed=5), builtin_catalogue())
+    plain = stage_of(dataset)
+    notes = tmp_path / "memory.txt"
+    stage = WeighedStage(**{name: getattr(plain, name) for name in plain.__dataclass_fields__}, notes=str(notes))
+    assert run(dataset, stage, RunOptions(workers=1, recycle_after_items=1000, show_progress=False)).finished == 200
+    lines = [line.split() for line in notes.read_text().splitlines()]
+    assert len({pid for pid, _, _ in lines}) == 1
+    memory = [float(mib) for _, _, mib in lines]
+    print(f"resident MiB at scenes 1, 20, 50, 100, 150, 200: {[memory[i - 1] for i in (1, 20, 50, 100, 150, 200)]}")
+    assert memory[199] - memory[19] < 100

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from faulty_stage import FaultyStage, smallest_recipe
+
+from datagen.run import Settings, create, generate, resume, stage_of
+from datagen.stage import asset_uses
+from datagen.status import status
+from manifests.attributes import REQUIRED
+from manifests.codecs import decode_clip
+from manifests.dataset import Dataset, open_dataset
+from manifests.errors import DatasetError
+from manifests.exr import write_exr
+from manifests.verify import verify
+from pipeline.cluster import connect
+from pipeline.engine import run
+from pipeline.options import RunOptions
+from scenes.providers.builtin import builtin_catalogue
+from scenes.spec import File, digest, from_json
+
+HERE = Path(__file__).parent
+OPTIONS = RunOptions(workers=1, show_progress=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_ray() -> Iterator[None]:
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(HERE)
+    cluster = connect(OPTIONS)
+    yield
+    cluster.close()
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Four clips of two scenes under two lights each."""
+    path = tmp_path_factory.mktemp("made") / "set"
+    recipe = smallest_recipe()
+    recipe = msgspec.structs.replace(recipe, lights=msgspec.structs.replace(recipe.lights, per_scene=2))
+    report = generate(path, Settings(recipe, clips=4, seed=3, per_shard=1, codec="exact"), builtin_catalogue(), OPTIONS)
+    assert (report.clips, report.finished, report.failed) == (4, 2, 0)
+    return open_dataset(path)
+
+
+def test_a_dataset_is_whole_and_its_rows_say_what_was_rendered(made: Dataset) -> None:
+    assert verify(made.path).ok
+    rows = made.rows()
+    assert [row.key for row in rows] == ["00000000-00", "00000000-01", "00000001-00", "00000001-01"]
+    assert [(row.scene, row.light, row.shard) for row in rows] == [(0, 0, 0), (0, 1, 0), (1, 0, 1), (1, 1, 1)]
+    for row in rows:
+        assert (row.stage, row.seed, row.split, row.frames, row.height, row.width) == ("datagen", 3, "all", 4, 32, 32)
+        assert set(REQUIRED) <= set(row.attributes)
+        assert row.device.startswith("CPU") and row.samples == 2.0 and row.render_seconds > 0
+        assert row.motions and row.materials and row.statistics["mask.coverage"] > 0
+        assert {"mesh", "environment"} <= {use.kind for use in row.assets}
+        assert all(use.licence and use.source for use in row.assets)
+
+
+def test_every_clip_carries_its_spec_and_decodes(made: Dataset) -> None:
+    stage = stage_of(made)
+    for row in made.rows():
+        files = made.files(row)
+        spec = from_json(files["spec.json"])
+        assert spec == stage.spec(row.scene) and digest(spec) == row.spec_digest
+        clip = decode_clip(row.key, files)
+        assert clip.frames == 4 and clip.camera is not None and clip.environment is not None
+        assert clip.meta == {"spec_digest": row.spec_digest, "light": row.light}
+
+
+def test_clips_of_one_scene_share_their_g_buffers_but_not_their_light(made: Dataset) -> None:
+    first, second = (decode_clip(row.key, made.files(row)) for row in made.rows()[:2])
+    for name in set(REQUIRED) - {"rgb"}:
+        np.testing.assert_array_equal(first.arrays[name], second.arrays[name])
+    assert np.abs(first.arrays["rgb"] - second.arrays["rgb"]).max() > 0.01
+
+
+def test_asset_uses_name_what_is_in_view_and_only_this_clips_light(made: Dataset) -> None:
+    stage = stage_of(made)
+    spec = stage.spec(0)
+    for light in range(2):
+        uses = asset_uses(spec, light, stage.assets())
+        assert [use.uid for use in uses if use.kind == "environment"] == [spec.lights[light].map.uid]
+        assert {obj.mesh.uid for obj in spec.objects} == {use.uid for use in uses if use.kind == "mesh"}
+
+
+def test_a_dataset_goes_on_with_its_own_settings_and_refuses_others(made: Dataset) -> None:
+    assert resume(made.path, OPTIONS).clips == 0
+    with pytest.raises(DatasetError, match="seed is 3, not 4"):
+        create(made.path, Settings(stage_of(made).recipe, 4, 4, "exact", 1), builtin_catalogue())
+
+
+def test_status_is_read_off_the_disk(made: Dataset) -> None:
+    found = status(made.path)
+    assert (found.items, found.finished, found.shards, found.clips, found.running) == (2, 2, 2, 4, False)
+    with made.lock():
+        assert status(made.path).running
+
+
+def test_a_clip_is_rendered_again_from_its_spec_pixel_for_pixel(made: Dataset, tmp_path: Path) -> None:
+    row = made.rows()[0]
+    files = made.files(row)
+    (tmp_path / "scene.json").write_bytes(files["spec.json"])
+    script = (
+        "import sys; from pathlib import Path; from datagen.blender import session; from datagen.single import "
+        "render_spec; from scenes.providers.builtin import builtin_catalogue; "
+        "session.leave(lambda: print(render_spec(Path(sys.argv[1]), Path(sys.argv[2]), builtin_catalogue())) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "scene.json", tmp_path / "out"], check=True)
+    for suffix, data in files.items():
+        assert (tmp_path / "out" / f"{row.key}.{suffix}").read_bytes() == data, suffix
+    assert (tmp_path / "out" / f"{row.key}.png").exists()
+
+
+def test_scenes_that_cannot_be_made_cost_no_other_clip(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "corrupt.glb").write_bytes(struct.pack("<4sIIII", b"glTF", 2, 4000, 3980, 0x4E4F534A) + b'{"asset": {')
+    nothing = np.full((16, 32), np.nan, np.float32)
+    (corpus / "nan.exr").write_bytes(write_exr(dict.fromkeys("RGB", nothing)))
+    files = {
+        name: File(uid=name, provider="corpus", path=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        for name, path in {"mesh": corpus / "corrupt.glb", "environment": corpus / "nan.exr"}.items()
+    }
+    settings = Settings(smallest_recipe(), clips=8, per_shard=4, codec="exact")
+    dataset = create(tmp_path / "set", settings, builtin_catalogue())
+    good = stage_of(dataset, roots={"corpus": corpus})
+    stage = FaultyStage(
+        **{field: getattr(good, field) for field in good.__dataclass_fields__},
+        faults={1: "segfault", 2: "hang", 4: "mesh", 5: "environment"},
+        files=files,
+    )
+    options = RunOptions(workers=1, show_progress=False, attempts=1, time_limit_s=15)
+    report = run(dataset, stage, options)
+    assert (report.finished, report.failed, report.complete) == (4, 4, True)
+    reasons = {failure.scene: failure.reason for failure in dataset.failures()}
+    assert reasons == {1: "crash", 2: "timeout", 4: "malformed", 5: "bad-environment"}
+    assert [row.scene for row in dataset.rows()] == [0, 3, 6, 7]
+    assert all(from_json(failure.spec).index == failure.scene for failure in dataset.failures())
+    assert verify(dataset.path).ok
