@@ -103,7 +103,10 @@ def main() -> None:
         print(f"{'constant':10} {'':4} {constant:6.2f} s")
         for uid, family in first.items():
             seconds = cost(looks[uid], options.samples, options.repeats, resolver)
-            print(f"{family:10} {node_count(looks[uid], resolver):4} {seconds:6.2f} s  x{seconds / constant:.2f}", flush=True)
+            print(
+                f"{family:10} {node_count(looks[uid], resolver):4} {seconds:6.2f} s  x{seconds / constant:.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def measure_plan(
 
     Raises LightloomError when none of them could be rendered.
     """
-    options = replace(options or RunOptions(), workers=1, show_progress=True)
+    options = replace(options or RunOptions(), workers=1)
     lights = settings.recipe.lights.per_scene
     few = replace(settings, clips=max(1, measure) + lights, per_shard=max(1, measure) + 1)
     with tempfile.TemporaryDirectory(prefix="lightloom-plan-") as folder:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datagen.errors import RenderError
 from scenes.spec import File, TextureSet
+
+
+def cache_folder(otherwise: Path) -> Path:
+    """The user's cache folder for derived files, shared by workers and runs; `otherwise` where it cannot be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightloom"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return otherwise
+    return folder if os.access(folder, os.W_OK) else otherwise
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from datagen.resolver import Resolver
+from datagen.resolver import Resolver, cache_folder
 from datagen.stage import Codec, DeviceKind, samples_of
 from manifests.atomic import write_bytes
 from manifests.errors import LightloomError
@@ -36,7 +36,7 @@ def render_spec(
     out.mkdir(parents=True, exist_ok=True)
     session.start(device)
     with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
-        rendered = render_scene(scene, Resolver(catalogue.roots, Path(scratch)), Path(scratch))
+        rendered = render_scene(scene, Resolver(catalogue.roots, cache_folder(Path(scratch))), Path(scratch))
     lines = []
     for sample in samples_of(scene, rendered, catalogue, codec):
         for suffix, data in sample.files.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from datagen.errors import RenderError
-from datagen.resolver import Resolver
+from datagen.resolver import Resolver, cache_folder
 from manifests.codecs import encode_clip
 from manifests.errors import ClipError, DiskFull
 from manifests.row import AssetUse, ClipRow, Sample
@@ -88,7 +88,7 @@ class RenderWorker:
 
         self._stage = stage
         self._scratch = Scratch()
-        self._resolver = Resolver(stage.assets().roots, self._scratch.path)
+        self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path))
         started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
         if started.device.kind != "CPU":
             started.warm_up()

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 work failed (one line says what, where and what to do next
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -48,4 +49,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the `lightloom` script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "bpy" in sys.modules:  # Blender's own exit can crash, after the work is done
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -25,6 +25,9 @@ MAX_JSON = 16 << 20
 MAX_SIDE = 16384
 """Largest accepted height or width."""
 
+MAX_FRAMES = 1 << 16
+"""Largest accepted number of frames."""
+
 MAX_PIXELS = 1 << 28
 """Largest accepted frames * height * width: 1,024 frames of 512x512."""
 
@@ -73,7 +76,7 @@ class ClipHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = CONTRACT_VERSION
     codec: Codec
-    frames: Annotated[int, Meta(ge=1)]
+    frames: Annotated[int, Meta(ge=1, le=MAX_FRAMES)]
     height: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
     width: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
     fps: float

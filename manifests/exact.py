@@ -31,7 +31,7 @@ def decode(
 ) -> dict[str, np.ndarray]:
     """Arrays (T, H, W, C) of the attributes `names` at `frames`."""
     size = (header.height, header.width)
-    arrays = {name: np.empty((len(frames), ATTRIBUTES[name].channels, *size), ATTRIBUTES[name].dtype) for name in names}
+    arrays: dict[str, np.ndarray] = {}
     for index, frame in enumerate(frames):
         suffix = _suffix(frame)
         data = need(key, files, suffix)
@@ -41,6 +41,8 @@ def decode(
             raise CodecError(f"clip {key}, {suffix}: {error}") from None
         for name in names:
             known = ATTRIBUTES[name]
+            if index == 0:  # only now is the claimed size more than a claim
+                arrays[name] = np.empty((len(frames), known.channels, *size), known.dtype)
             for channel, source in enumerate(channels(known)):
                 if source not in planes or planes[source].dtype != _DTYPES[known.exact]:
                     raise CodecError(f"clip {key}, {suffix}: no {known.exact} channel {source} for {name}")

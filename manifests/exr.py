@@ -6,8 +6,9 @@ has an order. Sizes are checked in the header before a pixel is allocated: shard
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -50,12 +51,13 @@ def read_exr(data: bytes, size: tuple[int, int] | None = None) -> dict[str, np.n
     `size` is the (H, W) that the caller expects. Raises CodecError on anything that is not a whole EXR of
     acceptable size with full-resolution channels.
     """
-    height, width, names = _checked_header(data)
-    if size is not None and size != (height, width):
-        raise CodecError(f"EXR is {width}x{height} pixels, expected {size[1]}x{size[0]}")
-    with _open(data, header_only=False) as file:
-        parts = range(len(file.parts))
-        channels = {name: channel.pixels for part in parts for name, channel in file.channels(part).items()}
+    with _faults():
+        height, width, names = _checked_header(data)
+        if size is not None and size != (height, width):
+            raise CodecError(f"EXR is {width}x{height} pixels, expected {size[1]}x{size[0]}")
+        with _open(data, header_only=False) as file:
+            parts = range(len(file.parts))
+            channels = {name: channel.pixels for part in parts for name, channel in file.channels(part).items()}
     if sorted(channels) != sorted(names):
         raise CodecError("EXR with damaged pixels, or with two channels of one name")
     for name, plane in channels.items():
@@ -64,12 +66,17 @@ def read_exr(data: bytes, size: tuple[int, int] | None = None) -> dict[str, np.n
     return channels
 
 
-def _open(data: bytes, header_only: bool) -> OpenEXR.File:
-    """The bindings report every fault of a file as one of a few built-in exceptions."""
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """The bindings report the faults of a file as one of a few built-in exceptions."""
     try:
-        return OpenEXR.File(io.BytesIO(data), separate_channels=True, header_only=header_only, num_threads=0)
+        yield
     except (RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise CodecError(f"not a whole EXR: {str(error).strip() or type(error).__name__}") from None
+
+
+def _open(data: bytes, *, header_only: bool) -> OpenEXR.File:
+    return OpenEXR.File(io.BytesIO(data), separate_channels=True, header_only=header_only, num_threads=0)
 
 
 def _checked_header(data: bytes) -> tuple[int, int, list[str]]:

@@ -8,6 +8,7 @@ largest half-precision number.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -23,6 +24,7 @@ from mathutils import Matrix
 from datagen.blender import session
 from datagen.errors import RenderError
 from manifests.environment import latlong_directions
+from manifests.errors import CodecError
 from manifests.exr import read_exr, write_exr
 from scenes.spec import Value
 
@@ -40,7 +42,7 @@ def sky_image(params: Mapping[str, Value], height: int, cache: Path) -> np.ndarr
     """
     identity = msgspec.json.encode([VERSION, bpy.app.version_string, height, dict(params)], order="deterministic")
     path = cache / "sky" / f"{hashlib.sha256(identity).hexdigest()[:32]}.exr"
-    if path.exists():
+    with contextlib.suppress(FileNotFoundError, CodecError):  # a file that a power cut left half-written is made again
         channels = read_exr(path.read_bytes(), (height, 2 * height))
         return np.stack([channels[name] for name in "RGB"], axis=-1)
     image = _bake(params, height)

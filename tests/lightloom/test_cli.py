@@ -1,0 +1,84 @@
+"""The command line: exit codes, help that teaches, errors of one line."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lightloom.cli import app, run
+from lightloom.commands import assets, data, datagen
+
+GROUPS = {"assets": assets.app, "datagen": datagen.app, "data": data.app}
+
+
+def commands() -> list[list[str]]:
+    names = [[group, name] for group, inner in GROUPS.items() for name in inner._subcommands]
+    return [["demo"], *names]
+
+
+def help_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        run([*arguments, "--help"])
+    assert stop.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_help_of_every_command_has_an_example_that_calls_it(arguments, capsys):
+    text = help_of(arguments, capsys)
+    assert f"Example: lightloom {' '.join(arguments)}" in text
+
+
+def test_no_arguments_show_the_commands(capsys):
+    text = help_of([], capsys)
+    for name in app._subcommands:
+        assert name in text
+
+
+def test_unknown_option_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(["data", "verify", "somewhere", "--colour", "blue"])
+    assert stop.value.code == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["data", "verify", "{nowhere}"], "no such folder"),
+        (["data", "stats", "{nowhere}"], "no dataset.json"),
+        (["datagen", "status", "{nowhere}"], "no dataset.json"),
+        (["datagen", "run", "{nowhere}"], "no dataset.json"),
+        (["datagen", "run", "{nowhere}", "--clips", "3"], "both --recipe and --clips"),
+        (["datagen", "run", "{nowhere}", "--recipe", "tny", "--clips", "3"], "did you mean tiny?"),
+        (["datagen", "run", "{nowhere}", "--recipe", "tiny", "--clips", "0"], "clips is 0"),
+        (["assets", "list", "{nowhere}"], "not a catalogue"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_errors_are_one_line_on_stderr_and_exit_code_1(arguments, expected, tmp_path, capsys):
+    nowhere = str(tmp_path / "nowhere")
+    assert run([argument.format(nowhere=nowhere) for argument in arguments]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("lightloom: ")
+    assert expected in message
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_debug_adds_the_traceback(tmp_path, capsys):
+    assert run(["data", "stats", str(tmp_path), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_builtin_catalogue_is_listed_without_any_file(capsys):
+    assert run(["assets", "list", "--kind", "environment"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(" environment " in line for line in lines)
+    assert sum("CC0-1.0" in line for line in lines) == 8
+
+
+def test_command_line_loads_neither_blender_nor_torch_nor_ray():
+    code = "import sys, lightloom.cli; print([m for m in ('bpy', 'torch', 'ray', 'duckdb') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"\[\]\s*", loaded)
