@@ -122,7 +122,8 @@ def decode_video(
                 if len(packets) > total:
                     break
             if len(packets) != total:
-                raise CodecError(f"{'more than ' * (len(packets) > total)}{len(packets)} frames, expected {total}")
+                count = f"more than {total}" if len(packets) > total else str(len(packets))
+                raise CodecError(f"{count} frames, expected {total}")
             for index, frame in _wanted_frames(context, packets, wanted):
                 planes = _planes(frame, coding, coded)
                 yield index, [plane[: size[0], : size[1]] for plane in planes]

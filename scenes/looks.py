@@ -155,7 +155,7 @@ def _marble(rng: np.random.Generator) -> Params:
         "width": _uniform(rng, 0.02, 0.07),
         "roughness": _finish(rng, 0.65),
         "vein_roughness": _uniform(rng, 0.15, 0.6),
-        "depth": _uniform(rng, 0.004, 0.012),
+        "depth": _uniform(rng, 0.02, 0.06),
     }
 
 

@@ -67,7 +67,12 @@ def _graph(material: Procedural, shader: Any, tree: Any) -> None:
     canvas.feed(shader.inputs["Base Color"], canvas.vector("MAXIMUM", surface.basecolor, (_DARKEST,) * 3))
     canvas.feed(shader.inputs["Roughness"], canvas.math("MINIMUM", surface.roughness, 1.0))
     canvas.feed(shader.inputs["Metallic"], surface.metallic)
-    _bump(canvas, shader, surface.height, knobs.number("depth"))
+    depth = knobs.number("depth")
+    if surface.slope is not None:
+        lean = canvas.vector("SCALE", surface.slope, -depth)
+        canvas.feed(shader.inputs["Normal"], canvas.leaning(lean))
+    if surface.height is not None:
+        _bump(canvas, shader, surface.height, depth)
 
 
 def _bump(canvas: Canvas, shader: Any, height: Number, depth: float) -> None:
@@ -106,7 +111,7 @@ def _textures(material: TextureSet, folder: Path, shader: Any, tree: Any) -> Non
         slope_u, slope_v, rest = canvas.split(sample)
         if maps.normal is None:
             slope_v = canvas.math("MULTIPLY", slope_v, -1.0)
-        canvas.feed(inputs["Normal"], canvas.tilted(slope_u, slope_v, rest))
+        canvas.feed(inputs["Normal"], canvas.leaning(canvas.unfold(slope_u, slope_v), rest))
     elif maps.height is not None:
         _bump(canvas, shader, _image(canvas, material.uid, maps.height), depth=0.02)
 

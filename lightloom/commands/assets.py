@@ -121,7 +121,7 @@ def _score(catalogue: Catalogue, processes: int, again: bool) -> Catalogue:
     with tqdm(total=waiting, unit="file", desc="score") as bar:
 
         def done(_uid: str, verdict: Verdict) -> None:
-            bar.set_postfix_str(verdict.reason)
+            bar.set_postfix_str(verdict.reason, refresh=False)
             bar.update()
 
         scored, report = score_catalogue(catalogue, ScoringOptions(processes=processes, again=again), done)

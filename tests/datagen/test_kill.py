@@ -54,6 +54,7 @@ def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
     rng = np.random.default_rng(2024)
     kinds = ["driver", "worker", "raylet", "gcs"]
     kills: list[str] = []
+    outcomes: list[int] = []
     rounds = 0
     while len(kills) < KILLS:
         path = tmp_path / f"killed-{rounds}"
@@ -70,7 +71,9 @@ def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
                         break
                 code = driver.wait(900)
                 assert code in (0, 1, -9), driver.output()
-                assert code != 1 or "Ray" in driver.output().strip().splitlines()[-1], driver.output()
+                # killed while Ray is starting, Ray itself ends the driver, in its own words
+                assert code != 1 or "Ray stopped" in driver.output() or "GCS" in driver.output(), driver.output()
+                outcomes.append(code)
                 killing = code != 0
         dataset = open_dataset(path)
         assert verify(path).ok
@@ -78,6 +81,7 @@ def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
         assert dataset.failures() == []
         assert list((path / layout.WORK).iterdir()) == []
         assert not [file for file in path.rglob("*") if is_temporary(file)]
+    print(f"{len(kills)} kills in {rounds} datasets; exit codes of the drivers: {outcomes}")
     assert all(kills.count(kind) >= KILLS // 4 for kind in kinds)
 
 

@@ -20,12 +20,18 @@ type Vector = Socket | tuple[float, ...]
 
 @dataclass(frozen=True)
 class Surface:
-    """What a family paints: base colour, roughness, metalness and relief (height in [0, 1]-like units)."""
+    """What a family paints: base colour, roughness, metalness and relief, which is one of two.
+
+    `slope` is the gradient of the height along the object's axes, height and length in pattern units per `depth`:
+    one vector at one point, hence cheap. `height` is for reliefs whose gradient is not known: Cycles evaluates all
+    that feeds it three times more.
+    """
 
     basecolor: Vector
     roughness: Number
     metallic: Number
-    height: Number
+    slope: Vector | None = None
+    height: Number | None = None
 
 
 class Canvas:
@@ -116,6 +122,18 @@ class Canvas:
             self.feed(node.inputs[name], number)
         return node.outputs["Result"]
 
+    def ramp_slope(self, value: Number, low: float, high: float) -> Socket:
+        """Derivative of `ramp`."""
+        node = self.node("ShaderNodeMapRange")
+        for name, number in (("Value", value), ("From Min", low), ("From Max", high)):
+            self.feed(node.inputs[name], number)
+        part = node.outputs["Result"]
+        return self.math("MULTIPLY", part, self.math("MULTIPLY_ADD", part, -6.0 / (high - low), 6.0 / (high - low)))
+
+    def centred(self, noise: Vector, scale: float) -> Socket:
+        """(noise - 0.5) * scale, component by component: a random slope from a random vector."""
+        return self.vector("MULTIPLY_ADD", noise, (scale,) * 3, (-0.5 * scale,) * 3)
+
     # --- coordinates -------------------------------------------------------------------------------------------
 
     @property
@@ -158,14 +176,20 @@ class Canvas:
             self._planar = self.join(self.mix(along_x, x, y), self.mix(upward, z, y))
         return self._planar
 
-    def tilted(self, slope_u: Number, slope_v: Number, rest: Number) -> Socket:
-        """World-space normal from a normal map laid out along `planar`: `rest` times the normal plus both slopes."""
+    def unfold(self, u: Number, v: Number) -> Socket:
+        """A vector of the `planar` plane, (u, v), along the object's axes."""
         upward, along_x = self.sides
+        y = self.math("MULTIPLY_ADD", u, along_x, self.math("MULTIPLY", v, upward))
         away_x = self.math("SUBTRACT", 1.0, along_x)
-        away_up = self.math("SUBTRACT", 1.0, upward)
-        y = self.math("MULTIPLY_ADD", slope_u, along_x, self.math("MULTIPLY", slope_v, upward))
-        lean = self.join(self.math("MULTIPLY", slope_u, away_x), y, self.math("MULTIPLY", slope_v, away_up))
-        normal = self.vector("SCALE", self.node("ShaderNodeTexCoord").outputs["Normal"], rest)
+        return self.join(
+            self.math("MULTIPLY", u, away_x), y, self.math("MULTIPLY", v, self.math("SUBTRACT", 1.0, upward))
+        )
+
+    def leaning(self, lean: Vector, rest: Number = 1.0) -> Socket:
+        """World-space normal: `rest` times the object's own plus `lean` (object axes)."""
+        normal = self.node("ShaderNodeTexCoord").outputs["Normal"]
+        if rest != 1.0:
+            normal = self.vector("SCALE", normal, rest)
         turn = self.node("ShaderNodeVectorTransform", vector_type="NORMAL", convert_from="OBJECT", convert_to="WORLD")
         self.feed(turn.inputs[0], self.vector("ADD", normal, lean))
         return turn.outputs[0]

@@ -10,25 +10,25 @@ from datagen.blender.graphs.canvas import Canvas, Socket
 
 @dataclass(frozen=True)
 class Cell:
-    """`identity` is constant in a cell, `u` and `v` run over about [-0.5, 0.5], `edge` is the distance to the edge."""
+    """Where a point is in its cell.
+
+    `identity` is constant in a cell, `u` and `v` run over about [-0.5, 0.5], `edge` is the distance to the nearest
+    edge and (`away_u`, `away_v`) the unit direction away from it.
+    """
 
     identity: Socket
     u: Socket
     v: Socket
     edge: Socket
+    away_u: Socket
+    away_v: Socket
 
 
 def grid(canvas: Canvas, width: float = 1.0, stagger: float = 0.0) -> Cell:
     """Rectangles `width` x 1; every row is shifted against the one below by `stagger` of the width."""
     u, v, _ = canvas.split(canvas.planar)
     row = canvas.math("FLOOR", v)
-    scaled = canvas.math("MULTIPLY_ADD", u, 1.0 / width, canvas.math("MULTIPLY", row, stagger))
-    local_u = canvas.math("SUBTRACT", canvas.math("FRACT", scaled), 0.5)
-    local_v = canvas.math("SUBTRACT", canvas.math("FRACT", v), 0.5)
-    across = canvas.math("SUBTRACT", 0.5, canvas.math("ABSOLUTE", local_v))
-    along = canvas.math("MULTIPLY", canvas.math("SUBTRACT", 0.5, canvas.math("ABSOLUTE", local_u)), width)
-    identity = canvas.join(canvas.math("FLOOR", scaled), row)
-    return Cell(identity, local_u, local_v, canvas.math("MINIMUM", across, along))
+    return _rectangle(canvas, u, v, row, width, canvas.math("MULTIPLY", row, stagger))
 
 
 def planks(canvas: Canvas, length: float) -> Cell:
@@ -36,13 +36,24 @@ def planks(canvas: Canvas, length: float) -> Cell:
     u, v, _ = canvas.split(canvas.planar)
     row = canvas.math("FLOOR", v)
     shift, _, _ = canvas.split(canvas.random(canvas.join(row, 7.0)))
-    scaled = canvas.math("MULTIPLY_ADD", u, 1.0 / length, shift)
+    return _rectangle(canvas, u, v, row, length, shift)
+
+
+def _rectangle(canvas: Canvas, u: Socket, v: Socket, row: Socket, width: float, shift: Socket) -> Cell:
+    scaled = canvas.math("MULTIPLY_ADD", u, 1.0 / width, shift)
     local_u = canvas.math("SUBTRACT", canvas.math("FRACT", scaled), 0.5)
     local_v = canvas.math("SUBTRACT", canvas.math("FRACT", v), 0.5)
     across = canvas.math("SUBTRACT", 0.5, canvas.math("ABSOLUTE", local_v))
-    along = canvas.math("MULTIPLY", canvas.math("SUBTRACT", 0.5, canvas.math("ABSOLUTE", local_u)), length)
-    identity = canvas.join(canvas.math("FLOOR", scaled), row)
-    return Cell(identity, local_u, local_v, canvas.math("MINIMUM", across, along))
+    along = canvas.math("MULTIPLY_ADD", canvas.math("ABSOLUTE", local_u), -width, 0.5 * width)
+    beside = canvas.math("LESS_THAN", across, along)
+    return Cell(
+        canvas.join(canvas.math("FLOOR", scaled), row),
+        local_u,
+        local_v,
+        canvas.math("MINIMUM", across, along),
+        canvas.math("MULTIPLY", canvas.math("SIGN", local_u), canvas.math("SUBTRACT", beside, 1.0)),
+        canvas.math("MULTIPLY", canvas.math("SIGN", local_v), canvas.math("MULTIPLY", beside, -1.0)),
+    )
 
 
 def hexagons(canvas: Canvas) -> Cell:
@@ -66,6 +77,9 @@ def hexagons(canvas: Canvas) -> Cell:
     folded_u = canvas.math("ABSOLUTE", u)
     slanted = canvas.math("MULTIPLY_ADD", canvas.math("ABSOLUTE", v), half[1], canvas.math("MULTIPLY", folded_u, 0.5))
     edge = canvas.math("SUBTRACT", 0.5, canvas.math("MAXIMUM", folded_u, slanted))
+    beside = canvas.math("GREATER_THAN", folded_u, slanted)
+    away_u = canvas.math("MULTIPLY", canvas.math("SIGN", u), canvas.math("MULTIPLY_ADD", beside, -0.5, -0.5))
+    away_v = canvas.math("MULTIPLY", canvas.math("SIGN", v), canvas.math("MULTIPLY_ADD", beside, half[1], -half[1]))
     centre = canvas.vector("SUBTRACT", flat, centred)
     identity = canvas.vector("SNAP", canvas.vector("ADD", centre, (0.25, 0.25, 0.0)), (0.5, 0.5, 1.0))
-    return Cell(identity, u, v, edge)
+    return Cell(identity, u, v, edge, away_u, away_v)

@@ -10,13 +10,13 @@ from datagen.blender.graphs.knobs import Knobs
 
 def rust(canvas: Canvas, knobs: Knobs) -> Surface:
     """Paint chipped to bare metal, metal eaten by rust (dielectric); without paint the metal itself rusts."""
-    broad = canvas.noise(canvas.position, 1.5, detail=3.0, roughness=0.6)
-    fine = canvas.noise(canvas.position, 11.0, detail=2.0, roughness=0.6)
+    broad = canvas.noise(canvas.position, 1.5, detail=2.0, roughness=0.65)
+    fine = canvas.noise(canvas.position, 11.0, detail=1.0, roughness=0.6)
     decay = canvas.math("MULTIPLY_ADD", fine, 0.14, canvas.math("SUBTRACT", broad, 0.07))
     limit = 0.5 + 0.4 * (0.5 - knobs.number("amount"))
     eaten = canvas.ramp(decay, limit, limit + 0.025)
     ochre = canvas.blend(canvas.ramp(fine, 0.32, 0.68), knobs.colour("rust_dark"), knobs.colour("rust"))
-    crust = canvas.math("MULTIPLY_ADD", fine, 1.2, 0.0)
+    crust = canvas.math("MULTIPLY", fine, 1.2)
     if knobs.number("painted") > 0.5:
         edge = limit - knobs.number("chipped")
         chipped = canvas.ramp(decay, edge, edge + 0.01)
@@ -33,7 +33,7 @@ def rust(canvas: Canvas, knobs: Knobs) -> Surface:
         skin = 0.3
     colour = canvas.blend(eaten, sound, ochre)
     roughness = canvas.mix(eaten, finish, knobs.number("rust_roughness"))
-    return Surface(colour, roughness, metallic, canvas.mix(eaten, skin, crust))
+    return Surface(colour, roughness, metallic, height=canvas.mix(eaten, skin, crust))
 
 
 def brushed(canvas: Canvas, knobs: Knobs) -> Surface:
@@ -49,25 +49,30 @@ def brushed(canvas: Canvas, knobs: Knobs) -> Surface:
     )
     roughness = canvas.mix(streak, knobs.number("roughness"), knobs.number("streak_roughness"))
     roughness = canvas.math("MULTIPLY_ADD", cloud, knobs.number("smudge"), roughness, clamp=True)
-    return Surface(colour, roughness, 1.0, streak)
+    slope = canvas.unfold(0.0, canvas.math("MULTIPLY_ADD", streak, 60.0, -30.0))  # a random slope across the grooves
+    return Surface(colour, roughness, 1.0, slope)
 
 
 def scratched(canvas: Canvas, knobs: Knobs) -> Surface:
     """A coat (paint or metal) with long scratches down to bare metal and worn patches."""
     width, wear = knobs.number("width"), knobs.number("wear")
-    patches = canvas.noise(canvas.position, 1.3, detail=3.0, roughness=0.6)
+    patches = canvas.noise(canvas.position, 1.3, detail=2.0, roughness=0.6)
+    reach = canvas.math("MULTIPLY_ADD", canvas.ramp(patches, 0.62 - 0.3 * wear, 0.75 - 0.3 * wear), width, 0.001)
 
-    def scratch(degrees: float, lengthwise: float) -> Socket:
+    def scratch(degrees: float, lengthwise: float) -> tuple[Socket, Socket]:
+        """(how much this is a scratch, the slope of its groove): level lines of a stretched noise."""
         cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         along = canvas.vector("DOT_PRODUCT", canvas.planar, (cosine * lengthwise, sine * lengthwise, 0.0))
         across = canvas.vector("DOT_PRODUCT", canvas.planar, (-sine * 4.0, cosine * 4.0, 0.0))
-        lines = canvas.noise(canvas.join(along, across), 1.0, detail=1.0, dimensions="2D")
-        return canvas.math("ABSOLUTE", canvas.math("SUBTRACT", lines, 0.5))
+        level = canvas.noise(canvas.join(along, across), 1.0, detail=1.0, dimensions="2D")
+        side = canvas.math("DIVIDE", canvas.math("SUBTRACT", level, 0.5), reach)
+        line = canvas.ramp(canvas.math("ABSOLUTE", side), 1.2, 0.8)
+        steep = canvas.math("MULTIPLY", side, line)
+        return line, canvas.vector("SCALE", canvas.join(-25.0 * sine, 25.0 * cosine), steep)
 
     angle = knobs.number("angle")
-    nearest = canvas.math("MINIMUM", scratch(angle, 0.3), scratch(angle + 52.0, 0.22))
-    reach = canvas.math("MULTIPLY", canvas.ramp(patches, 0.62 - 0.3 * wear, 0.75 - 0.3 * wear), width)
-    line = canvas.ramp(canvas.math("SUBTRACT", nearest, reach), 0.004, -0.008)
+    (first, first_slope), (second, second_slope) = scratch(angle, 0.3), scratch(angle + 52.0, 0.22)
+    line = canvas.math("MAXIMUM", first, second)
     worn = canvas.ramp(patches, 0.78 - 0.12 * wear, 0.8 - 0.12 * wear)
     bare = canvas.math("MAXIMUM", line, worn)
     colour = canvas.blend(bare, knobs.colour("coat"), knobs.colour("bare"))
@@ -76,12 +81,13 @@ def scratched(canvas: Canvas, knobs: Knobs) -> Surface:
     )
     roughness = canvas.mix(bare, finish, knobs.number("bare_roughness"))
     metallic = canvas.mix(bare, knobs.number("coat_metallic"), 1.0)
-    return Surface(colour, roughness, metallic, canvas.math("SUBTRACT", 1.0, bare))
+    slope_u, slope_v, _ = canvas.split(canvas.vector("ADD", first_slope, second_slope))
+    return Surface(colour, roughness, metallic, canvas.unfold(slope_u, slope_v))
 
 
 def flakes(canvas: Canvas, knobs: Knobs) -> Surface:
     """Glossy paint with metal flakes, each tilted its own way."""
-    distance, chance, point = canvas.cells(canvas.position, 1.0)
+    distance, chance, _ = canvas.cells(canvas.position, 1.0)
     which, _, _ = canvas.split(chance)
     share = knobs.number("share")
     flake = canvas.math("MULTIPLY", canvas.ramp(which, share, share - 0.02), canvas.ramp(distance, 0.5, 0.42))
@@ -89,17 +95,14 @@ def flakes(canvas: Canvas, knobs: Knobs) -> Surface:
     peel = canvas.noise(canvas.position, 0.12, detail=1.0)
     finish = canvas.math("MULTIPLY_ADD", peel, knobs.number("peel"), knobs.number("roughness"))
     roughness = canvas.mix(flake, finish, knobs.number("flake_roughness"))
-    arm = canvas.vector("SUBTRACT", canvas.position, point)
-    lean = canvas.vector("DOT_PRODUCT", arm, canvas.vector("SUBTRACT", chance, (0.5, 0.5, 0.5)))
-    height = canvas.math("MULTIPLY_ADD", lean, flake, canvas.math("MULTIPLY", peel, 2.0))
-    return Surface(colour, roughness, flake, height)
+    return Surface(colour, roughness, flake, canvas.vector("SCALE", canvas.centred(chance, 1.0), flake))
 
 
 def hammered(canvas: Canvas, knobs: Knobs) -> Surface:
     """Overlapping dents, with a patina (dielectric) that gathers on the ridges and in patches."""
-    distance, _, _ = canvas.cells(canvas.position, 1.0)
+    distance, _, point = canvas.cells(canvas.position, 1.0)
     dent = canvas.math("MULTIPLY", distance, distance)
-    cloud = canvas.noise(canvas.position, 0.45, detail=3.0, roughness=0.6)
+    cloud = canvas.noise(canvas.position, 0.45, detail=2.0, roughness=0.6)
     amount = knobs.number("amount")
     limit = 0.72 - 0.35 * amount
     aged = canvas.ramp(canvas.math("MULTIPLY_ADD", dent, 0.22, cloud), limit, limit + 0.1) if amount > 0 else 0.0
@@ -109,4 +112,5 @@ def hammered(canvas: Canvas, knobs: Knobs) -> Surface:
     )
     roughness = canvas.mix(aged, finish, knobs.number("patina_roughness"))
     metallic = canvas.math("SUBTRACT", 1.0, aged) if amount > 0 else 1.0
-    return Surface(colour, roughness, metallic, dent)
+    slope = canvas.vector("SCALE", canvas.vector("SUBTRACT", canvas.position, point), 2.0)
+    return Surface(colour, roughness, metallic, slope)

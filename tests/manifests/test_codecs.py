@@ -1,0 +1,301 @@
+"""Clips to files and back: what each codec promises, and that no bytes can hurt the reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import av
+import numpy as np
+import pytest
+
+from manifests import compact
+from manifests.attributes import ATTRIBUTES
+from manifests.clip import Clip
+from manifests.clipheader import MAX_JSON
+from manifests.codecs import decode_clip, encode_clip
+from manifests.coding import QUALITIES
+from manifests.environment import srgb_encode
+from manifests.errors import ClipError, CodecError
+from manifests.exr import read_exr
+from tests.manifests.codec_clips import make_clip
+
+CODECS = ("exact", "compact")
+SURFACE_ERROR = {"normal": 0.5, "depth": 0.003, "roughness": 0.004, "metallic": 0.004}
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return make_clip(frames=8)
+
+
+@pytest.fixture(scope="module")
+def compact_files(clip: Clip) -> dict[str, bytes]:
+    return encode_clip(clip, "compact")[0]
+
+
+@pytest.fixture(scope="module")
+def exact_files(clip: Clip) -> dict[str, bytes]:
+    return encode_clip(clip, "exact")[0]
+
+
+def test_exact_returns_half_representable_values_bit_for_bit(clip: Clip) -> None:
+    halved = {
+        name: array.astype(np.float16).astype(np.float32) if ATTRIBUTES[name].exact == "half" else array
+        for name, array in clip.arrays.items()
+    }
+    given = dataclasses.replace(clip, arrays=halved)
+    files, errors = encode_clip(given, "exact")
+    back = decode_clip(given.key, files)
+    assert errors == {}
+    for name, array in given.arrays.items():
+        assert back.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(back.arrays[name], array)
+
+
+def test_exact_rounds_other_values_to_the_nearest_half(clip: Clip, exact_files: dict[str, bytes]) -> None:
+    back = decode_clip(clip.key, exact_files)
+    np.testing.assert_array_equal(back.arrays["rgb"], clip.arrays["rgb"].astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(back.arrays["depth"], clip.arrays["depth"])
+
+
+def test_an_exact_frame_is_a_multilayer_exr_that_names_its_channels(exact_files: dict[str, bytes]) -> None:
+    channels = read_exr(exact_files["0003.exr"])
+    assert set(channels) >= {"rgb.R", "basecolor.B", "normal.X", "depth.Z", "roughness.Y", "mask.Y", "instance.I"}
+    assert channels["depth.Z"].dtype == np.float32 and channels["instance.I"].dtype == np.uint32
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_everything_but_pixels_survives_exactly(clip: Clip, codec: str, request: pytest.FixtureRequest) -> None:
+    back = decode_clip(clip.key, request.getfixturevalue(f"{codec}_files"))
+    assert (back.key, back.fps, back.exposure, dict(back.meta)) == (clip.key, 12.5, 0.75, dict(clip.meta))
+    assert back.camera and clip.camera and back.environment and clip.environment
+    np.testing.assert_array_equal(back.camera.intrinsics, clip.camera.intrinsics)
+    np.testing.assert_array_equal(back.camera.camera_to_world, clip.camera.camera_to_world)
+    np.testing.assert_array_equal(back.environment.image, clip.environment.image)
+    np.testing.assert_array_equal(back.environment.rotation, clip.environment.rotation)
+
+
+def test_compact_keeps_what_the_dataset_promises(clip: Clip, compact_files: dict[str, bytes]) -> None:
+    back = decode_clip(clip.key, compact_files)
+    surface = clip.arrays["mask"][..., 0] > 0
+    for name, factor in (("rgb", clip.exposure), ("basecolor", 1.0)):
+        shown = [np.clip(srgb_encode(one.arrays[name] * factor), 0, 1) for one in (clip, back)]
+        assert -10 * np.log10(np.square(shown[0] - shown[1]).mean()) >= 42
+    cosine = np.clip((clip.arrays["normal"] * back.arrays["normal"]).sum(-1), -1, 1)
+    assert np.degrees(np.arccos(cosine))[surface].mean() <= SURFACE_ERROR["normal"]
+    np.testing.assert_allclose(np.linalg.norm(back.arrays["normal"], axis=-1), 1, atol=1e-5)
+    true, kept = clip.arrays["depth"][surface], back.arrays["depth"][surface]
+    relative = np.abs(true - kept) / true
+    assert relative.mean() <= SURFACE_ERROR["depth"]
+    for name in ("roughness", "metallic"):
+        assert np.abs(clip.arrays[name] - back.arrays[name])[surface].mean() <= SURFACE_ERROR[name]
+    assert np.abs(clip.arrays["mask"] - back.arrays["mask"]).max() <= 0.01
+    np.testing.assert_array_equal(back.arrays["instance"], clip.arrays["instance"])
+
+
+def test_compact_restores_every_background_exactly(clip: Clip, compact_files: dict[str, bytes]) -> None:
+    back = decode_clip(clip.key, compact_files)
+    outside = clip.arrays["mask"][..., 0] == 0
+    np.testing.assert_array_equal(back.arrays["mask"][..., 0] == 0, outside)
+    np.testing.assert_array_equal(np.isinf(back.arrays["depth"]), np.isinf(clip.arrays["depth"]))
+    for name in ("basecolor", "normal", "depth", "roughness", "metallic", "mask", "instance"):
+        assert (back.arrays[name][outside] == ATTRIBUTES[name].background_array()).all(), name
+
+
+def test_an_environment_behind_the_scene_is_kept_as_background_of_rgb(
+    clip: Clip, compact_files: dict[str, bytes]
+) -> None:
+    outside = clip.arrays["mask"][..., 0] == 0
+    back = decode_clip(clip.key, compact_files, ["rgb"])
+    assert np.abs(back.arrays["rgb"] - np.minimum(clip.arrays["rgb"], 1 / 0.75))[outside].mean() < 0.02
+
+
+def test_measured_errors_are_those_of_a_reader(clip: Clip) -> None:
+    files, errors = encode_clip(clip, "compact")
+    back = decode_clip(clip.key, files)
+    surface = clip.arrays["mask"][..., 0] > 0
+    expected = np.abs(clip.arrays["roughness"] - back.arrays["roughness"])[surface].mean()
+    assert errors["roughness.mean_absolute"] == pytest.approx(expected, rel=1e-3)
+    assert errors["instance.mean_absolute"] == 0
+    assert set(errors) == {
+        "rgb.psnr_db",
+        "basecolor.psnr_db",
+        "normal.mean_angle_degrees",
+        "normal.p99_angle_degrees",
+        "depth.mean_relative",
+        "roughness.mean_absolute",
+        "metallic.mean_absolute",
+        "mask.mean_absolute",
+        "instance.mean_absolute",
+    }
+
+
+def test_a_clip_of_pure_noise_is_encoded_again_until_it_meets_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    shape = (3, 48, 48)
+    normal = rng.normal((0, 0, 1.5), size=(*shape, 3))
+    arrays = {
+        "basecolor": rng.random((*shape, 3)).astype(np.float32),
+        "normal": (normal / np.linalg.norm(normal, axis=-1, keepdims=True)).astype(np.float32),
+        "roughness": rng.random((*shape, 1)).astype(np.float32),
+    }
+    quantizers: list[tuple[int, int]] = []
+    really_encode = compact.encode_video
+
+    def watch(planes: list[np.ndarray], coding: object, fps: float, options: dict[str, str]) -> bytes:
+        quantizers.append((len(planes), int(options["qp"])))
+        return really_encode(planes, coding, fps, options)
+
+    monkeypatch.setattr(compact, "encode_video", watch)
+    _, errors = encode_clip(Clip("noise", arrays), "compact")
+    assert errors["basecolor.psnr_db"] >= QUALITIES["basecolor"].bound
+    assert errors["normal.mean_angle_degrees"] <= QUALITIES["normal"].bound
+    assert errors["roughness.mean_absolute"] <= QUALITIES["roughness"].bound
+    assert len(quantizers) > len(arrays)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 64, 64), (2, 33, 47), (3, 1, 40), (1, 1, 1), (30, 16, 24)])
+def test_any_size_and_length_survives(codec: str, frames: int, height: int, width: int) -> None:
+    given = make_clip(frames, height, width)
+    back = decode_clip(given.key, encode_clip(given, codec)[0])
+    assert {name: array.shape for name, array in back.arrays.items()} == {
+        name: array.shape for name, array in given.arrays.items()
+    }
+    np.testing.assert_array_equal(back.arrays["instance"], given.arrays["instance"])
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_clip_of_one_attribute_without_camera_light_or_mask_survives(codec: str, clip: Clip) -> None:
+    given = Clip("real-video_3", {"roughness": clip.arrays["roughness"]})
+    back = decode_clip(given.key, encode_clip(given, codec)[0])
+    assert list(back.arrays) == ["roughness"] and back.camera is None and back.environment is None
+    assert np.abs(back.arrays["roughness"] - given.arrays["roughness"]).mean() <= 0.004
+
+
+def test_instances_beyond_one_byte_survive(clip: Clip) -> None:
+    index = clip.arrays["instance"] * np.uint16(30_000)
+    files, _ = encode_clip(Clip("many", {"instance": index}), "compact")
+    np.testing.assert_array_equal(decode_clip("many", files).arrays["instance"], index)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_equal_clips_give_equal_bytes(codec: str) -> None:
+    assert encode_clip(make_clip(4), codec) == encode_clip(make_clip(4), codec)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("frames", [slice(2, 5), slice(None, None, 3), [6], [5, 0, 5], [-1]])
+def test_chosen_frames_and_attributes_equal_those_of_the_whole_clip(
+    codec: str, frames: slice | list[int], clip: Clip, request: pytest.FixtureRequest
+) -> None:
+    files = request.getfixturevalue(f"{codec}_files")
+    whole, some = decode_clip(clip.key, files), decode_clip(clip.key, files, ["normal", "depth"], frames)
+    assert list(some.arrays) == ["normal", "depth"]
+    for name, array in some.arrays.items():
+        np.testing.assert_array_equal(array, whole.arrays[name][frames])
+    assert some.camera and whole.camera and some.environment and whole.environment
+    np.testing.assert_array_equal(some.camera.camera_to_world, whole.camera.camera_to_world[frames])
+    np.testing.assert_array_equal(some.environment.rotation, whole.environment.rotation[frames])
+
+
+def test_only_the_files_that_are_needed_are_read(clip: Clip, compact_files: dict[str, bytes]) -> None:
+    needed = {name: compact_files[name] for name in ("clip.json", "basecolor.mp4", "mask.mkv")}
+    back = decode_clip(clip.key, needed, ["basecolor"], light=False)
+    assert list(back.arrays) == ["basecolor"] and back.environment is None
+
+
+def test_any_player_opens_the_files(compact_files: dict[str, bytes]) -> None:
+    for suffix, data in compact_files.items():
+        if suffix.endswith((".mp4", ".mkv")):
+            with av.open(io.BytesIO(data)) as container:
+                assert sum(1 for _ in container.decode(video=0)) == 8
+    assert json.loads(compact_files["clip.json"])["attributes"]["depth"]["scheme"] == "log-depth"
+
+
+def test_a_missing_file_is_named(clip: Clip, compact_files: dict[str, bytes]) -> None:
+    files = {name: data for name, data in compact_files.items() if name != "normal.mp4"}
+    with pytest.raises(CodecError, match=rf"clip {clip.key}: its file normal\.mp4 is missing"):
+        decode_clip(clip.key, files)
+
+
+def test_a_damaged_file_is_named_with_its_attribute(clip: Clip, compact_files: dict[str, bytes]) -> None:
+    with pytest.raises(CodecError, match=rf"clip {clip.key}, depth: "):
+        decode_clip(clip.key, {**compact_files, "depth.mkv": compact_files["depth.mkv"][:200]})
+    with pytest.raises(CodecError, match=rf"clip {clip.key}, rgb: .*expected 64x64"):
+        other = encode_clip(make_clip(8, 32, 32), "compact")[0]
+        decode_clip(clip.key, {**compact_files, "rgb.mp4": other["rgb.mp4"]})
+    with pytest.raises(CodecError, match=rf"clip {clip.key}, rgb: more than 8 frames"):
+        other = encode_clip(make_clip(9), "compact")[0]
+        decode_clip(clip.key, {**compact_files, "rgb.mp4": other["rgb.mp4"]})
+
+
+def test_requests_that_a_clip_cannot_meet_say_so(clip: Clip, compact_files: dict[str, bytes]) -> None:
+    with pytest.raises(CodecError, match="does not hold geometric_normal"):
+        decode_clip(clip.key, compact_files, ["geometric_normal"])
+    with pytest.raises(CodecError, match=r"frames \[8\] of 8"):
+        decode_clip(clip.key, compact_files, frames=[8])
+    with pytest.raises(CodecError, match="no frame"):
+        decode_clip(clip.key, compact_files, frames=slice(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 999}, "contract version 999"),
+        ({"frames": 60_000, "height": 16_384, "width": 16_384}, "at most"),
+        ({"frames": 10**9}, "frames"),
+        ({"frames": 7}, "camera has 8 poses for 7 frames"),
+        ({"exposure": 0.0}, "exposure"),
+        ({"fps": -1.0}, "fps"),
+        ({"attributes": {"rgb": {"scheme": "index"}}}, "kept as index"),
+        ({"attributes": {"colour": {"scheme": "srgb"}}}, r"unknown attributes \['colour'\]"),
+        ({"codec": "zip"}, "codec"),
+    ],
+)
+def test_a_header_that_lies_is_refused(
+    change: dict[str, object], message: str, clip: Clip, compact_files: dict[str, bytes]
+) -> None:
+    header = json.loads(compact_files["clip.json"]) | change
+    with pytest.raises(CodecError, match=message):
+        decode_clip(clip.key, {**compact_files, "clip.json": json.dumps(header).encode()})
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b" " * (MAX_JSON + 1), b"null"])
+def test_a_header_that_is_no_header_is_refused(data: bytes) -> None:
+    with pytest.raises(CodecError, match=r"clip k, clip\.json"):
+        decode_clip("k", {"clip.json": data})
+
+
+def test_meta_that_is_not_json_is_refused_when_encoding(clip: Clip) -> None:
+    with pytest.raises(ClipError, match="meta"):
+        encode_clip(dataclasses.replace(clip, meta={"bad": object()}), "exact")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_hundreds_of_mutilated_files_end_in_a_clip_or_a_codec_error(codec: str) -> None:
+    files, _ = encode_clip(make_clip(3, 32, 32), codec)
+    rng = np.random.default_rng(11)
+    names = sorted(files)
+    refused = 0
+    for turn in range(300):
+        name = names[turn % len(names)]
+        data = bytearray(files[name])
+        place = int(rng.integers(len(data)))
+        match turn % 4:
+            case 0:
+                data[place] ^= 1 << int(rng.integers(8))
+            case 1:
+                del data[place:]
+            case 2:
+                data[place : place + 4] = b"\xff\xff\xff\x7f"
+            case _:
+                data[int(rng.integers(min(len(data), 500)))] = int(rng.integers(256))
+        try:
+            decode_clip("victim", {**files, name: bytes(data)})
+        except CodecError as error:
+            assert "victim" in str(error)
+            refused += 1
+    assert refused > 100
