@@ -16,7 +16,7 @@ from msgspec import Meta
 from manifests.attributes import ATTRIBUTES, CONTRACT_VERSION
 from manifests.camera import Camera
 from manifests.clip import Clip
-from manifests.coding import SCHEMES
+from manifests.coding import QUALITIES, SCHEMES
 from manifests.errors import ClipError, CodecError
 
 MAX_JSON = 16 << 20
@@ -52,7 +52,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     coding: str = ""
     low: float = 0.0
     high: float = 1.0
-    levels: int = 0
+    levels: Annotated[int, Meta(ge=0, le=65535)] = 0
     masked: bool = False
 
 
@@ -152,15 +152,7 @@ def load(key: str, data: bytes) -> ClipHeader:
             f"{where}: claims {header.frames} frames of {header.width}x{header.height}; "
             f"at most {MAX_PIXELS} pixels are accepted"
         )
-    unknown = set(header.attributes) - set(ATTRIBUTES)
-    if unknown or not header.attributes:
-        raise CodecError(f"{where}: unknown attributes {sorted(unknown)}" if unknown else f"{where}: no attribute")
-    if header.codec == "compact":
-        for name, stored in header.attributes.items():
-            if stored.scheme != ATTRIBUTES[name].compact or stored.coding not in SCHEMES[stored.scheme]:
-                raise CodecError(f"{where}: {name} is kept as {stored.scheme} {stored.coding}, which nobody writes")
-            if stored.scheme == "log-depth" and not (0 < stored.low <= stored.high < np.inf and stored.levels >= 2):
-                raise CodecError(f"{where}: {name} ranges over [{stored.low}, {stored.high}] x {stored.levels}")
+    _check_attributes(where, header)
     if not (0 < header.exposure < np.inf):
         raise CodecError(f"{where}: exposure is {header.exposure}, expected a positive number")
     for what, poses in (
@@ -170,6 +162,21 @@ def load(key: str, data: bytes) -> ClipHeader:
         if poses is not None and len(poses) != header.frames:
             raise CodecError(f"{where}: {what} has {len(poses)} poses for {header.frames} frames")
     return header
+
+
+def _check_attributes(where: str, header: ClipHeader) -> None:
+    """Known attributes, kept in a way that the codec writes."""
+    unknown = set(header.attributes) - set(ATTRIBUTES)
+    if unknown or not header.attributes:
+        raise CodecError(f"{where}: unknown attributes {sorted(unknown)}" if unknown else f"{where}: no attribute")
+    if header.codec == "compact":
+        for name, stored in header.attributes.items():
+            if stored.scheme != ATTRIBUTES[name].compact or stored.coding not in SCHEMES[stored.scheme]:
+                raise CodecError(f"{where}: {name} is kept as {stored.scheme} {stored.coding}, which nobody writes")
+            if stored.masked and name not in QUALITIES:
+                raise CodecError(f"{where}: {name} claims to be cleared by the mask, but is kept losslessly")
+            if stored.scheme == "log-depth" and not (0 < stored.low <= stored.high < np.inf and stored.levels >= 2):
+                raise CodecError(f"{where}: {name} ranges over [{stored.low}, {stored.high}] x {stored.levels}")
 
 
 def need(key: str, files: Mapping[str, bytes], suffix: str) -> bytes:

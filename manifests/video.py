@@ -83,8 +83,8 @@ def encode_video(
             frame.color_range, frame.colorspace = _FULL_RANGE, coding.matrix
             frame.color_primaries, frame.color_trc = coding.primaries, coding.transfer
             for plane, target in zip(planes, frame.planes, strict=True):
-                rows = np.frombuffer(target, dtype=coding.dtype).reshape(height, -1)
-                rows[:, :width] = plane[index]
+                rows = np.frombuffer(target, dtype=coding.dtype).reshape(target.height, -1)
+                rows[:, : target.width] = plane[index]
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()

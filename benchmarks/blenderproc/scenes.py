@@ -136,13 +136,9 @@ SCENES = {
 }
 
 
-def _poses(position, target) -> list[list[list[float]]]:
-    poses = []
-    for shift in (-0.15, 0.15):
-        eye = Vector(position) + Vector((shift, 0, 0))
-        turn = (Vector(target) - eye).to_track_quat("-Z", "Y").to_matrix().to_4x4()
-        poses.append([list(row) for row in Matrix.Translation(eye) @ turn])
-    return poses
+def _pose(position, target) -> list[list[float]]:
+    turn = (Vector(target) - Vector(position)).to_track_quat("-Z", "Y").to_matrix().to_4x4()
+    return [list(row) for row in Matrix.Translation(position) @ turn]
 
 
 def write(folder: Path) -> None:
@@ -161,7 +157,7 @@ def write(folder: Path) -> None:
                 image = np.clip(file.channels()["RGB"].pixels[..., :3], 0, 65504).astype(np.float32)
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
         OpenEXR.File(header, {"RGB": image}).write(str(place / "environment.exr"))
-        camera = {"size": SIZE, "fov_degrees": FOV_DEGREES, "poses": _poses(position, target)}
+        camera = {"size": SIZE, "fov_degrees": FOV_DEGREES, "poses": [_pose(position, target)]}
         (place / "camera.json").write_text(json.dumps(camera))
 
 

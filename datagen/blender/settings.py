@@ -33,7 +33,8 @@ def apply_settings(scene: Any, settings: RenderSettings, seed: int) -> None:
     cycles.volume_bounces = 0
     cycles.transparent_max_bounces = settings.transparent_bounces
     cycles.sample_clamp_direct, cycles.sample_clamp_indirect = 0.0, settings.clamp_indirect
-    cycles.caustics_reflective = cycles.caustics_refractive = False
+    cycles.caustics_reflective = cycles.caustics_refractive = True  # light that metals throw on the ground is real
+    cycles.blur_glossy = 1.0
     cycles.use_fast_gi = False
     cycles.pixel_filter_type, cycles.filter_width = "BLACKMAN_HARRIS", 1.5
     cycles.film_exposure = 1.0

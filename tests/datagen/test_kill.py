@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ FOLLOWS = {"offset", "size", "sha256"}  # of the bytes in the tar, which hold th
 
 def drive(path: Path, workers: int) -> Driver:
     command = [sys.executable, str(HERE / "drive_datagen.py"), str(path), str(CLIPS), str(workers)]
-    return Driver(command, {"PYTHONPATH": str(HERE)})
+    return Driver(command, {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])})
 
 
 def content(dataset: Dataset) -> dict[str, tuple[dict[str, Any], dict[str, bytes]]]:

@@ -149,3 +149,25 @@ def test_scenes_that_cannot_be_made_cost_no_other_clip(tmp_path: Path) -> None:
     assert [row.scene for row in dataset.rows()] == [0, 3, 6, 7]
     assert all(from_json(failure.spec).index == failure.scene for failure in dataset.failures())
     assert verify(dataset.path).ok
+
+
+def test_a_full_scratch_folder_stops_the_run_and_does_not_condemn_the_scene(tmp_path: Path, made: Dataset) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    script = (
+        "import sys; from pathlib import Path; from datagen.blender import session; from datagen.run import stage_of; "
+        "from manifests.dataset import open_dataset; from manifests.errors import DiskFull\n"
+        "def main():\n"
+        "    try: stage_of(open_dataset(Path(sys.argv[1]))).make_worker().produce(0)\n"
+        "    except DiskFull as error: print(error); return 7\n"
+        "session.leave(main)"
+    )
+    try:
+        command = [sys.executable, "-c", script, made.path]
+        done = subprocess.run(command, env=os.environ | {"TMPDIR": str(disk)}, capture_output=True, check=False)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+    assert done.returncode == 7, done.stderr
+    assert "no space left for rendered frames; make room or set TMPDIR" in done.stdout.decode()

@@ -25,6 +25,10 @@ CODECS = ("exact", "compact")
 SURFACE_ERROR = {"normal": 0.5, "depth": 0.003, "roughness": 0.004, "metallic": 0.004}
 
 
+def _kept(scheme: str, coding: str, **fields: object) -> dict[str, object]:
+    return {"scheme": scheme, "coding": coding, "file": "x.mkv", **fields}
+
+
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     return make_clip(frames=8)
@@ -253,6 +257,10 @@ def test_requests_that_a_clip_cannot_meet_say_so(clip: Clip, compact_files: dict
         ({"attributes": {"rgb": {"scheme": "index"}}}, "kept as index"),
         ({"attributes": {"colour": {"scheme": "srgb"}}}, r"unknown attributes \['colour'\]"),
         ({"codec": "zip"}, "codec"),
+        ({"attributes": {"instance": _kept("index", "ffv1-gray8", masked=True)}}, "cleared by the mask"),
+        ({"attributes": {"depth": _kept("log-depth", "ffv1-gray12", levels=10**30)}}, "levels"),
+        ({"attributes": {"depth": _kept("log-depth", "ffv1-gray12", low=-1.0, levels=9)}}, "ranges over"),
+        ({"attributes": {"normal": _kept("azimuthal", "h264-planes", masked=True)}}, "a mask that the clip does not"),
     ],
 )
 def test_a_header_that_lies_is_refused(

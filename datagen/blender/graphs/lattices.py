@@ -28,7 +28,7 @@ def grid(canvas: Canvas, width: float = 1.0, stagger: float = 0.0) -> Cell:
     """Rectangles `width` x 1; every row is shifted against the one below by `stagger` of the width."""
     u, v, _ = canvas.split(canvas.planar)
     row = canvas.math("FLOOR", v)
-    return _rectangle(canvas, u, v, row, width, canvas.math("MULTIPLY", row, stagger))
+    return _rectangle(canvas, (u, v, row), width, canvas.math("MULTIPLY", row, stagger))
 
 
 def planks(canvas: Canvas, length: float) -> Cell:
@@ -36,10 +36,11 @@ def planks(canvas: Canvas, length: float) -> Cell:
     u, v, _ = canvas.split(canvas.planar)
     row = canvas.math("FLOOR", v)
     shift, _, _ = canvas.split(canvas.random(canvas.join(row, 7.0)))
-    return _rectangle(canvas, u, v, row, length, shift)
+    return _rectangle(canvas, (u, v, row), length, shift)
 
 
-def _rectangle(canvas: Canvas, u: Socket, v: Socket, row: Socket, width: float, shift: Socket) -> Cell:
+def _rectangle(canvas: Canvas, place: tuple[Socket, Socket, Socket], width: float, shift: Socket) -> Cell:
+    u, v, row = place
     scaled = canvas.math("MULTIPLY_ADD", u, 1.0 / width, shift)
     local_u = canvas.math("SUBTRACT", canvas.math("FRACT", scaled), 0.5)
     local_v = canvas.math("SUBTRACT", canvas.math("FRACT", v), 0.5)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine import RunReport
+from pipeline.progress import ProgressBar, by_reason, duration
+
+
+def test_failures_and_durations_in_words() -> None:
+    assert by_reason(Counter()) == ""
+    assert by_reason(Counter(crash=1, timeout=2)) == "3 failed (timeout 2, crash 1)"
+    assert [duration(0.4), duration(59.6), duration(3 * 3600 + 62)] == ["0:00:00", "0:01:00", "3:01:02"]
+
+
+def test_a_report_is_one_line() -> None:
+    report = RunReport(Path("out"), 90, Counter(timeout=2), 60.0, 45, 2, 50)
+    assert report.line() == (
+        "out: 90 clips in 0:01:00 (90.0 clips/min), 2 failed (timeout 2); 45 of 50 items finished, 2 quarantined"
+    )
+    assert not report.complete
+
+
+def test_the_bar_shows_rate_failures_and_what_was_there_before(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar("datagen", total=10, done=4, show=True) as bar:
+        bar.finished(clips=3)
+        bar.failed("crash")
+    last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert "datagen:  60%" in last and "6/10" in last and "clips/min, 1 failed (crash 1)" in last
