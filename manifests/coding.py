@@ -1,7 +1,7 @@
 """How `compact` codes each scheme: video formats by name, and the quality that encoding has to reach.
 
 The choice is measured; docs/codecs.md has the table. Lossy planes are 10-bit 4:4:4 H.264: at these qualities its
-successors save nothing on normals and a fifth on colours, for three to four times the encoding time. What must come
+successors save nothing on normals and a fifth on colours, for about three times the encoding time. What must come
 back bit for bit (depth, coverage, index) is FFV1.
 """
 

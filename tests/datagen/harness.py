@@ -73,11 +73,11 @@ class Stage:
         camera.location = (0.0, 0.0, 10.0)
         self.scene.collection.objects.link(camera)
         self.scene.camera = camera
-        return render_passes(self.scene, self.workdir, self.width, self.height, self.samples)
+        return render_passes(self.scene, self.workdir, (self.width, self.height), self.samples)
 
 
-def render_passes(scene: Any, workdir: Path, width: int, height: int, samples: int, bounces: int = 2) -> Picture:
-    """Render the scene's current frame with all passes that materials are judged by."""
+def render_passes(scene: Any, workdir: Path, size: tuple[int, int], samples: int, bounces: int = 2) -> Picture:
+    """Render the current frame, `size` (width, height), with all passes that materials are judged by."""
     layer = scene.view_layers[0]
     layer.name = "ViewLayer"
     layer.use_pass_normal = True
@@ -90,13 +90,13 @@ def render_passes(scene: Any, workdir: Path, width: int, height: int, samples: i
     cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = bounces
     cycles.transparent_max_bounces, cycles.shading_system = 8, False
     cycles.pixel_filter_type, cycles.filter_width = "BLACKMAN_HARRIS", 1.0
-    scene.render.resolution_x, scene.render.resolution_y = width, height
+    scene.render.resolution_x, scene.render.resolution_y = size
     image.media_type = "MULTI_LAYER_IMAGE"
     image.file_format, image.color_depth, image.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
     scene.render.filepath = str(workdir / "passes.exr")
     with captured() as log:
         bpy.ops.render.render(write_still=True, scene=scene.name)
-    channels = read_exr((workdir / "passes.exr").read_bytes(), (height, width))
+    channels = read_exr((workdir / "passes.exr").read_bytes(), size[::-1])
     names = {"rgb": ("Combined", "RGB"), "normal": ("Normal", "XYZ")}
     names |= {name: (name, "RGB" if kind == "COLOR" else "X") for name, kind in AOVS.items()}
     passes = {

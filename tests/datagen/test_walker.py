@@ -31,22 +31,13 @@ def column(x: float, width: int = 40) -> int:
     return int(width / 2 + x * PIXELS)
 
 
-def expect(picture: Picture, x: float, basecolor: Any, roughness: float, metallic: float, row: int | None = None) -> None:
+def expect(picture: Picture, where: float | tuple[float, int], *values: Any) -> None:
+    """Base colour, roughness and metallic at x (middle row) or (x, row)."""
+    x, row = where if isinstance(where, tuple) else (where, None)
     at = column(x, picture.passes["rgb"].shape[1])
     np.testing.assert_allclose(picture.at("mask", at, row), 1.0, atol=1e-5)
-    np.testing.assert_allclose(picture.at("basecolor", at, row), basecolor, atol=EXACT)
-    np.testing.assert_allclose(picture.at("roughness", at, row), roughness, atol=EXACT)
-    np.testing.assert_allclose(picture.at("metallic", at, row), metallic, atol=EXACT)
-
-
-def show(workdir: Path, *materials: Any, **size: Any) -> Picture:
-    """Planes side by side from x = 0 on, one a material, already instrumented."""
-
-    def act(stage: Stage) -> None:
-        for number, material in enumerate(materials):
-            stage.plane(float(number), material)
-
-    return on_stage(workdir, act, **size)
+    for name, value in zip(("basecolor", "roughness", "metallic"), values, strict=True):
+        np.testing.assert_allclose(picture.at(name, at, row), value, atol=EXACT)
 
 
 def test_five_materials_have_their_exact_values(tmp_path: Path) -> None:
@@ -54,7 +45,13 @@ def test_five_materials_have_their_exact_values(tmp_path: Path) -> None:
     data_texels = np.array([[(9, 51, 255), (9, 255, 0)], [(9, 128, 128), (9, 204, 64)]], np.uint8)
     coloured = plane_glb(
         tmp_path / "vertex.glb",
-        {"pbrMetallicRoughness": {"baseColorFactor": [0.5, 1.0, 0.8, 1], "metallicFactor": 0.25, "roughnessFactor": 0.7}},
+        {
+            "pbrMetallicRoughness": {
+                "baseColorFactor": [0.5, 1.0, 0.8, 1],
+                "metallicFactor": 0.25,
+                "roughnessFactor": 0.7,
+            }
+        },
         colours=(0.8, 0.4, 0.1, 1.0),
     )
     textured = plane_glb(
@@ -99,7 +96,7 @@ def test_five_materials_have_their_exact_values(tmp_path: Path) -> None:
         for x, u in ((1.75, 0), (2.25, 1)):
             colour = srgb_decode(base_texels[v, u] / 255) * (0.9, 0.5, 0.25)
             roughness, metallic = data_texels[v, u, 1] / 255 * 0.5, data_texels[v, u, 2] / 255 * 0.6
-            expect(picture, x, colour, roughness, metallic, row)
+            expect(picture, (x, row), colour, roughness, metallic)
 
 
 def test_of_stacked_alpha_planes_exactly_one_is_counted(tmp_path: Path) -> None:

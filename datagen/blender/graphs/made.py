@@ -58,7 +58,7 @@ def terrazzo(canvas: Canvas, knobs: Knobs) -> Surface:
     roughness = canvas.mix(
         chip, knobs.number("binder_roughness"), canvas.math("MULTIPLY_ADD", which, 0.1, knobs.number("roughness"))
     )
-    return Surface(colour, roughness, metal, canvas.vector("SCALE", canvas.centred(chance, 6.0), chip))
+    return Surface(colour, roughness, metal, canvas.vector("SCALE", canvas.centred(chance, 10.0), chip))
 
 
 def fabric(canvas: Canvas, knobs: Knobs) -> Surface:
@@ -145,7 +145,7 @@ def pattern(canvas: Canvas, knobs: Knobs) -> Surface:
     roughness = canvas.mix(second, knobs.number("first_roughness"), knobs.number("second_roughness"))
     roughness = canvas.math("MULTIPLY_ADD", cloud, knobs.number("smudge"), roughness, clamp=True)
     metallic = canvas.mix(second, knobs.number("first_metallic"), knobs.number("second_metallic"))
-    return Surface(colour, roughness, metallic, canvas.vector("SCALE", pillow, -12.0))
+    return Surface(colour, roughness, metallic, canvas.vector("SCALE", pillow, -16.0))
 
 
 def ceramic(canvas: Canvas, knobs: Knobs) -> Surface:

@@ -34,7 +34,7 @@ def wood(canvas: Canvas, knobs: Knobs) -> Surface:
     dark = canvas.math("MULTIPLY_ADD", fibre, knobs.number("grain"), canvas.math("MULTIPLY", late, 0.7), clamp=True)
     colour = canvas.blend(dark, knobs.colour("light"), knobs.colour("dark"))
     roughness = canvas.mix(dark, knobs.number("roughness"), knobs.number("grain_roughness"))
-    groove = canvas.math("MULTIPLY_ADD", fibre, 16.0, -8.0)  # a random slope across the fibres
+    groove = canvas.math("MULTIPLY_ADD", fibre, 8.0, -4.0)  # a random slope across the fibres
     if planks:
         gap = knobs.number("gap")
         solid = canvas.ramp(board.edge, 0.4 * gap, 1.4 * gap)
@@ -61,7 +61,7 @@ def marble(canvas: Canvas, knobs: Knobs) -> Surface:
     polish = canvas.math("MULTIPLY_ADD", cloud, 0.12, knobs.number("roughness") - 0.04)
     roughness = canvas.mix(vein, polish, knobs.number("vein_roughness"))
     metallic = canvas.math("MULTIPLY", vein, knobs.number("vein_metallic"))
-    return Surface(colour, roughness, metallic, canvas.centred(swirl, 8.0))
+    return Surface(colour, roughness, metallic, canvas.centred(swirl, 12.0))
 
 
 def concrete(canvas: Canvas, knobs: Knobs) -> Surface:
@@ -83,7 +83,7 @@ def concrete(canvas: Canvas, knobs: Knobs) -> Surface:
     hole = canvas.vector(
         "SCALE", canvas.vector("SUBTRACT", canvas.position, point), canvas.math("MULTIPLY", pit, 300.0)
     )
-    return Surface(colour, roughness, 0.0, canvas.vector("ADD", canvas.centred(rubble, 40.0), hole))
+    return Surface(colour, roughness, 0.0, canvas.vector("ADD", canvas.centred(rubble, 28.0), hole))
 
 
 def gravel(canvas: Canvas, knobs: Knobs) -> Surface:
