@@ -18,7 +18,9 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/lint-imports
 
 bench: $(VENV)/.ready
-	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks.sampling
+	$(RUN) -m benchmarks.material_cost
+	$(RUN) -m benchmarks.factory
 
 # The stamp is newer than what it was made from, so that set-up runs once and again only when a pin changes.
 $(VENV)/.ready: requirements.lock pyproject.toml .python-version

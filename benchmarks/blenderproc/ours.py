@@ -1,7 +1,8 @@
 """Renders one of the scenes through the factory's own settings, passes and material walker; prints CPU seconds a frame.
 
 usage: python -m benchmarks.blenderproc.ours SCENE_FOLDER OUT_FOLDER SETTINGS_JSON
-SETTINGS_JSON overrides fields of the `paper` recipe's render settings; "seed" changes the noise.
+SETTINGS_JSON overrides fields of the `paper` recipe's render settings; "seed" changes the noise, "frames" renders only
+the first of the scene's frames.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ ALL = attribute_names(geometric_normal=False)
 
 def main(place: Path, out: Path, changes: dict) -> int:
     out.mkdir(parents=True, exist_ok=True)
-    seed = changes.pop("seed", 1)
+    seed, frames = changes.pop("seed", 1), changes.pop("frames", None)
     description = json.loads((place / "camera.json").read_text())
-    size, poses = description["size"], np.array(description["poses"])
+    size, poses = description["size"], np.array(description["poses"])[:frames]
     plain = msgspec.to_builtins(load_recipe("paper").render) | {"width": size, "height": size} | changes
     settings = msgspec.convert(plain, RenderSettings)
     with session.start("CPU").scene() as scene:

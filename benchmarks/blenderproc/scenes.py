@@ -1,4 +1,4 @@
-"""Three scenes that both renderers can load: a GLB each, an HDR lat-long EXR, and camera poses in JSON.
+"""Three scenes that both renderers can load: a GLB each, an HDR lat-long EXR, and four camera poses in JSON.
 
 `room` is a textured interior lit through its open side and a window, `metal` a row of glossy metals under a studio,
 `sun` a garden of mixed materials under a small sun of 20,000 times the sky's radiance.
@@ -136,9 +136,14 @@ SCENES = {
 }
 
 
-def _pose(position, target) -> list[list[float]]:
-    turn = (Vector(target) - Vector(position)).to_track_quat("-Z", "Y").to_matrix().to_4x4()
-    return [list(row) for row in Matrix.Translation(position) @ turn]
+def _poses(position, target) -> list[list[list[float]]]:
+    """Four frames of a short tracking shot; the first is the one that is compared."""
+    poses = []
+    for frame in range(4):
+        eye = Vector(position) + Vector((0.05 * frame, 0, 0))
+        turn = (Vector(target) - eye).to_track_quat("-Z", "Y").to_matrix().to_4x4()
+        poses.append([list(row) for row in Matrix.Translation(eye) @ turn])
+    return poses
 
 
 def write(folder: Path) -> None:
@@ -157,7 +162,7 @@ def write(folder: Path) -> None:
                 image = np.clip(file.channels()["RGB"].pixels[..., :3], 0, 65504).astype(np.float32)
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
         OpenEXR.File(header, {"RGB": image}).write(str(place / "environment.exr"))
-        camera = {"size": SIZE, "fov_degrees": FOV_DEGREES, "poses": [_pose(position, target)]}
+        camera = {"size": SIZE, "fov_degrees": FOV_DEGREES, "poses": _poses(position, target)}
         (place / "camera.json").write_text(json.dumps(camera))
 
 

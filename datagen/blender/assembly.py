@@ -103,12 +103,15 @@ def _dress(
         if not isinstance(material, Native):
             slots.clear()
             slots.append(materials.build(material))
-        elif not any(slots):
-            slots.append(materials.build(_PLAIN))
+        else:
+            if not slots:
+                slots.append(None)
+            for number, block in enumerate(slots):  # faces without a material would have no attributes
+                if block is None:
+                    slots[number] = materials.build(_PLAIN)
         for block, area in zip(slots, _slot_areas(mesh.data), strict=True):
-            if block is not None:
-                use = materials.use(block)
-                areas[use.name] = use, areas.get(use.name, (use, 0.0))[1] + area
+            use = materials.use(block)
+            areas[use.name] = use, areas.get(use.name, (use, 0.0))[1] + area
     total = sum(area for _, area in areas.values()) or 1.0
     return [(use, area / total) for use, area in areas.values()]
 

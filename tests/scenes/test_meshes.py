@@ -3,7 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from scenes.footprints import footprints, measure
+from benchmarks.make_footprints import measure
+from scenes.footprints import footprints
 from scenes.meshes import FAMILIES, MeshError, build, footprint, normalised
 from scenes.meshgen.composites import COMPOSITES
 from scenes.meshgen.noise import gradient_noise
