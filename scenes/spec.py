@@ -217,20 +217,21 @@ class RenderSettings(Data, frozen=True, kw_only=True):
 
     `samples` caps the samples per pixel; `adaptive_threshold` 0 turns adaptive sampling off. `environment_height`
     is the height of the lat-long image that is rendered and stored (width is twice that); `importance_width` the
-    width of Cycles' importance map of it. `clamp_indirect` 0 means no clamp.
+    width of Cycles' importance map of it: twice the image's, or small suns fall between its cells.
+    `clamp_indirect` 0 means no clamp.
     """
 
     width: Annotated[int, Meta(ge=8, le=8192)]
     height: Annotated[int, Meta(ge=8, le=8192)]
     samples: Annotated[int, Meta(ge=1, le=65536)]
-    adaptive_threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.05
+    adaptive_threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
     denoiser: Literal["none", "fast", "balanced", "accurate"] = "balanced"
     max_bounces: Annotated[int, Meta(ge=0, le=64)] = 4
     transparent_bounces: Annotated[int, Meta(ge=0, le=64)] = 8
     clamp_indirect: Annotated[float, Meta(ge=0.0)] = 10.0
     light_tree: bool = False
     environment_height: Annotated[int, Meta(ge=4, le=8192)] = 512
-    importance_width: Annotated[int, Meta(ge=4, le=8192)] = 512
+    importance_width: Annotated[int, Meta(ge=4, le=8192)] = 2048
     geometric_normal: bool = False
 
 

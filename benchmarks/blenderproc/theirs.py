@@ -1,6 +1,6 @@
 """Runs in BlenderProc's own environment (Python 3.11): renders one of the scenes and prints CPU seconds a frame.
 
-usage: python theirs.py SCENE_FOLDER OUT_FOLDER SAMPLES NOISE_THRESHOLD BOUNCES
+usage: python theirs.py SCENE_FOLDER OUT_FOLDER SAMPLES NOISE_THRESHOLD BOUNCES FRAMES
 A threshold of 0 turns adaptive sampling off; BOUNCES is `default` or a number given to every kind of bounce.
 Depth and normals are switched on, as they are in the data it is compared with; roughness, metallic and
 camera-space normals it does not offer.
@@ -21,7 +21,8 @@ from blenderproc.python.utility.Initializer import _Initializer, clean_up
 from blenderproc.python.utility.SetupUtility import SetupUtility
 
 
-def main(scene: Path, out: Path, samples: int, threshold: float, bounces: str) -> None:
+def main(scene: Path, out: Path, samples: int, threshold: float, *rest: str) -> None:
+    bounces, frames = rest[0], int(rest[1])
     SetupUtility.setup_utility_paths(str(out))
     clean_up(clean_up_camera=True)  # `init()` step by step, less the language switch that the bpy wheel lacks
     bpy.context.scene.render.engine = "CYCLES"
@@ -36,7 +37,7 @@ def main(scene: Path, out: Path, samples: int, threshold: float, bounces: str) -
     bproc_camera.set_intrinsics_from_blender_params(
         math.radians(camera["fov_degrees"]), camera["size"], camera["size"], lens_unit="FOV"
     )
-    for pose in camera["poses"]:
+    for pose in camera["poses"][:frames]:
         bproc_camera.add_camera_pose(pose)
     renderer.set_max_amount_of_samples(samples)
     renderer.set_noise_threshold(threshold)
@@ -48,8 +49,8 @@ def main(scene: Path, out: Path, samples: int, threshold: float, bounces: str) -
     renderer.set_output_format("OPEN_EXR", 32, view_transform="Raw")
     before = sum(os.times()[:2])
     renderer.render(output_dir=str(out), return_data=False)
-    print(json.dumps({"cpu_seconds_per_frame": (sum(os.times()[:2]) - before) / len(camera["poses"])}))
+    print(json.dumps({"cpu_seconds_per_frame": (sum(os.times()[:2]) - before) / frames}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), *sys.argv[5:7])

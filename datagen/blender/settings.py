@@ -19,7 +19,7 @@ def apply_settings(scene: Any, settings: RenderSettings, seed: int) -> None:
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = settings.adaptive_threshold > 0
     cycles.adaptive_threshold = max(settings.adaptive_threshold, 1e-5)
-    cycles.adaptive_min_samples = 0
+    cycles.adaptive_min_samples = _ADAPTIVE_MIN_SAMPLES
     cycles.time_limit = 0.0
     cycles.use_light_tree = settings.light_tree
     cycles.use_guiding = False
