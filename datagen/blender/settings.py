@@ -8,6 +8,7 @@ from typing import Any
 from datagen.blender.walker import ALPHA_THRESHOLD
 from scenes.spec import RenderSettings
 
+_ADAPTIVE_MIN_SAMPLES = 16  # what Cycles chooses at these thresholds costs 40 % more for 0.4 dB
 # prefilter of the guiding passes, quality of the filter itself
 _DENOISER = {"fast": ("FAST", "FAST"), "balanced": ("ACCURATE", "BALANCED"), "accurate": ("ACCURATE", "HIGH")}
 
