@@ -50,7 +50,7 @@ def measure(label: Path, command: list) -> float:
         label.mkdir(parents=True, exist_ok=True)
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         lines = [line for line in done.stdout.splitlines() if line.startswith('{"cpu_seconds')]
-        if done.returncode or not lines:
+        if not lines:  # the exit status says nothing: Blender may crash while leaving
             sys.exit(f"{label}: failed\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         note.write_text(lines[-1])
     return json.loads(note.read_text())["cpu_seconds_per_frame"]
