@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from manifests.environment import luminance
+
 PERCENTILE = 95.0
 TARGET = 0.7
 LIMITS = (1e-6, 1e6)
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
-
-
-def luminance(rgb: np.ndarray) -> np.ndarray:
-    """Rec.709 luminance of linear `rgb` (..., 3)."""
-    return rgb @ _LUMINANCE
 
 
 def clip_exposure(rgb: np.ndarray, mask: np.ndarray | None = None) -> float:

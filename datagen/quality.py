@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datagen.exposure import luminance
+from manifests.environment import luminance
 
 FIRST_OBJECT = 2
 _BLACK = 1 / 255

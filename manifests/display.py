@@ -7,7 +7,7 @@ from PIL import Image
 
 from manifests.attributes import ATTRIBUTES
 from manifests.clip import Clip
-from manifests.environment import srgb_encode
+from manifests.environment import luminance, srgb_encode
 
 PAPER = (24, 25, 28)
 """What lies behind surfaces in pictures of G-buffers, where the mask is 0."""
@@ -55,8 +55,7 @@ def tile(picture: np.ndarray, side: int) -> Image.Image:
 
 def light_picture(radiance: np.ndarray, height: int) -> Image.Image:
     """A lat-long environment (h, w, 3), exposed by its log-average and tone-mapped, as a (2 height, height) image."""
-    luminance = radiance @ np.array([0.2126, 0.7152, 0.0722])
-    key = float(np.exp(np.log(np.maximum(luminance, 1e-4)).mean()))
+    key = float(np.exp(np.log(np.maximum(luminance(radiance), 1e-4)).mean()))
     exposed = radiance * (0.25 / max(key, 1e-4))
     image = Image.fromarray(_eight_bits(srgb_encode(exposed / (1 + exposed) * 1.15)))
     return image.resize(

@@ -18,6 +18,7 @@ import numpy as np
 HALF_MAX = 65504.0
 WHITE_POINT = 16.0
 LOG_MAXIMUM = 10_000.0
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,11 @@ def sanitize(image: np.ndarray) -> tuple[np.ndarray, int]:
     bad = ~(image >= 0) | (image > HALF_MAX)
     clean = np.clip(np.nan_to_num(image, nan=0.0, posinf=HALF_MAX, neginf=0.0), 0.0, HALF_MAX).astype(np.float32)
     return clean, int(bad.sum())
+
+
+def luminance(radiance: np.ndarray) -> np.ndarray:
+    """Luminance (...) of linear Rec.709 colours (..., 3)."""
+    return radiance @ _LUMINANCE
 
 
 def latlong_directions(height: int, width: int) -> np.ndarray:

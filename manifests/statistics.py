@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from manifests.clip import Clip
-from manifests.environment import srgb_encode
+from manifests.environment import luminance, srgb_encode
 
 BINS = 16
 """Bins of every histogram; the values are shares that add up to 1."""
 
 RANGES = {"rgb": (0.0, 1.0), "depth": (-3.0, 5.0), "roughness": (0.0, 1.0), "metallic": (0.0, 1.0)}
 """What each histogram spans; depth as log2 of scene units. Values outside count in the first or last bin."""
-
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
 def summarise(clip: Clip) -> dict[str, float]:
@@ -52,13 +50,13 @@ def _brightness(clip: Clip, values: dict[str, float]) -> None:
     if "rgb" not in clip.arrays:
         return
     encoded = np.minimum(srgb_encode(clip.arrays["rgb"] * clip.exposure), 1.0)
-    luminance = encoded @ _LUMINANCE
-    values["rgb.brightness"] = float(luminance.mean(dtype=np.float64))
-    values["rgb.contrast"] = float(luminance.std(dtype=np.float64))
+    brightness = luminance(encoded)
+    values["rgb.brightness"] = float(brightness.mean(dtype=np.float64))
+    values["rgb.contrast"] = float(brightness.std(dtype=np.float64))
     values["rgb.clipped"] = float((encoded.max(axis=-1) >= 1.0).mean())
     if clip.frames > 1:
-        values["rgb.change"] = float(np.abs(np.diff(luminance, axis=0)).mean(dtype=np.float64))
-    _histogram("rgb", luminance, None, values)
+        values["rgb.change"] = float(np.abs(np.diff(brightness, axis=0)).mean(dtype=np.float64))
+    _histogram("rgb", brightness, None, values)
 
 
 def _depth(clip: Clip, values: dict[str, float]) -> None:
@@ -87,11 +85,11 @@ def _surface(name: str, array: np.ndarray, weight: np.ndarray | None, values: di
 def _environment(clip: Clip, values: dict[str, float]) -> None:
     if clip.environment is None:
         return
-    luminance = clip.environment.image @ _LUMINANCE
-    height = luminance.shape[0]
+    light = luminance(clip.environment.image)
+    height = light.shape[0]
     solid = np.sin((np.arange(height) + 0.5) / height * np.pi)[:, None]
-    mean = float((luminance * solid).sum() / (solid.sum() * luminance.shape[1]))
-    values["environment.mean"], values["environment.max"] = mean, float(luminance.max())
+    mean = float((light * solid).sum() / (solid.sum() * light.shape[1]))
+    values["environment.mean"], values["environment.max"] = mean, float(light.max())
     if mean > 0:
         values["environment.contrast"] = values["environment.max"] / mean
 

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from datagen import importance
 from datagen.blender.poses import rotate_socket
 
 
@@ -14,10 +15,10 @@ class World:
     """The scene's world. `show` gives it an image and its rotations; the nodes stay, so Cycles keeps the scene."""
 
     def __init__(self, scene: Any, importance_width: int) -> None:
-        scene.world = world = bpy.data.worlds.new("environment")
+        scene.world = self._world = world = bpy.data.worlds.new("environment")
         # AUTOMATIC builds a map four times as wide as the image: a second a scene, and dearer samples.
         world.cycles.sampling_method = "MANUAL"
-        world.cycles.sample_map_resolution = importance_width
+        self._importance_width = importance_width
         nodes, links = world.node_tree.nodes, world.node_tree.links
         coordinates = nodes.new("ShaderNodeTexCoord")
         self._mapping = nodes.new("ShaderNodeMapping")
@@ -32,6 +33,7 @@ class World:
     def show(self, image: np.ndarray, rotations: np.ndarray) -> None:
         """Light the scene with `image` (h, w, 3), turned by `rotations` (T, 3, 3), environment frame to world."""
         height, width = image.shape[:2]
+        self._world.cycles.sample_map_resolution = importance.importance_width(image, self._importance_width)
         block = bpy.data.images.new("environment", width, height, alpha=False, float_buffer=True)
         block.colorspace_settings.name = "Linear Rec.709"
         pixels = np.ones((height, width, 4), dtype=np.float32)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datagen.exposure import TARGET, clip_exposure, luminance
+from datagen.exposure import TARGET, clip_exposure
 from datagen.quality import image_flags
+from manifests.environment import luminance
 
 
 def grey(values: np.ndarray) -> np.ndarray:
