@@ -20,7 +20,7 @@ def test_a_small_sun_needs_twice_the_image():
 
 def test_a_soft_lamp_of_many_texels_lies_between():
     rows, columns = np.mgrid[:128, :256]
-    glow = np.exp(-((rows - 44) ** 2 + (columns - 100) ** 2) / (2 * 4**2))
+    glow = np.exp(-((rows - 44) ** 2 + (columns - 100) ** 2) / (2 * 2**2))
     assert 64 < importance_width((dim() + 500 * glow[..., None]).astype(np.float32), 4096) < 512
 
 
