@@ -4,7 +4,7 @@ They stand apart from the data factory on purpose, so that the codec can be chos
 procedural textures in basecolor, roughness and metallic, bumped normals, hard silhouettes, an environment map
 behind the scene, and three kinds of motion (moving camera, moving objects, moving light).
 
-    python -m benchmarks.codec_scenes /tmp/codec-clips --size 512 --frames 24
+    python -m benchmarks.codec_scenes out/codec-clips --size 512 --frames 24
 
 writes `<folder>/shards/000000.tar` with one `exact` sample a scene. Beauty and G-buffers are two renders here, so
 that the G-buffers get enough samples to be as smooth as in a real dataset without paying for light transport.

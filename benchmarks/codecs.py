@@ -1,8 +1,8 @@
 """Measures what `compact` was chosen from, and what it then achieves.
 
-    python -m benchmarks.codec_scenes /tmp/codec-clips        # renders three clips, or take a dataset of `exact` clips
-    python -m benchmarks.codecs /tmp/codec-clips              # the codec as built: size, errors, CPU time
-    python -m benchmarks.codecs /tmp/codec-clips --candidates # every candidate at the codec's own quality bound
+    python -m benchmarks.codec_scenes out/codec-clips        # renders three clips, or take a dataset of `exact` clips
+    python -m benchmarks.codecs out/codec-clips              # the codec as built: size, errors, CPU time
+    python -m benchmarks.codecs out/codec-clips --candidates # every candidate at the codec's own quality bound
 
 Candidates with a quantizer are compared at equal quality: the coarsest quantizer that still meets the bound is
 searched, and its bytes and CPU times are reported. CPU seconds are those of the process, one thread.
