@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta
 
+from manifests.atomic import atomic_file
 from manifests.errors import LightloomError
 from scenes.licences import LicencePolicy
 from scenes.spec import Data, Footprint, Material, Source, Unit
@@ -204,10 +205,9 @@ class Catalogue:
             "problems": self.problems,
         }
         table = pa.Table.from_pylist([_to_row(asset) for asset in self.assets], schema=_SCHEMA)
-        unfinished = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.replace_schema_metadata({"lightloom": msgspec.json.encode(notes)}), unfinished)
-        unfinished.replace(path)
+        with atomic_file(path) as file:
+            pq.write_table(table.replace_schema_metadata({"lightloom": msgspec.json.encode(notes)}), file)
 
     @staticmethod
     def load(path: Path, roots: Mapping[str, Path] | None = None) -> Catalogue:

@@ -23,6 +23,7 @@ from mathutils import Matrix
 
 from datagen.blender import session
 from datagen.errors import RenderError
+from manifests.atomic import write_bytes
 from manifests.environment import latlong_directions
 from manifests.errors import CodecError
 from manifests.exr import read_exr, write_exr
@@ -42,14 +43,12 @@ def sky_image(params: Mapping[str, Value], height: int, cache: Path) -> np.ndarr
     """
     identity = msgspec.json.encode([VERSION, bpy.app.version_string, height, dict(params)], order="deterministic")
     path = cache / "sky" / f"{hashlib.sha256(identity).hexdigest()[:32]}.exr"
-    with contextlib.suppress(FileNotFoundError, CodecError):  # a file that a power cut left half-written is made again
+    with contextlib.suppress(FileNotFoundError, CodecError):  # a damaged file is made again
         channels = read_exr(path.read_bytes(), (height, 2 * height))
         return np.stack([channels[name] for name in "RGB"], axis=-1)
     image = _bake(params, height)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        file.write(write_exr({name: np.ascontiguousarray(image[..., i]) for i, name in enumerate("RGB")}))
-    Path(file.name).replace(path)
+    write_bytes(path, write_exr({name: np.ascontiguousarray(image[..., i]) for i, name in enumerate("RGB")}))
     return image
 
 
