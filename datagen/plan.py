@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
+from datagen.choices import DeviceKind
 from datagen.run import Settings, create, stage_of
-from datagen.stage import DeviceKind
 from manifests import layout
 from manifests.errors import LightloomError
 from manifests.row import ClipRow

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from datagen.stage import CATALOGUE, NAME, Codec, DeviceKind, RenderStage
+from datagen.choices import Codec, DeviceKind
+from datagen.stage import CATALOGUE, NAME, RenderStage
 from manifests.dataset import Dataset, open_dataset, open_or_create
 from manifests.errors import DatasetError
 from manifests.header import Header

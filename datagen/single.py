@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from datagen.choices import Codec, DeviceKind
 from datagen.resolver import Resolver, cache_folder
-from datagen.stage import Codec, DeviceKind, samples_of
+from datagen.stage import samples_of
 from manifests.atomic import write_bytes
 from manifests.errors import LightloomError
 from manifests.previews import strip

@@ -8,8 +8,9 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from datagen.choices import Codec, DeviceKind
 from datagen.errors import RenderError
 from datagen.resolver import Resolver, cache_folder
 from manifests.codecs import encode_clip
@@ -32,9 +33,6 @@ NAME = "datagen"
 CATALOGUE = "catalogue.parquet"
 SPEC = "spec.json"
 _FULL_BYTES = 64 << 20
-
-type Codec = Literal["exact", "compact"]
-type DeviceKind = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from datagen.choices import Codec, DeviceKind
 from lightloom.commands.assets import load
 from manifests.errors import LightloomError
 from pipeline.options import RunOptions
 
 app = SubcommandApp()
 Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
-Device = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
 Options = Annotated[RunOptions, tyro.conf.arg(name="")]
 
 _DEFAULT = RunOptions()
@@ -31,10 +31,10 @@ def plan(
     recipe: str = "tiny",
     clips: int = 150_000,
     seed: int = 0,
-    codec: Literal["compact", "exact"] = "compact",
+    codec: Codec = "compact",
     catalogue: Path | None = None,
     measure: int = 3,
-    device: Device = "auto",
+    device: DeviceKind = "auto",
     price: float = 0.0,
 ) -> int:
     """Render a few clips and extrapolate: hours, bytes and shards for the whole dataset, and what it would cost.
@@ -69,10 +69,10 @@ def run(
     recipe: str | None = None,
     clips: int | None = None,
     seed: int = 0,
-    codec: Literal["compact", "exact"] = "compact",
+    codec: Codec = "compact",
     per_shard: int = 64,
     catalogue: Path | None = None,
-    device: Device = "auto",
+    device: DeviceKind = "auto",
     options: Options = _DEFAULT,
 ) -> int:
     """Make a synthetic dataset, or go on with one. Safe to interrupt and to kill: the same command goes on.
@@ -124,9 +124,9 @@ def render(
     *,
     spec: Path,
     out: Path,
-    codec: Literal["compact", "exact"] = "exact",
+    codec: Codec = "exact",
     catalogue: Path | None = None,
-    device: Device = "auto",
+    device: DeviceKind = "auto",
 ) -> int:
     """Render one scene from its spec, as every clip carries it (`spec.json`), and write its files with a preview.
 
