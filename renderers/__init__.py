@@ -1,0 +1,1 @@
+"""Inverse, lighting and forward renderers: networks, pipelines, checkpoints, long-video windows, edits."""

@@ -1,0 +1,1 @@
+"""Stage 3: loaders, objectives, loops, evaluation and baselines."""
