@@ -17,9 +17,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from manifests import clipheader, compact, exact
+from manifests.attributes import ATTRIBUTES
 from manifests.clip import Clip
 from manifests.clipheader import ClipHeader, Codec
-from manifests.environment import HALF_MAX, Environment
+from manifests.environment import HALF_MAX, Environment, srgb_encode
 from manifests.errors import ClipError, CodecError
 from manifests.exr import read_exr, write_exr
 
@@ -56,6 +57,7 @@ def decode_clip(
     *,
     threads: int = 1,
     light: bool = True,
+    encoded: bool = False,
 ) -> Clip:
     """The clip called `key` from its `files` by suffix: what `encode_clip` made, as far as asked for.
 
@@ -68,6 +70,8 @@ def decode_clip(
             environment rotation follow the choice.
         threads: decoder threads a video. A loader with a process a core wants 1.
         light: whether to decode the environment.
+        encoded: give rgb as sRGB(exposure * rgb) clipped to [0, 1] and basecolor as sRGB, which networks see and
+            `compact` keeps, in place of linear values.
 
     Returns:
         A validated Clip. Arrays are (T, H, W, C) but their memory is planar (T, C, H, W), so that the
@@ -82,8 +86,10 @@ def decode_clip(
     needed, back = np.unique(order, return_inverse=True)
     if header.codec == "exact":
         arrays = exact.decode(key, files, header, names, needed)
+        if encoded:
+            arrays = {name: _encoded(name, array, header.exposure) for name, array in arrays.items()}
     else:
-        arrays = compact.decode(key, files, header, names, needed, threads=threads)
+        arrays = compact.decode(key, files, header, names, needed, threads=threads, encoded=encoded)
     if len(needed) != len(order) or (needed != order).any():
         arrays = {name: array[back] for name, array in arrays.items()}
     try:
@@ -119,6 +125,14 @@ def _order(key: str, header: ClipHeader, frames: slice | Sequence[int] | None) -
     if order.size == 0:
         raise CodecError(f"clip {key}: asked for no frame ({frames} of {header.frames})")
     return order
+
+
+def _encoded(name: str, array: np.ndarray, exposure: float) -> np.ndarray:
+    """Colours as `compact` would have kept them; the rest as it is."""
+    if ATTRIBUTES[name].compact != "srgb":
+        return array
+    factor = np.float32(exposure if name == "rgb" else 1.0)
+    return np.minimum(srgb_encode(array * factor), 1.0).astype(np.float32)
 
 
 def _environment(key: str, files: Mapping[str, bytes], header: ClipHeader, order: np.ndarray) -> Environment | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from manifests.attributes import ATTRIBUTES, Attribute
 from manifests.clip import Clip
 from manifests.clipheader import ClipHeader, Stored, need
-from manifests.coding import FORMATS, QUALITIES, SCHEMES
+from manifests.coding import FORMATS, PATIENT, QUALITIES, SCHEMES
 from manifests.errors import CodecError
 from manifests.fidelity import Fidelity, excess
 from manifests.quantize import Restorer, depth_range, quantize
@@ -23,6 +24,11 @@ from manifests.video import decode_video, encode_video
 
 _ATTEMPTS = 4
 _FINEST = 1
+_PLAIN: Mapping[str, str] = MappingProxyType({})
+_SLOPE = 1 / 6.5
+"""Doublings of the error for each step of the quantizer, where the clip has not shown its own."""
+_DENSE = 1.0
+"""Bits a pixel from which a video is worth a patient encoding."""
 _MEASURE_ALL = 1 << 20
 _STRIDE = 3
 """Clips of more than `_MEASURE_ALL` pixels are measured on every third frame, which meets every type of frame."""
@@ -45,9 +51,19 @@ def encode(clip: Clip) -> tuple[dict[str, Stored], dict[str, bytes], dict[str, f
 
 
 def decode(
-    key: str, files: Mapping[str, bytes], header: ClipHeader, names: Sequence[str], frames: np.ndarray, *, threads: int
+    key: str,
+    files: Mapping[str, bytes],
+    header: ClipHeader,
+    names: Sequence[str],
+    frames: np.ndarray,
+    *,
+    threads: int,
+    encoded: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Arrays (T, H, W, C) of the attributes `names` at `frames` (ascending); their memory is planar, (T, C, H, W)."""
+    """Arrays (T, H, W, C) of the attributes `names` at `frames` (ascending); their memory is planar, (T, C, H, W).
+
+    With `encoded`, colours stay sRGB(factor * value) in [0, 1], factor being the exposure for rgb and 1 for basecolor.
+    """
     mask = None
     if any(name == "mask" or header.attributes[name].masked for name in names):
         if "mask" not in header.attributes:
@@ -60,7 +76,7 @@ def decode(
             planar = mask
         else:
             cover = inside if header.attributes[name].masked else None
-            planar = _decode_attribute(key, files, header, name, frames, threads=threads, inside=cover)
+            planar = _decode_attribute(key, files, header, name, frames, threads=threads, inside=cover, encoded=encoded)
         arrays[name] = planar.transpose(0, 2, 3, 1)
     return arrays
 
@@ -94,15 +110,44 @@ def _encode_within_bound(
     if quality is None:
         data = encode_video(planes, coding, clip.fps)
         return data, _measure(clip, known, stored, data, surface)
-    qp = quality.qp
-    for attempt in range(_ATTEMPTS):
-        data = encode_video(planes, coding, clip.fps, {"qp": str(qp)})
+
+    def attempt(qp: float, options: Mapping[str, str] = _PLAIN) -> tuple[bytes, dict[str, float], float]:
+        quantizer = {"qp": str(math.floor(qp)), "chromaoffset": str(round(2 * (qp % 1)))}
+        data = encode_video(planes, coding, clip.fps, {**quantizer, **options})
         measured = _measure(clip, known, stored, data, surface)
-        factor = excess(quality.metric, measured[quality.metric], quality.bound)
-        if factor <= 1 or qp == _FINEST or attempt == _ATTEMPTS - 1:
+        return data, measured, excess(quality.metric, measured[quality.metric], quality.bound)
+
+    tried: dict[int, tuple[bytes, dict[str, float], float]] = {}
+    qp = quality.qp
+    while len(tried) < _ATTEMPTS and qp not in tried:
+        tried[qp] = attempt(qp)
+        if qp == quality.qp and tried[qp][2] <= 1:
             break
-        qp = max(_FINEST, qp - max(1, math.ceil(6 * math.log2(factor))))
-    return data, measured
+        qp = _next_quantizer({qp: error for qp, (_, _, error) in tried.items()})
+    # The coarsest that is good enough, else the nearest.
+    qp = min(tried, key=lambda qp: -qp if tried[qp][2] <= 1 else tried[qp][2])
+    best = tried[qp]
+    if 8 * len(best[0]) > _DENSE * planes[0].size:
+        for step in (0.5, 0.0):
+            if best[2] * 2 ** (step * _SLOPE) <= 1 and (patient := attempt(qp + step, PATIENT))[2] <= 1:
+                return patient[:2]
+    return best[:2]
+
+
+def _next_quantizer(tried: Mapping[int, float]) -> int:
+    """The coarsest quantizer that is likely good enough, from the excess of those `tried`; maybe one of them.
+
+    The logarithm of the error is nearly a straight line over the quantizer, of a slope that the clip decides.
+    """
+    coarse = min(qp for qp, error in tried.items() if error > 1)
+    fine = max((qp for qp, error in tried.items() if error <= 1), default=None)
+    others = [qp for qp in tried if qp != coarse] if fine is None else [fine]
+    slope = _SLOPE
+    if others:
+        other = min(others, key=lambda qp: abs(qp - coarse))
+        slope = max(math.log2(tried[coarse] / tried[other]) / (coarse - other), 1 / 12)
+    step = max(1, math.ceil(math.log2(tried[coarse]) / slope))
+    return max(_FINEST, coarse - step if fine is None else max(fine, coarse - step))
 
 
 def _measure(clip: Clip, known: Attribute, stored: Stored, data: bytes, surface: np.ndarray) -> dict[str, float]:
@@ -128,11 +173,12 @@ def _decode_attribute(
     *,
     threads: int,
     inside: np.ndarray | None = None,
+    encoded: bool = False,
 ) -> np.ndarray:
     """(T, C, H, W) of one attribute; `inside` (T, 1, H, W) is 0 where the background comes back."""
     known, stored = ATTRIBUTES[name], header.attributes[name]
     size = (header.height, header.width)
-    restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0)
+    restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0, encoded=encoded)
     out = np.empty(0)
     data = need(key, files, stored.file)
     try:

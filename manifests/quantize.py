@@ -14,13 +14,15 @@ with s = X^2 + Y^2 (Snyder, Map Projections: A Working Manual, USGS 1987, sectio
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from manifests.clipheader import Stored
 from manifests.environment import srgb_decode, srgb_encode
 
-DEPTH_STEP = 1e-3
-"""Relative step of `log-depth`, as long as 12 bits cover the clip's range with it (far / near up to 60)."""
+DEPTH_STEP = 2e-3
+"""Relative step of `log-depth`, as long as 12 bits cover the clip's range with it (far / near up to 3,600)."""
 
 _TOP = 1023
 _MIDDLE = 512
@@ -67,15 +69,16 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
 class Restorer:
     """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share.
 
-    It runs in the loader's inner loop, so every step works in place on whole planes.
+    It runs in the loader's inner loop, so every step works in place on whole planes. With `encoded`, colours come back
+    as they are kept, sRGB(factor * value) in [0, 1].
     """
 
-    def __init__(self, stored: Stored, factor: float = 1.0) -> None:
+    def __init__(self, stored: Stored, factor: float = 1.0, *, encoded: bool = False) -> None:
         self._scheme = stored.scheme
         self._scratch: list[np.ndarray] = []
         if stored.scheme == "srgb":
-            place = np.clip((np.arange(4 * _TABLE) - _TABLE) / _TABLE, 0, 1)
-            self._table = (srgb_decode(place) / factor).astype(np.float32)
+            linear, kept = _colour_tables()
+            self._table = kept if encoded else (linear / factor).astype(np.float32)
         elif stored.scheme == "log-depth":
             place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
             table = stored.low * np.exp(place * np.log(stored.high / stored.low))
@@ -138,6 +141,13 @@ class Restorer:
         y *= work
         z *= np.float32(0.5)
         z += np.float32(1)
+
+
+@functools.cache
+def _colour_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Linear (float64) and sRGB values (float32) of the indices that the colour matrix yields."""
+    place = np.clip((np.arange(4 * _TABLE) - _TABLE) / _TABLE, 0, 1)
+    return srgb_decode(place), place.astype(np.float32)
 
 
 def _ycc(encoded: np.ndarray) -> list[np.ndarray]:

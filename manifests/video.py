@@ -102,7 +102,8 @@ def decode_video(
     limits = {"max_pixels": str((size[0] + _SLACK) * (size[1] + _SLACK)), "err_detect": "crccheck+explode"}
     limits["codec_whitelist"] = coding.decoder
     try:
-        with av.open(io.BytesIO(data), "r", format=coding.container, options=limits, buffer_size=_BUFFER) as container:
+        buffer = min(max(len(data), 1 << 12), _BUFFER)  # clearing a large one costs as much as a small clip
+        with av.open(io.BytesIO(data), "r", format=coding.container, options=limits, buffer_size=buffer) as container:
             if len(container.streams.video) != 1 or len(container.streams) != 1:
                 raise CodecError(f"{len(container.streams)} streams, expected one video")
             stream = container.streams.video[0]
