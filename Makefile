@@ -8,8 +8,12 @@ RUN  := $(VENV)/bin/python
 demo: $(VENV)/.ready
 	$(VENV)/bin/lightloom demo --out out/demo
 
+# Two processes, because Blender and torch crash each other in one.
+NETWORKS := tests/renderers tests/labeling tests/training
+
 test: $(VENV)/.ready
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(NETWORKS:%=--ignore=%)
+	$(RUN) -m pytest $(NETWORKS)
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

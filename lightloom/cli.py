@@ -13,13 +13,16 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
-from lightloom.commands import assets, data, datagen, demo
+from lightloom.commands import assets, checkpoint, data, datagen, demo, evaluate, train
 from manifests.errors import LightloomError
 
 app = SubcommandApp()
 app.command(name="demo")(demo.demo)
 app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
 app.command(datagen.app, name="datagen", help="Plan, make and watch synthetic datasets.")
+app.command(train.app, name="train", help="Train inverse, lighting and forward renderers.")
+app.command(evaluate.app, name="evaluate", help="Build benchmarks of unseen scenes and measure renderers on them.")
+app.command(checkpoint.app, name="checkpoint", help="Inspect checkpoints of renderers, convert published ones.")
 app.command(data.app, name="data", help="Verify, repair, merge and describe datasets.")
 
 DESCRIPTION = """Weave training data for neural rendering.

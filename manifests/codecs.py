@@ -119,7 +119,8 @@ def _names(key: str, header: ClipHeader, attributes: Collection[str] | None) -> 
 def _order(key: str, header: ClipHeader, frames: slice | Sequence[int] | None) -> np.ndarray:
     """Indices of the wanted frames in the wanted order."""
     try:
-        order = np.arange(header.frames)[slice(None) if frames is None else frames]
+        chosen = frames if isinstance(frames, slice) else slice(None) if frames is None else list(frames)
+        order = np.arange(header.frames)[chosen]
     except IndexError:
         raise CodecError(f"clip {key}: asked for frames {frames} of {header.frames}") from None
     if order.size == 0:

@@ -36,7 +36,12 @@ from scenes.rules import (
 from scenes.spec import Data, Positive, RenderSettings, SpecError
 
 BUILTIN_RECIPES = ("tiny", "demo", "paper")
+BENCHMARK_RECIPES = tuple(
+    f"synthetic-{part}{size}" for size in ("", "-tiny") for part in ("objects", "scenes", "turns")
+)
+"""What `lightloom evaluate build` renders: test-split assets and places only."""
 _SHIPPED = files("scenes") / "data" / "recipes"
+_NAMES = (*BUILTIN_RECIPES, *BENCHMARK_RECIPES)
 _DEEPEST_BASE = 8
 
 
@@ -73,7 +78,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     label = str(name_or_path)
     plain = _read(label, depth=0)
-    if label not in BUILTIN_RECIPES and "name" not in _parse(Path(label)):
+    if label not in _NAMES and "name" not in _parse(Path(label)):
         plain["name"] = Path(label).stem
     return make_recipe(plain, label)
 
@@ -106,9 +111,9 @@ def digest(recipe: Recipe) -> str:
 def _parse(path: Path) -> dict[str, Any]:
     shipped = _SHIPPED / f"{path}.yaml"
     try:
-        text = (shipped if str(path) in BUILTIN_RECIPES else path).read_text(encoding="utf-8")
+        text = (shipped if str(path) in _NAMES else path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        near = difflib.get_close_matches(path.name, BUILTIN_RECIPES, 1, cutoff=0.5)
+        near = difflib.get_close_matches(path.name, _NAMES, 1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"shipped recipes are {', '.join(BUILTIN_RECIPES)}"
         raise RecipeError(f"{path}: cannot be read as a recipe ({error}); {hint}") from None
     try:
@@ -129,7 +134,7 @@ def _read(label: str, depth: int) -> dict[str, Any]:
         raise RecipeError(f"{label}: base: expected the name of a recipe or a path, got {base!r}")
     if depth == _DEEPEST_BASE:
         raise RecipeError(f"{label}: base: more than {_DEEPEST_BASE} recipes deep; do two of them name each other?")
-    below = base if base in BUILTIN_RECIPES else str(Path(label).parent / base)
+    below = base if base in _NAMES else str(Path(label).parent / base)
     return _merge(_read(below, depth + 1), plain)
 
 

@@ -1,0 +1,129 @@
+"""`lightloom evaluate`: build benchmarks of unseen assets and places, and measure renderers on them.
+
+`build` renders (bpy, no torch), `run` measures (torch, no bpy): the two never load in one process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+from datagen.choices import Codec, DeviceKind
+from lightloom.commands.assets import load
+from pipeline.options import RunOptions
+
+app = SubcommandApp()
+Options = Annotated[RunOptions, tyro.conf.arg(name="")]
+
+_DEFAULT = RunOptions()
+_SIZES = {"tiny": (8, 8, 8), "paper": (30, 40, 8)}
+_SUFFIX = {"tiny": "-tiny", "paper": ""}
+PARTS = ("objects", "scenes", "turns")
+
+
+@app.command
+def build(
+    out: Positional[Path],
+    /,
+    *,
+    preset: Literal["tiny", "paper"] = "tiny",
+    objects: int | None = None,
+    scenes: int | None = None,
+    turns: int | None = None,
+    seed: int = 0,
+    codec: Codec = "compact",
+    catalogue: Path | None = None,
+    device: DeviceKind = "auto",
+    options: Options = _DEFAULT,
+) -> int:
+    """Render the benchmarks, or go on with them: single objects, whole scenes, and scenes where only the light turns.
+
+    Example: lightloom evaluate build out/benchmark --preset tiny
+
+    Each scene of the first two is rendered under four lights. Only assets and places of the test split are used.
+
+    Args:
+        out: folder of the benchmark; each part is a dataset in it.
+        preset: `tiny` (64x64, 8 scenes a part) or `paper` (512x512, 30 objects and 40 scenes).
+        objects: scenes of SyntheticObjects, if not as many as the preset says.
+        scenes: scenes of SyntheticScenes, if not as many as the preset says.
+        turns: scenes of the shadow-turn test, if not as many as the preset says.
+        seed: another seed gives other scenes.
+        codec: `compact` (video with measured error bounds) or `exact` (OpenEXR, lossless).
+        catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
+        device: what renders; `auto` takes the fastest there is.
+        options: how to run it.
+    """
+    from datagen.run import Settings, generate
+    from scenes.recipes import load_recipe
+
+    assets = load(catalogue)
+    whole = True
+    counts = (
+        count if count is not None else size
+        for count, size in zip((objects, scenes, turns), _SIZES[preset], strict=True)
+    )
+    for number, (part, count) in enumerate(zip(PARTS, counts, strict=True)):
+        if count < 1:
+            continue
+        recipe = load_recipe(f"synthetic-{part}{_SUFFIX[preset]}")
+        clips = count * recipe.lights.per_scene
+        settings = Settings(recipe, clips, seed * len(PARTS) + number, codec, per_shard=count)
+        report = generate(out / part, settings, assets, options, device)
+        print(f"{part:8} {report.line()}")
+        whole = whole and report.complete and not report.failed
+    return 0 if whole else 1
+
+
+@app.command
+def run(
+    benchmark: Positional[Path],
+    out: Positional[Path],
+    /,
+    *,
+    inverse: str | None = None,
+    forward: str | None = None,
+    lighting: str | None = None,
+    training: Path | None = None,
+    steps: int = 20,
+    window: int = 24,
+    guidance: float | None = None,
+    lora_scale: float = 0.0,
+    scenes: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Measure renderers on a benchmark beside the baselines, and say which bars hold. Safe to interrupt: it goes on.
+
+    Example: lightloom evaluate run out/benchmark out/evaluation --inverse out/inverse --forward out/forward
+
+    Args:
+        benchmark: folder of `lightloom evaluate build`.
+        out: folder for report.md, results.json and the galleries.
+        inverse: checkpoint of the inverse renderer: a folder, or a name at the hub.
+        forward: checkpoint of the forward renderer; with `inverse` also relighting is measured.
+        lighting: checkpoint of the lighting estimator.
+        training: the training set, for the baselines that need its averages and to prove that nothing tested was seen.
+        steps: sampling steps of diffusion checkpoints.
+        window: frames that the networks see at a time.
+        guidance: guidance of the forward renderer; what suits its sampler if not given.
+        lora_scale: strength of the forward renderer's LoRA; 0 is right for synthetic scenes.
+        scenes: most scenes of each part; all if not given.
+        seed: of the noise that diffusion starts from.
+    """
+    from training.evaluation.report import REPORT
+    from training.evaluation.run import evaluate
+    from training.evaluation.settings import Settings
+
+    settings = Settings(
+        benchmark, inverse, forward, lighting, training, steps, window, guidance, lora_scale, scenes, seed
+    )
+    evaluation = evaluate(settings, out)
+    for bar in evaluation.bars:
+        print(bar.line())
+    print(evaluation.seen_line())
+    print(f"report   {out / REPORT}")
+    return 0

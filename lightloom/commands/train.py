@@ -1,0 +1,152 @@
+"""`lightloom train`: inverse, lighting and forward renderers, and the environment encoder of forward ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+if TYPE_CHECKING:
+    from training.config import Task
+
+app = SubcommandApp()
+Dataset = Annotated[str, tyro.conf.arg(metavar="DATASET")]
+Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train.
+
+    Attributes:
+        preset: `tiny` (minutes on a laptop's CPU), `svd` (the published size, a GPU), `debug`, or a YAML file.
+        more: further datasets, as one set with the first.
+        minutes: wall time; the learning rate is spread over it.
+        steps: optimizer steps.
+        batch: clips a step.
+        seed: another seed gives another run.
+        start: checkpoint whose weights training starts from.
+        resume: go on from the last checkpoint in OUT.
+        workers: processes that share a batch, each with a GPU where there are GPUs, run by Ray.
+        ray_address: a Ray cluster's address; this machine if not given.
+    """
+
+    preset: str = "tiny"
+    more: tuple[str, ...] = ()
+    minutes: float | None = None
+    steps: int | None = None
+    batch: int | None = None
+    seed: int | None = None
+    start: str | None = None
+    resume: bool = False
+    workers: int = 1
+    ray_address: str | None = None
+
+
+Flags = Annotated[Options, tyro.conf.arg(name="")]
+_DEFAULT = Options()
+
+
+@app.command
+def inverse(
+    dataset: Positional[Dataset], out: Positional[Out], /, *, images: tuple[str, ...] = (), options: Flags = _DEFAULT
+) -> int:
+    """Train an inverse renderer: video in, G-buffers out.
+
+    Example: lightloom train inverse out/set out/inverse --preset tiny --minutes 40
+
+    Args:
+        dataset: dataset folder or URL.
+        out: folder of the run; the result is OUT/renderer.
+        images: datasets or folders of single images that co-train as one-frame videos.
+        options: how to train.
+    """
+    return _train("inverse", dataset, out, options, images=images)
+
+
+@app.command
+def lighting(dataset: Positional[Dataset], out: Positional[Out], /, *, options: Flags = _DEFAULT) -> int:
+    """Train a lighting estimator: video in, HDR environment out.
+
+    Example: lightloom train lighting out/set out/lighting --preset tiny --minutes 40
+
+    Args:
+        dataset: dataset folder or URL.
+        out: folder of the run; the result is OUT/renderer.
+        options: how to train.
+    """
+    return _train("lighting", dataset, out, options)
+
+
+@app.command
+def forward(
+    dataset: Positional[Dataset],
+    out: Positional[Out],
+    /,
+    *,
+    real: tuple[str, ...] = (),
+    encoder: str | None = None,
+    options: Flags = _DEFAULT,
+) -> int:
+    """Train a forward renderer: G-buffers and light in, video out; with --real also the LoRA that footage trains.
+
+    Example: lightloom train forward out/set out/forward --preset tiny --minutes 40
+
+    Args:
+        dataset: dataset folder or URL.
+        out: folder of the run; the result is OUT/renderer.
+        real: datasets of footage with automatic labels (`lightloom label`).
+        encoder: result of `lightloom train environment`, for backbones with an environment encoder.
+        options: how to train.
+    """
+    return _train("forward", dataset, out, options, real=real, changes={"encoder": encoder} if encoder else {})
+
+
+@app.command
+def environment(dataset: Positional[Dataset], out: Positional[Out], /, *, options: Flags = _DEFAULT) -> int:
+    """Pre-train the environment encoder of an `svd` forward renderer as an autoencoder of light.
+
+    Example: lightloom train environment out/set out/encoder --preset svd --start CHECKPOINT
+
+    Args:
+        dataset: dataset folder or URL.
+        out: folder of the run; the result is OUT/renderer.
+        options: how to train.
+    """
+    return _train("environment", dataset, out, options)
+
+
+def _train(
+    task: Task,
+    dataset: str,
+    out: Path,
+    options: Options,
+    *,
+    images: tuple[str, ...] = (),
+    real: tuple[str, ...] = (),
+    changes: dict[str, Any] | None = None,
+) -> int:
+    from training.config import load_config
+    from training.run import Request, train
+
+    given = {name: getattr(options, name) for name in ("minutes", "steps", "batch")}
+    optimise = {name: value for name, value in given.items() if value is not None}
+    top = {name: value for name in ("seed", "start") if (value := getattr(options, name)) is not None}
+    config = load_config(options.preset, task, {**top, **(changes or {}), "optimise": optimise})
+    request = Request(task, config, (dataset, *options.more), out, images, real, options.resume)
+    if options.workers > 1 or options.ray_address is not None:
+        from training.distributed import train_distributed
+
+        train_distributed(request, options.workers, options.ray_address)
+    else:
+        done = train(request)
+        print(
+            f"{done.step} steps in {done.seconds / 60:.1f} minutes, loss {done.loss:.4g}, "
+            f"waited for data {100 * done.waiting:.1f} % of the time"
+        )
+    print(f"{out / 'renderer'}")
+    return 0

@@ -1,0 +1,306 @@
+"""What the three pipelines share: loading, saving, memory options, progress, and sampling over windows and tiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self, get_args
+from uuid import uuid4
+
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from torch import Tensor
+
+from manifests.atomic import disk_full, sync_folder, write_bytes
+from renderers import autoencoder, checkpoints, loading, samplers
+from renderers.canvas import Canvas, Tile, plan_canvas, tiled
+from renderers.errors import CheckpointError, InputError
+from renderers.guidance import Guidance
+from renderers.registry import Kind, Prediction, Sampler, backbone, backbone_of, component_class
+from renderers.windows import Window, WindowPlan, plan_windows, windowed
+from renderers.wiring import WIRINGS, Wiring
+
+StepCallback = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any] | None]
+"""diffusers' `callback_on_step_end(pipeline, step, timestep, {"latents": ...})`; returned latents replace them."""
+
+Predict = Callable[[Tensor, Tensor, Tensor, Window, Tile], Tensor]
+"""`predict(noisy (N, t, c, h, w), timestep, unconditional (N,), window, tile)`: one window of one tile."""
+
+Generator = torch.Generator | None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a video is cut: windows in time, and tiles of its padded picture in pixels and in the network's space."""
+
+    plan: WindowPlan
+    pixels: Canvas
+    cells: Canvas
+
+
+class Renderer(DiffusionPipeline):
+    """Base of the pipelines; a diffusers pipeline whose files are only ever JSON and safetensors.
+
+    `.to`, `enable_model_cpu_offload`, `enable_sequential_cpu_offload`, `set_progress_bar_config` are diffusers' own.
+    """
+
+    kind: ClassVar[Kind]
+
+    def _setup(
+        self,
+        components: Mapping[str, Any],
+        sampler: Sampler | None,
+        prediction: Prediction | None,
+        training: Mapping[str, Any] | None,
+        licence: str | None,
+        **more: Any,
+    ) -> None:
+        """Register components and settings; settings that are None take the backbone's defaults."""
+        super().__init__()
+        family = backbone_of(components["unet"])
+        sampler, prediction = sampler or family.sampler, prediction or family.prediction
+        for what, value, allowed in (("sampler", sampler, Sampler), ("prediction", prediction, Prediction)):
+            if value not in get_args(allowed):
+                raise CheckpointError(f"{what} is {value!r}, expected {' or '.join(map(repr, get_args(allowed)))}")
+        if family.latent and components.get("vae") is None:
+            raise CheckpointError(
+                f"backbone {family.name} works in latents and needs a vae; load the complete checkpoint"
+            )
+        if sampler == "diffusion" and components.get("scheduler") is None:
+            components = {**components, "scheduler": samplers.default_scheduler(prediction)}
+        self.register_modules(**components)
+        self.register_to_config(
+            kind=self.kind,
+            backbone=family.name,
+            sampler=sampler,
+            prediction=prediction,
+            hints=family.hints and self.kind == "forward",
+            training=dict(training or {}),
+            licence=licence,
+            **more,
+        )
+        self._chunk = autoencoder.DECODE_FRAMES
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """Modules by name, absent ones as None."""
+        return {name: getattr(self, name) for name in self._get_signature_keys(self)[0]}
+
+    @property
+    def wiring(self) -> Wiring:
+        """How this backbone's networks are called."""
+        return WIRINGS[self.config["backbone"]]
+
+    @property
+    def space(self) -> autoencoder.Space:
+        """Latents or pixels."""
+        return autoencoder.space_of(getattr(self, "vae", None), self._chunk)
+
+    def enable_vae_slicing(self, frames: int = 4) -> None:
+        """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders."""
+        if frames < 1:
+            raise InputError(f"slices of {frames} frames; give at least 1")
+        self._chunk = frames
+
+    def disable_vae_slicing(self) -> None:
+        """Encode and decode a whole window at a time again."""
+        self._chunk = autoencoder.DECODE_FRAMES
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # diffusers takes **kwargs; ours are named
+        cls,
+        source: str | Path,
+        *,
+        torch_dtype: torch.dtype | None = None,
+        variant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        **settings: Any,
+    ) -> Self:
+        """Load a checkpoint: a folder, or a hub id that is downloaded (JSON and safetensors only).
+
+        Called on `Renderer` it gives whichever pipeline the checkpoint holds. `settings` override what model_index.json
+        says (`sampler="one-step"`, ...). Raises CheckpointError.
+        """
+        root = loading.locate(source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        index = loading.read_json(root, loading.INDEX)
+        published = "backbone" not in index
+        kind = checkpoints.inspect(root, variant=variant).kind
+        target = next((known for known in _pipelines() if known.kind == kind), None)
+        if target is None or not issubclass(target, cls):
+            right = f"load it with {target.__name__}" if target else "this version has no pipeline for it"
+            raise CheckpointError(f"{root}: holds weights of kind {kind}, not those of {cls.__name__}; {right}")
+        if not published:
+            backbone(str(index["backbone"]))
+        modules: dict[str, Any] = {}
+        names, options = target._get_signature_keys(target)
+        for name in names:
+            entry = index.get(name)
+            named = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+            if named is None and not (published and (root / name).is_dir()):
+                continue
+            chosen = _component_class(root, name, named, kind, published=published)
+            modules[name] = _component(chosen, root, name, torch_dtype, variant)
+        if "unet" not in modules:
+            raise CheckpointError(f"{root / loading.INDEX}: names no unet; the checkpoint is incomplete")
+        unknown = sorted(set(settings) - set(options))
+        if unknown:
+            raise InputError(f"{target.__name__} has no setting {unknown[0]!r}; it has {', '.join(options)}")
+        recorded = {name: index[name] for name in options if name in index} | settings
+        try:
+            pipeline = target(**modules, **recorded)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{root / loading.INDEX}: its settings do not fit ({error})") from error
+        pipeline._loaded(root)
+        return pipeline
+
+    def _loaded(self, root: Path) -> None:
+        """What a kind of renderer reads from its checkpoint beside its components."""
+
+    def _plain(self, name: str, module: Any) -> Any:
+        """Component `name` as it is to be saved."""
+        return module
+
+    def _saved(self, root: Path) -> None:
+        """What a kind of renderer writes to its checkpoint beside its components."""
+
+    def save_pretrained(  # type: ignore[override]  # no pickle, no hub upload
+        self, folder: str | Path, *, variant: str | None = None, max_shard_size: int | str = "5GB"
+    ) -> None:
+        """Write the checkpoint to `folder`, all of it or nothing; a checkpoint that stands there is replaced.
+
+        Raises CheckpointError if `folder` holds something else, DiskFull if there is no room.
+        """
+        target = Path(folder)
+        if target.exists() and not (target / loading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
+            raise CheckpointError(f"{target}: exists and is no checkpoint; choose another folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        token = f"{os.getpid()}-{uuid4().hex[:8]}"
+        temporary, old = (target.with_name(f".{target.name}.{token}.{suffix}") for suffix in ("tmp", "old"))
+        try:
+            with disk_full(target):
+                temporary.mkdir()
+                for name, module in self.components.items():
+                    if isinstance(module, torch.nn.Module):
+                        plain = self._plain(name, getattr(module, "_orig_mod", module))  # torch.compile wraps modules
+                        plain.save_pretrained(temporary / name, variant=variant, max_shard_size=max_shard_size)
+                    elif module is not None:
+                        module.save_pretrained(temporary / name)
+                self._saved(temporary)
+                index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
+                write_bytes(temporary / loading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
+                _sync(temporary)
+                if target.exists():
+                    target.rename(old)
+                temporary.rename(target)
+                sync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _cut(self, size: tuple[int, int], frames: int, window: int, overlap: int, tile_pixels: int | None) -> Cut:
+        """Plan windows and tiles for a video of `frames` frames of `size` (H, W)."""
+        factor = self.space.factor
+        multiple = self.wiring.multiple(self.unet) * factor
+        pixels = plan_canvas(*size, multiple, budget=tile_pixels)
+        return Cut(plan_windows(frames, window, min(overlap, window - 1)), pixels, pixels.divided(factor))
+
+    def _draw(
+        self,
+        predict: Predict,
+        shape: Sequence[int],
+        cut: Cut,
+        *,
+        steps: int,
+        guidance: Guidance = 1.0,
+        generator: Generator | list[torch.Generator],
+        callback: StepCallback | None,
+        bar: Any,
+    ) -> Tensor:
+        """Sample (B, T, c, h, w) in the network's space, all windows and tiles of a step before the next step."""
+
+        def model(noisy: Tensor, timestep: Tensor, unconditional: Tensor) -> Tensor:
+            def in_window(part: Tensor, window: Window) -> Tensor:
+                whole = tiled(cut.cells, lambda piece, tile: predict(piece, timestep, unconditional, window, tile))
+                return whole(part)
+
+            return windowed(cut.plan, in_window)(noisy)
+
+        def after_step(step: int, timestep: Tensor, latents: Tensor) -> Tensor | None:
+            bar.update()
+            result = callback(self, step, timestep, {"latents": latents}) if callback else None
+            return (result or {}).get("latents")
+
+        return samplers.sample(
+            model,
+            tuple(shape),
+            sampler=self.config["sampler"],
+            prediction=self.config["prediction"],
+            scheduler=getattr(self, "scheduler", None),
+            steps=steps,
+            guidance=guidance,
+            generator=generator,
+            device=self._execution_device,
+            dtype=self.unet.dtype,
+            callback=after_step,
+        )
+
+
+_SCHEDULER = Path("scheduler") / "scheduler_config.json"
+_RUN_ONLY = ("_name_or_path", "_module")
+
+
+def _pipelines() -> tuple[type[Renderer], ...]:
+    from renderers.forward import ForwardRenderer
+    from renderers.inverse import InverseRenderer
+    from renderers.lighting_estimator import LightingEstimator
+
+    return InverseRenderer, ForwardRenderer, LightingEstimator
+
+
+def _component_class(root: Path, name: str, named: str | None, kind: Kind, *, published: bool) -> Any:
+    """The class for one component, by what model_index.json or its own JSON calls it."""
+    if name == "scheduler" and named is None:
+        named = loading.read_json(root, _SCHEDULER).get("_class_name")
+    return component_class(name, named, kind, published=published)
+
+
+def _component(chosen: Any, root: Path, name: str, dtype: torch.dtype | None, variant: str | None) -> Any:
+    """One component of a checkpoint as an instance of `chosen`."""
+    if name == "scheduler":
+        return chosen.from_config(loading.read_json(root, _SCHEDULER))
+    if name == "vae" and dtype == torch.float16:
+        upcast = loading.read_json(root, Path(name) / "config.json").get("force_upcast", True)
+        dtype = torch.float32 if upcast else dtype
+    return loading.load_model(chosen, root, name, dtype=dtype, variant=variant)
+
+
+def checked_size(size: Any) -> tuple[int, int]:
+    """(h, w) of the panoramas that a network sees; raises CheckpointError unless they are 4 to 8192."""
+    if not (
+        isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and 4 <= n <= 8192 for n in size)
+    ):
+        raise CheckpointError(f"environment_size is {size!r}, expected two whole numbers of pixels")
+    return size[0], size[1]
+
+
+def base_seed(generator: Generator) -> int:
+    """A seed drawn from `generator`, or a fresh one where there is none."""
+    if generator is None:
+        return torch.Generator().seed() >> 2
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
+
+
+def _sync(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            sync_folder(path)
+    sync_folder(folder)

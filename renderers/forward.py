@@ -1,0 +1,214 @@
+"""`ForwardRenderer`: G-buffers and light in, a video out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manifests.clip import Clip
+from manifests.environment import Environment
+from renderers import modelspace
+from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size
+from renderers.canvas import Tile
+from renderers.errors import InputError
+from renderers.guidance import Guidance
+from renderers.inputs import camera_panoramas, gbuffer_values, pinhole
+from renderers.outputs import ForwardOutput
+from renderers.registry import Kind, Prediction, Sampler
+from renderers.svd import layout, lora
+from renderers.windows import OVERLAP, WINDOW, Window
+from renderers.wiring import Scene
+
+GUIDANCE = 1.2
+LORA_SCALE = 0.25
+_ENVIRONMENT_SIZE = {True: (512, 512), False: (32, 64)}  # by "works in latents": the published square, tiny's grid
+
+
+class ForwardRenderer(Renderer):
+    """Renders a video from its G-buffers under any light.
+
+    DiffusionRenderer, section 4.2: G-buffers are a condition beside the noisy picture, light comes in as features of a
+    panorama in each frame's camera frame. A LoRA that absorbed real footage has a free strength (section 4.3).
+
+    Args:
+        unet: network of a registered backbone (`renderers.registry`).
+        scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
+        vae: autoencoder of backbones that work in latents.
+        env_encoder: environment encoder of backbones that have one.
+        sampler: "diffusion" or "one-step"; None is the backbone's default.
+        prediction: "v" or "sample"; None is the backbone's default.
+        environment_size: (h, w) of the panoramas that the network sees; None is the backbone's default.
+        training: JSON record of how it was trained.
+        licence: licence of the weights (SPDX).
+    """
+
+    kind: ClassVar[Kind] = "forward"
+    model_cpu_offload_seq = "env_encoder->unet->vae"  # type: ignore[assignment]  # None in the base
+    _optional_components = ["scheduler", "vae", "env_encoder"]  # noqa: RUF012  (as diffusers declares it)
+
+    def __init__(
+        self,
+        unet: Any,
+        scheduler: Any = None,
+        vae: Any = None,
+        env_encoder: Any = None,
+        *,
+        sampler: Sampler | None = None,
+        prediction: Prediction | None = None,
+        environment_size: tuple[int, int] | None = None,
+        training: Mapping[str, Any] | None = None,
+        licence: str | None = None,
+    ) -> None:
+        size = checked_size(environment_size or _ENVIRONMENT_SIZE[vae is not None])
+        components = {"unet": unet, "scheduler": scheduler, "vae": vae, "env_encoder": env_encoder}
+        self._setup(components, sampler, prediction, training, licence, environment_size=size)
+
+    def load_lora(self, folder: str | Path) -> None:
+        """Put the LoRA of `folder` (diffusers' format) on the network; `lora_scale` of a call sets its strength."""
+        if not hasattr(self.unet, "load_lora_adapter"):
+            raise InputError(f"{type(self.unet).__name__} takes no LoRA; its class lacks diffusers' PeftAdapterMixin")
+        lora.load_lora(self.unet, Path(folder))
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        gbuffers: Mapping[str, np.ndarray] | Clip,
+        environment: np.ndarray | Environment | None = None,
+        *,
+        camera_to_world: np.ndarray | None = None,
+        fov_degrees: float = 45.0,
+        intrinsics: np.ndarray | None = None,
+        exposure: float = 1.0,
+        steps: int = 20,
+        guidance: Guidance | None = None,
+        lora_scale: float | None = None,
+        window: int = WINDOW,
+        overlap: int = OVERLAP,
+        tile_pixels: int | None = None,
+        generator: Generator = None,
+        callback_on_step_end: StepCallback | None = None,
+        output_type: Literal["np", "pt"] = "np",
+    ) -> ForwardOutput:
+        """Render one video.
+
+        Args:
+            gbuffers: the five G-buffers (T, H, W, C) in the attribute table's conventions, depth in scene units or
+                relative; or a Clip, which also gives camera, light and exposure where these are not given.
+            environment: panorama (h, w, 3) or one a frame (T, h, w, 3), linear HDR, in the camera frame on the grid
+                of `camera_directions`; or an Environment in the world.
+            camera_to_world: (T, 4, 4) poses, for an Environment.
+            fov_degrees: angle of the larger image side, where no intrinsics are known.
+            intrinsics: (3, 3) in pixels.
+            exposure: factor on the light; with a Clip's own light the clip's exposure multiplies it.
+            steps: denoising steps of a "diffusion" checkpoint; "one-step" ones take one.
+            guidance: strength of classifier-free guidance, or (first frame's, last frame's); None is 1.2 for
+                "diffusion" and 1 (off) for "one-step".
+            lora_scale: strength of the LoRA, 0 to about 0.5; None is 0.25 where one is loaded.
+            window: frames that the network sees at a time.
+            overlap: frames that neighbouring windows share and cross-fade; fewer where windows are as short.
+            tile_pixels: pictures with more pixels are cut into overlapping tiles; None never cuts.
+            generator: seeds the noise.
+            callback_on_step_end: `callback(pipeline, step, timestep, {"latents": ...})` after every step.
+            output_type: "np" gives a (T, H, W, 3) array, "pt" a (T, 3, H, W) tensor.
+
+        Returns:
+            ForwardOutput, sRGB in [0, 1].
+        """
+        if output_type not in ("np", "pt"):
+            raise InputError(f"output_type is {output_type!r}, expected 'np' or 'pt'")
+        values = gbuffer_values(gbuffers)
+        frames, _, height, width = values["depth"].shape[1:]
+        if isinstance(gbuffers, Clip):
+            camera = gbuffers.camera
+            if camera is not None:
+                camera_to_world = camera.camera_to_world if camera_to_world is None else camera_to_world
+                intrinsics = camera.intrinsics if intrinsics is None else intrinsics
+            if environment is None:
+                environment, exposure = gbuffers.environment, exposure * gbuffers.exposure
+        if environment is None:
+            raise InputError("no light was given: pass a panorama (h, w, 3), or an Environment with camera_to_world")
+        size = self.config["environment_size"]
+        panorama = camera_panoramas(environment, (size[0], size[1]), frames, camera_to_world, exposure)
+        device = self._execution_device
+        scene = Scene(
+            {name: value.to(device) for name, value in values.items() if name != "mask"},
+            panorama.to(device),
+            pinhole(fov_degrees, intrinsics, height, width).to(device),
+            values["mask"].to(device) if "mask" in values else None,
+        )
+        cut = self._cut((height, width), frames, window, overlap, tile_pixels)
+        condition, light = self.wiring.forward_inputs(self.space, self.env_encoder, scene, cut.pixels.pad)
+        wiring, network = self.wiring, self.unet
+
+        def predict(noisy: Tensor, timestep: Tensor, unconditional: Tensor, window: Window, tile: Tile) -> Tensor:
+            seen = [tile.take(window.take(condition)), *(window.take(_framed(part, frames)) for part in light)]
+            if len(unconditional) > 1:  # guidance: zero conditions, and the same clip with them, in one call
+                seen = [_without(part, unconditional) for part in seen]
+            return wiring.forward(network, noisy, timestep, seen[0], tuple(seen[1:]))
+
+        if guidance is None:
+            guidance = GUIDANCE if self.config["sampler"] == "diffusion" else 1.0
+        with ExitStack() as stack:
+            self._with_lora(stack, lora_scale)
+            bar = stack.enter_context(self.progress_bar(total=steps if self.config["sampler"] == "diffusion" else 1))
+            sampled = self._draw(
+                predict,
+                (1, frames, self.space.channels("rgb"), *condition.shape[-2:]),
+                cut,
+                steps=steps,
+                guidance=guidance,
+                generator=torch.Generator().manual_seed(base_seed(generator)),
+                callback=callback_on_step_end,
+                bar=bar,
+            )
+        video = modelspace.display(cut.pixels.crop(self.space.decode("rgb", sampled))).float()
+        self.maybe_free_model_hooks()
+        return ForwardOutput(video=modelspace.channels_last(video) if output_type == "np" else video[0].cpu())
+
+    def _with_lora(self, stack: ExitStack, scale: float | None) -> None:
+        """Set the LoRA's strength until the stack closes."""
+        if lora.has_lora(self.unet):
+            stack.enter_context(lora.lora_scale(self.unet, LORA_SCALE if scale is None else scale))
+        elif scale:
+            raise InputError(f"lora_scale is {scale}, but no LoRA is loaded; call load_lora(folder) first")
+
+    def _loaded(self, root: Path) -> None:
+        if (root / layout.LORA_FOLDER).is_dir():
+            self.load_lora(root / layout.LORA_FOLDER)
+
+    def _plain(self, name: str, module: Any) -> Any:
+        return _without_lora(module) if name == "unet" and lora.has_lora(module) else module
+
+    def _saved(self, root: Path) -> None:
+        if lora.has_lora(self.unet):
+            lora.save_lora(self.unet, root / layout.LORA_FOLDER)
+
+
+def _framed(part: Tensor, frames: int) -> Tensor:
+    """A condition (B, 1 or T, ...) for all T frames, without a copy."""
+    return part.expand(-1, frames, *part.shape[2:])
+
+
+def _without(part: Tensor, unconditional: Tensor) -> Tensor:
+    """A condition (1, T, ...) for each of N clips: zeros where `unconditional` (N,)."""
+    kept = (~unconditional).to(part.dtype).view(-1, *[1] * (part.ndim - 1))  # (N,) -> (N, 1, ...)
+    return part * kept
+
+
+def _without_lora(network: Any) -> Any:
+    """The base network, sharing its tensors: what a checkpoint's `unet` holds, the LoRA lying beside it."""
+    state = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in network.state_dict().items()
+        if ".lora_A." not in name and ".lora_B." not in name
+    }
+    with torch.device("meta"):
+        plain = type(network).from_config(network.config)
+    plain.load_state_dict(state, assign=True)
+    return plain

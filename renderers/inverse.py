@@ -1,0 +1,221 @@
+"""`InverseRenderer`: a video in, its G-buffers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from manifests.attributes import GBUFFERS
+from renderers import modelspace
+from renderers.base import Cut, Generator, Renderer, StepCallback, base_seed
+from renderers.canvas import Canvas, Tile, plan_canvas
+from renderers.depth_alignment import blend_depth, blend_depth_tiles
+from renderers.errors import CheckpointError, InputError
+from renderers.inputs import Video, model_video
+from renderers.outputs import InverseOutput
+from renderers.registry import Kind, Prediction, Sampler
+from renderers.windows import OVERLAP, WINDOW, Window, WindowPlan, blend, plan_windows
+from renderers.wiring import JOINT, attribute_rows
+
+
+class InverseRenderer(Renderer):
+    """Estimates base colour, normals, depth, roughness and metalness of every pixel of a video.
+
+    DiffusionRenderer, section 4.1: the video is a condition beside the noisy attribute, one attribute a pass; a network
+    with the channels for it predicts all five in one pass (`joint`).
+
+    Args:
+        unet: network of a registered backbone (`renderers.registry`).
+        scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
+        vae: autoencoder of backbones that work in latents.
+        sampler: "diffusion" or "one-step"; None is the backbone's default.
+        prediction: "v" or "sample"; None is the backbone's default.
+        attributes: what the network was trained to predict.
+        training: JSON record of how it was trained.
+        licence: licence of the weights (SPDX).
+    """
+
+    kind: ClassVar[Kind] = "inverse"
+    model_cpu_offload_seq = "unet->vae"  # type: ignore[assignment]  # None in the base
+    _optional_components = ["scheduler", "vae"]  # noqa: RUF012  (as diffusers declares it)
+
+    def __init__(
+        self,
+        unet: Any,
+        scheduler: Any = None,
+        vae: Any = None,
+        *,
+        sampler: Sampler | None = None,
+        prediction: Prediction | None = None,
+        attributes: Sequence[str] = GBUFFERS,
+        training: Mapping[str, Any] | None = None,
+        licence: str | None = None,
+    ) -> None:
+        attribute_rows(attributes)
+        components = {"unet": unet, "scheduler": scheduler, "vae": vae}
+        self._setup(components, sampler, prediction, training, licence, attributes=tuple(attributes), joint=False)
+        channels = {name: self.space.channels(name) for name in GBUFFERS}
+        predicted = self.wiring.out_channels(unet)
+        joint = predicted == sum(channels.values())
+        if not joint and predicted < max(channels.values()):
+            raise CheckpointError(f"the network predicts {predicted} channels, too few for {', '.join(GBUFFERS)}")
+        if joint and tuple(attributes) != GBUFFERS:
+            raise CheckpointError(f"a joint network predicts {', '.join(GBUFFERS)}, in this order")
+        self.register_to_config(joint=joint)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        video: Video | list[Video],
+        *,
+        attributes: Sequence[str] | None = None,
+        steps: int = 20,
+        window: int = WINDOW,
+        overlap: int = OVERLAP,
+        tile_pixels: int | None = None,
+        generator: Generator = None,
+        batch_attributes: int | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        output_type: Literal["np", "pt"] = "np",
+    ) -> InverseOutput | list[InverseOutput]:
+        """Estimate the G-buffers of one video, or of each of a list.
+
+        Args:
+            video: (T, H, W, 3) sRGB, floats in [0, 1] or uint8; (H, W, 3) for one image; or a Clip.
+            attributes: which to estimate; None is all that the checkpoint knows.
+            steps: denoising steps of a "diffusion" checkpoint; "one-step" ones take one.
+            window: frames that the network sees at a time.
+            overlap: frames that neighbouring windows share and cross-fade; fewer where windows are as short.
+            tile_pixels: pictures with more pixels are cut into overlapping tiles; None never cuts.
+            generator: seeds the noise; each attribute's noise depends on it and the attribute alone.
+            batch_attributes: attributes denoised together; None starts with all, and halves when memory runs out.
+            callback_on_step_end: `callback(pipeline, step, timestep, {"latents": ...})` after every step.
+            output_type: "np" gives (T, H, W, C) arrays, "pt" (T, C, H, W) tensors.
+
+        Returns:
+            InverseOutput, or a list of them for a list of videos. Depth is relative to the clip.
+        """
+        names = tuple(self.config["attributes"] if attributes is None else attributes)
+        unknown = [name for name in names if name not in self.config["attributes"]]
+        if unknown or not names:
+            what = repr(unknown[0]) if unknown else "an empty list"
+            raise InputError(f"cannot estimate {what}; this checkpoint knows {', '.join(self.config['attributes'])}")
+        if batch_attributes is not None and batch_attributes < 1:
+            raise InputError(f"batch_attributes is {batch_attributes}, expected at least 1")
+        if output_type not in ("np", "pt"):
+            raise InputError(f"output_type is {output_type!r}, expected 'np' or 'pt'")
+        videos = video if isinstance(video, list) else [video]
+        if not videos:
+            raise InputError("the list of videos is empty; give at least one")
+        results = []
+        for rgb in [model_video(one) for one in videos]:
+            cut = self._cut((rgb.shape[-2], rgb.shape[-1]), rgb.shape[1], window, overlap, tile_pixels)
+            condition = self.space.encode(cut.pixels.pad(rgb.to(self._execution_device)))
+            run = _Run(self, condition, cut, names, steps, base_seed(generator), callback_on_step_end)
+            values = run.values(batch_attributes)
+            results.append(
+                InverseOutput(
+                    gbuffers={
+                        name: modelspace.channels_last(value) if output_type == "np" else value[0].cpu()
+                        for name, value in values.items()
+                    }
+                )
+            )
+        self.maybe_free_model_hooks()
+        return results if isinstance(video, list) else results[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One video through one pipeline; `condition` (1, T, c, h, w) is encoded once, for all attributes and steps."""
+
+    pipeline: InverseRenderer
+    condition: Tensor
+    cut: Cut
+    names: tuple[str, ...]
+    steps: int
+    seed: int
+    callback: StepCallback | None
+
+    def values(self, batch: int | None) -> dict[str, Tensor]:
+        """Attributes (1, T, C, H, W) as values, computed `batch` at a time, fewer where memory runs out."""
+        passes = (JOINT,) if self.pipeline.config["joint"] else self.names
+        size, start = len(passes) if batch is None else batch, 0
+        done: dict[str, Tensor] = {}
+        while start < len(passes):
+            chunk = passes[start : start + size]
+            try:
+                done |= (
+                    self._one_step(chunk) if self.pipeline.config["sampler"] == "one-step" else self._diffused(chunk)
+                )
+                start += len(chunk)
+            except torch.OutOfMemoryError:
+                if batch is not None or len(chunk) == 1:
+                    raise
+                size = len(chunk) // 2
+                torch.cuda.empty_cache()
+        return {name: modelspace.from_model(name, self.cut.pixels.crop(done[name])) for name in self.names}
+
+    def _diffused(self, passes: Sequence[str]) -> dict[str, Tensor]:
+        """Padded model space (1, T, C, H', W'); windows and tiles meet in the network's space, at every step."""
+        with self.pipeline.progress_bar(total=self.steps) as bar:
+            return dict(self._decoded(passes, self._sampled(passes, self.condition, self.cut, bar)))
+
+    def _one_step(self, passes: Sequence[str]) -> dict[str, Tensor]:
+        """The same without steps to meet at: windows and tiles are decoded first, so that depth can be aligned."""
+        plan, pixels, cells = self.cut.plan, self.cut.pixels, self.cut.cells
+        windows: dict[str, list[Tensor]] = {}
+        with self.pipeline.progress_bar(total=len(plan.windows) * len(cells.tiles)) as bar:
+            for window in plan.windows:
+                pieces: dict[str, list[Tensor]] = {}
+                for tile in cells.tiles:
+                    condition = tile.take(window.take(self.condition))
+                    whole = Cut(plan_windows(window.size, window.size, 0), *[plan_canvas(tile.height, tile.width)] * 2)
+                    for name, video in self._decoded(passes, self._sampled(passes, condition, whole, bar)):
+                        pieces.setdefault(name, []).append(video)
+                for name, tiles in pieces.items():
+                    windows.setdefault(name, []).append(_blended(name, pixels, tiles))
+        return {name: _blended(name, plan, videos) for name, videos in windows.items()}
+
+    def _sampled(self, passes: Sequence[str], condition: Tensor, cut: Cut, bar: Any) -> Tensor:
+        """Network output (N, T, c, h, w) for N passes over `condition` (1, T, c, h, w)."""
+        rows = attribute_rows(passes)
+        pipeline, wiring = self.pipeline, self.pipeline.wiring
+
+        def predict(noisy: Tensor, timestep: Tensor, _: Tensor, window: Window, tile: Tile) -> Tensor:
+            seen = tile.take(window.take(condition))
+            return wiring.inverse(pipeline.unet, noisy, timestep, seen, rows.to(noisy.device))
+
+        frames, _, height, width = condition.shape[1:]
+        return pipeline._draw(
+            predict,
+            (len(passes), frames, wiring.out_channels(pipeline.unet), height, width),
+            cut,
+            steps=self.steps,
+            generator=[torch.Generator().manual_seed(self.seed + int(row)) for row in rows],
+            callback=self.callback,
+            bar=bar,
+        )
+
+    def _decoded(self, passes: Sequence[str], sampled: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Attributes and their model-space videos (1, T, C, H', W') out of the network's output of N passes."""
+        by_name = dict(zip(passes, sampled.split(1), strict=True))
+        if JOINT in by_name:
+            sizes = [self.pipeline.space.channels(name) for name in GBUFFERS]
+            by_name = dict(zip(GBUFFERS, by_name[JOINT].split(sizes, dim=2), strict=True))
+        for name, latents in by_name.items():
+            if name in self.names:
+                yield name, self.pipeline.space.decode(name, latents).float()
+
+
+def _blended(name: str, cut: WindowPlan | Canvas, pieces: Sequence[Tensor]) -> Tensor:
+    """Windows or tiles of one attribute, in model space, as one; relative depth is brought to one scale first."""
+    if name != "depth":
+        return blend(cut, pieces) if isinstance(cut, WindowPlan) else cut.blend(pieces)
+    relative = [modelspace.display(piece) for piece in pieces]
+    joined = blend_depth(cut, relative) if isinstance(cut, WindowPlan) else blend_depth_tiles(cut, relative)
+    return 2.0 * joined - 1.0

@@ -1,0 +1,1 @@
+"""The `svd` backbone: networks in the layout of the published DiffusionRenderer checkpoints."""

@@ -1,0 +1,77 @@
+"""The environment encoder: a frame's light as features for every level of the forward renderer's UNet.
+
+DiffusionRenderer section 4.2: E_ldr, E_log and E_dir of a frame, each a latent of the image autoencoder, are
+concatenated in this order (12 channels) and go through a convolutional UNet encoder without attention or temporal
+layers; level i's features are keys and values of the cross-attention at level i. The published tensors show two
+residual blocks a level and a downsampler in levels 1 to 3 but not 0, so features lie after the downsampler: for a
+512 x 512 environment 64, 32, 16 and 8 wide, as the levels of a 512 x 512 video.
+
+The same network with 4 input channels encodes direction latents alone (the published `nrm_encoder`), and with the
+video's latents as input it conditions the lighting estimator.
+
+Shapes cannot tell a convolution's padding, the norms' epsilon or the activation. Chosen here: one pixel on every side
+(`downsample_padding` 1, symmetric, as diffusers' UNets; 0 is the image autoencoder's right-and-bottom padding),
+1e-6 and SiLU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_blocks import DownEncoderBlock2D
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from renderers.errors import InputError
+
+
+class EnvironmentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
+    """Latents of light in, one feature map a level out."""
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 12,
+        block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        downsample_padding: int = 1,
+    ) -> None:
+        super().__init__()
+        self.gradient_checkpointing = False
+        self.conv_in = nn.Conv2d(in_channels, block_out_channels[0], kernel_size=3, padding=1)
+        widths = (block_out_channels[0], *block_out_channels)
+        self.down_blocks = nn.ModuleList(
+            DownEncoderBlock2D(
+                widths[level],
+                widths[level + 1],
+                num_layers=layers_per_block,
+                add_downsample=level > 0,
+                downsample_padding=downsample_padding,
+            )
+            for level in range(len(block_out_channels))
+        )
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps (B*T, width_i, h / 2^i, w / 2^i) of latents (B, T, C, h, w), finest level first."""
+        channels = self.conv_in.in_channels
+        if latents.ndim != 5 or latents.shape[2] != channels:
+            raise InputError(f"latents of light are {tuple(latents.shape)}, expected (B, T, {channels}, h, w)")
+        hidden = self.conv_in(latents.flatten(0, 1))  # (B, T, C, h, w) -> (B*T, C, h, w)
+        maps = []
+        for block in self.down_blocks:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                hidden = checkpoint(block, hidden, use_reentrant=False)
+            else:
+                hidden = block(hidden)
+            maps.append(hidden)
+        return tuple(maps)
+
+
+def as_tokens(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Feature maps (N, W, h, w) as keys and values for attention: (N, h*w, W), level by level."""
+    return [level.flatten(2).transpose(1, 2) for level in maps]  # (N, W, h, w) -> (N, h*w, W)

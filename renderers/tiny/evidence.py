@@ -1,0 +1,83 @@
+"""What the pixels of a video say of the light around it, gathered on the panorama's grid.
+
+A pixel of the background IS the light behind it. A smooth surface shows the light of its mirror direction, a matte one
+the mean of the light around its normal. Written down where it belongs, in the first camera's frame, evidence of many
+frames adds up, and a small network only has to weigh it, blur it and fill the gaps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from renderers.environment import encode_log, panorama_pixels
+from renderers.modelspace import from_model, split, srgb_decode
+
+_DIELECTRIC = 0.04
+
+CHANNELS = 16
+"""Four kinds of evidence, each a colour (E_log) and a weight: everything seen, background, mirrored, matte."""
+
+
+def gather(
+    rgb: Tensor, gbuffers: Tensor | None, rays: Tensor, rotations: Tensor | None, *, height: int, width: int
+) -> Tensor:
+    """Evidence (B, 16, height, width), in [0, 1], on the panorama of the first camera.
+
+    Args:
+        rgb: (B, T, 3, H, W) in model space.
+        gbuffers: (B, T, 9, H, W) in model space, or None: then only what is seen counts, the rest is 0.
+        rays: (B, 3, H, W) unit viewing rays in the camera frame.
+        rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
+        height: of the panorama.
+        width: of the panorama.
+    """
+    batch, frames = rgb.shape[:2]
+    colour = srgb_decode((0.5 * rgb.float() + 0.5).clamp(0, 1))  # linear, exposed
+    view = rays.float()[:, None].expand(batch, frames, *rays.shape[1:])  # (B, T, 3, H, W)
+    one = torch.ones_like(colour[:, :, :1])
+    seen = [(view, colour, one)]
+    if gbuffers is not None:
+        seen += _of_surfaces(colour, view, gbuffers.float(), one)
+    parts = [_scatter(_turned(direction, rotations), value, weight, height, width) for direction, value, weight in seen]
+    evidence = torch.cat(parts, dim=1)
+    missing = evidence.new_zeros(batch, CHANNELS - evidence.shape[1], height, width)
+    return torch.cat([evidence, missing], dim=1)
+
+
+def _of_surfaces(colour: Tensor, view: Tensor, gbuffers: Tensor, one: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """(direction, radiance, weight) of background, mirrored and matte evidence, each (B, T, C, H, W)."""
+    values = {name: from_model(name, part) for name, part in split(gbuffers).items()}
+    base, normal, metallic, roughness = (values[name] for name in ("basecolor", "normal", "metallic", "roughness"))
+    background = torch.sigmoid(40 * (values["depth"] - 0.97)) * torch.sigmoid(20 * (normal[:, :, 2:] - 0.9))
+    surface = one - background
+    mirrored = view - 2 * (view * normal).sum(dim=2, keepdim=True) * normal
+    specular = torch.lerp(torch.full_like(base, _DIELECTRIC), base, metallic)
+    matte = (base * (1 - metallic)).clamp_min(0.02)
+    smooth = surface * metallic * (1 - roughness).square()
+    rough = surface * (1 - metallic) * base.amax(dim=2, keepdim=True)
+    return [
+        (view, colour, background),
+        (mirrored, colour / specular.clamp_min(0.05), smooth),
+        (normal, colour / matte, rough),
+    ]
+
+
+def _turned(directions: Tensor, rotations: Tensor | None) -> Tensor:
+    """Directions (B, T, 3, H, W) of each camera in the frame of the first."""
+    return directions if rotations is None else torch.einsum("btij,btjhw->btihw", rotations.to(directions), directions)
+
+
+def _scatter(directions: Tensor, radiance: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
+    """Weighted mean of radiance by panorama pixel, as E_log and a weight that saturates: (B, 4, height, width)."""
+    column, row = panorama_pixels(directions.movedim(2, 0), height, width)  # (3, B, T, H, W) -> 2 x (B, T, H, W)
+    cell = row.round().long() * width + column.round().long() % width
+    cell = cell.flatten(1)[:, None].expand(-1, 4, -1)  # (B, T, H, W) -> (B, 4, N)
+    laid = torch.cat([radiance * weight, weight], dim=2).transpose(1, 2).flatten(2)  # (B, T, 4, H, W) -> (B, 4, N)
+    sums = laid.new_zeros(len(laid), 4, height * width).scatter_add_(2, cell, laid)
+    sums = sums.unflatten(2, (height, width))
+    total = sums[:, 3:]
+    per_cell = directions.shape[1] * directions[0, 0, 0].numel() / (height * width)
+    return torch.cat([encode_log(sums[:, :3] / total.clamp_min(1e-4)), torch.tanh(total / math.sqrt(per_cell))], dim=1)

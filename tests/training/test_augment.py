@@ -1,0 +1,179 @@
+"""An augmented clip is a valid clip: geometry, light and colours change together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from manifests.camera import Camera
+from manifests.environment import camera_directions, srgb_encode
+from tests.manifests.clips import SUN, sphere_clip
+from tests.training.sets import normals_from_depth
+from training.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
+from training.samples import BACKGROUND, Packed, pack, unpack
+
+SIZE = 32
+WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask")
+
+
+@pytest.fixture(scope="module")
+def clip():  # type: ignore[no-untyped-def]
+    """A sphere on a plane seen by an orbiting camera, colours encoded as `decode_clip(encoded=True)` gives them."""
+    made = sphere_clip("ball", frames=4, size=SIZE, seed=3)
+    arrays = {name: made.arrays[name] for name in WANTED}
+    for name in ("rgb", "basecolor"):
+        arrays[name] = np.clip(srgb_encode(arrays[name]), 0, 1).astype(np.float32)
+    return type(made)(made.key, arrays, made.camera, made.environment, made.fps, made.exposure)
+
+
+@pytest.fixture(scope="module")
+def packed(clip) -> Packed:  # type: ignore[no-untyped-def]
+    return pack(clip, (16, 32), background=True)
+
+
+def _agreement(packed: Packed) -> float:
+    """Median angle in degrees between stored normals and those of the depth's slopes, where they lean to a side."""
+    depth = packed.arrays["depth"][:, 0].astype(np.float64)
+    depth[~np.isfinite(depth)] = 1e3
+    slopes = normals_from_depth(depth, packed.intrinsics)
+    stored = packed.arrays["normal"].transpose(0, 2, 3, 1)[:, 1:-1, 1:-1].astype(np.float64)
+    solid = np.isfinite(packed.arrays["depth"][:, 0])[:, 1:-1, 1:-1]
+    cosine = np.clip((slopes * stored).sum(-1)[solid & (np.abs(stored[..., 0]) > 0.2)], -1, 1)
+    return float(np.degrees(np.median(np.arccos(cosine))))
+
+
+def test_mirrored_normals_agree_with_mirrored_depth(packed: Packed) -> None:
+    assert _agreement(packed) < 6
+    assert _agreement(mirror(packed)) < 6
+    flipped = mirror(packed)
+    wrong = {**flipped.arrays, "normal": packed.arrays["normal"][..., ::-1]}
+    assert _agreement(Packed(wrong, None, 1.0, flipped.intrinsics, None)) > 30, "the check must see an unturned normal"
+
+
+def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: Packed) -> None:
+    """The plane z = 0 and its checker stay where the mirrored world has them, and the sun shines from its mirror."""
+    flipped = mirror(packed)
+    assert flipped.camera_to_world is not None
+    rotations = flipped.camera_to_world[:, :3, :3]
+    np.testing.assert_allclose(
+        rotations @ rotations.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-9
+    )
+    assert (np.linalg.det(rotations) > 0).all()
+    camera = Camera(flipped.intrinsics, flipped.camera_to_world)
+    depth = flipped.arrays["depth"][:, 0].astype(np.float64)
+    sun = SUN * np.array([-1, 1, 1])
+    for frame in range(4):
+        points = (
+            camera.rays(SIZE, SIZE) * np.nan_to_num(depth, posinf=0.0)[frame, ..., None] @ rotations[frame].T
+            + camera.camera_to_world[frame, :3, 3]
+        )
+        normal = flipped.arrays["normal"][frame].transpose(1, 2, 0).astype(np.float64) @ rotations[frame].T
+        solid = np.isfinite(depth[frame])
+        ground = solid & (normal[..., 2] > 0.999)
+        assert np.abs(points[ground][:, 2]).max() < 0.02
+        shade = 0.15 + np.maximum(normal @ sun, 0)
+        base = flipped.arrays["basecolor"][frame].transpose(1, 2, 0) / 255
+        seen = flipped.arrays["rgb"][frame].transpose(1, 2, 0) / 255
+        expected = np.clip(srgb_encode(((base + 0.055) / 1.055).clip(0.04) ** 2.4 * shade[..., None]), 0, 1)
+        bright = solid & (base.min(-1) > 0.2)
+        assert np.abs(seen - expected)[bright].mean() < 0.02
+
+
+def test_mirroring_reflects_the_panorama_and_what_lies_behind(packed: Packed) -> None:
+    flipped = mirror(packed)
+    assert packed.panorama is not None and flipped.panorama is not None
+    directions = camera_directions(16, 32)
+    reflected = directions * np.array([-1, 1, 1])
+    order = np.abs(directions[:, ::-1] - reflected).max()
+    assert order < 1e-12, "the panorama's grid must be symmetric, so that a flip is a reflection"
+    np.testing.assert_array_equal(flipped.panorama, packed.panorama[..., ::-1])
+    np.testing.assert_array_equal(flipped.arrays[BACKGROUND], packed.arrays[BACKGROUND][..., ::-1])
+
+
+def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, packed: Packed) -> None:  # type: ignore[no-untyped-def]
+    pose, light = clip.camera.camera_to_world[2], clip.environment
+    rays = clip.camera.rays(SIZE, SIZE)
+    world = rays / np.linalg.norm(rays, axis=-1, keepdims=True) @ pose[:3, :3].T
+    expected = light.radiance(world, 2)
+    np.testing.assert_allclose(packed.arrays[BACKGROUND][2].transpose(1, 2, 0), expected, rtol=2e-3, atol=1e-3)
+    assert packed.panorama is not None
+    total = light.image.mean()
+    assert packed.panorama.astype(np.float64).mean() == pytest.approx(total, rel=0.5)
+
+
+def test_cropping_moves_the_principal_point(packed: Packed) -> None:
+    small = crop(packed, 5, 9, 16, 12)
+    assert small.arrays["rgb"].shape == (4, 3, 16, 12)
+    whole, part = Camera(packed.intrinsics, np.eye(4)[None]), Camera(small.intrinsics, np.eye(4)[None])
+    np.testing.assert_allclose(part.rays(16, 12), whole.rays(SIZE, SIZE)[5:21, 9:21], atol=1e-12)
+    np.testing.assert_array_equal(small.arrays["depth"], packed.arrays["depth"][..., 5:21, 9:21])
+
+
+def test_exposure_brightens_picture_and_light_alike(packed: Packed) -> None:
+    plain, bright = unpack(packed), unpack(packed, 2.0)
+    assert plain.panorama is not None and bright.panorama is not None and bright.background is not None
+    torch.testing.assert_close(bright.panorama, 2 * plain.panorama)
+    torch.testing.assert_close(bright.background, 2 * plain.background)
+    linear = [((sample.rgb / 2 + 0.5 + 0.055) / 1.055) ** 2.4 for sample in (plain, bright)]
+    inside = (linear[1] < 0.95) & (linear[0] > 0.02)
+    torch.testing.assert_close(linear[1][inside], 2 * linear[0][inside], rtol=1e-3, atol=1e-3)
+
+
+def test_channels_trade_places_in_picture_base_colour_and_light(packed: Packed) -> None:
+    moved = permute(packed, (2, 0, 1))
+    for name in ("rgb", "basecolor", BACKGROUND):
+        np.testing.assert_array_equal(moved.arrays[name][:, 0], packed.arrays[name][:, 2])
+    assert packed.panorama is not None and moved.panorama is not None
+    np.testing.assert_array_equal(moved.panorama[:, 1], packed.panorama[:, 0])
+    assert moved.arrays["normal"] is packed.arrays["normal"]
+
+
+def test_views_use_every_window_stride_and_choice() -> None:
+    rng = np.random.default_rng(0)
+    options = Augmentation(
+        3, (8, 8), (1, 2), mirror=True, permute=True, reverse=True, exposure_stops=(-1, 1), dropout=0.2
+    )
+    views = [draw_view(options, 6, 10, 12, rng) for _ in range(400)]
+    assert {view.frames for view in views} >= {(0, 1, 2), (3, 4, 5), (0, 2, 4), (1, 3, 5), (5, 3, 1)}
+    assert {view.top for view in views} == {0, 1, 2} and {view.left for view in views} == {0, 1, 2, 3, 4}
+    assert {view.channels for view in views} == {(a, b, 3 - a - b) for a in range(3) for b in range(3) if a != b}
+    assert 0.4 < np.mean([view.mirrored for view in views]) < 0.6
+    assert 0.12 < np.mean([view.unconditional for view in views]) < 0.28
+    assert 0.5 <= min(view.gain for view in views) < 0.6 and 1.8 < max(view.gain for view in views) <= 2
+
+
+def test_options_do_not_shift_each_others_draws() -> None:
+    with_all = Augmentation(2, mirror=True, permute=True, exposure_stops=(-1, 1))
+    without = Augmentation(2, mirror=False)
+    pairs = [
+        (
+            draw_view(with_all, 9, 8, 8, np.random.default_rng(seed)),
+            draw_view(without, 9, 8, 8, np.random.default_rng(seed)),
+        )
+        for seed in range(20)
+    ]
+    assert all(one.frames == other.frames for one, other in pairs)
+    assert not any(other.mirrored for _, other in pairs)
+
+
+def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
+    options = Augmentation(4, (16, 16), (2, 3))
+    assert fits(options, 7, 16, 16)
+    assert not fits(options, 6, 16, 16)
+    assert not fits(options, 7, 16, 15)
+
+
+def test_values_come_back_as_the_table_says(clip, packed: Packed) -> None:  # type: ignore[no-untyped-def]
+    view = View((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
+    sample = unpack(apply_view(packed, view))
+    truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
+    torch.testing.assert_close(sample.rgb, 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)
+    for name in ("roughness", "metallic"):
+        torch.testing.assert_close(sample.gbuffers[name], truth[name], rtol=0, atol=0.5 / 255 + 1e-6)
+    assert torch.rad2deg(torch.acos((sample.gbuffers["normal"] * truth["normal"]).sum(1).clamp(-1, 1))).max() < 0.1
+    near, far = sample.depth_range
+    solid = torch.isfinite(truth["depth"])
+    expected = ((truth["depth"] - near) / (far - near)).clamp(0, 1)
+    torch.testing.assert_close(sample.gbuffers["depth"][solid], expected[solid], rtol=0, atol=2e-3)
+    assert (sample.gbuffers["depth"][~solid] == 1).all()

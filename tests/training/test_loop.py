@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from renderers.base import Renderer
+from tests.training.sets import make_set
+from training import checkpointing
+from training.config import Optimise, load_config, make_config
+from training.errors import ConfigError, TrainingError
+from training.interrupt import Interrupt
+from training.run import Request, make_objective, train
+from training.schedule import learning_rate, progress, streams_of
+
+torch.set_num_threads(1)
+SMALL = {"widths": [16, 16, 16, 16], "depths": [1, 1, 1, 1], "embedding": 16}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_set(tmp_path_factory.mktemp("loop") / "set")
+
+
+def request_of(folder: Path, out: Path, *, resume: bool = False, **changes: Any) -> Request:
+    """A few steps of a very small inverse renderer on 16x16 clips."""
+    plain: dict[str, Any] = {
+        "network": SMALL,
+        "data": {"frames": 2, "threads": 1, "cache_gib": 1, **changes.pop("data", {})},
+        "optimise": {"steps": 4, "batch": 2, "warmup": 1, **changes.pop("optimise", {})},
+        "keep": {"log": 2, "pictures": 100, "checkpoint": 2, **changes.pop("keep", {})},
+    }
+    return Request("inverse", load_config("tiny", "inverse", plain | changes), (str(folder),), out, resume=resume)
+
+
+def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path: Path) -> None:
+    request = request_of(folder, tmp_path / "run", optimise={"steps": 6}, keep={"checkpoint": 2, "checkpoints": 2})
+    done = train(request)
+    assert done.step == 6 and np.isfinite(done.loss) and 0 <= done.waiting <= 1
+    assert [path.name for path in checkpointing.checkpoints(request.out)] == ["00000004", "00000006"]
+    assert not list((request.out / "checkpoints").glob(".*"))
+    renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+    record = renderer.config.training
+    assert record["step"] == 6 and record["clips"] == {"main": 7} and record["config"]["name"] == "tiny"
+    video = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
+    assert renderer(video).gbuffers["normal"].shape == (2, 16, 16, 3)
+    events = EventAccumulator(str(request.out / "logs"))
+    events.Reload()
+    assert {"loss", "normal.cosine", "rate", "norm", "waiting"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("loss")] == [2, 4, 6]
+    assert events.Tags()["images"] == ["inverse"]
+
+
+def test_training_lowers_the_loss(folder: Path, tmp_path: Path) -> None:
+    request = request_of(
+        folder, tmp_path / "run", optimise={"steps": 60, "batch": 4, "warmup": 5}, keep={"log": 10, "checkpoint": 60}
+    )
+    train(request)
+    events = EventAccumulator(str(request.out / "logs"))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("loss")]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_a_loss_that_is_not_a_number_stops_and_names_the_clips(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.objectives.inverse import InverseObjective
+
+    plain, bad = InverseObjective.losses, "00000005-00"
+
+    def poisoned(self: InverseObjective, network: torch.nn.Module, batch: Any) -> Any:
+        found = plain(self, network, batch)
+        return type(found)(found.total * (float("nan") if bad in batch.keys else 1.0), found.parts)
+
+    monkeypatch.setattr(InverseObjective, "losses", poisoned)
+    request = request_of(
+        folder, tmp_path / "run", optimise={"steps": 50, "batch": 1}, keep={"checkpoint": 1, "checkpoints": 3}
+    )
+    with pytest.raises(TrainingError, match=rf"the loss is nan on clips {bad}; the last good checkpoint is .*\d+"):
+        train(request)
+    last = checkpointing.checkpoints(request.out)
+    for tensor in Renderer.from_pretrained(last[-1] / "renderer").unet.state_dict().values():
+        assert torch.isfinite(tensor).all()
+
+
+def test_accumulated_parts_are_one_batch(folder: Path, tmp_path: Path) -> None:
+    weights, plan = [], {"steps": 2, "batch": 4, "learning_rate": 1e-4}
+    for parts in (1, 2):
+        request = request_of(folder, tmp_path / str(parts), optimise={**plan, "accumulation": parts})
+        train(request)
+        renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+        weights.append(torch.cat([value.flatten() for value in renderer.unet.state_dict().values()]))
+    start = make_objective(request_of(folder, tmp_path)).network.state_dict()
+    moved = (torch.cat([value.flatten() for value in start.values()]) - weights[0]).abs().max()
+    assert (weights[0] - weights[1]).abs().max() < 0.1 * moved
+
+
+def test_averaged_weights_are_what_is_saved(folder: Path, tmp_path: Path) -> None:
+    request = request_of(folder, tmp_path / "run", optimise={"ema": 0.99})
+    train(request)
+    (_, last) = checkpointing.checkpoints(request.out)
+    from safetensors.torch import load_file
+
+    average, raw = load_file(last / "average.safetensors"), load_file(last / "weights.safetensors")
+    renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+    state = renderer.unet.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in average.items())
+    assert any(not torch.equal(raw[name], value) for name, value in average.items())
+
+
+def test_an_interrupted_run_keeps_its_last_step(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked(Interrupt):
+        asked = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = True
+
+    monkeypatch.setattr("training.run.Interrupt", Asked)
+    request = request_of(folder, tmp_path / "run", optimise={"steps": 9}, keep={"checkpoint": 9})
+    with pytest.raises(KeyboardInterrupt):
+        train(request)
+    assert [path.name for path in checkpointing.checkpoints(request.out)] == ["00000001"]
+
+
+def test_a_folder_with_another_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(request_of(folder, out, optimise={"steps": 1}))
+    with pytest.raises(TrainingError, match="holds a run already; add --resume"):
+        train(request_of(folder, out))
+    with pytest.raises(TrainingError, match=r"config.seed was 0 and is 5 now"):
+        train(request_of(folder, out, resume=True, seed=5))
+    longer = request_of(folder, out, resume=True, optimise={"steps": 3})
+    assert train(longer).step == 3, "a run may be made longer"
+
+
+def test_a_time_budget_ends_a_run_and_leads_the_rate() -> None:
+    plan = Optimise(steps=1000, minutes=10, warmup=10, schedule="linear", final_rate=0.1, learning_rate=1.0)
+    assert progress(plan, 10, 300) == 0.5 and progress(plan, 900, 300) == 0.9 and progress(plan, 10, 6000) == 1
+    assert learning_rate(plan, 500, 0.5) == pytest.approx(0.55)
+    assert learning_rate(plan, 0, 0.0) == pytest.approx(1 / 11)
+    assert learning_rate(plan, 999, 1.0) == pytest.approx(0.1)
+
+
+def test_images_take_their_share_of_the_steps() -> None:
+    config = make_config({"name": "mix", "data": {"images_share": 0.3}, "optimise": {"accumulation": 2, "batch": 2}})
+    steps = [streams_of(config, step, ("main", "real"), images=True) for step in range(500)]
+    assert all(len(step) == 4 and step[0] == step[1] and step[2:] == ["real", "real"] for step in steps)
+    assert 0.22 < np.mean([step[0] == "images" for step in steps]) < 0.38
+    assert streams_of(config, 3, ("main",), images=False) == ["main", "main"]
+
+
+@pytest.mark.parametrize("task", ["inverse", "lighting", "forward"])
+@pytest.mark.parametrize("preset", ["tiny", "debug", "svd"])
+def test_every_preset_is_valid_for_every_task(preset: str, task: Any) -> None:
+    config = load_config(preset, task)
+    assert config.name == preset
+    assert config.data.dropout == (0.1 if (preset, task) == ("svd", "forward") else 0.0)
+    tiny, debug = load_config("tiny", task), load_config("debug", task)
+    assert (debug.losses, debug.data, debug.network) == (tiny.losses, tiny.data, tiny.network), "debug only shortens"
+
+
+def test_mistakes_in_a_preset_name_the_field(tmp_path: Path) -> None:
+    def error(text: str) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text("base: tiny\n" + text)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path, "inverse")
+        return str(caught.value).removeprefix(f"{path}: ")
+
+    assert error("optimise: {bach: 4}").startswith("optimise.bach: no such field; did you mean batch?")
+    assert error("optimise: {batch: four}").startswith("optimise.batch: Expected `int`")
+    assert error("optimise: {batch: 6, accumulation: 4}").startswith("optimise.accumulation: 4 does not divide")
+    assert error("data: {dropout: 1.5}").startswith("data.dropout: Expected `float` <= 1.0")
+    assert error("sampler: diffusion").startswith("prediction: diffusion is trained as v prediction")
+    assert error("inverse: 3").startswith("inverse: expected a mapping")
+    with pytest.raises(ConfigError, match="did you mean tiny"):
+        load_config("tinny", "inverse")
+    (tmp_path / "mine.yaml").write_text("base: svd\noptimise: {batch: 8}\n")
+    mine = load_config(tmp_path / "mine.yaml", "forward")
+    assert (mine.name, mine.optimise.batch, mine.optimise.weight_decay, mine.lora.rank) == ("mine", 8, 0.1, 16)
+
+
+def test_checkpoints_are_json_and_safetensors_only(folder: Path, tmp_path: Path) -> None:
+    request = request_of(folder, tmp_path / "run", optimise={"ema": 0.9})
+    train(request)
+    files = {path.suffix for path in (request.out / "checkpoints").rglob("*") if path.is_file()}
+    assert files == {".json", ".safetensors"}
+    for path in (request.out / "checkpoints").rglob("*.json"):
+        json.loads(path.read_text())

@@ -1,0 +1,1 @@
+"""What a renderer has to beat: answers that need no training, or only averages of a training set."""

@@ -1,0 +1,84 @@
+"""`Batch`: what the loader hands to an objective, as torch tensors in the conventions that every network shares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B clips of T frames. Every tensor is float32 unless said otherwise; "planar" means (B, T, C, H, W).
+
+    Attributes:
+        keys: the clips' keys, for messages.
+        rgb: (B, T, 3, H, W), model space: sRGB(exposure * radiance) clipped to [0, 1], then brought to [-1, 1].
+        gbuffers: (B, T, C, H, W) by name in the order of `GBUFFERS`, only those asked for, as values of the attribute
+            table: linear basecolor, unit camera-space normals, roughness and metallic in [0, 1]; only depth is
+            relative, in [0, 1] with background 1.
+        mask: (B, T, 1, H, W) surface coverage in [0, 1].
+        depth_range: (B, 2) the near and far depth, in scene units, that relative depth 0 and 1 stand for.
+        panorama: (B, T, 3, h, w) linear HDR in the camera frame on the grid of `camera_directions`, times the clip's
+            exposure; None where the light was not asked for.
+        background: (B, T, 3, H, W) what the environment would show in every pixel if nothing stood before it, linear,
+            exposed as the panorama is; None where it was not asked for.
+        intrinsics: (B, 3, 3) in pixels of this crop; a 45 degree field of view where the camera is unknown.
+        camera_to_world: (B, T, 4, 4), or None where a clip of the batch has no known poses.
+        confidence: (B,) in [0, 1] by attribute; 1 for rendered truth.
+        real: (B,) bool, True for auto-labelled footage.
+        unconditional: (B,) bool, True where the conditions are to be dropped (classifier-free guidance).
+        seeds: (B,) int64, one a sample and a visit: whatever an objective draws for a sample comes from its seed, so
+            that the draw does not depend on how samples are spread over workers.
+    """
+
+    keys: tuple[str, ...]
+    rgb: Tensor
+    gbuffers: Mapping[str, Tensor]
+    mask: Tensor
+    depth_range: Tensor
+    panorama: Tensor | None
+    background: Tensor | None
+    intrinsics: Tensor
+    camera_to_world: Tensor | None
+    confidence: Mapping[str, Tensor]
+    real: Tensor
+    unconditional: Tensor
+    seeds: Tensor
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.keys)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on `device`, seeds excepted; copies do not block where the memory is pinned."""
+        moved = self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+        return dataclasses.replace(moved, seeds=self.seeds)
+
+    def first(self, count: int) -> Batch:
+        """The first `count` clips."""
+        return dataclasses.replace(self._changed(lambda tensor: tensor[:count]), keys=self.keys[:count])
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Every tensor changed in the same way."""
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                values[field.name] = change(value)
+            elif isinstance(value, Mapping):
+                values[field.name] = {name: change(tensor) for name, tensor in value.items()}
+        return dataclasses.replace(self, **values)
+
+    def generators(self) -> list[torch.Generator]:
+        """One freshly seeded generator a sample, on the device of the batch."""
+        return [torch.Generator(self.rgb.device).manual_seed(int(seed)) for seed in self.seeds]
+
+    def noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
+        """Standard normal (B, *shape), sample i drawn from generator i."""
+        return torch.stack([torch.randn(shape, generator=g, device=self.rgb.device) for g in generators])

@@ -1,0 +1,258 @@
+"""`TrainConfig`: everything that decides a training run, read from a YAML preset and checked field by field.
+
+A preset may name a `base:` and say only what differs. Sections named after what is trained (`inverse`, `lighting`,
+`forward`, `environment`) hold what differs for that alone; they are laid over the rest. An unknown field, a value of
+the wrong type and values that do not go together are errors that name the field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from training.errors import ConfigError
+
+PRESETS = ("tiny", "svd", "debug")
+Task = Literal["inverse", "lighting", "forward", "environment"]
+TASKS: tuple[Task, ...] = get_args(Task)
+"""What can be trained; `environment` is the pre-training of the forward renderer's environment encoder."""
+
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+_SHIPPED = files("training") / "presets"
+_DEEPEST_BASE = 8
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the sections: plain, immutable data."""
+
+
+class Data(Section, frozen=True, kw_only=True):
+    """What a training sample looks like (`training/augment.py`, `training/loader.py`).
+
+    Attributes:
+        frames: T.
+        size: (H, W) of the crop; null takes whole pictures.
+        strides: frame steps to choose from.
+        mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
+        panorama: (h, w) of the light.
+        mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
+        threads: decoder threads.
+        ahead: batches decoded in advance.
+        cache_gib: memory for decoded clips.
+        images_share: share of steps that take images as one-frame videos, where such a set is given.
+    """
+
+    frames: Count = 6
+    size: tuple[Count, Count] | None = None
+    strides: tuple[Count, ...] = (1,)
+    mirror: bool = True
+    permute: bool = False
+    reverse: bool = False
+    exposure_stops: tuple[float, float] = (0.0, 0.0)
+    dropout: Share = 0.0
+    panorama: tuple[Count, Count] = (32, 64)
+    mixed: Annotated[int, Meta(ge=0)] = 0
+    threads: Count = 2
+    ahead: Count = 3
+    cache_gib: NotNegative = 0.0
+    images_share: Share = 0.25
+
+
+class Optimise(Section, frozen=True, kw_only=True):
+    """How weights move: AdamW.
+
+    Attributes:
+        steps: optimizer steps; with `minutes`, a run ends at whichever comes first.
+        minutes: wall time; the learning rate then follows time or steps, whichever is further.
+        batch: samples of a step, all workers together; split into `accumulation` parts.
+        learning_rate: at its highest.
+        schedule: what follows the warm-up: `cosine` or `linear` down to `final_rate` times the highest, or `constant`.
+        warmup: steps of linear rise.
+        clip: largest norm of the gradient.
+        precision: of the network's arithmetic; weights and optimizer stay float32.
+        ema: decay of the averaged weights, which are what is saved; it rises to this as (1 + n) / (10 + n). 0 saves
+            the weights themselves, which suits a rate that falls to 0.
+        checkpointing: recompute activations in the backward pass to save memory.
+    """
+
+    steps: Count = 1000
+    minutes: Positive | None = None
+    batch: Count = 16
+    accumulation: Count = 1
+    learning_rate: Positive = 1e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    final_rate: Share = 0.02
+    warmup: Annotated[int, Meta(ge=0)] = 100
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: NotNegative = 0.01
+    clip: Positive = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    ema: Share = 0.999
+    checkpointing: bool = False
+
+
+class Keep(Section, frozen=True, kw_only=True):
+    """What is written while training runs, counted in steps.
+
+    Attributes:
+        log: loss, rates and waiting.
+        pictures: sample grids.
+        checkpoint: full state.
+        checkpoints: how many of the newest stay.
+    """
+
+    log: Count = 20
+    pictures: Count = 500
+    checkpoint: Count = 500
+    checkpoints: Count = 2
+
+
+class Lora(Section, frozen=True, kw_only=True):
+    """The adapter that only real footage trains. Published rank and layers are unknown: these are our choice."""
+
+    rank: Count = 16
+    learning_rate: Positive | None = None
+
+
+class TrainConfig(Section, frozen=True, kw_only=True):
+    """One training run.
+
+    Attributes:
+        name: of the preset.
+        seed: decides weights, order, augmentation and noise.
+        backbone: family of networks (`renderers.registry`).
+        network: arguments of the network's class; of the `environment` task, of the encoder's.
+        start: renderer folder or hub id whose weights training starts from; null starts from random ones.
+        encoder: folder with a pre-trained env_encoder, for forward renderers that have one.
+        sampler: what is trained for: `one-step` or `diffusion`.
+        prediction: what the network gives: the `sample` or `v`.
+        losses: weight of each "what.loss", such as "normal.cosine" (`training/objectives/losses.py`).
+        background_weight: what a pixel without a surface counts, beside a pixel with one.
+        gbuffers: whether a lighting estimator is shown true G-buffers beside the video.
+        lora: of forward renderers that also see real footage.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    seed: Annotated[int, Meta(ge=0)] = 0
+    backbone: str = "tiny"
+    network: dict[str, Any] = {}
+    start: str | None = None
+    encoder: str | None = None
+    sampler: Literal["one-step", "diffusion"] = "one-step"
+    prediction: Literal["sample", "v"] = "sample"
+    losses: dict[str, NotNegative] = {}
+    background_weight: NotNegative = 0.05
+    gbuffers: bool = True
+    data: Data = Data()
+    optimise: Optimise = Optimise()
+    keep: Keep = Keep()
+    lora: Lora = Lora()
+
+
+def load_config(preset: str | Path, task: Task, changes: dict[str, Any] | None = None) -> TrainConfig:
+    """The configuration of `task` from a shipped preset (`PRESETS`) or a YAML file; `changes` are laid over it last.
+
+    Raises ConfigError naming preset and field.
+    """
+    label = str(preset)
+    plain = _read(label, 0)
+    if label not in PRESETS and "name" not in _parse(label):
+        plain["name"] = Path(label).stem
+    own = {name: plain.pop(name) for name in TASKS if name in plain}
+    layers: list[Any] = [own.get(task, {}), changes or {}]
+    for layer in layers:
+        if not isinstance(layer, dict):
+            raise ConfigError(f"{label}: {task}: expected a mapping of field names to values, got {layer!r}")
+        plain = _merge(plain, layer)
+    return make_config(plain, label)
+
+
+def make_config(plain: Any, label: str = "config") -> TrainConfig:
+    """Plain data as a checked configuration; ConfigError says `label` and the field."""
+    _refuse_unknown(plain, TrainConfig, "", label)
+    try:
+        config = msgspec.convert(plain, TrainConfig)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        where = path.strip("`").removeprefix("$").removeprefix(".") or "top level"
+        raise ConfigError(f"{label}: {where}: {message}") from None
+    _check_together(config, label)
+    return config
+
+
+def to_plain(config: TrainConfig) -> dict[str, Any]:
+    """Every field as plain JSON values, defaults included."""
+    return msgspec.json.decode(msgspec.json.encode(config))
+
+
+def _parse(label: str) -> dict[str, Any]:
+    try:
+        text = (_SHIPPED / f"{label}.yaml" if label in PRESETS else Path(label)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = difflib.get_close_matches(Path(label).name, PRESETS, 1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"shipped presets are {', '.join(PRESETS)}"
+        raise ConfigError(f"{label}: cannot be read as a preset ({error}); {hint}") from None
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{label}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
+        raise ConfigError(f"{label}: a preset is a mapping of field names to values; see docs/training.md")
+    return plain
+
+
+def _read(label: str, depth: int) -> dict[str, Any]:
+    plain = _parse(label)
+    base = plain.pop("base", None)
+    if base is None:
+        return plain
+    if not isinstance(base, str):
+        raise ConfigError(f"{label}: base: expected the name of a preset or a path, got {base!r}")
+    if depth == _DEEPEST_BASE:
+        raise ConfigError(f"{label}: base: more than {_DEEPEST_BASE} presets deep; do two of them name each other?")
+    return _merge(_read(base if base in PRESETS else str(Path(label).parent / base), depth + 1), plain)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, mapping by mapping; `losses` is replaced as a whole, since a weight left over is a loss."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and key != "losses":
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _refuse_unknown(plain: Any, wanted: Any, path: str, label: str) -> None:
+    if not isinstance(plain, dict) or not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
+        return
+    types = typing.get_type_hints(wanted)
+    for key, value in plain.items():
+        if key not in types:
+            near = difflib.get_close_matches(str(key), types, 1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(types)}"
+            raise ConfigError(f"{label}: {path}{key}: no such field; {hint}")
+        _refuse_unknown(value, types[key], f"{path}{key}.", label)
+
+
+def _check_together(config: TrainConfig, label: str) -> None:
+    """What no single field can show."""
+    optimise = config.optimise
+    if optimise.batch % optimise.accumulation:
+        raise ConfigError(
+            f"{label}: optimise.accumulation: {optimise.accumulation} does not divide the batch of {optimise.batch}"
+        )
+    if config.sampler == "diffusion" and config.prediction != "v":
+        raise ConfigError(f"{label}: prediction: diffusion is trained as v prediction, got {config.prediction!r}")

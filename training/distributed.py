@@ -1,0 +1,70 @@
+"""The same run on several GPUs or machines: Ray Train's TorchTrainer around `run.train`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from training.config import make_config, to_plain
+from training.errors import TrainingError
+from training.loop import Outcome
+from training.run import Request, train
+
+
+def train_distributed(request: Request, workers: int, ray_address: str | None = None) -> None:
+    """Train with `workers` processes, each with a GPU where there are GPUs; `request.out` must be shared by all.
+
+    Every worker takes its share of the global batch, so the steps are those of one worker. Raises TrainingError with
+    the first worker's reason.
+    """
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address=ray_address, log_to_driver=True, include_dashboard=False, configure_logging=False)
+    try:
+        gpus = ray.cluster_resources().get("GPU", 0) >= workers
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config=_plain(request),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(gpus)),
+            run_config=RunConfig(name="ray", storage_path=str(request.out.resolve())),
+        )
+        trainer.fit()
+    except Exception as error:
+        raise TrainingError(f"{request.out}: training with {workers} workers failed: {_reason(error)}") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _worker(plain: dict[str, Any]) -> None:
+    """One worker: the same run, told its rank by Ray through the environment."""
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    outcome: Outcome = train(_request(plain))
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"step {outcome.step}, loss {outcome.loss:.4g}, waited {100 * outcome.waiting:.1f} % of the time")
+
+
+def _plain(request: Request) -> dict[str, Any]:
+    fields = {name: getattr(request, name) for name in ("task", "datasets", "images", "real", "resume")}
+    return {**fields, "out": str(request.out.resolve()), "config": to_plain(request.config)}
+
+
+def _request(plain: dict[str, Any]) -> Request:
+    from pathlib import Path
+
+    return Request(**{**plain, "out": Path(plain["out"]), "config": make_config(plain["config"])})
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line: Ray wraps what a worker raised."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Measuring renderers: metrics, benchmarks, baselines side by side, and the bars that must hold."""

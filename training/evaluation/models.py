@@ -1,0 +1,125 @@
+"""The renderers under test, asked in one way: G-buffers of a shot, a picture of G-buffers under a light, its light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from manifests.attributes import GBUFFERS
+from manifests.environment import Environment
+from training.evaluation.benchmark import Shot
+from training.evaluation.settings import Settings
+
+if TYPE_CHECKING:
+    from renderers.forward import ForwardRenderer
+    from renderers.inverse import InverseRenderer
+    from renderers.lighting_estimator import LightingEstimator
+
+Maps = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Loaded pipelines, each None when it is not under test."""
+
+    settings: Settings
+    inverse: InverseRenderer | None = None
+    forward: ForwardRenderer | None = None
+    lighting: LightingEstimator | None = None
+
+    @property
+    def has_lora(self) -> bool:
+        """Whether the forward renderer carries a LoRA."""
+        from renderers.svd.lora import has_lora
+
+        return self.forward is not None and has_lora(self.forward.unet)
+
+    def gbuffers(self, shot: Shot) -> Maps:
+        """The inverse renderer on the whole clip: values (T, H, W, C), depth relative."""
+        return self._estimated(shot.video, shot)
+
+    def gbuffers_by_frame(self, shot: Shot) -> Maps:
+        """The same network as an image model: every frame by itself. Depth is then relative to its frame."""
+        frames = [self._estimated(shot.video[t : t + 1], shot) for t in range(shot.clip.frames)]
+        return {name: np.concatenate([frame[name] for frame in frames]) for name in frames[0]}
+
+    def picture(
+        self,
+        shot: Shot,
+        gbuffers: Mapping[str, np.ndarray],
+        light: Environment | np.ndarray,
+        exposure: float,
+        lora_scale: float,
+    ) -> np.ndarray:
+        """The forward renderer: (T, H, W, 3) sRGB in [0, 1] of G-buffers seen by the shot's camera.
+
+        light: an environment with a rotation a frame, or panoramas (T, h, w, 3) in the camera frame; times `exposure`.
+        """
+        assert self.forward is not None
+        assert shot.clip.camera is not None
+        output = self.forward(
+            gbuffers,
+            light,
+            camera_to_world=shot.clip.camera.camera_to_world,
+            intrinsics=shot.clip.camera.intrinsics,
+            exposure=exposure,
+            guidance=self.settings.guidance,
+            lora_scale=lora_scale if self.has_lora else None,
+            **self._sampling(shot),
+        )
+        return np.asarray(output.video)
+
+    def light(self, shot: Shot, predicted: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        """The lighting estimator: (h, w, 3) linear panorama in the first camera's frame, in the shot's exposure."""
+        assert self.lighting is not None
+        assert shot.clip.camera is not None
+        turns = shot.clip.camera.camera_to_world[:, :3, :3]
+        output = self.lighting(
+            shot.video,
+            predicted,
+            intrinsics=shot.clip.camera.intrinsics,
+            camera_rotations=turns[0].T @ turns,
+            steps=self.settings.steps,
+            generator=self._generator(shot),
+        )
+        return np.asarray(output.environment)
+
+    def _estimated(self, video: np.ndarray, shot: Shot) -> Maps:
+        assert self.inverse is not None
+        output: Any = self.inverse(video, **self._sampling(shot))
+        return {name: np.asarray(output.gbuffers[name]) for name in GBUFFERS if name in output.gbuffers}
+
+    def _sampling(self, shot: Shot) -> dict[str, Any]:
+        return {"steps": self.settings.steps, "window": self.settings.window, "generator": self._generator(shot)}
+
+    def _generator(self, shot: Shot) -> torch.Generator:
+        """The noise of a clip: the same one in every call, so that methods differ in nothing else."""
+        seed = np.random.SeedSequence([self.settings.seed, shot.scene, shot.light]).generate_state(1)[0]
+        return torch.Generator().manual_seed(int(seed))
+
+
+def load_models(settings: Settings) -> Models:
+    """Load the checkpoints that `settings` name, on the GPU when there is one; errors say what is wrong with one."""
+    from renderers.forward import ForwardRenderer
+    from renderers.inverse import InverseRenderer
+    from renderers.lighting_estimator import LightingEstimator
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def loaded(kind: Any, checkpoint: str | None) -> Any:
+        if checkpoint is None:
+            return None
+        pipeline = kind.from_pretrained(checkpoint).to(device)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    return Models(
+        settings,
+        inverse=loaded(InverseRenderer, settings.inverse),
+        forward=loaded(ForwardRenderer, settings.forward),
+        lighting=loaded(LightingEstimator, settings.lighting),
+    )

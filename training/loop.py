@@ -1,0 +1,210 @@
+"""The training loop, one for every renderer: batches in, averaged weights and checkpoints out.
+
+The order of things in a step is that of any diffusers training script; what is added is that a step depends on nothing
+but (configuration, step, data): batches, noise and rates can be computed anew, so a resumed run goes on as if it had
+never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from training import checkpointing
+from training.batch import Batch
+from training.checkpointing import Progress, State
+from training.config import TrainConfig
+from training.errors import TrainingError
+from training.interrupt import Interrupt
+from training.loader import Loader
+from training.objectives.base import Objective
+from training.reports import Reports
+from training.schedule import learning_rate, progress, streams_of
+
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: its last step, seconds of training, last loss, and the share of time it waited for data."""
+
+    step: int
+    seconds: float
+    loss: float
+    waiting: float
+    checkpoint: Path | None
+
+
+class Trainer:
+    """One run of one objective over its loaders, by stream name."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        loaders: Mapping[str, Loader],
+        config: TrainConfig,
+        *,
+        accelerator: Accelerator,
+        out: Path,
+        record: Mapping[str, Any],
+    ) -> None:
+        self.objective, self.loaders, self.config = objective, loaders, config
+        self.accelerator, self.out, self.record = accelerator, out, record
+        optimise = config.optimise
+        network = objective.network.to(accelerator.device).train()
+        for part in objective.networks.frozen():
+            part.to(accelerator.device)
+        if optimise.checkpointing:
+            _recompute(network)
+        groups = objective.groups()
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=optimise.learning_rate, betas=(optimise.betas[0], optimise.betas[1])
+        )
+        average = None
+        if optimise.ema:
+            average = EMAModel(network.parameters(), decay=optimise.ema, foreach=True)
+            average.to(accelerator.device)
+        self.state = State(network, self.optimizer, average)
+        self.wrapped = accelerator.prepare_model(network)
+        self.step, self.seconds = 0, 0.0
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a checkpoint. Loaders must have been opened at its positions."""
+        done = checkpointing.load(folder, self.state)
+        self.step, self.seconds = done.step, done.seconds
+
+    def run(self, reports: Reports, interrupt: Interrupt) -> Outcome:
+        """Train to the end of the schedule; writes a checkpoint at its end, and when it is interrupted.
+
+        Raises TrainingError, naming the clips, as soon as a loss or a gradient is not finite, and KeyboardInterrupt
+        after the step in which it was asked to stop.
+        """
+        keep, folder = self.config.keep, None
+        before, waited, last = self.seconds, self._waited(), float("nan")
+        started = time.perf_counter()
+        while (done := self._agreed(progress(self.config.optimise, self.step, self.seconds))) < 1:
+            rate = learning_rate(self.config.optimise, self.step, done)
+            values = self._advance(rate)
+            self.step += 1
+            self.seconds = before + time.perf_counter() - started
+            last = values["loss"]
+            reports.step(self.step, done, values | {"rate": rate}, self._waited() - waited, self.seconds - before)
+            if self.step % keep.pictures == 0:
+                self._picture(reports)
+            stop = bool(self._agreed(float(interrupt.asked)))
+            if stop or self.step % keep.checkpoint == 0:
+                folder = self.save()
+            if stop:
+                raise KeyboardInterrupt
+        if checkpointing.checkpoints(self.out)[-1:] != [self._folder()]:
+            folder = self.save()
+        self._picture(reports)
+        spent = self.seconds - before
+        return Outcome(self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0, folder)
+
+    def save(self) -> Path:
+        """Write a checkpoint from the first worker; the others wait for it."""
+        if self.accelerator.is_main_process:
+            positions = {name: loader.position for name, loader in self.loaders.items()}
+            done = Progress(self.step, self.seconds, positions)
+            checkpointing.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
+        self.accelerator.wait_for_everyone()
+        return self._folder()
+
+    def _folder(self) -> Path:
+        return self.out / checkpointing.FOLDER / f"{self.step:08d}"
+
+    def write_renderer(self, folder: Path) -> None:
+        """Write the result, with averaged weights, in the renderers' layout."""
+        with checkpointing.averaged(self.state):
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
+        record = {**self.record, "step": self.step, "seconds": round(self.seconds, 1)}
+        self.objective.save(folder, record)
+
+    def _advance(self, rate: float) -> dict[str, float]:
+        """One optimizer step; returns the means of its losses on this worker."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
+        streams = streams_of(self.config, self.step, self.objective.streams, "images" in self.loaders)
+        share = 1 / self.config.optimise.accumulation
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+        keys: list[str] = []
+        for index, stream in enumerate(streams):
+            batch = next(self.loaders[stream]).to(self.accelerator.device)
+            keys += batch.keys
+            last = index == len(streams) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                parts, loss = self._backward(batch, share)
+            for name, value in {"loss": loss, **parts}.items():
+                sums[name] = sums[name] + value if name in sums else value
+                counts[name] = counts.get(name, 0) + 1
+        norm = clip_grad_norm_(self.state.network.parameters(), self.config.optimise.clip)
+        self._check(norm, keys, "the gradient")
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.state.average is not None:
+            self.state.average.step(self.state.network.parameters())
+        return {name: float(value) / counts[name] for name, value in sums.items()} | {"norm": float(norm)}
+
+    def _backward(self, batch: Batch, share: float) -> tuple[dict[str, Tensor], Tensor]:
+        """Add the gradients of one part of a step."""
+        losses = self.objective.losses(self.wrapped, batch)
+        total = losses.total.mean()
+        self._check(total, batch.keys, "the loss")
+        self.accelerator.backward(total * share)
+        return {name: value.mean() for name, value in losses.parts.items()}, total.detach()
+
+    def _check(self, value: Tensor, keys: list[str] | tuple[str, ...], what: str) -> None:
+        """Stop before a value that is not finite can reach the weights; every worker stops, one says why."""
+        bad = self._agreed(0.0 if bool(torch.isfinite(value.detach())) else 1.0)
+        if not bad:
+            return
+        found = checkpointing.checkpoints(self.out)
+        where = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
+        raise TrainingError(
+            f"step {self.step}: {what} is {float(value.detach()):g} on clips {', '.join(keys)}; {where}. "
+            "Look at these clips, or resume with a lower learning rate"
+        )
+
+    def _agreed(self, number: float) -> float:
+        """The largest `number` of all workers, so that they take the same turn."""
+        if self.accelerator.num_processes == 1:
+            return number
+        return float(self.accelerator.gather(torch.tensor([number], device=self.accelerator.device)).max())
+
+    def _waited(self) -> float:
+        return sum(loader.waited for loader in self.loaders.values())
+
+    @torch.no_grad()
+    def _picture(self, reports: Reports) -> None:
+        """Sample grids of the averaged weights on the run's first clips."""
+        if not self.accelerator.is_main_process:
+            return
+        network = self.state.network.eval()
+        with checkpointing.averaged(self.state), self.accelerator.autocast():
+            batch = self.loaders["main"].sample(_SHOWN).to(self.accelerator.device)
+            reports.pictures(self.step, self.objective.pictures(batch))
+        network.train()
+
+
+def _recompute(network: torch.nn.Module) -> None:
+    """Turn activation checkpointing on, where the network has it."""
+    enable = getattr(network, "enable_gradient_checkpointing", None)
+    if enable is None:
+        raise TrainingError(
+            f"{type(network).__name__} cannot recompute activations; set optimise.checkpointing to false"
+        )
+    enable()

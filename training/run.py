@@ -1,0 +1,226 @@
+"""A training run from request to renderer: data, networks, loop, and the folder in which all of it lives.
+
+OUT/run.json        what is trained on what; a resumed run must want the same
+OUT/checkpoints/    full states (`training/checkpointing.py`)
+OUT/logs/           TensorBoard
+OUT/cache/          shards of datasets behind URLs
+OUT/renderer/       the result, once the schedule has ended
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from manifests.atomic import write_bytes
+from training import checkpointing
+from training.augment import Augmentation
+from training.config import Task, TrainConfig, to_plain
+from training.errors import TrainingError
+from training.interrupt import Interrupt
+from training.loader import Loader, LoaderOptions
+from training.loop import Outcome, Trainer
+from training.objectives.base import Needs, Objective
+from training.objectives.networks import make_networks
+from training.reports import Reports
+from training.schedule import IMAGES
+from training.source import Joined, Source, open_source
+
+IDENTITY = "run.json"
+_MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing")
+"""Fields of `optimise` that a resumed run may change; all of `keep` may change too, and how data is read."""
+
+_READING = ("threads", "ahead", "cache_gib")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train, on what, into which folder.
+
+    Attributes:
+        task: what is trained.
+        config: how.
+        datasets: dataset folders, URLs, or image folders, as one set.
+        out: the run's folder.
+        images: datasets of single images that co-train as one-frame videos.
+        real: auto-labelled footage, for a forward renderer's LoRA.
+        resume: go on from the newest checkpoint of `out`.
+    """
+
+    task: Task
+    config: TrainConfig
+    datasets: tuple[str, ...]
+    out: Path
+    images: tuple[str, ...] = ()
+    real: tuple[str, ...] = ()
+    resume: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the run's numbers, as plain JSON values."""
+        config = to_plain(self.config)
+        del config["keep"]
+        for section, fields in (("optimise", _MAY_CHANGE), ("data", _READING)):
+            config[section] = {name: value for name, value in config[section].items() if name not in fields}
+        sets = {"datasets": list(self.datasets), "images": list(self.images), "real": list(self.real)}
+        return {"task": self.task, "config": config, **sets}
+
+
+def train(request: Request) -> Outcome:
+    """Train on this machine, or as one worker of a distributed run. Raises LightloomError, one line each."""
+    accelerator = _accelerator(request.config)
+    with ExitStack() as stack:
+        if accelerator.is_main_process:
+            stack.enter_context(_prepared(request))
+        accelerator.wait_for_everyone()
+        found = checkpointing.checkpoints(request.out) if request.resume else []
+        positions = _positions(found[-1]) if found else {}
+        objective = make_objective(request)
+        loaders = {
+            name: stack.enter_context(_loader(request, name, objective.needs, accelerator, positions.get(name, 0)))
+            for name in _streams(request, objective)
+        }
+        record = _record(request, loaders)
+        trainer = Trainer(objective, loaders, request.config, accelerator=accelerator, out=request.out, record=record)
+        if found:
+            trainer.resume(found[-1])
+        silent = not accelerator.is_main_process
+        logs = request.out / "logs"
+        reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
+        outcome = trainer.run(reports, stack.enter_context(Interrupt()))
+        if accelerator.is_main_process:
+            trainer.write_renderer(request.out / checkpointing.RENDERER)
+        accelerator.wait_for_everyone()
+        return outcome
+
+
+def make_objective(request: Request) -> Objective:
+    """The objective of a request, with its networks."""
+    from training.objectives.environment import EnvironmentObjective, light_networks
+    from training.objectives.forward import ForwardObjective
+    from training.objectives.inverse import InverseObjective
+    from training.objectives.lighting import LightingObjective
+
+    config = request.config
+    if request.real and request.task != "forward":
+        raise TrainingError(f"footage with automatic labels trains forward renderers only, not {request.task}")
+    match request.task:
+        case "inverse":
+            return InverseObjective(config, make_networks(config, "inverse"))
+        case "lighting":
+            return LightingObjective(config, make_networks(config, "lighting"))
+        case "forward":
+            return ForwardObjective(config, make_networks(config, "forward"), cotrain=bool(request.real))
+        case "environment":
+            return EnvironmentObjective(config, light_networks(config))
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    precision = "bf16" if config.optimise.precision == "bfloat16" else "no"
+    return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+
+
+def _streams(request: Request, objective: Objective) -> list[str]:
+    return [*objective.streams, *([IMAGES] if request.images else [])]
+
+
+def _loader(request: Request, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
+    """The loader of one stream, as this worker's share of the global batch."""
+    config, data = request.config, request.config.data
+    paths = {"real": request.real, IMAGES: request.images}.get(stream, request.datasets)
+    parts, world = config.optimise.accumulation, accelerator.num_processes
+    if config.optimise.batch % (parts * world):
+        raise TrainingError(
+            f"optimise.batch: {config.optimise.batch} clips cannot be shared evenly by {world} workers "
+            f"and {parts} parts; give a multiple of {parts * world}"
+        )
+    augmentation = Augmentation(
+        frames=1 if stream == IMAGES else data.frames,
+        size=data.size,
+        strides=(1,) if stream == IMAGES else data.strides,
+        mirror=data.mirror,
+        permute=data.permute,
+        reverse=data.reverse,
+        exposure_stops=data.exposure_stops,
+        dropout=data.dropout,
+    )
+    options = LoaderOptions(
+        augmentation,
+        batch=config.optimise.batch // (parts * world),
+        attributes=needs.attributes,
+        panorama=data.panorama if needs.panorama else None,
+        background=needs.background,
+        seed=config.seed,
+        mixed=data.mixed,
+        threads=data.threads,
+        ahead=data.ahead * parts,
+        cache_bytes=int(data.cache_gib * 2**30),
+        rank=accelerator.process_index,
+        world=world,
+        pin=accelerator.device.type == "cuda",
+        real=stream == "real",
+    )
+    return Loader(open_all(paths, request.out / "cache", data.mixed), options, position)
+
+
+def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> Source:
+    """Datasets, URLs and image folders as one source."""
+    keep = max(1, 2 * mixed)  # the shards in use, and those that come next
+    sources = [open_source(path, cache, keep) for path in paths]
+    return sources[0] if len(sources) == 1 else Joined(sources)
+
+
+def _positions(checkpoint: Path) -> dict[str, int]:
+    return dict(checkpointing.read_progress(checkpoint).positions)
+
+
+def _record(request: Request, loaders: dict[str, Loader]) -> dict[str, Any]:
+    """What the renderer's model_index.json says of its training."""
+    clips = {name: loader.clips for name, loader in loaders.items()}
+    return {"task": request.task, "config": to_plain(request.config), "clips": clips}
+
+
+@contextmanager
+def _prepared(request: Request) -> Iterator[None]:
+    """The run's folder, locked, with an identity that fits; raises TrainingError otherwise."""
+    out, wanted = request.out, request.identity()
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / IDENTITY
+    with (out / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            raise TrainingError(f"{out}: another process (pid {owner}) trains here; wait for it or stop it") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        if path.is_file() and not request.resume:
+            raise TrainingError(f"{out}: holds a run already; add --resume to go on with it, or give another folder")
+        if path.is_file():
+            different = _difference(json.loads(path.read_text(encoding="utf-8")), wanted)
+            if different:
+                raise TrainingError(f"{out}: {different}; resume with what the run began with, or give another folder")
+        else:
+            write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
+        yield
+
+
+def _difference(before: Any, now: Any, path: str = "") -> str | None:
+    """The first field in which two identities differ, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in {**before, **now}:
+            found = _difference(before.get(name), now.get(name), f"{path}{name}.")
+            if found:
+                return found
+        return None
+    return None if before == now else f"{path.rstrip('.')} was {json.dumps(before)} and is {json.dumps(now)} now"

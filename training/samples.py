@@ -1,0 +1,164 @@
+"""`Packed`: a decoded clip as the loader keeps and cuts it; `Sample`: one cut of it, ready to be stacked into a batch.
+
+Eight bits hold what the published models see of colours, roughness and metallic; half floats hold normals (angles to
+0.03 degrees), depth (relative error 2^-11) and HDR light. That is a fifth of float32, so a small set stays in memory,
+and cropping and mirroring are cheap. Everything passes through this form, cached or not, so that a run's numbers do
+not depend on what the cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manifests.camera import Camera, intrinsics_from_fov
+from manifests.clip import Clip
+from manifests.environment import HALF_MAX, Environment, srgb_decode, srgb_encode
+from renderers.environment import panoramas
+from renderers.modelspace import relative_depth
+from training.errors import SourceError
+
+BACKGROUND = "background"
+"""Name in `Packed.arrays` of the environment behind every pixel: linear radiance, not exposed."""
+
+_BYTES = ("rgb", "basecolor", "roughness", "metallic", "mask")
+_CODES = np.arange(256) / 255
+_UNKNOWN_FOV = 45.0
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A clip, or a cut of one.
+
+    Attributes:
+        arrays: planar (T, C, H, W) by name: uint8 for colours (sRGB; rgb exposed), roughness, metallic and mask,
+            float16 for normals, for depth in scene units, and for `BACKGROUND` where it was asked for.
+        panorama: (T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None when not asked for.
+        exposure: factor that brings the panorama to the scale of rgb.
+        intrinsics: (3, 3) float64 in pixels.
+        camera_to_world: (T, 4, 4) float64 or None.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    panorama: np.ndarray | None
+    exposure: float
+    intrinsics: np.ndarray
+    camera_to_world: np.ndarray | None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the pixels and the light."""
+        light = 0 if self.panorama is None else self.panorama.nbytes
+        return light + sum(array.nbytes for array in self.arrays.values())
+
+
+def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = False) -> Packed:
+    """The packed form of `clip`, whose colours are sRGB-encoded; `panorama` is the (h, w) of the light, None for none.
+
+    `background` adds the environment behind every pixel. Raises SourceError when light is wanted of a clip that has
+    none, or no camera to see it with.
+    """
+    arrays = {name: _pack(name, array.transpose(0, 3, 1, 2)) for name, array in clip.arrays.items()}
+    light = None
+    if panorama is not None:
+        if clip.environment is None or clip.camera is None:
+            raise SourceError(
+                f"clip {clip.key}: has no {'camera' if clip.camera is None else 'environment'}, which light needs"
+            )
+        seen = panoramas(clip.environment.image, clip.environment.rotation, clip.camera.camera_to_world, *panorama)
+        light = seen.clamp_max_(HALF_MAX).half().numpy()
+        if background:
+            arrays[BACKGROUND] = _background(clip.environment, clip.camera, clip.size)
+    height, width = clip.size
+    known = clip.camera
+    intrinsics = intrinsics_from_fov(_UNKNOWN_FOV, height, width) if known is None else known.intrinsics
+    return Packed(arrays, light, clip.exposure, intrinsics, None if known is None else known.camera_to_world)
+
+
+def _background(environment: Environment, camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """The environment along the viewing rays: (T, 3, H, W) float16."""
+    rays = camera.rays(*size)
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    poses = camera.camera_to_world[:, :3, :3]
+    seen = [environment.radiance(rays @ pose.T, frame) for frame, pose in enumerate(poses)]
+    return np.stack(seen).transpose(0, 3, 1, 2).astype(np.float16)  # (T, H, W, 3) -> (T, 3, H, W)
+
+
+def _pack(name: str, planar: np.ndarray) -> np.ndarray:
+    if name not in _BYTES:
+        return torch.from_numpy(planar).half().numpy()  # torch converts halves twenty times faster than numpy
+    scaled = planar * np.float32(255)
+    scaled += np.float32(0.5)
+    return scaled.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Tensors of one clip of a batch; fields as in `Batch`, without its first axis."""
+
+    rgb: Tensor
+    gbuffers: Mapping[str, Tensor]
+    mask: Tensor
+    depth_range: Tensor
+    panorama: Tensor | None
+    background: Tensor | None
+    intrinsics: Tensor
+    camera_to_world: Tensor | None
+
+
+def unpack(packed: Packed, gain: float = 1.0) -> Sample:
+    """Values and model space from the packed form; `gain` is an exposure change of rgb and panorama alike."""
+    arrays = packed.arrays
+    shape = arrays["rgb"].shape
+    gbuffers: dict[str, Tensor] = {}
+    near_far = torch.tensor([0.0, 1.0])
+    for name, array in arrays.items():
+        match name:
+            case "rgb" | "mask" | "background":
+                continue
+            case "basecolor":
+                gbuffers[name] = _looked_up(srgb_decode(_CODES), array)
+            case "depth":
+                relative, near, far = relative_depth(_floats(array)[None])
+                gbuffers[name], near_far = relative[0], torch.cat([near, far])
+            case _ if name in _BYTES:
+                gbuffers[name] = _looked_up(_CODES, array)
+            case _:
+                gbuffers[name] = _unit(_floats(array))
+    exposure = packed.exposure * gain
+    behind = arrays.get(BACKGROUND)
+    poses = packed.camera_to_world
+    mask = _looked_up(_CODES, arrays["mask"]) if "mask" in arrays else torch.ones(shape[0], 1, *shape[2:])
+    return Sample(
+        rgb=_looked_up(_exposed(gain), arrays["rgb"]),
+        gbuffers=gbuffers,
+        mask=mask,
+        depth_range=near_far,
+        panorama=None if packed.panorama is None else _floats(packed.panorama) * exposure,
+        background=None if behind is None else _floats(behind) * exposure,
+        intrinsics=torch.from_numpy(packed.intrinsics.astype(np.float32)),
+        camera_to_world=None if poses is None else torch.from_numpy(poses.astype(np.float32)),
+    )
+
+
+def _exposed(gain: float) -> np.ndarray:
+    """Model-space value of each rgb code after an exposure change."""
+    codes = _CODES if gain == 1 else np.minimum(srgb_encode(gain * srgb_decode(_CODES)), 1)
+    return 2 * codes - 1
+
+
+def _looked_up(table: np.ndarray, codes: np.ndarray) -> Tensor:
+    return torch.from_numpy(table.astype(np.float32).take(codes, mode="clip"))
+
+
+def _floats(halves: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(halves)).float()
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Half-precision unit vectors (T, 3, H, W), now float32, of unit length again."""
+    return vectors * vectors.square().sum(dim=1, keepdim=True).rsqrt()
