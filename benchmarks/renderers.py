@@ -161,7 +161,9 @@ def prepared(renderer: Renderer, variant: Variant) -> Renderer:
     renderer.enable_vae_slicing(variant.slices)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     for network in (renderer.unet, renderer.vae):
-        network.to(memory_format=layout)
+        for parameter in network.parameters():
+            if parameter.ndim == 4:  # convolutions over time have five dimensions, and no such layout
+                parameter.data = parameter.data.contiguous(memory_format=layout)
     if variant.compiled:
         renderer.unet.compile()
     return renderer

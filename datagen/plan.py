@@ -14,10 +14,9 @@ from manifests.errors import LightloomError
 from manifests.row import ClipRow
 from pipeline.cluster import connect
 from pipeline.engine import run
+from pipeline.forecast import Forecast, human_size
 from pipeline.options import RunOptions
 from scenes.catalogue import Catalogue
-
-_WORKERS = (1, 8, 32, 128)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,11 @@ class Plan:
     @property
     def worker_hours(self) -> float:
         """Hours for one worker to make the whole dataset."""
-        return self.settings.clips * self.clip_seconds / 3600
+        return self._forecast.worker_hours
+
+    @property
+    def _forecast(self) -> Forecast:
+        return Forecast(self.settings.clips, self.clip_seconds, self.threads, self.price)
 
     @property
     def bytes(self) -> float:
@@ -64,20 +67,14 @@ class Plan:
         settings = self.settings
         render = settings.recipe.render
         shard_bytes = self.bytes / self.shards
-        hours = self.worker_hours
         lines = [
             f"measured   {self.measured} clips of {render.width}x{render.height}x{settings.recipe.frames} on "
             f"{self.device} with {self.threads} CPU thread{'s' if self.threads > 1 else ''}: "
             f"{self.render_seconds:.1f} s rendering, {self.encode_seconds:.1f} s encoding, "
             f"{self.clip_bytes / 1e6:.2f} MB a clip (mean; standard error of the time {100 * self.spread:.0f} %)",
-            f"dataset    {settings.clips} clips of {settings.scenes} scenes, {_bytes(self.bytes)} in {self.shards} "
-            f"shards of {_bytes(shard_bytes)}, codec {settings.codec}",
-            f"time       {hours:,.1f} worker hours, {hours * self.threads:,.0f} core hours",
-        ]
-        lines += [f"           {count:>4} workers: {_hours(hours / count)}" for count in _WORKERS]
-        if self.price:
-            lines.append(f"price      {hours * self.price:,.0f} at {self.price:g} a worker hour")
-        lines += [
+            f"dataset    {settings.clips} clips of {settings.scenes} scenes, {human_size(self.bytes)} in {self.shards} "
+            f"shards of {human_size(shard_bytes)}, codec {settings.codec}",
+            *self._forecast.lines(),
             "assumes    every worker is as fast as this one, with as many cores of its own; the measured clips are "
             "typical;",
             "           encoding hides behind rendering; starts, failures and the shared disk cost nothing",
@@ -136,14 +133,3 @@ def _plan(settings: Settings, rows: list[ClipRow], clip_bytes: float, threads: i
         spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,
         price=price,
     )
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f} h" if hours < 72 else f"{hours / 24:,.1f} days"
-
-
-def _bytes(count: float) -> str:
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
-from lightloom.commands import assets, checkpoint, data, datagen, demo, evaluate, train
+from lightloom.commands import assets, checkpoint, data, datagen, demo, evaluate, label, train
 from manifests.errors import LightloomError
 
 app = SubcommandApp()
 app.command(name="demo")(demo.demo)
 app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
 app.command(datagen.app, name="datagen", help="Plan, make and watch synthetic datasets.")
+app.command(label.app, name="label", help="Plan, make and watch datasets of real footage with automatic labels.")
 app.command(train.app, name="train", help="Train inverse, lighting and forward renderers.")
 app.command(evaluate.app, name="evaluate", help="Build benchmarks of unseen scenes and measure renderers on them.")
 app.command(checkpoint.app, name="checkpoint", help="Inspect checkpoints of renderers, convert published ones.")

@@ -17,7 +17,7 @@ from manifests.atomic import disk_full, is_temporary, remove
 from manifests.errors import DatasetError
 from manifests.fidelity import HIGHER_IS_BETTER
 from manifests.header import Bound, Document, Header, Measured, difference, read_document, write_document
-from manifests.row import ClipRow, FailureRow
+from manifests.row import ClipRow, FailureRow, clips_expected
 from manifests.shards import read_failure, read_failures, read_item, read_manifest, read_sample
 
 __all__ = ["Dataset", "Header", "open_dataset", "open_or_create"]
@@ -90,9 +90,14 @@ class Dataset:
             return str(error).removeprefix(f"{path}: ")
         if any(sample.row.scene != item for sample in samples):
             return "holds clips of another work item"
-        if len(samples) != self.header.lights:
-            return f"holds {len(samples)} clips, expected {self.header.lights}"
+        expected = clips_expected(self.header.lights, samples[0].row)
+        if len(samples) != expected:
+            return f"holds {len(samples)} clips, expected {expected}"
         return None
+
+    def item_clips(self, item: int) -> int:
+        """How many clips a finished work item has that still waits in `work/`."""
+        return self.header.lights or len(read_item(self.item_path(item)))
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -54,9 +54,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The identity of a dataset: with the stage's code, these fields decide every clip of it.
 
-    `items` is the number of work items (scenes, or segments of real videos), `lights` the clips that each yields;
-    shard k holds exactly the items [k per_shard, (k + 1) per_shard). `recipe` is the recipe as JSON, `catalogue` the
-    digest of the assets it draws from. `sources` is empty unless the dataset was merged from others.
+    `items` is the number of work items (scenes, or real videos), `lights` the clips that each yields, 0 where that
+    differs from item to item (every row then has `row.ITEM_CLIPS` among its statistics); shard k holds exactly the
+    items [k per_shard, (k + 1) per_shard). `recipe` is the recipe as JSON, `catalogue` the digest of the assets or the
+    footage it draws from. `sources` is empty unless the dataset was merged from others.
     """
 
     contract: int = CONTRACT_VERSION
@@ -66,7 +67,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: int
     items: Annotated[int, Meta(ge=0)]
     per_shard: Annotated[int, Meta(ge=1)]
-    lights: Annotated[int, Meta(ge=1)] = 1
+    lights: Annotated[int, Meta(ge=0)] = 1
     catalogue: str = ""
     attributes: dict[str, dict[str, Any]] = msgspec.field(default_factory=attribute_table)
     sources: tuple[Source, ...] = ()

@@ -19,7 +19,7 @@ from manifests import archive, layout
 from manifests.atomic import disk_full, remove, sync_folder
 from manifests.dataset import Dataset, open_dataset
 from manifests.errors import DatasetError
-from manifests.row import FailureRow, Sample
+from manifests.row import FailureRow, Sample, clips_expected
 from manifests.shards import (
     read_failure,
     read_failures,
@@ -149,7 +149,7 @@ def _whole_scenes(dataset: Dataset, shard: int) -> Iterator[tuple[int, list[Samp
             if sample.key in scene:
                 continue
             scene[sample.key] = sample
-            if len(scene) == source.lights:
+            if len(scene) == clips_expected(source.lights, row):
                 yield row.scene, list(scene.values())
                 scene.update({key: replace(kept, files={}) for key, kept in scene.items()})
 

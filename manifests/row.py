@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import msgspec
 import pyarrow as pa
 
+ITEM_CLIPS = "item.clips"
+"""Statistic of every row where a header's `lights` is 0: how many clips the row's work item has."""
+
 
 class AssetUse(msgspec.Struct, frozen=True, kw_only=True):
     """An asset that is visible in a clip, with what attribution needs."""
@@ -32,10 +35,10 @@ class MaterialUse(msgspec.Struct, frozen=True, kw_only=True):
 class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     """One clip. The stage fills the fields down to `flags`; packing fills the rest.
 
-    `scene` is the work item (the scene, or the source video's segment), `light` the index among its lights; clips
-    of one `scene` share camera, geometry and G-buffers. `statistics` holds scalar summaries (see `statistics.py`),
-    `codec_errors` the measured round-trip errors of the lossy codec by "attribute.metric", `confidence` a number
-    in [0, 1] by attribute for auto-labels.
+    `scene` is the work item (the scene, or the real video), `light` the index among its lights, or of a real video's
+    segment; clips of one synthetic `scene` share camera, geometry and G-buffers. `statistics` holds scalar summaries
+    (see `statistics.py`), `codec_errors` the measured round-trip errors of the lossy codec by "attribute.metric",
+    `confidence` a number in [0, 1] by attribute for auto-labels.
     """
 
     key: str
@@ -82,6 +85,11 @@ class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     log_tail: str = ""
     spec: str = ""
+
+
+def clips_expected(lights: int, row: ClipRow) -> int:
+    """How many clips the work item of `row` has, in a dataset whose header says `lights`; -1 when the row lacks it."""
+    return lights or int(row.statistics.get(ITEM_CLIPS, -1))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from manifests.atomic import atomic_file, write_bytes
 from manifests.errors import DatasetError
 from manifests.header import Header, read_document
 from manifests.previews import ContactSheet
-from manifests.row import ClipRow, FailureRow, Sample, from_table, to_table
+from manifests.row import ClipRow, FailureRow, Sample, clips_expected, from_table, to_table
 from manifests.samples import LARGEST_ROW, ROW, parse_sample, row_json, without_packing
 
 LARGEST_MANIFEST = 1 << 30
@@ -89,7 +89,7 @@ def write_shard(
     failures = sorted(failures, key=lambda failure: failure.scene)
     tar = layout.shard_file(dataset, layout.SHARDS, shard)
     items = list(items)
-    sheet = ContactSheet(f"shard {shard:06d}", len(items) * header.lights)
+    sheet = ContactSheet(f"shard {shard:06d}", sum(header.lights or _count(item) for item in items))
     with atomic_file(tar) as file:
         rows = []
         for sample in itertools.chain.from_iterable(map(_samples, items)):
@@ -134,6 +134,7 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
     items = header.shard_items(shard)
     lights = header.source(shard).lights
     clips, failed = Counter(row.scene for row in rows), Counter(failure.scene for failure in failures)
+    expected = {row.scene: clips_expected(lights, row) for row in rows}
     for scene in sorted({*items, *clips, *failed}):
         if scene not in items:
             where = f"{items.start} to {items.stop - 1}" if items else "none: there is no such shard"
@@ -142,8 +143,8 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
             raise DatasetError(f"shard {shard}: scene {scene} has neither clips nor a failure")
         if failed[scene] > 1 or (failed[scene] and clips[scene]):
             raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips and {failed[scene]} failures")
-        if clips[scene] not in (0, lights):
-            raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips, expected {lights}")
+        if clips[scene] and clips[scene] != expected[scene]:
+            raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips, expected {expected[scene]}")
 
 
 def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
@@ -201,6 +202,13 @@ def read_group(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
 
 def _samples(item: Path | Sequence[Sample]) -> Sequence[Sample]:
     return read_item(item) if isinstance(item, Path) else item
+
+
+def _count(item: Path | Sequence[Sample]) -> int:
+    if not isinstance(item, Path):
+        return len(item)
+    with item.open("rb") as file:
+        return len({member.key for member in archive.scan(file, item.stat().st_size)})
 
 
 def _check_item(path: Path, samples: Sequence[Sample]) -> None:

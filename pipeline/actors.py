@@ -28,7 +28,7 @@ from manifests.row import Sample
 from manifests.shards import write_item
 from pipeline.failures import ERROR, ItemError
 from pipeline.logs import OutputLog
-from pipeline.stage import Finish, Stage, Worker
+from pipeline.stage import Ahead, Finish, Stage, Worker
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _WATCH_S = 1.0
@@ -55,11 +55,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Started:
-    """Where a worker lives; `log` is its output file."""
+    """Where a worker lives; `log` is its output file, `looks_ahead` whether it wants to hear of the next item."""
 
     host: str
     pid: int
     log: Path
+    looks_ahead: bool = False
 
 
 class ItemActor:
@@ -85,16 +86,19 @@ class ItemActor:
         path.parent.mkdir(exist_ok=True)
         self._log = OutputLog(path)
         self._worker = self._stage.make_worker()
-        return Started(socket.gethostname(), os.getpid(), path)
+        return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Ahead))
 
-    def run(self, index: int, attempt: int, alone: bool) -> Reply:
+    def run(self, index: int, attempt: int, alone: bool, following: int | None = None) -> Reply:
         """Produce an item and leave it to the encoder; replies with the items that ended since the last reply.
 
-        At most one item waits for the encoder. With `alone` the item is finished before the reply.
+        At most one item waits for the encoder. With `alone` the item is finished before the reply. `following` is the
+        item that comes next, if that is known and the worker looks ahead.
         """
         assert self._worker is not None and self._log is not None
         self._log.begin(index)
         try:
+            if following is not None and isinstance(self._worker, Ahead):
+                self._worker.prefetch(following)
             finish = self._worker.produce(index)
         except BaseException as error:
             return self._reply([*self._drain(), _failure(index, error)])

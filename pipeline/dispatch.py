@@ -87,7 +87,7 @@ class Dispatcher:
         for seat in self._seats:
             for item in seat.open:
                 if self._dataset.item_path(item).exists():
-                    self._finish(item, self._dataset.header.lights)
+                    self._finish(item, self._dataset.item_clips(item))
             seat.kill()
         self._seats = []
 
@@ -108,12 +108,16 @@ class Dispatcher:
         seat.retiring = seat.retiring or seat.begun >= self._options.recycle_after_items
         suspects = self._schedule.has_suspects and not any(other.alone for other in self._seats)
         while not (seat.retiring or suspects) and len(seat.calls) < self._depth():
-            item = self._schedule.next()
+            item = self._schedule.next() if seat.following is None else seat.following
             if item is None:
                 break
+            seat.following = self._schedule.next() if self._looks_ahead(seat) else None
             seat.run(item, self._schedule.attempt(item))
         if seat.calls:
             return
+        if seat.following is not None:
+            self._schedule.put_back([seat.following])
+            seat.following = None
         if seat.open:
             seat.flush()
         elif suspects and not seat.retiring:
@@ -125,6 +129,11 @@ class Dispatcher:
     def _depth(self) -> int:
         """Two calls keep a worker busy without a pause; near the end one, so that no worker hoards an item."""
         return 2 if len(self._schedule) > len(self._seats) else 1
+
+    def _looks_ahead(self, seat: Seat) -> bool:
+        """Whether to set aside the worker's next item and tell it; not near the end, where others could take it."""
+        many = len(self._schedule) >= len(self._seats)
+        return many and seat.started is not None and seat.started.looks_ahead
 
     # --- answers ----------------------------------------------------------------------------------------------
 
@@ -200,7 +209,7 @@ class Dispatcher:
             return
         committed = {item for item in seat.open if self._dataset.item_path(item).exists()}
         for item in committed:
-            self._finish(item, self._dataset.header.lights)
+            self._finish(item, self._dataset.item_clips(item))
         for item in self._schedule.lost(seat.open - committed, last_try=reason == TIMEOUT):
             self._quarantine(seat, item, reason, message)
 

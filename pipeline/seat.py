@@ -26,7 +26,10 @@ class Call:
 
 
 class Seat:
-    """One worker. `calls` are answered in order; `open` are its items that were begun and not reported yet."""
+    """One worker. `calls` are answered in order; `open` are its items that were begun and not reported yet.
+
+    `following` is the item that its last call was told would come next: it is set aside for this worker.
+    """
 
     def __init__(self, slot: int, stage: Stage, dataset: Path, share: Share) -> None:
         self.slot = slot
@@ -36,6 +39,7 @@ class Seat:
         self.started: Started | None = None
         self.retiring = False
         self.alone = False
+        self.following: int | None = None
         remote: Any = ray.remote(ItemActor)
         limits = {"num_cpus": share.placement, "num_gpus": share.gpus, "max_restarts": 0, "max_task_retries": 0}
         self._actor: Any = remote.options(**limits).remote(
@@ -57,7 +61,7 @@ class Seat:
         """Send an item; with `alone` it must be the only one there until it is finished."""
         self.begun += 1
         self.alone = alone
-        self._send(Call("run", self._actor.run.remote(index, attempt, alone), index))
+        self._send(Call("run", self._actor.run.remote(index, attempt, alone, self.following), index))
 
     def flush(self) -> None:
         """Ask for what is still being encoded."""
@@ -76,8 +80,9 @@ class Seat:
         return call
 
     def queued(self) -> list[int]:
-        """Items that were sent but cannot have begun."""
-        return [call.index for call in list(self.calls)[1:] if call.kind == "run"]
+        """Items that were sent, or set aside, but cannot have begun."""
+        sent = [call.index for call in list(self.calls)[1:] if call.kind == "run"]
+        return sent if self.following is None else [*sent, self.following]
 
     def overdue(self, limit_s: float) -> bool:
         """True when the worker has been busy with one call for longer than `limit_s`."""

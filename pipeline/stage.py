@@ -7,7 +7,7 @@ lives in one of them and may hold whatever is costly to build (Blender, a networ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from manifests.row import Sample
 
@@ -17,6 +17,10 @@ type Finish = Callable[[], list[Sample]]
 
 class Worker(Protocol):
     """Produces items in one process, one at a time.
+
+    A worker that can get an item's input ready beside the work on another item also has a method
+    `prefetch(index: int) -> None` (`Ahead`); it is told of each item before the one that it then has to produce, must
+    return at once, and must expect that the item never comes, since another worker may get it.
 
     An item that cannot ever be made raises `pipeline.failures.ItemError`; it is quarantined at once. Any other
     exception is tried again on a fresh worker before the item is quarantined.
@@ -28,6 +32,15 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """Let go of what the worker holds; called once, when no item is under way."""
+        ...
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """A worker that wants to hear of the item after the one that it produces."""
+
+    def prefetch(self, index: int) -> None:
+        """Begin to fetch the input of item `index`, on a thread; what goes wrong is for `produce` to raise."""
         ...
 
 

@@ -104,7 +104,7 @@ class Summary:
         tensors, parameters = (sum(column) for column in zip(*map(_counts, self.components), strict=True))
         size = sum(part.size for part in self.components) / 1e6
         lines.append(f"  {'total':<11} {'':<32} {tensors:>7,} {parameters:>13,} {'':<10} {size:>9,.1f}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
 
 
 def inspect(path: Path, *, variant: str | None = None) -> Summary:
@@ -126,18 +126,21 @@ def inspect(path: Path, *, variant: str | None = None) -> Summary:
         return _published(path, index, by_name["unet"], parts)
     if index.get("kind") not in KINDS:
         raise CheckpointError(f"{path / INDEX}: kind is {index.get('kind')!r}, expected one of {', '.join(KINDS)}")
+    attributes, training = index.get("attributes") or GBUFFERS, index.get("training") or {}
+    if not isinstance(attributes, list | tuple) or not isinstance(training, dict):
+        raise CheckpointError(f"{path / INDEX}: attributes must be a list and training an object; save it again")
     return Summary(
         path,
         "lightloom",
         index["kind"],
         str(index["backbone"]),
-        tuple(map(str, index.get("attributes") or GBUFFERS)),
+        tuple(map(str, attributes)),
         str(index.get("sampler", "unknown")),
         str(index.get("prediction", "unknown")),
         bool(index.get("joint", False)),
         bool(index.get("hints", False)),
         str(index.get("licence") or ""),
-        index.get("training") or {},
+        training,
         parts,
     )
 
@@ -200,10 +203,17 @@ def _component(name: str, class_name: str, files: list[Path]) -> Component:
         for tensor, entry in read_header(file).items():
             if tensor == "__metadata__":
                 continue
+            shape, dtype = entry.get("shape"), entry.get("dtype")
+            if (
+                not isinstance(dtype, str)
+                or not isinstance(shape, list)
+                or not all(type(size) is int for size in shape)
+            ):
+                raise CheckpointError(f"{file}: tensor {tensor!r} has no shape or type; fetch the file again")
             if tensor in shapes:
-                raise CheckpointError(f"{file}: tensor {tensor} stands in two files of {name}")
-            shapes[tensor] = tuple(entry["shape"])
-            dtypes[entry["dtype"]] += 1
+                raise CheckpointError(f"{file}: tensor {tensor!r} stands in two files of {name}")
+            shapes[tensor] = tuple(shape)
+            dtypes[dtype] += 1
     return Component(name, class_name, tuple(files), shapes, tuple(dtype for dtype, _ in dtypes.most_common()))
 
 
@@ -211,5 +221,15 @@ def _counts(part: Component) -> tuple[int, int]:
     return len(part.shapes), part.parameters
 
 
+def _printable(line: str) -> str:
+    """`line` without control characters: what a stranger's JSON says must not steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A number as it is read, a short value as it is, a long one by its size: `--json` shows all of it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict | list) and len(str(value)) > 40:
+        return f"({len(value)} entries, see --json)"
+    return str(value)

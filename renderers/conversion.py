@@ -99,10 +99,12 @@ def _build(root: Path, part: Component, kind: PublishedKind) -> Any:
 def _check_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
     for problem, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
         if names:
-            raise CheckpointError(f"{folder}: {problem} {len(names)} tensors of {len(expected)}, first {min(names)}")
+            raise CheckpointError(f"{folder}: {problem} {len(names)} tensors of {len(expected)}, first {min(names)!r}")
     for name, shape in expected.items():
         if found[name] != shape:
-            raise CheckpointError(f"{folder}: {name} has shape {found[name]}, expected {shape}; is config.json right?")
+            raise CheckpointError(
+                f"{folder}: {name!r} has shape {found[name]}, expected {shape}; is config.json right?"
+            )
 
 
 def _check_lora(folder: Path, unet: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
@@ -111,9 +113,9 @@ def _check_lora(folder: Path, unet: Mapping[str, tuple[int, ...]], found: Mappin
         layer, _, role = name.removeprefix("unet.").rpartition(".lora_")
         weight = unet.get(f"{layer}.weight")
         if weight is None or not name.startswith("unet.") or role not in ("A.weight", "B.weight"):
-            raise CheckpointError(f"{folder}: {name} is no LoRA tensor of this UNet in diffusers' format")
+            raise CheckpointError(f"{folder}: {name!r} is no LoRA tensor of this UNet in diffusers' format")
         if not (shape[1] == weight[1] if role == "A.weight" else shape[0] == weight[0]):
-            raise CheckpointError(f"{folder}: {name} has shape {shape}, which does not fit a weight of {weight}")
+            raise CheckpointError(f"{folder}: {name!r} has shape {shape}, which does not fit a weight of {weight}")
 
 
 def _files(root: Path, part: Component) -> list[Path]:

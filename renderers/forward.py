@@ -18,7 +18,7 @@ from renderers.base import Generator, Renderer, StepCallback, base_seed, checked
 from renderers.canvas import Tile
 from renderers.errors import InputError
 from renderers.guidance import Guidance
-from renderers.inputs import camera_panoramas, gbuffer_values, pinhole
+from renderers.inputs import gbuffer_values, given_light, pinhole
 from renderers.outputs import ForwardOutput
 from renderers.registry import Kind, Prediction, Sampler
 from renderers.svd import layout, lora
@@ -133,14 +133,15 @@ class ForwardRenderer(Renderer):
                 environment, exposure = gbuffers.environment, exposure * gbuffers.exposure
         if environment is None:
             raise InputError("no light was given: pass a panorama (h, w, 3), or an Environment with camera_to_world")
-        size = self.config["environment_size"]
-        panorama = camera_panoramas(environment, (size[0], size[1]), frames, camera_to_world, exposure)
+        given = given_light(environment, frames, camera_to_world, exposure)
+        matrix = pinhole(fov_degrees, intrinsics, height, width)
         device = self._execution_device
         scene = Scene(
             {name: value.to(device) for name, value in values.items() if name != "mask"},
-            panorama.to(device),
-            pinhole(fov_degrees, intrinsics, height, width).to(device),
+            given.panorama(*self.config["environment_size"]).to(device),
+            matrix.to(device),
             values["mask"].to(device) if "mask" in values else None,
+            given.behind(matrix, height, width).to(device) if self.config["hints"] else None,
         )
         cut = self._cut((height, width), frames, window, overlap, tile_pixels)
         condition, light = self.wiring.forward_inputs(self.space, self.env_encoder, scene, cut.pixels.pad)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from renderers.environment import encode_ldr, encode_log, panorama_directions, s
 from renderers.geometry import depth_noise, depth_offset, plane_rays, points, surface_coverage
 from renderers.modelspace import to_model
 from renderers.shading import Shading, split_sum
-from renderers.visibility import Lights, Marching, cluster, march
+from renderers.visibility import DepthBuffer, Lights, cluster, march
 
 IMAGES: tuple[tuple[str, int], ...] = (
     ("shadowed", 3),
@@ -75,6 +75,7 @@ def hints(
     fov_degrees: float | None = None,
     mask: Tensor | None = None,
     offset: Tensor | None = None,
+    behind: Tensor | None = None,
 ) -> Hints:
     """Hints of clips from their G-buffers and light.
 
@@ -85,6 +86,8 @@ def hints(
         fov_degrees: angle of the larger image side.
         mask: (B, T, 1, H, W) surface coverage where it is known; otherwise it is guessed from the G-buffers.
         offset: (B,) near / (far - near) of each clip where it is known; otherwise it is estimated from the normals.
+        behind: (B, T, 3, H, W) the light along every viewing ray, linear and exposed, where it is known more finely
+            than the panorama has it: a picture sees far more detail of the environment than shading needs.
 
     Returns:
         Hints. Nothing has gradients.
@@ -100,8 +103,18 @@ def hints(
     view = (rays / rays.norm(dim=1, keepdim=True)).expand(len(panorama), -1, -1, -1)
     shading = split_sum(covered, panorama, view)
     white = split_sum(covered, torch.ones_like(panorama), view)
+    if behind is not None:
+        shading = replace(shading, background=(1 - coverage) * behind)
     lights = cluster(panorama, _CLUSTERS)
-    lit = transport(shading, white, surface, normal, gbuffers["roughness"], coverage, lights, intrinsics_of(rays))
+    frames = panorama.shape[1]
+    buffer = DepthBuffer(  # (B, T, ...) -> (N, ...)
+        surface.flatten(0, 1),
+        normal.flatten(0, 1),
+        coverage.flatten(0, 1),
+        intrinsics_of(rays).expand(len(panorama), 3, 3).repeat_interleave(frames, 0),
+        depth_noise(surface, normal, coverage).repeat_interleave(frames),
+    )
+    lit = transport(shading, white, buffer, gbuffers["roughness"], lights)
     images = {
         "shadowed": to_model("rgb", lit.diffuse + lit.specular + shading.background),
         "radiance": to_model("rgb", shading.radiance),
@@ -133,13 +146,9 @@ class Lit:
 def transport(
     shading: Shading,
     white: Shading,
-    surface: Tensor,
-    normal: Tensor,
+    buffer: DepthBuffer,
     roughness: Tensor,
-    coverage: Tensor,
     lights: Lights,
-    intrinsics: Tensor,
-    marching: Marching = Marching(),  # noqa: B008  (frozen)
 ) -> Lit:
     """Put shadows and one bounce of light into unshadowed shading.
 
@@ -151,27 +160,17 @@ def transport(
     Args:
         shading: split-sum shading under the panorama.
         white: the same under a panorama of ones: the surfaces' diffuse and specular albedo.
-        surface: (B, T, 3, H, W) camera-frame points.
-        normal: (B, T, 3, H, W).
+        buffer: the N = B * T images, frame by frame.
         roughness: (B, T, 1, H, W).
-        coverage: (B, T, 1, H, W).
         lights: K parts of the panorama.
-        intrinsics: (B or 1, 3, 3).
-        marching: how rays are followed.
     """
-    batch, frames = normal.shape[:2]
-    noise = depth_noise(surface, normal, coverage).repeat_interleave(frames)  # (B,) -> (N,)
-    diffuse, specular, albedo, gloss, place, normal, roughness, coverage = (
-        values.float().flatten(0, 1)  # (B, T, C, H, W) -> (N, C, H, W)
-        for values in (
-            shading.diffuse, shading.specular, white.diffuse, white.specular, surface, normal, roughness, coverage
-        )
-    )  # fmt: skip
+    shape = roughness.shape[:2]
+    parts = (shading.diffuse, shading.specular, white.diffuse, white.specular, roughness)
+    diffuse, specular, albedo, gloss, roughness = (part.float().flatten(0, 1) for part in parts)  # (N, C, H, W)
     directions, power = lights.directions.flatten(0, 1), lights.power.flatten(0, 1)  # (N, K, 3)
-    cameras = intrinsics.expand(batch, 3, 3).repeat_interleave(frames, 0)  # (N, 3, 3)
-    trace = march(place, normal, coverage, directions[..., None, None], cameras, noise, marching)
+    trace = march(buffer, directions[..., None, None])
     wide = lights.spread.flatten(0, 1)[..., None, None]
-    cosine = torch.einsum("nkc,nchw->nkhw", directions, normal)
+    cosine = torch.einsum("nkc,nchw->nkhw", directions, buffer.normal)
     cosine = ((cosine + wide) / (1 + wide)).clamp(min=0)  # a wide part reaches a little beyond the horizon
     total = torch.einsum("nkhw,nkc->nchw", cosine, power).clamp(min=1e-8)
     share = torch.einsum("nkhw,nkc->nchw", cosine * trace.visibility, power) / total
@@ -181,13 +180,13 @@ def transport(
     senders = _look(direct, trace.hit.flatten(1, 2)).unflatten(2, blocked.shape[1:3])  # (N, 3, K, H, W)
     lit = direct + albedo * torch.einsum("nkhw,nckhw->nchw", blocked, senders)
 
-    ray = march(place, normal, coverage, _lobe_direction(place, normal, roughness)[:, None], cameras, noise, marching)
+    ray = march(buffer, _lobe_direction(buffer, roughness)[:, None])
     sharp = 1 - roughness
     mirrored = _look(lit + specular * share, ray.hit[:, 0])
     glossy = specular * torch.lerp(share, ray.visibility.expand_as(share), sharp)
     glossy = glossy + gloss * (1 - ray.visibility) * sharp * mirrored
-    parts = (lit, glossy, share.mean(1, keepdim=True), least.mean(1, keepdim=True))
-    return Lit(*(part.unflatten(0, (batch, frames)) for part in parts))
+    shares = (share.mean(1, keepdim=True), least.mean(1, keepdim=True))
+    return Lit(*(part.unflatten(0, shape) for part in (lit, glossy, *shares)))
 
 
 def _look(image: Tensor, grid: Tensor) -> Tensor:
@@ -195,15 +194,15 @@ def _look(image: Tensor, grid: Tensor) -> Tensor:
     return functional.grid_sample(image, grid, mode="nearest", align_corners=False)
 
 
-def _lobe_direction(place: Tensor, normal: Tensor, roughness: Tensor) -> Tensor:
+def _lobe_direction(buffer: DepthBuffer, roughness: Tensor) -> Tensor:
     """Unit main direction (N, 3, H, W) of GGX lobes: from the mirror direction toward the normal as they widen.
 
     Lagarde and de Rousiers, "Moving Frostbite to Physically Based Rendering" (2014), section 4.9.3.
     """
-    view = functional.normalize(place, dim=1)
-    mirror = view - 2 * (view * normal).sum(1, keepdim=True) * normal
+    view = functional.normalize(buffer.points, dim=1)
+    mirror = view - 2 * (view * buffer.normal).sum(1, keepdim=True) * buffer.normal
     alpha = roughness.square()
-    return functional.normalize(torch.lerp(normal, mirror, (1 - alpha) * ((1 - alpha).sqrt() + alpha)), dim=1)
+    return functional.normalize(torch.lerp(buffer.normal, mirror, (1 - alpha) * ((1 - alpha).sqrt() + alpha)), dim=1)
 
 
 def intrinsics_of(rays: Tensor) -> Tensor:

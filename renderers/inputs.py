@@ -7,6 +7,7 @@ NaN or a linear environment in 8 bits are refused with what was expected.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from manifests.camera import intrinsics_from_fov
 from manifests.clip import Clip
 from manifests.environment import Environment
 from renderers import modelspace
-from renderers.environment import lookup, panorama_directions, panorama_pixels, panoramas, shrink_panorama
+from renderers.environment import lookup, panorama_directions, panorama_position, panoramas, shrink_panorama
 from renderers.errors import InputError
+from renderers.shading import camera_rays
 
 Video = np.ndarray | Clip
 _TOLERANCE = 1e-3
@@ -78,10 +80,38 @@ def gbuffer_values(gbuffers: Any) -> dict[str, Tensor]:
     return values
 
 
-def camera_panoramas(
-    environment: Any, size: tuple[int, int], frames: int, camera_to_world: Any = None, exposure: float = 1.0
-) -> Tensor:
-    """Light as panoramas (1, T, 3, h, w), or (1, 1, 3, h, w) where it stays the same, times `exposure`.
+@dataclass(frozen=True, eq=False)
+class Light:
+    """Light as a user gave it, checked: `panorama` at one size, `behind` the picture that the camera sees of it."""
+
+    source: Environment | Tensor
+    poses: np.ndarray | None
+    exposure: float
+
+    def panorama(self, height: int, width: int) -> Tensor:
+        """Panoramas (1, T, 3, height, width), or (1, 1, ...) where it stays the same, exposed."""
+        if isinstance(self.source, Tensor):
+            return self.exposure * resize_panorama(self.source, height, width)[None]
+        assert self.poses is not None
+        return self.exposure * panoramas(self.source.image, self.source.rotation, self.poses, height, width)[None]
+
+    def behind(self, intrinsics: Tensor, height: int, width: int) -> Tensor:
+        """The light along every viewing ray, (1, T or 1, 3, height, width), exposed, as finely as it was given."""
+        rays = camera_rays(height, width, intrinsics)  # (3, H, W)
+        if isinstance(self.source, Tensor):
+            column, row = panorama_position(rays, *self.source.shape[-2:])
+            return self.exposure * lookup(self.source, column[None], row[None])[None]
+        assert self.poses is not None
+        directions = rays.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)
+        seen = [
+            self.source.radiance(directions @ pose[:3, :3].T, frame).astype(np.float32)
+            for frame, pose in enumerate(self.poses)
+        ]
+        return self.exposure * modelspace.planar(np.stack(seen))
+
+
+def given_light(environment: Any, frames: int, camera_to_world: Any = None, exposure: float = 1.0) -> Light:
+    """Check light for T frames, to be multiplied by `exposure`.
 
     `environment` is a panorama in the camera frame, linear HDR floats (h, w, 3) or one a frame (T, h, w, 3); or an
     `Environment` in the world, with the cameras' poses (T, 4, 4).
@@ -89,20 +119,18 @@ def camera_panoramas(
     if not (np.isscalar(exposure) and np.isfinite(exposure) and exposure > 0):
         raise InputError(f"exposure is {exposure!r}, expected a positive number")
     if isinstance(environment, Environment):
-        light = _posed(environment, size, frames, camera_to_world)
-    else:
-        array = _array("environment", environment)
-        if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
-            raise InputError(f"environment has shape {array.shape}, expected a panorama (h, w, 3) or (T, h, w, 3)")
-        if array.ndim == 4 and len(array) != frames:
-            raise InputError(f"environment has {len(array)} panoramas for {frames} frames; give one, or one a frame")
-        if not np.issubdtype(array.dtype, np.floating):
-            raise InputError(f"environment has dtype {array.dtype}, expected linear HDR radiance in floats")
-        _finite("environment", array)
-        if array.min() < 0:
-            raise InputError("environment holds negative radiance; pass it through manifests.environment.sanitize")
-        light = resize_panorama(modelspace.planar(array if array.ndim == 4 else array[None])[0], *size)
-    return exposure * light[None]
+        return Light(environment, _poses(environment, frames, camera_to_world), float(exposure))
+    array = _array("environment", environment)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
+        raise InputError(f"environment has shape {array.shape}, expected a panorama (h, w, 3) or (T, h, w, 3)")
+    if array.ndim == 4 and len(array) != frames:
+        raise InputError(f"environment has {len(array)} panoramas for {frames} frames; give one, or one a frame")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"environment has dtype {array.dtype}, expected linear HDR radiance in floats")
+    _finite("environment", array)
+    if array.min() < 0:
+        raise InputError("environment holds negative radiance; pass it through manifests.environment.sanitize")
+    return Light(modelspace.planar(array if array.ndim == 4 else array[None])[0], None, float(exposure))
 
 
 def resize_panorama(panorama: Tensor, height: int, width: int) -> Tensor:
@@ -113,7 +141,7 @@ def resize_panorama(panorama: Tensor, height: int, width: int) -> Tensor:
         return panorama
     if panorama.shape[-2] >= height and panorama.shape[-1] >= width:
         return shrink_panorama(panorama, height, width)
-    column, row = panorama_pixels(panorama_directions(height, width), *panorama.shape[-2:])
+    column, row = panorama_position(panorama_directions(height, width), *panorama.shape[-2:])
     return lookup(panorama, column[None], row[None])
 
 
@@ -129,7 +157,7 @@ def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int) -> Ten
     return matrix
 
 
-def _posed(environment: Environment, size: tuple[int, int], frames: int, camera_to_world: Any) -> Tensor:
+def _poses(environment: Environment, frames: int, camera_to_world: Any) -> np.ndarray:
     if camera_to_world is None:
         raise InputError("an Environment lies in the world; give camera_to_world (T, 4, 4), or a panorama instead")
     poses = np.asarray(camera_to_world)
@@ -138,7 +166,7 @@ def _posed(environment: Environment, size: tuple[int, int], frames: int, camera_
     if environment.rotation.shape != (frames, 3, 3):
         raise InputError(f"the environment has {len(environment.rotation)} rotations for {frames} frames")
     _finite("environment", environment.image)
-    return panoramas(environment.image, environment.rotation, poses, *size)
+    return poses
 
 
 def _array(name: str, value: Any) -> np.ndarray:

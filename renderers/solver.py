@@ -1,9 +1,9 @@
 """Light from a video and its G-buffers without weights: a non-negative panorama, fitted by inverting the shading.
 
 Unshadowed shading is linear in the light: a pixel is (diffuse albedo x cosine lobe + specular albedo x GGX lobe) over
-the panorama, and a background pixel looks straight at it. So light is a least-squares problem in a few hundred unknowns,
-made honest by three things: light is not negative, pixels lie (shadows, interreflection, wrong G-buffers), and clipped
-pixels only say "at least this bright".
+the panorama, and a background pixel looks straight at it. So light is a least-squares problem in a few hundred
+unknowns, made honest by three things: light is not negative, pixels lie (shadows, interreflection, wrong G-buffers),
+and clipped pixels only say "at least this bright".
 
 The result is what lights the picture as shown: radiance times the exposure that made the picture.
 """
@@ -42,9 +42,9 @@ class Fit:
     """
 
     pixels: int = 2000
-    rounds: int = 6
+    rounds: int = 4
     steps: int = 120
-    smoothness: float = 1e-3
+    smoothness: float = 0.1
     grayness: float = 1e-3
     huber: float = 1.5
     clipped: float = 0.99
@@ -60,12 +60,12 @@ def solve_light(
     camera_rotations: np.ndarray | None = None,
     height: int = 16,
     linear: bool = False,
-    fit: Fit = Fit(),  # noqa: B008  (frozen)
+    fit: Fit = Fit(),
 ) -> np.ndarray:
     """Fit the light of one video.
 
     Args:
-        rgb: (T, H, W, 3) sRGB in [0, 1], or with `linear` linear and exposed (values above 1 count as clipped no more).
+        rgb: (T, H, W, 3) sRGB in [0, 1], or with `linear` linear and exposed, in which nothing is clipped.
         gbuffers: basecolor, normal, depth, roughness, metallic (T, H, W, C) as values, depth relative or true; `mask`
             where coverage is known.
         fov_degrees: angle of the larger image side, where no intrinsics are given.
@@ -82,7 +82,15 @@ def solve_light(
     Raises:
         InputError: shapes that do not fit, or values that are not finite.
     """
-    samples = _draw(rgb, gbuffers, fov_degrees, intrinsics, camera_rotations, linear, fit)
+    samples = _draw(
+        rgb,
+        gbuffers,
+        fov_degrees=fov_degrees,
+        intrinsics=intrinsics,
+        camera_rotations=camera_rotations,
+        linear=linear,
+        fit=fit,
+    )
     diffuse, glossy, direct = _operators(samples, height)
     penalty = _differences(height)
     light = torch.stack(
@@ -121,6 +129,7 @@ class _Samples:
 def _draw(
     rgb: np.ndarray,
     gbuffers: Mapping[str, np.ndarray],
+    *,
     fov_degrees: float,
     intrinsics: np.ndarray | None,
     camera_rotations: np.ndarray | None,

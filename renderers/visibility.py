@@ -9,6 +9,7 @@ Nothing here has gradients: it makes inputs, not outputs, of networks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,11 @@ _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 _NOISE_BIAS = 4.0
 """How many times its typical error a depth has to be passed before it blocks."""
+
+
+_EVEN_SHARE = 0.1
+"""Weight of even light among the real one when parts are made: dark parts of the sky need rays too, for what is lit
+there by other surfaces."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,13 @@ def cluster(panorama: torch.Tensor, count: int) -> Lights:
     solid_angle = solid_angles(height, width).to(device).expand(-1, width).reshape(-1)  # (P,)
     power = panorama.detach().float().reshape(batch * frames, 3, -1) * solid_angle  # (N, 3, P)
     luminance = torch.einsum("c,ncp->np", torch.tensor(_LUMINANCE, device=device), power)
-    luminance = luminance + 1e-4 * luminance.mean(1, keepdim=True) + 1e-12
+    even = solid_angle * (luminance.sum(1, keepdim=True) / (4 * math.pi) + 1e-9)
+    luminance = (luminance + _EVEN_SHARE * even).double()  # double: suns beside darkness
     outer = (directions[:, :, None] * directions[:, None, :]).reshape(-1, 9)
-    moments = torch.cat([torch.ones_like(directions[:, :1]), directions, outer], dim=1)  # (P, 13)
+    moments = torch.cat([torch.ones_like(directions[:, :1]), directions, outer], dim=1).double()  # (P, 13)
     items = torch.arange(batch * frames, device=device)
     label = torch.zeros(batch * frames, height * width, dtype=torch.long, device=device)
-    sums = torch.zeros(batch * frames, count, 13, device=device)
+    sums = torch.zeros(batch * frames, count, 13, device=device, dtype=torch.float64)
     sums[:, 0] = luminance @ moments
     for part in range(1, count):
         mass = sums[..., :1].clamp(min=1e-20)
@@ -67,14 +74,14 @@ def cluster(panorama: torch.Tensor, count: int) -> Lights:
         values, axes = torch.linalg.eigh(second - mean[..., :, None] * mean[..., None, :])
         widest = (values[..., -1] * sums[..., 0]).argmax(dim=1)  # (N,)
         axis, middle = axes[items, widest, :, -1], mean[items, widest]  # (N, 3)
-        beyond = axis @ directions.T > (axis * middle).sum(1, keepdim=True)
+        beyond = axis @ moments[:, 1:4].T > (axis * middle).sum(1, keepdim=True)
         moved = (label == widest[:, None]) & beyond
         label = torch.where(moved, part, label)
         gained = (luminance * moved) @ moments
         sums[:, part] = gained
         sums[items, widest] -= gained
     member = functional.one_hot(label, count).float()  # (N, P, K)
-    mean = sums[..., 1:4] / sums[..., :1].clamp(min=1e-20)
+    mean = (sums[..., 1:4] / sums[..., :1].clamp(min=1e-20)).float()
     length = mean.norm(dim=-1, keepdim=True)
     shape = (batch, frames, count)
     return Lights(
@@ -123,30 +130,38 @@ class Trace:
     hit: torch.Tensor
 
 
-@torch.no_grad()
-def march(
-    points: torch.Tensor,
-    normal: torch.Tensor,
-    coverage: torch.Tensor,
-    directions: torch.Tensor,
-    intrinsics: torch.Tensor,
-    noise: torch.Tensor | None = None,
-    marching: Marching = Marching(),  # noqa: B008  (frozen)
-) -> Trace:
-    """Follow a ray from every pixel toward every direction, and see whether it passes behind what the camera sees.
+@dataclass(frozen=True)
+class DepthBuffer:
+    """What the cameras of N images see, as points.
 
-    Args:
+    Attributes:
         points: (N, 3, H, W) camera-frame surface points, in any scale.
         normal: (N, 3, H, W) unit normals.
         coverage: (N, 1, H, W) surface coverage; below 0.5 a pixel blocks nothing.
-        directions: (N, K, 3, 1, 1) or, different for every pixel, (N, K, 3, H, W); unit, camera frame.
         intrinsics: (N, 3, 3) in pixels.
         noise: (N,) `geometry.depth_noise` of the points: noisy depth must not shadow itself. None is 0.
+    """
+
+    points: torch.Tensor
+    normal: torch.Tensor
+    coverage: torch.Tensor
+    intrinsics: torch.Tensor
+    noise: torch.Tensor | None = None
+
+
+@torch.no_grad()
+def march(buffer: DepthBuffer, directions: torch.Tensor, marching: Marching = Marching()) -> Trace:
+    """Follow a ray from every pixel toward every direction, and see whether it passes behind what the camera sees.
+
+    Args:
+        buffer: N images.
+        directions: (N, K, 3, 1, 1) or, different for every pixel, (N, K, 3, H, W); unit, camera frame.
         marching: steps and thresholds.
 
     Returns:
         Trace. A direction below a pixel's horizon counts as visible; shading weighs it with 0.
     """
+    points, normal, coverage, intrinsics = buffer.points, buffer.normal, buffer.coverage, buffer.intrinsics
     count, _, height, width = points.shape
     lights, device = directions.shape[1], points.device
     depth = -points[:, 2:3]
@@ -157,7 +172,7 @@ def march(
     # grid_sample's coordinates are 2 pixel / size - 1; y points up in the camera and down in the image
     scale = 2 * focal / size * torch.tensor([1.0, -1.0], device=device).reshape(1, 1, 2, 1, 1)
     shift = 2 * centre / size - 1
-    noise = torch.zeros(count, device=device) if noise is None else noise
+    noise = torch.zeros(count, device=device) if buffer.noise is None else buffer.noise
     bias = (marching.bias + _NOISE_BIAS * noise).reshape(count, 1, 1, 1)
     thickness = (marching.thickness + 2 * _NOISE_BIAS * noise).reshape(count, 1, 1, 1)
     start = (points + normal * (marching.lift * depth / focal[:, 0, :1]))[:, None]  # (N, 1, 3, H, W)

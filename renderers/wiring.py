@@ -36,12 +36,14 @@ class Scene:
         panorama: (B, T, 3, h, w), or (B, 1, 3, h, w) where it stays the same, linear HDR in the camera frame, exposed.
         intrinsics: (B, 3, 3) or (3, 3) in pixels.
         mask: (B, T, 1, H, W) surface coverage, None where unknown.
+        behind: (B, T, 3, H, W) the light along every viewing ray, linear and exposed; None is what the panorama has.
     """
 
     gbuffers: Mapping[str, Tensor]
     panorama: Tensor
     intrinsics: Tensor
     mask: Tensor | None = None
+    behind: Tensor | None = None
 
     def model_space(self) -> dict[str, Tensor]:
         """The G-buffers in model space, native channels, in GBUFFERS order."""
@@ -200,7 +202,7 @@ class TinyWiring:
         """The nine channels of the G-buffers, then the hint images; the light vector of `renderers.hints`."""
         stacked = modelspace.stack(scene.model_space())
         panorama = scene.panorama.expand(-1, stacked.shape[1], -1, -1, -1)
-        shaded = hints.hints(scene.gbuffers, panorama, scene.intrinsics, mask=scene.mask)
+        shaded = hints.hints(scene.gbuffers, panorama, scene.intrinsics, mask=scene.mask, behind=scene.behind)
         return pad(torch.cat([stacked, shaded.image], dim=2)), (shaded.light,)
 
     def lighting(self, space: Space, network: Any, encoder: Any | None, view: View) -> LightingModel:

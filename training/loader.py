@@ -123,7 +123,7 @@ class Loader:
     def close(self) -> None:
         """Stop the threads; batches that were prepared are lost, the position is not."""
         for pool in (self._decoders, self._collator):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Loader:
         return self

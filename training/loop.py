@@ -94,7 +94,7 @@ class Trainer:
         started = time.perf_counter()
         while (done := self._agreed(progress(self.config.optimise, self.step, self.seconds))) < 1:
             rate = learning_rate(self.config.optimise, self.step, done)
-            values = self._advance(rate)
+            values = self.advance(rate)
             self.step += 1
             self.seconds = before + time.perf_counter() - started
             last = values["loss"]
@@ -133,7 +133,7 @@ class Trainer:
         record = {**self.record, "step": self.step, "seconds": round(self.seconds, 1)}
         self.objective.save(folder, record)
 
-    def _advance(self, rate: float) -> dict[str, float]:
+    def advance(self, rate: float) -> dict[str, float]:
         """One optimizer step; returns the means of its losses on this worker."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)

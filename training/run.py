@@ -85,7 +85,7 @@ def train(request: Request) -> Outcome:
         positions = _positions(found[-1]) if found else {}
         objective = make_objective(request)
         loaders = {
-            name: stack.enter_context(_loader(request, name, objective.needs, accelerator, positions.get(name, 0)))
+            name: stack.enter_context(make_loader(request, name, objective.needs, accelerator, positions.get(name, 0)))
             for name in _streams(request, objective)
         }
         record = _record(request, loaders)
@@ -132,7 +132,7 @@ def _streams(request: Request, objective: Objective) -> list[str]:
     return [*objective.streams, *([IMAGES] if request.images else [])]
 
 
-def _loader(request: Request, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
+def make_loader(request: Request, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
     """The loader of one stream, as this worker's share of the global batch."""
     config, data = request.config, request.config.data
     paths = {"real": request.real, IMAGES: request.images}.get(stream, request.datasets)

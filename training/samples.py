@@ -69,7 +69,10 @@ def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = Fal
             raise SourceError(
                 f"clip {clip.key}: has no {'camera' if clip.camera is None else 'environment'}, which light needs"
             )
-        seen = panoramas(clip.environment.image, clip.environment.rotation, clip.camera.camera_to_world, *panorama)
+        rotation, poses = clip.environment.rotation, clip.camera.camera_to_world
+        turns = np.concatenate([rotation, poses[:, :3, :3]], axis=1).reshape(len(poses), -1)
+        _, which, back = np.unique(turns, axis=0, return_index=True, return_inverse=True)  # many clips never turn
+        seen = panoramas(clip.environment.image, rotation[which], poses[which], *panorama)[back]
         light = seen.clamp_max_(HALF_MAX).half().numpy()
         if background:
             arrays[BACKGROUND] = _background(clip.environment, clip.camera, clip.size)

@@ -58,11 +58,11 @@ class Source(Protocol):
 
 
 class DatasetSource:
-    """The committed clips of a dataset folder."""
+    """The committed clips of a dataset folder, or those of `rows`."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, rows: list[ClipRow] | None = None) -> None:
         self._dataset = dataset
-        self._rows = dataset.rows()
+        self._rows = dataset.rows() if rows is None else rows
         if not self._rows:
             raise SourceError(f"{dataset.path}: holds no clip yet; make some with `lightloom datagen run`")
         self.entries = [_entry(row) for row in self._rows]

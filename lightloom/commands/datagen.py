@@ -113,7 +113,7 @@ def status(dataset: Positional[Folder], /) -> int:
     Args:
         dataset: folder of the dataset.
     """
-    from datagen.status import status as read
+    from pipeline.status import status as read
 
     print("\n".join(read(dataset).lines()))
     return 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
@@ -14,7 +17,7 @@ from renderers.tiny.blocks import VideoUNet, image_grid
 _GBUFFERS = sum(ATTRIBUTES[name].channels for name in GBUFFERS)
 
 
-class TinyForward(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
+class TinyForward(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]  # diffusers mixes its own like this
     """Adds to an analytic picture what it lacks: shadows, interreflection, what the hints got wrong.
 
     Args:
@@ -25,6 +28,9 @@ class TinyForward(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers m
         depths: residual blocks by level.
         embedding: width of the vector that carries the light.
     """
+
+    lora_targets: ClassVar[tuple[str, ...]] = ("conv1", "conv2")
+    """Layers that get a LoRA: every convolution of the residual blocks, for there is no attention over pixels."""
 
     @register_to_config
     def __init__(

@@ -13,6 +13,8 @@ from renderers.tiny import evidence
 from renderers.tiny.blocks import VideoUNet
 
 _GBUFFER_CHANNELS = 9
+_PRIOR = (-0.4, -2.0)
+"""Mean logits of E_ldr and E_log over rendered clips: what a new network answers everywhere."""
 
 
 class TinyLighting(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
@@ -35,6 +37,7 @@ class TinyLighting(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
     ) -> None:
         super().__init__()
         self.unet = VideoUNet(evidence.CHANNELS + 3, 6, widths, depths, embedding)
+        self.unet.head.bias = nn.Parameter(torch.tensor(_PRIOR).repeat_interleave(3))
         self.frames = nn.Sequential(
             nn.Conv2d(3 + _GBUFFER_CHANNELS + 1 + 3, 32, 4, stride=4),
             nn.SiLU(),

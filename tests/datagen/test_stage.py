@@ -15,7 +15,6 @@ from faulty_stage import FaultyStage, smallest_recipe
 
 from datagen.run import Settings, create, generate, resume, stage_of
 from datagen.stage import asset_uses
-from datagen.status import status
 from manifests.attributes import REQUIRED
 from manifests.codecs import decode_clip
 from manifests.dataset import Dataset, open_dataset
@@ -25,6 +24,7 @@ from manifests.verify import verify
 from pipeline.cluster import connect
 from pipeline.engine import run
 from pipeline.options import RunOptions
+from pipeline.status import status
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import File, digest, from_json
 

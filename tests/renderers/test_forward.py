@@ -14,11 +14,11 @@ from torch import Tensor
 from manifests.attributes import ATTRIBUTES, GBUFFERS
 from manifests.camera import Camera, intrinsics_from_fov
 from manifests.clip import Clip
-from manifests.environment import Environment
+from manifests.environment import Environment, latlong_directions
 from renderers import ForwardRenderer, InverseRenderer, modelspace
-from renderers.environment import encode_directions, encode_ldr, encode_log
+from renderers.environment import encode_directions, encode_ldr, encode_log, sample_panorama
 from renderers.errors import CheckpointError, InputError
-from renderers.inputs import camera_panoramas, gbuffer_values, resize_panorama
+from renderers.inputs import gbuffer_values, given_light, resize_panorama
 from renderers.registry import BACKBONES
 from tests.renderers.narrow import narrow_checkpoint
 
@@ -226,11 +226,32 @@ def test_an_environment_in_the_world_becomes_what_each_camera_sees() -> None:
     poses = np.tile(np.eye(4), (2, 1, 1))
     poses[1, :3, :3] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
     light = Environment(sky(), np.tile(np.eye(3), (2, 1, 1)))
-    seen = camera_panoramas(light, (16, 32), 2, poses, 3.0)
+    seen = given_light(light, 2, poses, 3.0).panorama(16, 32)
     assert seen.shape == (1, 2, 3, 16, 32)
     for frame in range(2):
         expected = 3.0 * light.in_camera(poses[frame], frame, 16, 32)
         np.testing.assert_allclose(seen[0, frame].permute(1, 2, 0).numpy(), expected, atol=1e-3)
+
+
+def test_the_view_behind_the_scene_is_as_fine_as_the_light_that_was_given() -> None:
+    """A lamp of one texel shows at its own brightness, whether the light is a map in the world or a panorama."""
+    poses = np.eye(4)[None]
+    image = np.zeros((64, 128, 3), np.float32)
+    intrinsics = torch.from_numpy(intrinsics_from_fov(60.0, 33, 33)).float()
+    ahead = np.array([[0.0, 0.0, -1.0]])
+    towards = latlong_directions(64, 128) @ ahead[0]
+    image[np.unravel_index(towards.argmax(), towards.shape)] = 100.0
+    given = given_light(Environment(image, np.eye(3)[None]), 1, poses, 2.0)
+    seen = given.behind(intrinsics, 33, 33)
+    expected = [2.0 * Environment(image, np.eye(3)[None]).radiance(ahead, 0)[0, 0]]
+    assert seen.shape == (1, 1, 3, 33, 33)
+    np.testing.assert_allclose(seen[0, 0, :1, 16, 16].numpy(), expected, rtol=1e-4)
+    panorama = torch.arange(64 * 128.0).view(64, 128, 1).expand(-1, -1, 3).numpy()
+    straight = given_light(panorama, 3, None, 1.0).behind(intrinsics, 33, 33)
+    assert straight.shape == (1, 1, 3, 33, 33)
+    directions = torch.tensor([0.0, 0.0, -1.0]).view(3, 1)
+    exact = sample_panorama(torch.from_numpy(panorama).permute(2, 0, 1)[None], directions.T[None])[0, 0]
+    torch.testing.assert_close(straight[0, 0, :, 16, 16], exact)
 
 
 def test_panoramas_keep_their_light_on_another_grid() -> None:

@@ -209,6 +209,13 @@ def test_without_gbuffers_only_what_is_seen_counts():
     assert not found[4:].any()
 
 
+def test_new_lighting_network_answers_with_the_usual_light():
+    found = TinyLighting(height=16, **SMALL)(condition=random(1, 2, 3, 8, 8), rays=rays(8, 8))
+    ldr, log = found.split(3, dim=1)
+    assert torch.allclose(ldr, torch.tensor(0.401), atol=1e-3)
+    assert torch.allclose(log, torch.tensor(0.119), atol=1e-3)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_lighting_gives_both_encodings_of_a_panorama(known):
     network = awake(TinyLighting(height=16, **SMALL))

@@ -19,7 +19,7 @@ from training.run import Request, make_objective, train
 from training.schedule import learning_rate, progress, streams_of
 
 torch.set_num_threads(1)
-SMALL = {"widths": [16, 16, 16, 16], "depths": [1, 1, 1, 1], "embedding": 16}
+SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}
 
 
 @pytest.fixture(scope="module")

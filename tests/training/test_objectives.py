@@ -29,7 +29,7 @@ from training.objectives.networks import make_networks
 from training.source import open_source
 
 torch.set_num_threads(1)
-SMALL = {"widths": [16, 16, 16, 16], "depths": [1, 1, 1, 1], "embedding": 16}
+SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,8 @@ def _state(out: Path) -> dict[str, torch.Tensor]:
     tensors = {
         part: load_file(last / f"{part}.safetensors") for part in parts if (last / f"{part}.safetensors").exists()
     }
-    return {f"{part}/{name}": value for part, named in tensors.items() for name, value in named.items()}
+    # cloned, because a loaded tensor is a view of its file
+    return {f"{part}/{name}": value.clone() for part, named in tensors.items() for name, value in named.items()}
 
 
 def _same(one: Path, other: Path) -> None:
@@ -50,14 +51,14 @@ def _stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ask the run to stop after `step` steps, as Ctrl-C does."""
     from training import loop
 
-    plain = loop.Trainer._advance
+    plain = loop.Trainer.advance
 
     def counted(self: Any, rate: float) -> Any:
         if self.step + 1 == step:
             os.kill(os.getpid(), signal.SIGINT)
         return plain(self, rate)
 
-    monkeypatch.setattr(loop.Trainer, "_advance", counted)
+    monkeypatch.setattr(loop.Trainer, "advance", counted)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(

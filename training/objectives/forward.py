@@ -131,7 +131,7 @@ class ForwardObjective(Objective):
     def _inputs(self, batch: Batch) -> tuple[Tensor, Light]:
         """Condition and light, zero for the clips whose conditions are dropped."""
         assert batch.panorama is not None
-        scene = Scene(batch.gbuffers, batch.panorama, batch.intrinsics, batch.mask)
+        scene = Scene(batch.gbuffers, batch.panorama, batch.intrinsics, batch.mask, batch.background)
         condition, light = self.wiring.forward_inputs(self.space, self.networks.env_encoder, scene, lambda x: x)
         return _kept(condition, batch.unconditional), tuple(_kept(part, batch.unconditional) for part in light)
 

@@ -51,7 +51,7 @@ class InverseObjective(Objective):
             return self.parts(self._predicted(network, batch, asked), true, weight)
         losses = [
             self.parts(
-                {name: predicted[index : index + 1]},
+                {name: predicted},
                 {name: true[name][index : index + 1]},
                 weight[index : index + 1],
             )

@@ -1,0 +1,129 @@
+"""How far a label can be trusted, without the truth: a network that knows gives the same answer to the same question.
+
+Three pieces of evidence, each of which grows where labels get worse:
+
+    mirror   the mirrored video is labelled too, and its labels mirrored back: a difference is the network's own
+    window   the middle half of the frames is labelled again by itself: a difference comes from what little changed
+             around those frames, as it does where the windows of a long video overlap
+    render   the labels are shaded under the estimated light (split sum) and compared with the video: a picture that
+             they cannot explain is wrong somewhere
+
+Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
+error is a weighted sum of the evidence at hand: it falls when any piece of evidence rises, and is 1 where all vanish.
+The weights are measured on clips with known truth (docs/labeling.md; `benchmarks/labeling.py` measures the ranking).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from manifests.attributes import GBUFFERS
+from renderers.environment import encode_log
+from renderers.modelspace import srgb_encode
+from renderers.shading import split_sum
+
+ENVIRONMENT = "environment"
+RENDER = "render"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the confidence in one attribute rests on.
+
+    Attributes:
+        unit: expected error at which the confidence has fallen to 1/e.
+        own: weight of the attribute's own disagreement, mean over the checks that were made.
+        render: weight of the re-rendering error.
+    """
+
+    unit: float
+    own: float
+    render: float
+
+
+CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
+    {
+        "basecolor": Calibration(unit=0.2, own=1.0, render=1.0),
+        "normal": Calibration(unit=30.0, own=1.0, render=30.0),
+        "depth": Calibration(unit=0.2, own=1.0, render=0.3),
+        "roughness": Calibration(unit=0.3, own=1.0, render=0.5),
+        "metallic": Calibration(unit=0.3, own=1.0, render=0.5),
+        ENVIRONMENT: Calibration(unit=0.2, own=1.0, render=1.0),
+    }
+)
+
+
+def disagreement(labels: Mapping[str, Tensor], others: Mapping[str, Tensor], weight: Tensor) -> dict[str, float]:
+    """How far two sets of labels (1, T, C, H, W) differ, by attribute, where `weight` (1, T, 1, H, W) counts.
+
+    Base colour: RMSE of sRGB. Normals: mean angle in degrees. Depth: RMSE after the best scale and shift, since
+    relative depth has neither. Roughness and metallic: RMSE.
+    """
+    total = weight.sum().clamp_min(1e-6)
+    found = {}
+    for name in GBUFFERS:
+        one, other = labels[name], others[name]
+        if name == "normal":
+            cosine = (one * other).sum(dim=2, keepdim=True).clamp(-1, 1)
+            found[name] = float((torch.rad2deg(torch.acos(cosine)) * weight).sum() / total)
+            continue
+        if name == "basecolor":
+            one, other = srgb_encode(one), srgb_encode(other)
+        if name == "depth":
+            other = _aligned(other, one, weight)
+        found[name] = float(((one - other).square().mean(dim=2, keepdim=True) * weight).sum() / total) ** 0.5
+    return found
+
+
+def light_disagreement(one: Tensor, other: Tensor) -> float:
+    """How far two panoramas (3, h, w) differ: RMSE of their E_log over the sphere."""
+    rows = one.shape[-2]
+    solid = torch.sin((torch.arange(rows) + 0.5) / rows * math.pi)[:, None].expand(one.shape[-2:])
+    error = (encode_log(one) - encode_log(other)).square().mean(dim=0)
+    return float((error * solid).sum() / solid.sum()) ** 0.5
+
+
+def render_error(labels: Mapping[str, Tensor], mask: Tensor, panorama: Tensor, rays: Tensor, video: Tensor) -> float:
+    """RMSE between `video` (1, T, 3, H, W), sRGB in [0, 1], and the split sum of its labels, on surfaces.
+
+    labels: G-buffers (1, T, C, H, W) as values. mask: coverage (1, T, 1, H, W). panorama: (1, T, 3, h, w), light in
+    each frame's camera frame. rays: (3, H, W).
+    """
+    surfaces = {name: value for name, value in labels.items() if name != "depth"} | {"mask": mask}
+    rendered = srgb_encode(split_sum(surfaces, panorama, rays).radiance).clamp(0, 1)
+    error = (rendered - video).square().mean(dim=2, keepdim=True)
+    return float((error * mask).sum() / mask.sum().clamp_min(1e-6)) ** 0.5
+
+
+def scores(evidence: Mapping[str, float]) -> dict[str, float]:
+    """Confidence in [0, 1] by attribute, from evidence named "mirror.normal", "window.depth", "render" ...
+
+    An attribute without any evidence, where every check was left out, gets 1: nothing speaks against it.
+    """
+    found = {}
+    for name, known in CALIBRATION.items():
+        own = [value for key, value in evidence.items() if key.rpartition(".")[2] == name]
+        expected = known.render * evidence.get(RENDER, 0.0)
+        expected += known.own * sum(own) / len(own) if own else 0.0
+        found[name] = math.exp(-expected / known.unit)
+    return found
+
+
+def overall(confidence: Mapping[str, float]) -> float:
+    """One number for a clip: the mean confidence over its G-buffers, by which `--min-confidence` chooses."""
+    return sum(confidence[name] for name in GBUFFERS) / len(GBUFFERS)
+
+
+def _aligned(depth: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
+    """`depth` times the scale plus the shift that bring it closest to `reference`, least squares under `weight`."""
+    total = weight.sum().clamp_min(1e-6)
+    mean, wanted = (depth * weight).sum() / total, (reference * weight).sum() / total
+    spread = ((depth - mean).square() * weight).sum()
+    scale = ((depth - mean) * (reference - wanted) * weight).sum() / spread.clamp_min(1e-9)
+    return wanted + scale * (depth - mean)

@@ -1,0 +1,201 @@
+"""Labels of one segment: the networks, loaded once for a worker's life, and everything they say of a few frames."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labeling import confidence
+from labeling.errors import LabelingError
+from labeling.settings import Checkpoint, Settings, files_digest
+from manifests.attributes import GBUFFERS
+from manifests.camera import Camera, intrinsics_from_fov
+from renderers.environment import panorama_to_stored, panoramas
+from renderers.geometry import surface_coverage
+from renderers.inverse import InverseRenderer
+from renderers.lighting_estimator import estimator
+from renderers.loading import locate
+from renderers.modelspace import channels_last, planar
+from renderers.shading import camera_rays
+
+LEVEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+"""Camera to world where no pose is known: a still, level camera that looks along +y, in a world with z up."""
+
+_SURELY = 0.98
+_WINDOW_LEAST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is estimated of a segment of T frames.
+
+    Attributes:
+        gbuffers: (T, H, W, C) by name as values; depth relative, near 0, far 1.
+        mask: (T, H, W, 1) guessed surface coverage; None where everything is taken for surface.
+        camera: as known, or a still, level one with an assumed field of view.
+        environment: (h, w, 3) stored image of the light, in the world frame of `camera`.
+        evidence: what the checks measured (`labeling.confidence`).
+        seconds: how long the networks worked.
+    """
+
+    gbuffers: Mapping[str, np.ndarray]
+    mask: np.ndarray | None
+    camera: Camera
+    environment: np.ndarray
+    evidence: Mapping[str, float]
+    seconds: float
+
+    @property
+    def confidence(self) -> dict[str, float]:
+        """Confidence in [0, 1] by attribute, the environment included."""
+        return confidence.scores(self.evidence)
+
+
+class Labeler:
+    """The networks of `settings` on this process's GPU, or on its CPU."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = getattr(torch, settings.precision)
+        _check_digest(settings.inverse)
+        self._inverse = InverseRenderer.from_pretrained(settings.inverse.source, torch_dtype=dtype).to(self.device)
+        self._inverse.set_progress_bar_config(disable=True)
+        if settings.lighting is not None:
+            _check_digest(settings.lighting)
+        self._light = estimator(settings.lighting.source if settings.lighting else None)
+        if settings.lighting is not None:
+            self._light.to(self.device, dtype).set_progress_bar_config(disable=True)  # type: ignore[attr-defined]
+
+    @property
+    def device_name(self) -> str:
+        """What the networks run on, for the rows."""
+        return "CPU" if self.device.type == "cpu" else f"CUDA {torch.cuda.get_device_name(self.device)}"
+
+    @torch.no_grad()
+    def __call__(self, frames: np.ndarray, camera: Camera | None, seed: int) -> Labels:
+        """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known."""
+        began = time.perf_counter()
+        count, height, width = frames.shape[:3]
+        camera = camera or _assumed_camera(self._settings.fov_degrees, count, height, width)
+        labels = self._gbuffers(frames, seed)
+        coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
+        first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))
+        evidence = self._evidence(first)
+        return Labels(
+            gbuffers={name: channels_last(value) for name, value in labels.items()},
+            mask=None if float(coverage.min()) > _SURELY else _crisp(channels_last(coverage)),
+            camera=camera,
+            environment=first.environment,
+            evidence=evidence,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _gbuffers(self, frames: np.ndarray, seed: int) -> dict[str, Tensor]:
+        """All five, (1, T, C, H, W) on the device, in one visit."""
+        settings = self._settings
+        output = self._inverse(
+            frames,
+            attributes=GBUFFERS,
+            steps=settings.steps,
+            window=settings.window,
+            overlap=settings.overlap,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="pt",
+        )
+        assert not isinstance(output, list)
+        return {name: torch.as_tensor(value)[None].float().to(self.device) for name, value in output.gbuffers.items()}
+
+    def _panorama(self, frames: np.ndarray, labels: Mapping[str, Tensor], camera: Camera) -> Tensor:
+        """Light (3, h, w) around the first camera, in its frame."""
+        turns = camera.camera_to_world[:, :3, :3]
+        found = self._light(
+            frames,
+            {name: channels_last(value) for name, value in labels.items()},
+            intrinsics=camera.intrinsics,
+            camera_rotations=turns[0].T @ turns,
+            height=self._settings.environment_height,
+        )
+        return planar(np.asarray(found.environment)[None])[0, 0]
+
+    def _evidence(self, first: _First) -> dict[str, float]:
+        """What the wanted checks measure, by "check.attribute"."""
+        found: dict[str, float] = {}
+        if "mirror" in self._settings.checks:
+            frames = np.ascontiguousarray(first.frames[:, :, ::-1])
+            others = mirrored(self._gbuffers(frames, first.seed))
+            different = confidence.disagreement(first.labels, others, first.coverage)
+            found |= {f"mirror.{name}": value for name, value in different.items()}
+            light = self._panorama(first.frames, others, first.camera)
+            found["mirror.environment"] = confidence.light_disagreement(first.panorama, light)
+        if "window" in self._settings.checks and len(first.frames) >= _WINDOW_LEAST:
+            quarter = len(first.frames) // 4
+            middle = slice(quarter, len(first.frames) - quarter)
+            others = self._gbuffers(first.frames[middle], first.seed)
+            seen = {name: value[:, middle] for name, value in first.labels.items()}
+            different = confidence.disagreement(seen, others, first.coverage[:, middle])
+            found |= {f"window.{name}": value for name, value in different.items()}
+        if "render" in self._settings.checks:
+            found[confidence.RENDER] = self._render_error(first)
+        return found
+
+    def _render_error(self, first: _First) -> float:
+        frames, camera = first.frames, first.camera
+        still = np.broadcast_to(np.eye(3), (len(frames), 3, 3))
+        light = panoramas(first.environment, still, camera.camera_to_world, *first.panorama.shape[-2:])[None]
+        rays = camera_rays(frames.shape[1], frames.shape[2], torch.from_numpy(camera.intrinsics))
+        light, rays, video = (part.to(self.device) for part in (light, rays, planar(frames) / 255))
+        return confidence.render_error(first.labels, first.coverage, light, rays, video)
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """The first answer, which the checks are held against.
+
+    labels: (1, T, C, H, W) by name; coverage: (1, T, 1, H, W); panorama: (3, h, w) in the first camera's frame.
+    """
+
+    frames: np.ndarray
+    camera: Camera
+    seed: int
+    labels: Mapping[str, Tensor]
+    coverage: Tensor
+    panorama: Tensor
+
+    @functools.cached_property
+    def environment(self) -> np.ndarray:
+        """The panorama as a stored image (h, w, 3) in the world frame."""
+        pose = torch.from_numpy(self.camera.camera_to_world[0])
+        return panorama_to_stored(self.panorama, pose, *self.panorama.shape[-2:]).numpy()
+
+
+def mirrored(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Labels (1, T, C, H, W) of a mirrored video as labels of the video: columns reversed, normals turned."""
+    flipped = {name: value.flip(-1) for name, value in labels.items()}
+    turn = flipped["normal"].new_tensor([-1.0, 1.0, 1.0]).view(1, 1, 3, 1, 1)
+    return flipped | {"normal": flipped["normal"] * turn}
+
+
+def _crisp(coverage: np.ndarray) -> np.ndarray:
+    """Coverage whose nearly certain values are certain, so that they cost no bytes."""
+    rounded = np.where(coverage > _SURELY, 1.0, np.where(coverage < 1 - _SURELY, 0.0, coverage))
+    return np.asarray(rounded, dtype=np.float32)
+
+
+def _assumed_camera(fov_degrees: float, frames: int, height: int, width: int) -> Camera:
+    pose = np.eye(4)
+    pose[:3, :3] = LEVEL
+    return Camera(intrinsics_from_fov(fov_degrees, height, width), np.repeat(pose[None], frames, axis=0))
+
+
+def _check_digest(wanted: Checkpoint) -> None:
+    if files_digest(locate(wanted.source)) != wanted.digest:
+        raise LabelingError(
+            f"{wanted.source}: not the checkpoint that this run began with; every machine must see the same files"
+        )

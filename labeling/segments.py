@@ -1,0 +1,234 @@
+"""Segments: the stretches of footage that become clips, chosen in one pass while the frames stream by.
+
+A segment holds `length` consecutive frames of one shot. A cut, or a gap in the footage, ends every segment that is
+open; the next one starts right behind it, and the stride counts from there. Frames are never repeated or interpolated:
+where the frame rate varies, the frames are those of the file, and the segment says so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from labeling.cuts import CutDetector, thumbnail
+from labeling.errors import LabelingError
+from labeling.sources.base import Frame, Reader
+from manifests.camera import Camera
+
+DropReason = Literal["cut", "gap", "still", "black", "short"]
+
+_STEP = 4
+"""A pixel of the thumbnail has changed when it differs by more than this (of 255) from the segment's first frame."""
+_IRREGULAR = 0.25
+_PAUSE = 4.0
+"""A pause this many times the usual one between two frames counts as a gap."""
+_STILL_SIDE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """Which segments are wanted of every item.
+
+    length: frames of a segment. stride: frames from one start to the next; `length` where neither it nor `count` is
+    given. count: at most so many; without a stride they are spread evenly over the item, overlapping if it is short,
+    but never closer than a quarter of their length. cuts: look for hard cuts. min_motion: share of the picture that
+    must change within a segment (0 keeps still ones). min_brightness: sRGB luma in [0, 1] that 5 % of every frame must
+    exceed (0 keeps black ones).
+    """
+
+    length: int = 24
+    stride: int | None = None
+    count: int | None = None
+    cuts: bool = True
+    min_motion: float = 0.01
+    min_brightness: float = 0.08
+
+    def __post_init__(self) -> None:
+        for name, value in (("length", self.length), ("stride", self.stride), ("count", self.count)):
+            if value is not None and value < 1:
+                raise LabelingError(f"segment {name} is {value}, expected at least 1")
+        if not (0 <= self.min_motion <= 1 and 0 <= self.min_brightness <= 1):
+            raise LabelingError("min_motion and min_brightness of segments lie between 0 and 1")
+
+    def spacing(self, frames: int) -> float:
+        """Frames from one start to the next in an item of so many frames."""
+        if self.stride is not None:
+            return self.stride
+        if self.count is None:
+            return self.length
+        room = max(0, frames - self.length)
+        return max(room / max(1, self.count - 1), self.length / 4, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A stretch of footage to be labelled.
+
+    index: number among the item's segments, counted without those that were dropped. start: index of its first frame.
+    frames: (T, H, W, 3) uint8 sRGB. timestamps: (T,) seconds from the start of the footage. fps: from the median
+    interval. camera: where every frame has a pose. motion, brightness: what was measured against the options.
+    flags: the reader's, and "variable-frame-rate" where the intervals within the segment differ.
+    """
+
+    index: int
+    start: int
+    timestamps: np.ndarray
+    frames: np.ndarray
+    fps: float
+    camera: Camera | None
+    motion: float
+    brightness: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A segment that was not made: where it would have started, and why."""
+
+    start: int
+    reason: DropReason
+    message: str
+
+
+@dataclass(eq=False)
+class _Open:
+    """A segment that still fills, with the thumbnails of its frames."""
+
+    start: int
+    frames: list[Frame] = field(default_factory=list)
+    small: list[np.ndarray] = field(default_factory=list)
+
+
+class _Marked(NamedTuple):
+    """A frame, its thumbnail, and what separates it from the frame before, if anything does."""
+
+    frame: Frame
+    small: np.ndarray
+    breaks: Literal["cut", "gap"] | None
+
+
+def plan(reader: Reader, options: SegmentOptions) -> Iterator[Segment | Dropped]:
+    """The segments of an item in order of their start, and those dropped, each as soon as it is known.
+
+    Frames are held only while a segment that needs them is open, once however many segments overlap; the frames of
+    a segment that was yielded are its own.
+    """
+    spacing = options.spacing(reader.frames)
+    left = options.count if options.count is not None else reader.frames
+    filling: deque[_Open] = deque()
+    origin, started, made, lost = 0, 0, 0, 0
+    for frame, small, breaks in _marked(reader, options.cuts):
+        if breaks:
+            for segment in filling:
+                yield _broken(segment, breaks, options.length)
+            left, lost = left + len(filling), lost + len(filling)
+            filling.clear()
+            origin, started = frame.index, 0
+        due = frame.index >= origin + round(started * spacing) and frame.index + options.length <= reader.frames
+        if left and due:
+            filling.append(_Open(frame.index))
+            left, started = left - 1, started + 1
+        for segment in filling:
+            segment.frames.append(frame)
+            segment.small.append(small)
+        if filling and len(filling[0].frames) == options.length:
+            segment = filling.popleft()
+            measured = _close(segment, reader, options, made)
+            made, lost = (made + 1, lost) if isinstance(measured, Segment) else (made, lost + 1)
+            del segment
+            yield measured
+        if not left and not filling:
+            return
+    for segment in filling:
+        held = len(segment.frames)
+        yield Dropped(segment.start, "short", f"the footage ends after {held} of {options.length} frames")
+    if not made and not lost and not filling:
+        yield Dropped(0, "short", f"the footage has {reader.frames} frames, a segment {options.length}")
+
+
+def _marked(reader: Reader, cuts: bool) -> Iterator[_Marked]:
+    """Every frame with what stands before it, a few frames late: a cut is certain only once its neighbours are seen."""
+    detector = CutDetector() if cuts else None
+    pause = _PAUSE / reader.fps
+    waiting: deque[_Marked] = deque()
+    passed = 0
+    last: Frame | None = None
+    for frame in reader:
+        gap = last is not None and (frame.index != last.index + 1 or frame.seconds - last.seconds > pause)
+        small = thumbnail(frame.rgb)
+        waiting.append(_Marked(frame, small, "gap" if gap else None))
+        last = frame
+        if detector:
+            detector.push(small)
+        while waiting and passed < (detector.settled if detector else passed + 1):
+            yield _with_cut(waiting.popleft(), passed, detector)
+            passed += 1
+    if detector:
+        detector.finish()
+    while waiting:
+        yield _with_cut(waiting.popleft(), passed, detector)
+        passed += 1
+
+
+def _with_cut(marked: _Marked, position: int, detector: CutDetector | None) -> _Marked:
+    if detector and marked.breaks is None and detector.begins_shot(position):
+        return marked._replace(breaks="cut")
+    return marked
+
+
+def _broken(segment: _Open, breaks: Literal["cut", "gap"], length: int) -> Dropped:
+    what = "a hard cut" if breaks == "cut" else "a gap in the footage"
+    return Dropped(segment.start, breaks, f"{what} after {len(segment.frames)} of {length} frames")
+
+
+def _close(segment: _Open, reader: Reader, options: SegmentOptions, number: int) -> Segment | Dropped:
+    """The finished segment, unless it shows next to nothing or next to no change."""
+    brightness = min(_brightness(small) for small in segment.small)
+    if brightness < options.min_brightness:
+        message = f"95 % of a frame is darker than {brightness:.3f}, the least is {options.min_brightness:g}"
+        return Dropped(segment.start, "black", message)
+    motion = _motion(segment.small)
+    if motion < options.min_motion:
+        message = f"{motion:.2%} of the picture changes, the least is {options.min_motion:.2%}"
+        return Dropped(segment.start, "still", message)
+    timestamps = np.array([frame.seconds for frame in segment.frames])
+    flags = set(reader.flags) - {"variable-frame-rate"}
+    fps = reader.fps
+    if len(timestamps) > 1:
+        intervals = np.diff(timestamps)
+        fps = 1.0 / float(np.median(intervals))
+        if np.abs(intervals * fps - 1).max() > _IRREGULAR:
+            flags.add("variable-frame-rate")
+    return Segment(
+        index=number,
+        start=segment.start,
+        timestamps=timestamps,
+        frames=np.stack([frame.rgb for frame in segment.frames]),
+        fps=fps,
+        camera=reader.camera.window([frame.index for frame in segment.frames]) if reader.camera else None,
+        motion=motion,
+        brightness=brightness,
+        flags=tuple(sorted(flags)),
+    )
+
+
+def _brightness(small: np.ndarray) -> float:
+    """sRGB luma in [0, 1] that 5 % of a picture (H, W, 3) exceed."""
+    return float(np.percentile(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), 95)) / 255
+
+
+def _motion(pictures: list[np.ndarray]) -> float:
+    """Share of the picture that departs from the first one at any time; averaging to few pixels removes the noise."""
+    height, width = pictures[0].shape[:2]
+    scale = min(1.0, _STILL_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    first, *others = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures)
+    changed = np.zeros(first.shape[:2], dtype=bool)
+    for other in others:
+        changed |= cv2.absdiff(first, other).max(axis=2) > _STEP
+    return float(changed.mean())

@@ -1,0 +1,214 @@
+"""Finds the footage below a path: videos, folders of frames, DL3DV scenes. Nothing is decoded, everything is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from labeling.errors import FootageError, SourceError
+from labeling.sources import dl3dv
+from labeling.sources.base import Discovery, Footage, Problem, Reason, uid_of
+from labeling.sources.sidecar import SIDECAR, Rule, read_sidecar, rule_for
+from labeling.sources.stores import is_image
+from labeling.sources.video import SUFFIXES
+
+_DEPTH = 12
+_NAMED = 3
+"""So many names of ignored files are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What is known of a source from outside.
+
+    images: image folder of DL3DV scenes ("images_8"); None takes the first of images_4, images_8, images_2, images.
+    index: DL3DV's index CSV; None looks for one in the source. licence (SPDX), author, url, label: for all items that
+    no rule of `lightloom-footage.yaml` covers. fps: of frame folders and scenes, where nothing else says it.
+    """
+
+    images: str | None = None
+    index: Path | None = None
+    licence: str = ""
+    author: str = ""
+    url: str = ""
+    label: str = ""
+    fps: float = 0.0
+
+
+DEFAULTS = SourceOptions()
+
+
+def discover(
+    path: str | Path, *, kind: Literal["auto", "video", "frames", "dl3dv"] = "auto", options: SourceOptions = DEFAULTS
+) -> Discovery:
+    """All footage at `path` (a file or a folder), in the order of its uid, with every problem on the way.
+
+    kind: look for one kind only. Raises SourceError if `path` cannot be searched.
+    """
+    given = Path(path)
+    root = given.resolve()
+    if not root.exists():
+        raise SourceError(
+            f"{given}: no such file or folder; give a video, a folder of videos or frames, or a DL3DV tree"
+        )
+    if root.is_file():
+        return _Search(root.parent, kind, options).single(root)
+    if not root.is_dir():
+        raise SourceError(f"{given} is neither a regular file nor a folder")
+    return _Search(root, kind, options).run()
+
+
+class _Search:
+    """One walk over a source."""
+
+    def __init__(self, root: Path, kind: str, options: SourceOptions) -> None:
+        self._root, self._options = root, options
+        self._kinds = {"video", "frames", "dl3dv"} if kind == "auto" else {kind}
+        self._found: dict[str, Footage] = {}
+        self._problems: list[Problem] = []
+        self._ignored: list[str] = []
+        self._scenes: dict[str, str] = {}
+        self._rules, problems = read_sidecar(root)
+        self._problems += problems
+        self._index: Mapping[str, dl3dv.Listed] = {}
+        self._index_file: Path | None = None
+
+    def run(self) -> Discovery:
+        """Search the whole folder."""
+        if "dl3dv" in self._kinds:
+            self._index_file = self._options.index or dl3dv.find_index(self._root)
+            if self._index_file:
+                self._index, problems = dl3dv.read_index(self._index_file)
+                self._problems += problems
+        for folder, folders, files in self._walk(self._root, _DEPTH):
+            self._folder(folder, folders, files)
+        if self._index:
+            self._problems += dl3dv.compare(self._index, self._scenes)
+        return self._result()
+
+    def single(self, path: Path) -> Discovery:
+        """The one file that was asked for."""
+        if path.suffix.lower() == ".zip" and "dl3dv" in self._kinds:
+            self._scene(path)
+        elif "video" in self._kinds:
+            self._add(Footage(uid=uid_of(path.name), kind="video", name=path.name, path=str(path)))
+        else:
+            raise SourceError(f"{path.name} is a file; frames lie in a folder, scenes in a folder or a zip")
+        return self._result()
+
+    def _walk(self, folder: Path, depth: int) -> Iterator[tuple[Path, list[str], list[str]]]:
+        """(folder, its folders, its files) top down; scenes and frame folders are not descended into."""
+        folders, files = [], []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
+                        self._report("leaves-folder", Path(entry.path), "a link that leads out of the source")
+                    elif entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    elif entry.is_file():
+                        files.append(entry.name)
+        except OSError as error:
+            self._report("unreadable", folder, error.strerror or str(error))
+            return
+        yield folder, folders, files
+        if "dl3dv" in self._kinds and dl3dv.looks_like_scene(folder, (*folders, *files)):
+            return
+        for name in folders if depth else ():
+            yield from self._walk(folder / name, depth - 1)
+
+    def _folder(self, folder: Path, folders: list[str], files: list[str]) -> None:
+        if "dl3dv" in self._kinds and dl3dv.looks_like_scene(folder, (*folders, *files)):
+            self._scene(folder)
+            return
+        videos = [name for name in files if name.lower().endswith(tuple(SUFFIXES))]
+        images = [name for name in files if is_image(name)]
+        zips = [name for name in files if name.lower().endswith(".zip")]
+        used: set[str] = set()
+        if "dl3dv" in self._kinds:
+            used.update(zips)
+            for name in zips:
+                self._scene(folder / name)
+        if "video" in self._kinds:
+            used.update(videos)
+            for name in videos:
+                self._video(folder / name)
+        if "frames" in self._kinds and len(images) > 1 and not ("video" in self._kinds and videos):
+            used.update(images)
+            where = self._name(folder)
+            self._add(Footage(uid=uid_of(where), kind="frames", name=where, path=str(folder)))
+        index = self._index_file.name if self._index_file and folder == self._root else ""
+        self._ignored += [self._name(folder / name) for name in files if name not in used | {SIDECAR, index}]
+
+    def _video(self, path: Path) -> None:
+        if path.stat().st_size == 0:
+            self._report("unreadable", path, "the file is empty")
+            return
+        name = self._name(path)
+        self._add(Footage(uid=uid_of(name), kind="video", name=name, path=str(path)))
+
+    def _scene(self, path: Path) -> None:
+        """A folder or zip that should be a scene. Where both are there, the one that comes first stands."""
+        scene = path.name.removesuffix(".zip").lower()
+        listed = self._index.get(scene)
+        name = self._name(path)
+        self._scenes.setdefault(scene, name)
+        try:
+            parts, problems = dl3dv.inspect(path, name, self._options.images)
+        except FootageError as error:
+            self._report(error.reason, path, str(error))  # type: ignore[arg-type]
+            return
+        self._problems += problems
+        known = dl3dv.is_hash(scene) or listed is not None
+        self._add(
+            Footage(
+                uid=scene[:40] if dl3dv.is_hash(scene) else uid_of(name.removesuffix(".zip")),
+                kind="dl3dv",
+                name=name,
+                path=str(path),
+                images=parts.images,
+                transforms=parts.transforms,
+                label=listed.label if listed else "",
+                licence=dl3dv.LICENCE if known else "unknown",
+                author=dl3dv.AUTHOR if known else "",
+                url=dl3dv.URL if known else "",
+                duration=listed.duration if listed else 0.0,
+            )
+        )
+
+    def _add(self, footage: Footage) -> None:
+        """Take an item in, with what the sidecar, or else the options, state about it."""
+        if footage.uid in self._found:
+            other = self._found[footage.uid].name
+            self._report("duplicate", Path(footage.path), f"the same item as {other}, which is used")
+            return
+        rule, options = rule_for(self._rules, footage.name), self._options
+        stated = Rule(licence=options.licence, author=options.author, url=options.url, label=options.label)
+        facts = {
+            field: getattr(rule, field) or getattr(stated, field) or getattr(footage, field)
+            for field in ("licence", "author", "url", "label")
+        }
+        fps = rule.fps or options.fps if footage.kind != "video" else 0.0
+        self._found[footage.uid] = msgspec.structs.replace(footage, **facts, fps=fps)
+
+    def _result(self) -> Discovery:
+        if self._ignored:
+            some = ", ".join(self._ignored[:_NAMED]) + (" ..." if len(self._ignored) > _NAMED else "")
+            message = f"{len(self._ignored)} files are no footage and were left out: {some}"
+            self._problems.append(Problem(reason="not-footage", path=".", message=message))
+        ordered = tuple(self._found[uid] for uid in sorted(self._found))
+        return Discovery(root=str(self._root), footage=ordered, problems=tuple(self._problems))
+
+    def _name(self, path: Path) -> str:
+        """Name below the source; the source's own name for the source itself."""
+        return path.relative_to(self._root).as_posix() if path != self._root else path.name
+
+    def _report(self, reason: Reason, path: Path, message: str) -> None:
+        self._problems.append(Problem(reason=reason, path=self._name(path), message=message))

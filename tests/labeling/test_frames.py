@@ -1,0 +1,159 @@
+"""Folders of image files are footage: in the order of their numbers, with gaps where files are missing."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labeling.errors import FootageError
+from labeling.sources import Frame, Reader, SourceOptions, discover, open_footage
+from labeling.sources.frames import numbering, read_image
+from tests.labeling.footage import shot
+
+
+def write(folder: Path, frames: np.ndarray, name: str = "frame_{}.png", first: int = 1) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(frames, first):
+        Image.fromarray(image).save(folder / name.format(number))
+    return folder
+
+
+def read(folder: Path, size: int | None = None) -> tuple[Reader, list[Frame]]:
+    (footage,) = discover(folder, options=SourceOptions(fps=10)).footage
+    with open_footage(footage, size=size) as reader:
+        return reader, list(reader)
+
+
+def reasons(reader: Reader) -> list[str]:
+    return [problem.reason for problem in reader.problems]
+
+
+def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    frames = shot(1, 12)
+    reader, found = read(write(tmp_path / "a", frames))
+    assert (reader.frames, reader.fps, reader.size, reader.problems) == (12, 10, (48, 64), [])
+    np.testing.assert_array_equal(np.stack([frame.rgb for frame in found]), frames)
+    assert [frame.seconds for frame in found] == pytest.approx([index / 10 for index in range(12)])
+
+
+def test_missing_numbers_are_gaps(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", shot(1, 10), "im{}.png")
+    (folder / "im4.png").unlink()
+    (folder / "im5.png").unlink()
+    reader, found = read(folder)
+    assert reasons(reader) == ["missing-frames"]
+    assert [frame.index for frame in found] == [0, 1, 2, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("names", "places"),
+    [
+        (["f1", "f2", "f10"], [0, 1, 9]),
+        (["f010", "f020", "f040"], [0, 1, 3]),
+        (["f1_left", "f2_left"], [0, 1]),
+        (["a1", "b2"], None),
+        (["f1", "f01"], None),
+        (["x", "y"], None),
+        (["f1", "f3", "f4", "f99999999999999999"], None),
+        (["f1", "f4", "f8"], None),
+    ],
+)
+def test_numbers_in_names_give_places(names: list[str], places: list[int] | None) -> None:
+    found, regular = numbering(names)
+    assert regular == (places is not None)
+    assert [found[name] for name in names] == (places or list(range(len(names))))
+
+
+def test_irregular_names_are_reported(tmp_path: Path) -> None:
+    reader, found = read(write(tmp_path / "a", shot(1, 3), "{0}take{0}b.png"))
+    assert reasons(reader) == ["irregular-names"]
+    assert len(found) == 3
+
+
+def test_frames_of_another_size_and_damaged_ones_are_left_out_and_reported(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", shot(1, 10))
+    Image.fromarray(shot(1, 1, 40, 64)[0]).save(folder / "frame_1.png")
+    data = (folder / "frame_5.png").read_bytes()
+    (folder / "frame_5.png").write_bytes(data[: len(data) // 2])
+    (folder / "frame_7.png").write_bytes(b"")
+    reader, found = read(folder)
+    assert reader.size == (48, 64)
+    assert [frame.index for frame in found] == [1, 2, 3, 5, 7, 8, 9]
+    assert sorted(reasons(reader)) == ["damaged", "size-changed"]
+
+
+def test_frames_shrink_by_averaging(tmp_path: Path) -> None:
+    checks = (np.indices((48, 64)).sum(0) % 2 * 200).astype(np.uint8)[..., None].repeat(3, 2)
+    reader, found = read(write(tmp_path / "a", np.stack([checks, checks])), size=32)
+    assert reader.size == (24, 32)
+    assert np.abs(found[0].rgb.astype(int) - 100).max() <= 1
+
+
+def test_images_of_every_mode_become_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    rgba = np.full((4, 4, 4), 200, np.uint8)
+    rgba[..., 3] = 128
+    gray16 = np.full((4, 4), 200 * 257, np.uint16)
+    for image, value, flags in [
+        (Image.fromarray(rgba), 100, {"alpha"}),
+        (Image.fromarray(np.full((4, 4), 90, np.uint8)), 90, set()),
+        (Image.fromarray(gray16), 200, set()),
+        (Image.new("P", (4, 4), 0), 0, set()),
+        (Image.new("1", (4, 4), 1), 255, set()),
+    ]:
+        image.save(path)
+        found, marks = read_image("a.png", path.read_bytes(), upright=True)
+        assert (found.shape, found.dtype, found[0, 0].tolist(), marks) == ((4, 4, 3), np.uint8, [value] * 3, flags)
+
+
+def test_an_orientation_mark_is_carried_out_unless_poses_describe_the_image_as_stored(tmp_path: Path) -> None:
+    image = shot(1, 1)[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    np.testing.assert_array_equal(read_image("a", data, upright=True)[0], np.rot90(image, -1))
+    np.testing.assert_array_equal(read_image("a", data, upright=False)[0], image)
+
+
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = (12_000).to_bytes(4, "big") + (6_000).to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    data = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(FootageError, match="12000x6000") as caught:
+        read_image("a.png", data, upright=True)
+    assert caught.value.reason == "refused"
+
+
+def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", shot(1, 4))
+    outside = write(tmp_path / "out", shot(2, 1), "secret_{}.png")
+    (folder / "frame_5.png").symlink_to(outside / "secret_1.png")
+    found = discover(folder)
+    assert ("leaves-folder", "frame_5.png") in {(problem.reason, problem.path) for problem in found.problems}
+    assert len(read(folder)[1]) == 4
+
+
+def test_the_rate_is_flagged_where_nobody_states_it(tmp_path: Path) -> None:
+    (footage,) = discover(write(tmp_path / "a", shot(1, 3))).footage
+    with open_footage(footage) as reader:
+        assert reader.flags == {"assumed-fps"} and reader.fps == 24
+
+
+def test_several_folders_are_several_items_and_videos_keep_stray_images_out(tmp_path: Path) -> None:
+    write(tmp_path / "a", shot(1, 3))
+    write(tmp_path / "b" / "c", shot(1, 3), "{}.jpg")
+    write(tmp_path / "d", shot(1, 1))
+    found = discover(tmp_path, kind="frames")
+    assert [item.name for item in found.footage] == ["a", "b/c"]
+    assert [problem.message for problem in found.problems] == [
+        "1 files are no footage and were left out: d/frame_1.png"
+    ]
