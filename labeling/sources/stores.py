@@ -55,6 +55,11 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _IMAGES
 
 
+def speakable(name: str) -> bool:
+    """Whether a file name is text, which manifests and reports can hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 class FolderStore:
     """Files in a folder and up to three folders below, links only where they stay inside."""
 
@@ -91,7 +96,9 @@ class FolderStore:
                 if entry.name.startswith("."):
                     continue
                 name = f"{prefix}{entry.name}"
-                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
+                if not speakable(name):
+                    self.refused.append(("refused", f"{name!a}", "a name that is not UTF-8"))
+                elif entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
                     self.refused.append(("leaves-folder", name, "a link that leads out of its folder"))
                 elif entry.is_dir(follow_symlinks=False):
                     if depth > 1:

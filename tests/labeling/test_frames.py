@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -140,6 +141,18 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     found = discover(folder)
     assert ("leaves-folder", "frame_5.png") in {(problem.reason, problem.path) for problem in found.problems}
     assert len(read(folder)[1]) == 4
+
+
+def test_names_that_are_not_text_are_reported(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", shot(1, 3))
+    try:
+        (folder / "frame_\udcff.png").write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system only takes UTF-8")
+    found = discover(folder)
+    assert [problem.reason for problem in found.problems] == ["refused"]
+    assert msgspec.json.encode(found)
+    assert len(read(folder)[1]) == 3
 
 
 def test_the_rate_is_flagged_where_nobody_states_it(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_clips_of_a_batch_do_not_mix():
 def test_shadows_of_rendered_clips_are_nearer_to_the_render_than_split_sum(tmp_path):
     program = "import sys; from lightloom.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "datagen", "run", str(tmp_path / "set"), "--recipe", "tiny"]
-    subprocess.run([*command, "--clips", "24", "--seed", "5"], check=True, capture_output=True)
+    subprocess.run([*command, "--clips", "8", "--seed", "5"], check=True, capture_output=True)
     dataset = open_dataset(tmp_path / "set")
     errors = {"shadowed": [0.0, 0.0], "radiance": [0.0, 0.0]}
     for row in dataset.rows():
