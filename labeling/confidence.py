@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from manifests.attributes import GBUFFERS
-from renderers.environment import encode_log
 from renderers.modelspace import srgb_encode
 from renderers.shading import split_sum
 
@@ -79,14 +78,6 @@ def disagreement(labels: Mapping[str, Tensor], others: Mapping[str, Tensor], wei
             other = _aligned(other, one, weight)
         found[name] = float(((one - other).square().mean(dim=2, keepdim=True) * weight).sum() / total) ** 0.5
     return found
-
-
-def light_disagreement(one: Tensor, other: Tensor) -> float:
-    """How far two panoramas (3, h, w) differ: RMSE of their E_log over the sphere."""
-    rows = one.shape[-2]
-    solid = torch.sin((torch.arange(rows) + 0.5) / rows * math.pi)[:, None].expand(one.shape[-2:])
-    error = (encode_log(one) - encode_log(other)).square().mean(dim=0)
-    return float((error * solid).sum() / solid.sum()) ** 0.5
 
 
 def render_error(labels: Mapping[str, Tensor], mask: Tensor, panorama: Tensor, rays: Tensor, video: Tensor) -> float:

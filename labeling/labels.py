@@ -132,8 +132,6 @@ class Labeler:
             others = mirrored(self._gbuffers(frames, first.seed))
             different = confidence.disagreement(first.labels, others, first.coverage)
             found |= {f"mirror.{name}": value for name, value in different.items()}
-            light = self._panorama(first.frames, others, first.camera)
-            found["mirror.environment"] = confidence.light_disagreement(first.panorama, light)
         if "window" in self._settings.checks and len(first.frames) >= _WINDOW_LEAST:
             quarter = len(first.frames) // 4
             middle = slice(quarter, len(first.frames) - quarter)
@@ -147,7 +145,7 @@ class Labeler:
 
     def _render_error(self, first: _First) -> float:
         frames, camera = first.frames, first.camera
-        still = np.broadcast_to(np.eye(3), (len(frames), 3, 3))
+        still = np.tile(np.eye(3), (len(frames), 1, 1))
         light = panoramas(first.environment, still, camera.camera_to_world, *first.panorama.shape[-2:])[None]
         rays = camera_rays(frames.shape[1], frames.shape[2], torch.from_numpy(camera.intrinsics))
         light, rays, video = (part.to(self.device) for part in (light, rays, planar(frames) / 255))

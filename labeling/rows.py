@@ -87,7 +87,7 @@ def clip_of(origin: Origin, segment: Segment, labels: Labels) -> Clip:
         key=f"{footage.uid}-{first:06d}",
         arrays=arrays,
         camera=labels.camera,
-        environment=Environment(labels.environment, np.repeat(np.eye(3)[None], count, axis=0)),
+        environment=Environment(labels.environment, np.tile(np.eye(3), (count, 1, 1))),
         fps=float(segment.fps),
         meta={
             "source": origin.source,

@@ -17,6 +17,7 @@ from manifests.query import connect
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
 _RESTRICTED = re.compile(r"(?:^|[-_ .])(nc|nd|noncommercial|noderivatives|noderivs)(?=$|[-_ .\d])", re.IGNORECASE)
+_KEPT = re.compile(r"no[-_ ]?redistribution", re.IGNORECASE)
 _UNKNOWN = {"", "unknown", "none", "other", "noassertion", "proprietary", "all rights reserved"}
 
 
@@ -36,12 +37,16 @@ class Credit:
     def warning(self) -> str:
         """Why the licence needs a decision, or "" when it does not."""
         licence = self.licence.strip()
+        inherited = "; labels inherit that" if self.kind == "checkpoint" else ""
         if licence.lower() in _UNKNOWN:
-            return "unknown licence"
-        match = _RESTRICTED.search(licence)
-        if match:
-            restricted = "commercial use" if match.group(1).lower().startswith(("nc", "nonc")) else "derivatives"
-            return f"{licence} forbids {restricted}"
+            return f"unknown licence{inherited}"
+        forbidden = [
+            "commercial use" if match.lower().startswith(("nc", "nonc")) else "derivatives"
+            for match in _RESTRICTED.findall(licence)
+        ]
+        forbidden += ["redistribution"] if _KEPT.search(licence) else []
+        if forbidden:
+            return f"{licence} forbids {' and '.join(dict.fromkeys(forbidden))}{inherited}"
         if not self.author and licence.upper().startswith("CC-BY"):
             return f"{licence} asks for the author, who is not known"
         return ""

@@ -43,6 +43,9 @@ LIGHT_FEATURES = 2 * 27 + 6 * KEY_LIGHTS
 
 _CLUSTERS = 8
 
+_PIXELS = 2**17
+"""Pixels whose rays are followed at once: bounds the memory that large pictures take."""
+
 
 @dataclass(frozen=True)
 class Hints:
@@ -165,18 +168,27 @@ def transport(
         lights: K parts of the panorama.
     """
     shape = roughness.shape[:2]
-    parts = (shading.diffuse, shading.specular, white.diffuse, white.specular, roughness)
-    diffuse, specular, albedo, gloss, roughness = (part.float().flatten(0, 1) for part in parts)  # (N, C, H, W)
-    directions, power = lights.directions.flatten(0, 1), lights.power.flatten(0, 1)  # (N, K, 3)
+    planes = (shading.diffuse, shading.specular, white.diffuse, white.specular, roughness)
+    lamps = (lights.directions, lights.power, lights.solid_angle, lights.spread)
+    flat = [values.float().flatten(0, 1) for values in (*planes, *lamps)]  # (B, T, ...) -> (N, ...)
+    some = max(1, _PIXELS // math.prod(roughness.shape[-2:]))
+    slices = [slice(start, start + some) for start in range(0, len(flat[0]), some)]
+    lit = [_lit(buffer.images(part), *(values[part] for values in flat)) for part in slices]
+    return Lit(*(torch.cat(values).unflatten(0, shape) for values in zip(*lit, strict=True)))
+
+
+def _lit(buffer: DepthBuffer, *flat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `Lit`, (N, C, H, W), of N images."""
+    diffuse, specular, albedo, gloss, roughness, directions, power, solid_angle, spread = flat
     trace = march(buffer, directions[..., None, None])
-    wide = lights.spread.flatten(0, 1)[..., None, None]
+    wide = spread[..., None, None]
     cosine = torch.einsum("nkc,nchw->nkhw", directions, buffer.normal)
     cosine = ((cosine + wide) / (1 + wide)).clamp(min=0)  # a wide part reaches a little beyond the horizon
     total = torch.einsum("nkhw,nkc->nchw", cosine, power).clamp(min=1e-8)
     share = torch.einsum("nkhw,nkc->nchw", cosine * trace.visibility, power) / total
     least = torch.einsum("nkhw,nkc->nchw", cosine * trace.least, power) / total
     direct = diffuse * share
-    blocked = cosine * (1 - trace.visibility) * lights.solid_angle.flatten(0, 1)[..., None, None] / math.pi
+    blocked = cosine * (1 - trace.visibility) * solid_angle[..., None, None] / math.pi
     senders = _look(direct, trace.hit.flatten(1, 2)).unflatten(2, blocked.shape[1:3])  # (N, 3, K, H, W)
     lit = direct + albedo * torch.einsum("nkhw,nckhw->nchw", blocked, senders)
 
@@ -185,8 +197,7 @@ def transport(
     mirrored = _look(lit + specular * share, ray.hit[:, 0])
     glossy = specular * torch.lerp(share, ray.visibility.expand_as(share), sharp)
     glossy = glossy + gloss * (1 - ray.visibility) * sharp * mirrored
-    shares = (share.mean(1, keepdim=True), least.mean(1, keepdim=True))
-    return Lit(*(part.unflatten(0, shape) for part in (lit, glossy, *shares)))
+    return lit, glossy, share.mean(1, keepdim=True), least.mean(1, keepdim=True)
 
 
 def _look(image: Tensor, grid: Tensor) -> Tensor:

@@ -148,6 +148,13 @@ class DepthBuffer:
     intrinsics: torch.Tensor
     noise: torch.Tensor | None = None
 
+    def images(self, chosen: slice) -> DepthBuffer:
+        """Some of the N images."""
+        noise = None if self.noise is None else self.noise[chosen]
+        return DepthBuffer(
+            self.points[chosen], self.normal[chosen], self.coverage[chosen], self.intrinsics[chosen], noise
+        )
+
 
 @torch.no_grad()
 def march(buffer: DepthBuffer, directions: torch.Tensor, marching: Marching = Marching()) -> Trace:

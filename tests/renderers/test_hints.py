@@ -137,6 +137,17 @@ def test_noisy_buffers_keep_the_shadow_and_do_not_darken_the_rest():
     assert share[dark].mean() < share[traced.ground & ~dark].mean() - 0.25
 
 
+def test_a_finer_background_takes_the_place_of_the_panoramas():
+    traced = scene()
+    finer = torch.rand(1, 1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    found = hints(buffers(traced), sky(), traced.intrinsics, mask=traced.mask, behind=finer).image
+    empty = (traced.mask[0, 0, 0] == 0).expand(3, -1, -1)
+    assert empty.any()
+    expected = (to_model("rgb", finer)[0, 0] + 1) / 2
+    assert torch.allclose(picture(found, "shadowed")[empty], expected[empty], atol=1e-5)
+    assert torch.allclose(picture(found, "radiance")[empty], expected[empty], atol=1e-5)
+
+
 def test_the_light_vector_names_the_sun_and_the_harmonics_are_orthonormal():
     found = hints(buffers(scene()), sky((SIDE, 600.0)), scene().intrinsics).light[0, 0]
     directions = found[54 : 54 + 3 * KEY_LIGHTS].reshape(KEY_LIGHTS, 3)

@@ -40,13 +40,14 @@ def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[st
     shaded = split_sum(gbuffers, planes, rays)
     mean = mean_radiance(planes[0])[None, :, :, None, None]  # (T, 3) -> (1, T, 3, 1, 1)
     irradiance = sh_irradiance(planes[0], gbuffers["normal"][0])[None]
-    traced = hints(gbuffers, planes, intrinsics[None], mask=coverage).image[:, :, :3]  # `shadowed` comes first
-    background = (1 - coverage) * planar(shot.background)
+    behind = planar(shot.background)
+    background = (1 - coverage) * behind
+    traced = hints(gbuffers, planes, intrinsics[None], mask=coverage, behind=behind).image[:, :, :3]  # `shadowed`
     radiance = {
         MEAN_LIGHT: coverage * gbuffers["basecolor"] * mean + background,
         IRRADIANCE: coverage * gbuffers["basecolor"] * irradiance + background,
         SPLIT_SUM: shaded.diffuse + shaded.specular + background,
-        TRACED: (from_model("rgb", traced) - shaded.background).clamp_min(0.0) + background,
+        TRACED: from_model("rgb", traced),
     }
     return {name: on_screen(channels_last(picture)) for name, picture in radiance.items()}
 
