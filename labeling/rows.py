@@ -12,11 +12,11 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from labeling.labels import Labels
 from labeling.segments import Segment
 from labeling.settings import Checkpoint, Settings
 from labeling.sources.base import Footage
@@ -26,6 +26,9 @@ from manifests.codecs import encode_clip
 from manifests.environment import Environment, srgb_decode
 from manifests.row import ITEM_CLIPS, AssetUse, ClipRow, Sample
 from manifests.statistics import summarise
+
+if TYPE_CHECKING:
+    from labeling.labels import Labels
 
 NAME = "label"
 SPEC = "spec.json"

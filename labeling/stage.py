@@ -75,13 +75,11 @@ class LabelWorker:
     """The networks in this process, a thread that decodes and one that encodes."""
 
     def __init__(self, stage: LabelStage) -> None:
-        import torch
-
+        # torch is imported here first, with the threads that the engine gives this worker; threads that wait must sleep,
+        # since those of the decoder and the encoder need the cores
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from labeling.labels import Labeler
 
-        threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-        if threads:
-            torch.set_num_threads(threads)
         self._stage = stage
         self._labeler = Labeler(stage.settings)
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
