@@ -104,12 +104,12 @@ def clip_of(origin: Origin, segment: Segment, labels: Labels) -> Clip:
     )
 
 
-def sample_of(origin: Origin, segment: Segment, labels: Labels, attempt_seed: int) -> Sample:
-    """Encode a labelled segment and write its row; `ITEM_CLIPS` is added once the item is complete."""
+def sample_of(origin: Origin, segment: Segment, labels: Labels, seed: int) -> Sample:
+    """Encode a segment, labelled with noise of `seed`, and write its row; `complete` adds what is known later."""
     began = time.perf_counter()
     clip = clip_of(origin, segment, labels)
     files, errors = encode_clip(clip, origin.settings.codec)
-    spec = _spec(origin, segment, attempt_seed)
+    spec = _spec(origin, segment, seed)
     document = msgspec.json.encode(spec, order="deterministic")
     files = {**files, SPEC: document}
     row = ClipRow(

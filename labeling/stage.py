@@ -27,6 +27,7 @@ from manifests.errors import ClipError
 from manifests.row import Sample
 from pipeline.failures import ItemError
 from pipeline.stage import Finish
+from renderers.errors import RendererError
 
 LOW_CONFIDENCE = "low-confidence"
 _AHEAD = 2
@@ -75,8 +76,8 @@ class LabelWorker:
     """The networks in this process, a thread that decodes and one that encodes."""
 
     def __init__(self, stage: LabelStage) -> None:
-        # torch is imported here first, with the threads that the engine gives this worker; threads that wait must sleep,
-        # since those of the decoder and the encoder need the cores
+        # torch is first imported here, with the threads that the engine gives this worker; threads that wait must
+        # sleep, since those of the decoder and the encoder need the cores
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from labeling.labels import Labeler
 
@@ -116,7 +117,7 @@ class LabelWorker:
                         problems = piece
         except FootageError as error:
             raise ItemError(error.reason, str(error)) from error
-        except (ClipError, LabelingError) as error:
+        except (ClipError, LabelingError, RendererError) as error:
             raise ItemError("bad-clip", str(error)) from error
         finally:
             pieces.close()

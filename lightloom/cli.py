@@ -13,11 +13,30 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
-from lightloom.commands import assets, checkpoint, data, datagen, demo, evaluate, label, train
+from lightloom.commands import (
+    assets,
+    checkpoint,
+    data,
+    datagen,
+    demo,
+    doctor,
+    edit,
+    evaluate,
+    insert,
+    label,
+    relight,
+    train,
+    view,
+)
 from manifests.errors import LightloomError
 
 app = SubcommandApp()
 app.command(name="demo")(demo.demo)
+app.command(name="insert")(insert.insert)
+app.command(name="view")(view.view)
+app.command(name="doctor")(doctor.doctor)
+app.command(name="relight")(relight.relight)
+app.command(name="edit")(edit.edit)
 app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
 app.command(datagen.app, name="datagen", help="Plan, make and watch synthetic datasets.")
 app.command(label.app, name="label", help="Plan, make and watch datasets of real footage with automatic labels.")

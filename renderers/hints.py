@@ -95,41 +95,42 @@ def hints(
     Returns:
         Hints. Nothing has gradients.
     """
-    relative, normal = gbuffers["depth"].float(), gbuffers["normal"].float()
-    height, width = relative.shape[-2:]
-    rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees).to(relative)
-    coverage = surface_coverage(relative, gbuffers["basecolor"], normal) if mask is None else mask.float()
-    if offset is None:
-        offset = depth_offset(relative, normal, rays, mask)
-    surface = points(relative + offset.view(-1, 1, 1, 1, 1), rays)
-    covered = {**gbuffers, "mask": coverage}
-    view = (rays / rays.norm(dim=1, keepdim=True)).expand(len(panorama), -1, -1, -1)
-    shading = split_sum(covered, panorama, view)
-    white = split_sum(covered, torch.ones_like(panorama), view)
-    if behind is not None:
-        shading = replace(shading, background=(1 - coverage) * behind)
-    lights = cluster(panorama, _CLUSTERS)
-    frames = panorama.shape[1]
-    buffer = DepthBuffer(  # (B, T, ...) -> (N, ...)
-        surface.flatten(0, 1),
-        normal.flatten(0, 1),
-        coverage.flatten(0, 1),
-        intrinsics_of(rays).expand(len(panorama), 3, 3).repeat_interleave(frames, 0),
-        depth_noise(surface, normal, coverage).repeat_interleave(frames),
-    )
-    lit = transport(shading, white, buffer, gbuffers["roughness"], lights)
-    images = {
-        "shadowed": to_model("rgb", lit.diffuse + lit.specular + shading.background),
-        "radiance": to_model("rgb", shading.radiance),
-        "diffuse": to_model("rgb", shading.diffuse),
-        "specular": to_model("rgb", shading.specular),
-        "background": to_model("rgb", shading.background),
-        "sky": 2 * lit.sky - 1,
-        "least_sky": 2 * lit.least_sky - 1,
-        "coverage": 2 * coverage - 1,
-    }
-    stacked = torch.cat([images[name] for name, _ in IMAGES], dim=2)
-    return Hints(stacked, names(), light_features(panorama, lights))
+    with torch.autocast(panorama.device.type, enabled=False):  # in training, shading stays float32
+        relative, normal = gbuffers["depth"].float(), gbuffers["normal"].float()
+        height, width = relative.shape[-2:]
+        rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees).to(relative)
+        coverage = surface_coverage(relative, gbuffers["basecolor"], normal) if mask is None else mask.float()
+        if offset is None:
+            offset = depth_offset(relative, normal, rays, mask)
+        surface = points(relative + offset.view(-1, 1, 1, 1, 1), rays)
+        covered = {**gbuffers, "mask": coverage}
+        view = (rays / rays.norm(dim=1, keepdim=True)).expand(len(panorama), -1, -1, -1)
+        shading = split_sum(covered, panorama, view)
+        white = split_sum(covered, torch.ones_like(panorama), view)
+        if behind is not None:
+            shading = replace(shading, background=(1 - coverage) * behind)
+        lights = cluster(panorama, _CLUSTERS)
+        frames = panorama.shape[1]
+        buffer = DepthBuffer(  # (B, T, ...) -> (N, ...)
+            surface.flatten(0, 1),
+            normal.flatten(0, 1),
+            coverage.flatten(0, 1),
+            intrinsics_of(rays).expand(len(panorama), 3, 3).repeat_interleave(frames, 0),
+            depth_noise(surface, normal, coverage).repeat_interleave(frames),
+        )
+        lit = transport(shading, white, buffer, gbuffers["roughness"], lights)
+        images = {
+            "shadowed": to_model("rgb", lit.diffuse + lit.specular + shading.background),
+            "radiance": to_model("rgb", shading.radiance),
+            "diffuse": to_model("rgb", shading.diffuse),
+            "specular": to_model("rgb", shading.specular),
+            "background": to_model("rgb", shading.background),
+            "sky": 2 * lit.sky - 1,
+            "least_sky": 2 * lit.least_sky - 1,
+            "coverage": 2 * coverage - 1,
+        }
+        stacked = torch.cat([images[name] for name, _ in IMAGES], dim=2)
+        return Hints(stacked, names(), light_features(panorama, lights))
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
     if spec.ground is not None:
         ground = ground_mesh(spec.ground.size)
         scene.collection.objects.link(ground)
-        assembled.shares[GROUND_INSTANCE] = _dress([ground], spec.ground.material, materials, GROUND_INSTANCE)
+        assembled.shares[GROUND_INSTANCE] = dress([ground], spec.ground.material, materials, GROUND_INSTANCE)
     for obj in spec.objects:
         root = make_object(obj.mesh, obj.name, resolver)
         meshes = [part for part in (root, *root.children_recursive) if part.type == "MESH"]
@@ -79,7 +79,7 @@ def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
             if not part.users_scene:
                 scene.collection.objects.link(part)
         pose(root, motion.object_to_world(obj, spec.frames))
-        assembled.shares[obj.instance] = _dress(meshes, obj.material, materials, obj.instance)
+        assembled.shares[obj.instance] = dress(meshes, obj.material, materials, obj.instance)
     return assembled
 
 
@@ -92,7 +92,7 @@ def make_object(source: Source, name: str, resolver: Resolver) -> Any:
     return build_mesh(build(source.generator, source.params), name)
 
 
-def _dress(
+def dress(
     meshes: list[Any], material: Material, materials: Materials, instance: int
 ) -> list[tuple[MaterialUse, float]]:
     """Give the meshes of one object their index and materials; return the shares of the mesh area by material."""

@@ -10,6 +10,7 @@ from footage import encode, shot
 
 from labeling.segments import SegmentOptions
 from labeling.settings import Settings, checkpoint
+from labeling.stage import LabelStage, LabelWorker
 from renderers.inverse import InverseRenderer
 from renderers.lighting_estimator import SolverLightingEstimator
 from renderers.registry import BACKBONES
@@ -48,3 +49,12 @@ def settings(folder: Path, **changes: object) -> Settings:
     """Small segments and two items a shard."""
     known = {"segments": SegmentOptions(length=LENGTH), "side": 32, "checks": ("render",), "per_shard": 2}
     return Settings(checkpoint(folder, "inverse"), **(known | changes))  # type: ignore[arg-type]
+
+
+class QuickStage(LabelStage):
+    """The stage with a light solver that does next to nothing: its quality is tests/renderers' concern."""
+
+    def make_worker(self) -> LabelWorker:
+        worker = super().make_worker()
+        worker._labeler._light = QUICK_FIT
+        return worker

@@ -126,3 +126,16 @@ def expected(items: int, without: tuple[int, ...] = ()) -> dict[str, dict[str, b
     """What `content` must return."""
     samples = [toy_sample(index) for index in range(items) if index not in without]
     return {sample.key: dict(sample.files) for sample in samples}
+
+
+@dataclass(frozen=True)
+class LookingStage(ToyStage):
+    """A stage whose worker wants to hear of the item that comes next."""
+
+    def make_worker(self) -> ToyWorker:
+        return LookingWorker(self)
+
+
+class LookingWorker(ToyWorker):
+    def prefetch(self, index: int) -> None:
+        self._note("ahead", index)

@@ -53,6 +53,16 @@ def test_images_are_in_model_space_and_named():
     assert found.light.abs().max() < 3
 
 
+def test_mixed_precision_of_a_training_step_does_not_reach_the_shading():
+    traced = scene()
+    light = sky((SIDE, 300.0))
+    exact = hints(buffers(traced), light, traced.intrinsics)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = hints(buffers(traced), light, traced.intrinsics)
+    torch.testing.assert_close(mixed.image, exact.image)
+    torch.testing.assert_close(mixed.light, exact.light)
+
+
 def test_radiance_is_split_sum_shading_of_the_same_buffers():
     traced = scene()
     values, light = buffers(traced, roughness=0.4), sky((SIDE, 300.0))

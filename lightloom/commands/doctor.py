@@ -1,0 +1,231 @@
+"""`lightloom doctor`: what this machine can do, what is missing, and what to do about it.
+
+Blender and torch crash each other in one process, and a broken driver takes the process that asks along. So each is
+asked in a process of its own, and a death there is a finding like any other.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+_PYTHON = (3, 13)
+_DISK_BYTES = 2 << 30
+_MEMORY_BYTES = 3 << 30
+_SECONDS = 180
+_INSTALL = "set up again: `pip install -e .` in the checkout"
+_BLENDER = """
+import json, os, bpy
+from datagen.blender import devices, session
+session.start()
+print(json.dumps({"version": bpy.app.version_string, "devices": [str(one) for one in devices.available()]}), flush=True)
+os._exit(0)
+"""
+_TORCH = """
+import json, torch
+cuda = torch.cuda.is_available()
+mps = torch.backends.mps.is_available()
+name = f"cuda {torch.cuda.get_device_name()}" if cuda else "mps" if mps else "cpu"
+device = "cuda" if cuda else "mps" if mps else "cpu"
+a = torch.ones(8, 8, device=device, dtype=torch.bfloat16)
+bf16 = bool((a @ a == 8).all()) and (not cuda or torch.cuda.is_bf16_supported(including_emulation=False))
+print(json.dumps({"version": torch.__version__, "device": name, "bf16": bf16}))
+"""
+_EXTRAS = {"view": ("rerun-sdk", "lightloom view"), "studio": ("gradio", "lightloom studio")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        state: `ok`; `missing` is something required; `absent` is something that can be done without.
+        found: what there is, in a few words.
+        advice: what to do; "" where nothing need be done.
+    """
+
+    name: str
+    state: Literal["ok", "missing", "absent"]
+    found: str
+    advice: str = ""
+
+    def line(self) -> str:
+        """For people, one line."""
+        return f"{self.state:<8} {self.name:<10} {self.found}" + (f"; {self.advice}" if self.advice else "")
+
+
+def doctor(*, folder: Path = Path(), as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> int:
+    """Say what this machine can do and what is missing. Exit code 1 if something is missing that is required.
+
+    Example: lightloom doctor
+
+    Args:
+        folder: where datasets and checkpoints shall go; its disk is looked at.
+        as_json: print JSON in place of lines.
+    """
+    findings = []
+    for finding in examine(folder):
+        findings.append(finding)
+        if not as_json:
+            print(finding.line(), flush=True)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    missing = [finding.name for finding in findings if finding.state == "missing"]
+    if missing and not as_json:
+        print(f"required and missing: {', '.join(missing)}")
+    return 1 if missing else 0
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Look at one thing after the other; the quick ones come first."""
+    yield _python()
+    yield _cores()
+    yield _memory()
+    yield _disk("disk", folder)
+    yield _disk("temporary", Path(tempfile.gettempdir()))
+    yield _encoders()
+    yield _package("ray", "ray", "workers run in Ray")
+    yield from _blender()
+    yield _torch()
+    for extra, (package, command) in _EXTRAS.items():
+        yield _extra(extra, package, command)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] == _PYTHON:
+        return Finding("python", "ok", f"{version} at {sys.executable}")
+    wanted = ".".join(map(str, _PYTHON))
+    return Finding("python", "missing", version, f"Blender's module is built for Python {wanted}; install that")
+
+
+def _cores() -> Finding:
+    return Finding("cores", "ok", f"{os.process_cpu_count()} usable of {os.cpu_count()}")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = _container_limit(memory.total), memory.available
+    found = f"{total / 1e9:.1f} GB, {min(free, total) / 1e9:.1f} GB available"
+    if total >= _MEMORY_BYTES:
+        return Finding("memory", "ok", found)
+    return Finding("memory", "missing", found, f"a worker needs {_MEMORY_BYTES / 1e9:.0f} GB")
+
+
+def _container_limit(total: int) -> int:
+    """Bytes that a container's limit (cgroup 2) leaves of `total`."""
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return total
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free at {place}"
+    if not os.access(place, os.W_OK):
+        return Finding(
+            name, "missing", f"{place} cannot be written", "give another folder with --folder, or set TMPDIR"
+        )
+    if free < _DISK_BYTES:
+        return Finding(name, "missing", found, f"make room: {_DISK_BYTES / 1e9:.0f} GB are the least")
+    return Finding(name, "ok", found)
+
+
+def _encoders() -> Finding:
+    """The encoders of `manifests.coding`, without which no compact dataset can be written."""
+    try:
+        import av
+        from av.codec.codec import UnknownCodecError
+    except ImportError as error:
+        return Finding("ffmpeg", "missing", str(error), _INSTALL)
+    from manifests.coding import FORMATS
+
+    there, lacking = [], []
+    for name in sorted({coding.encoder for coding in FORMATS.values()}):
+        try:
+            av.Codec(name, "w")
+            there.append(name)
+        except UnknownCodecError:
+            lacking.append(name)
+    if not lacking:
+        return Finding("ffmpeg", "ok", f"PyAV {av.__version__} with {', '.join(there)}")
+    advice = "install PyAV's wheel (pip install --force-reinstall --only-binary av av)"
+    return Finding("ffmpeg", "missing", f"PyAV {av.__version__} without {', '.join(lacking)}", advice)
+
+
+def _package(name: str, package: str, purpose: str) -> Finding:
+    try:
+        return Finding(name, "ok", f"{importlib.metadata.version(package)}; {purpose}")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "missing", f"not installed; {purpose}", _INSTALL)
+
+
+def _extra(extra: str, package: str, command: str) -> Finding:
+    try:
+        return Finding(extra, "ok", f"{package} {importlib.metadata.version(package)}")
+    except importlib.metadata.PackageNotFoundError:
+        advice = f"for `{command}`: pip install 'lightloom[{extra}]'"
+        return Finding(extra, "absent", f"{package} is not installed", advice)
+
+
+def _blender() -> Iterator[Finding]:
+    answer = _ask(_BLENDER)
+    if isinstance(answer, str):
+        yield Finding("blender", "missing", f"bpy cannot be used: {answer}", _INSTALL)
+        return
+    yield Finding("blender", "ok", f"bpy {answer['version']}")
+    devices = answer["devices"]
+    advice = ""
+    if all(device.startswith("CPU") for device in devices):
+        advice = "no GPU is seen: in a container OptiX needs the driver capability `graphics`"
+    yield Finding("cycles", "ok", ", ".join(devices), advice)
+
+
+def _torch() -> Finding:
+    answer = _ask(_TORCH)
+    if isinstance(answer, str):
+        return Finding("torch", "missing", f"torch cannot be used: {answer}", _INSTALL)
+    advice = "" if answer["device"] != "cpu" else "no GPU is seen: use the `tiny` backbone here"
+    bf16 = "bf16" if answer["bf16"] else "no bf16"
+    return Finding("torch", "ok", f"{answer['version']} on {answer['device']}, {bf16}", advice)
+
+
+def _ask(code: str) -> dict[str, Any] | str:
+    """Run `code` in a process of its own: the JSON object of its last line, or why there is none."""
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            env=os.environ | {"PYTHONPATH": paths},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer after {_SECONDS} seconds"
+    if done.returncode == 0 and done.stdout.strip():
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return answer
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    return said[-1].strip() if said else f"the process ended with code {done.returncode}"

@@ -1,0 +1,23 @@
+"""Labels as a user's command would: `drive_label.py SOURCE CHECKPOINT DATASET WORKERS`."""
+
+import sys
+from pathlib import Path
+
+from labelkit import QuickStage, settings
+
+from labeling.run import create
+from labeling.sources import discover
+from manifests.errors import LightloomError
+from pipeline.engine import run
+from pipeline.options import RunOptions
+
+source, weights, dataset, workers = sys.argv[1:]
+chosen = settings(Path(weights))
+found = discover(source)
+options = RunOptions(workers=int(workers), cpus_per_worker=1, attempts=20, show_progress=False)
+try:
+    stage = QuickStage(source=Path(found.root).name, footage=found.footage, settings=chosen)
+    print(run(create(Path(dataset), found, chosen), stage, options).line())
+except LightloomError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,159 @@
+"""The label stage under the engine: whole datasets, quarantine, resuming, kills, and what training makes of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from drivers import Driver
+from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse, settings
+
+from labeling.errors import SourceError
+from labeling.run import create
+from labeling.sources import SourceOptions, discover
+from labeling.status import lines
+from manifests import layout
+from manifests.atomic import is_temporary
+from manifests.attribution import attribution
+from manifests.dataset import Dataset, open_dataset
+from manifests.verify import verify
+from pipeline.cluster import connect
+from pipeline.engine import RunReport, run
+from pipeline.options import RunOptions
+from training.samples import pack, unpack
+from training.source import open_source
+
+torch.set_num_threads(1)
+HERE = Path(__file__).parent
+OPTIONS = RunOptions(workers=1, cpus_per_worker=1, show_progress=False)
+LICENCE = "CC-BY-NC-4.0 AND LicenseRef-no-redistribution"
+VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts", "offset", "size", "sha256"}
+KILLS = 8
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_inverse(tmp_path_factory.mktemp("weights") / "inverse", licence="LicenseRef-NonCommercial")
+
+
+def label(path: Path, source: Path, weights: Path) -> RunReport:
+    found = discover(source, options=SourceOptions(licence=LICENCE, author="A. Camera"))
+    chosen = settings(weights)
+    stage = QuickStage(source=source.name, footage=found.footage, settings=chosen)
+    return run(create(path, found, chosen), stage, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[tuple[Dataset, RunReport, Path]]:
+    """Three good videos, one black, one that is none."""
+    folder = tmp_path_factory.mktemp("made")
+    source = make_source(folder / "videos")
+    black_video(source / "night.mp4")
+    (source / "broken.mp4").write_bytes(b"no video" * 200)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(HERE)
+    cluster = connect(OPTIONS)
+    report = label(folder / "set", source, weights)
+    yield open_dataset(folder / "set"), report, source
+    cluster.close()
+    os.environ["PYTHONPATH"] = before or ""
+
+
+def test_a_run_labels_what_it_can_and_quarantines_the_rest(made: tuple[Dataset, RunReport, Path]) -> None:
+    dataset, report, _ = made
+    assert (report.clips, report.finished, report.failed, report.complete) == (6, 3, 2, True)
+    assert verify(dataset.path, level="decode").ok
+    failures = {failure.reason: failure for failure in dataset.failures()}
+    assert set(failures) == {"black", "unreadable"}
+    assert "night.mp4: no segment could be used: 2 black" in failures["black"].message
+    assert msgspec.json.decode(failures["black"].spec)["footage"]["name"] == "night.mp4"
+    assert {row.stage for row in dataset.rows()} == {"label"} and dataset.header.lights == 0
+    text = "\n".join(lines(dataset.path))
+    assert "complete" in text and "3 of 5 finished, 2 failed" in text and "normal 0." in text
+
+
+def test_going_on_with_a_complete_dataset_does_nothing(made: tuple[Dataset, RunReport, Path], weights: Path) -> None:
+    dataset, _, source = made
+    again = label(dataset.path, source, weights)
+    assert (again.clips, again.finished, again.complete) == (0, 3, True)
+
+
+def test_credits_name_the_footage_and_what_the_weights_forbid(made: tuple[Dataset, RunReport, Path]) -> None:
+    warnings = attribution(made[0]).warnings
+    assert f"footage pan0.mp4: {LICENCE} forbids commercial use and redistribution, in 2 clips" in warnings
+    (inherited,) = [warning for warning in warnings if warning.startswith("checkpoint")]
+    assert inherited.endswith("LicenseRef-NonCommercial forbids commercial use; labels inherit that, in 6 clips")
+
+
+def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, RunReport, Path]) -> None:
+    source = open_source(made[0].path, made[0].path / "cache", keep=2)
+    entry = source.entries[0]
+    assert entry.real and 0 < entry.confidence["normal"] < 1 and len(source.entries) == 6
+    clip = source.clip(0, ("rgb", "basecolor", "normal", "depth", "roughness", "metallic"), None, light=True)
+    sample = unpack(pack(clip, (16, 32)))
+    assert sample.rgb.shape == (LENGTH, 3, 32, 32) and sample.panorama is not None
+    depth = torch.from_numpy(clip.arrays["depth"]).permute(0, 3, 1, 2)
+    scaled = sample.gbuffers["depth"]
+    flat = torch.corrcoef(torch.stack([depth.flatten(), scaled.flatten()]))[0, 1]
+    assert float(flat) > 0.98 and float(scaled.min()) == 0 and float(scaled.max()) == 1
+
+
+def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="holds no footage"):
+        create(tmp_path / "set", discover(tmp_path / "empty"), settings(weights))
+    assert not (tmp_path / "set").exists()
+
+
+def content(dataset: Dataset) -> dict[str, tuple[dict[str, Any], dict[str, bytes]]]:
+    """Rows without what depends on the moment, and files, by key."""
+    found = {}
+    for row in dataset.rows():
+        plain = {name: value for name, value in msgspec.to_builtins(row).items() if name not in VOLATILE}
+        found[row.key] = plain, dataset.files(row)
+    return found
+
+
+def drive(source: Path, weights: Path, path: Path, workers: int) -> Driver:
+    command = [sys.executable, str(HERE / "drive_label.py"), str(source), str(weights), str(path), str(workers)]
+    return Driver(command, {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path, weights: Path) -> None:
+    source = make_source(tmp_path / "videos", items=12)
+    with drive(source, weights, tmp_path / "undisturbed", 1) as driver:
+        assert driver.wait(1800) == 0, driver.output()
+    expected = content(open_dataset(tmp_path / "undisturbed"))
+    assert len(expected) == 24
+
+    rng = np.random.default_rng(5)
+    path, kills = tmp_path / "killed", []
+    ended = -9
+    while ended != 0:
+        with drive(source, weights, path, int(rng.integers(1, 3))) as driver:
+            while driver.running:
+                time.sleep(rng.uniform(1.0, 12.0))
+                kind = ("driver", "worker")[len(kills) % 2]
+                working = (path / layout.WORK / "logs").is_dir()  # before that there is nothing to disturb
+                if len(kills) < KILLS and working and driver.running and driver.kill(kind):
+                    kills.append(kind)
+            ended = driver.wait(1800)
+            assert ended in (0, -9), driver.output()
+    dataset = open_dataset(path)
+    assert verify(path).ok
+    assert content(dataset) == expected, f"after {kills}"
+    assert dataset.failures() == []
+    assert list((path / layout.WORK).iterdir()) == []
+    assert not [file for file in path.rglob("*") if is_temporary(file)]
+    print(f"killed: {', '.join(kills)}")
+    assert kills.count("driver") >= 1 and kills.count("worker") >= 1

@@ -1,0 +1,67 @@
+"""A label plan multiplies what it measured, and says what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from labelkit import make_source, save_inverse, settings
+
+from labeling.plan import Plan, measure_plan
+from labeling.segments import SegmentOptions
+from labeling.sources import discover
+from manifests.errors import LightloomError
+from pipeline.options import RunOptions
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_inverse(tmp_path_factory.mktemp("weights") / "inverse")
+
+
+def plan(weights: Path, **changes: object) -> Plan:
+    values = {
+        "settings": settings(weights),
+        "videos": 10_510,
+        "per_video": 15,
+        "size": (24, 512, 512),
+        "device": "CPU",
+        "threads": 2,
+        "measured": 4,
+        "clip_seconds": 36.0,
+        "label_seconds": 36.0,
+        "encode_seconds": 2.0,
+        "clip_bytes": 2_000_000.0,
+        "spread": 0.1,
+        "price": 0.0,
+    }
+    return Plan(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_plan_multiplies_its_measurement(weights: Path) -> None:
+    found = plan(weights)
+    assert found.clips == 157_650 and found.worker_hours == 1576.5
+    text = "\n".join(found.lines())
+    assert "157,650 clips of 10,510 videos (15 each), 315.3 GB in 5,255 shards" in text
+    assert "1,576.5 worker hours, 3,153 core hours" in text and "  32 workers: 49.3 h" in text
+    assert "workers with a GPU were not measured here" in text and "price" not in text
+
+
+def test_a_plan_names_its_price_and_the_device_that_was_measured(weights: Path) -> None:
+    text = "\n".join(plan(weights, price=2.0, device="CUDA NVIDIA H100").lines())
+    assert "price      3,153 at 2 a worker hour" in text and "not measured here" not in text
+
+
+@pytest.mark.slow
+def test_a_few_items_are_really_labelled_to_measure(tmp_path: Path, weights: Path) -> None:
+    source = make_source(tmp_path / "videos", items=4)
+    chosen = settings(weights, segments=SegmentOptions(length=6, count=2))
+    found = measure_plan(discover(source), chosen, 100, 2, options=RunOptions(show_progress=False))
+    assert (found.measured, found.per_video, found.size) == (3, 2, (6, 32, 32))
+    assert found.worker_hours == pytest.approx(200 * found.clip_seconds / 3600)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.mp4").write_bytes(b"none" * 500)
+    with pytest.raises(LightloomError, match="no clip could be measured: unreadable"):
+        measure_plan(discover(tmp_path / "bad"), chosen, 100, 1, options=RunOptions(show_progress=False))

@@ -1,0 +1,164 @@
+"""`lightloom insert`, in a process of its own; Blender, which it starts, in another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from manifests.clip import Clip
+from manifests.codecs import decode_clip
+from manifests.environment import srgb_encode
+from tests.manifests.clips import clip_sample, make_dataset
+
+DRIVER = """
+import contextlib, io, json, sys
+import lightloom.cli
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from renderers import ForwardRenderer, InverseRenderer
+from renderers.registry import BACKBONES
+from tests.datagen.meshfiles import GltfFile
+from tests.labeling.footage import encode, shot
+small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
+for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
+    pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
+GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
+Path("bad.glb").write_bytes(b"glTF nonsense")
+encode(Path("wide.mp4"), shot(2, 3, 32, 48), rate=12)
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = lightloom.cli.run(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    results.append((code, out.getvalue(), err.getvalue()))
+assert "bpy" not in sys.modules
+print(json.dumps(results))
+"""
+WEIGHTS = ("--forward", "forward", "--device", "cpu")
+LINES: dict[str, tuple[str, ...]] = {
+    "clip": (
+        *("set:00000000-00", "--asset", "box.glb", "--at", "10,36", "--rotate", "20", "--scale", "0.9"),
+        *("--out", "clip.mp4", "--gbuffers", "maps", *WEIGHTS),
+    ),
+    "video": (
+        *(
+            "wide.mp4",
+            "--asset",
+            "builtin/mesh/rock/asteroid/0000",
+            "--at",
+            "24,24",
+            "--depth",
+            "0.4",
+            "--out",
+            "video.mp4",
+        ),
+        *("--inverse", "inverse", *WEIGHTS),
+    ),
+    "outside": ("set:00000000-00", "--asset", "box.glb", "--at", "48,10", "--out", "a.mp4", *WEIGHTS),
+    "no pixel": ("wide.mp4", "--asset", "box.glb", "--at", "left", "--out", "a.mp4", *WEIGHTS),
+    "no weights": ("wide.mp4", "--asset", "box.glb", "--at", "3,3", "--out", "a.mp4", *WEIGHTS),
+    "on the sky": ("set:00000000-00", "--asset", "box.glb", "--at", "2,0", "--out", "a.mp4", *WEIGHTS),
+    "no asset": ("wide.mp4", "--asset", "none.glb", "--at", "3,3", "--out", "a.mp4", *WEIGHTS),
+    "bad asset": ("set:00000000-00", "--asset", "bad.glb", "--at", "10,36", "--out", "a.mp4", *WEIGHTS),
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder in which every command line ran, and (exit code, stdout, stderr) of each."""
+    folder = tmp_path_factory.mktemp("insert")
+    make_dataset(folder / "set", sample=lambda scene, light: clip_sample(scene, light, size=48), items=1, per_shard=1)
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", DRIVER, json.dumps([["insert", *line] for line in LINES.values()])],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return folder, dict(zip(LINES, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+
+
+def frames(path: Path) -> np.ndarray:
+    """(T, H, W, 3) in [0, 1]."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]) / 255.0
+
+
+def test_a_clip_gets_the_object_with_true_gbuffers_camera_and_light(done):
+    folder, results = done
+    code, out, err = results["clip"]
+    assert code == 0, err
+    assert "the clip's own poses" in out
+    original = decode_clip("00000000-00", clip_sample(0, size=48).files)
+    made = decode_clip("inserted", read(folder / "maps", "inserted"))
+    own = made.arrays["instance"] == 3
+    assert own.sum() > 100
+    assert (made.arrays["depth"][own] < original.arrays["depth"][own]).all()
+    assert (made.arrays["depth"][~own] == original.arrays["depth"][~own]).all()
+    assert np.abs(np.median(made.arrays["basecolor"][own[..., 0]], axis=0) - (0.8, 0.1, 0.05)).max() < 0.01
+
+
+def test_the_picture_keeps_the_input_where_nothing_changed_and_shows_the_object(done):
+    folder, _ = done
+    original: Clip = decode_clip("00000000-00", clip_sample(0, size=48).files)
+    before = np.clip(srgb_encode(original.exposure * original.arrays["rgb"]), 0, 1)
+    after = frames(folder / "clip.mp4")
+    own = decode_clip("inserted", read(folder / "maps", "inserted")).arrays["instance"][..., 0] == 3
+    assert after.shape == before.shape
+    sky = original.arrays["mask"][..., 0] == 0
+    sky[:, 1:-1, 1:-1] &= ~own[:, 1:-1, 1:-1]
+    assert np.median(np.abs(after - before)[sky]) < 0.02
+    reddish = after[own][:, 0] - after[own][:, 2]
+    assert reddish.mean() > 0.15
+    ground = (original.arrays["instance"][..., 0] == 1) & ~own
+    darker = (before - after)[ground].mean(axis=-1)
+    assert (darker > 0.05).sum() > 20  # its shadow
+
+
+def test_a_video_takes_an_object_and_says_what_it_assumed(done):
+    folder, results = done
+    code, out, err = results["video"]
+    assert code == 0, err
+    assert "assumed to stand still" in out
+    assert frames(folder / "video.mp4").shape == (3, 32, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("outside", "pixel 48,10 is outside of the picture of 48x48 pixels"),
+        ("no pixel", "--at 'left' is no pixel"),
+        ("no weights", "give --inverse CHECKPOINT"),
+        ("on the sky", "no surface is seen at pixel 2,0"),
+        ("no asset", "none.glb: no such file"),
+        ("bad asset", "bad.glb"),
+    ],
+)
+def test_mistakes_are_one_line(done, line, expected):
+    folder, results = done
+    code, out, err = results[line]
+    assert (code, out) == (1, "")
+    assert expected in err.strip().splitlines()[-1]
+    assert len(err.strip().splitlines()) == 1
+    assert not (folder / "a.mp4").exists()
+
+
+def read(folder: Path, key: str) -> Mapping[str, bytes]:
+    return {path.name.removeprefix(f"{key}."): path.read_bytes() for path in folder.glob(f"{key}.*")}

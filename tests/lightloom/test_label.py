@@ -1,0 +1,43 @@
+"""`lightloom label` as a user runs it: help, and one clear line for each wrong input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightloom.cli import run
+
+
+def lightloom(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: loading weights imports torch, which does not go with Blender."""
+    code = "from lightloom.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_help_names_the_three_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["label", "--help"])
+    text = capsys.readouterr().out
+    assert "run" in text and "plan" in text and "status" in text
+
+
+def test_a_missing_source_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["label", "run", str(tmp_path / "none"), str(tmp_path / "out"), "--inverse", "x/y"]) == 1
+    said = capsys.readouterr().err
+    assert "no such file or folder" in said and len(said.splitlines()) == 1
+    assert run(["label", "status", str(tmp_path)]) == 1
+    assert "no dataset.json here" in capsys.readouterr().err
+
+
+def test_a_wrong_checkpoint_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"not looked into yet")
+    (tmp_path / "weights").mkdir()
+    done = lightloom("label", "run", tmp_path / "videos", tmp_path / "out", "--inverse", tmp_path / "weights")
+    assert done.returncode == 1 and not (tmp_path / "out").exists()
+    assert done.stderr.startswith("lightloom: ") and len(done.stderr.splitlines()) == 1
+    assert "a checkpoint has a folder unet" in done.stderr

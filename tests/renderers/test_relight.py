@@ -1,0 +1,102 @@
+"""Relighting clips: exposure by the datasets' rule, the same light gives the same picture, detail comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from manifests.environment import Environment, latlong_directions, luminance, srgb_encode
+from renderers import ForwardRenderer
+from renderers.edits.relight import automatic_exposure, enlarged, relight, resized
+from renderers.environment import panorama_directions, panoramas
+from renderers.modelspace import channels_last, relative_depth
+from renderers.registry import BACKBONES
+from renderers.shading import camera_rays, split_sum
+from tests.renderers.analytic import materials, scene
+
+torch.set_num_threads(1)
+SIZE = 48
+LEVEL = np.array([[0.0, 0.0, -1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+
+
+def forward() -> ForwardRenderer:
+    """A new network of `tiny` corrects nothing: it shows its analytic hints."""
+    network = BACKBONES["tiny"].create("forward", widths=(16, 32), depths=(1, 1), embedding=16)
+    renderer = ForwardRenderer(network.eval())
+    renderer.set_progress_bar_config(disable=True)
+    return renderer
+
+
+def clip(*, ball: bool = True) -> dict[str, np.ndarray]:
+    traced = scene(SIZE, ball=ball)
+    depth = relative_depth(traced.depth)[0]
+    values = {**materials(traced), "depth": depth, "mask": traced.mask}
+    return {name: channels_last(value) for name, value in values.items()}
+
+
+def sky(strength: float = 1.0) -> np.ndarray:
+    """Soft light from above, brighter to the left: (32, 64, 3)."""
+    x, y, _ = panorama_directions(32, 64).numpy()
+    value = strength * (0.5 + 0.4 * y - 0.2 * x)
+    return np.repeat(value[..., None], 3, axis=-1).astype(np.float32)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(np.mean((a - b) ** 2)))
+
+
+def test_the_same_light_gives_the_same_picture() -> None:
+    values = clip(ball=False)  # nothing that casts shadows: the split sum is the truth
+    light = torch.from_numpy(sky()).permute(2, 0, 1)[None, None]
+    planes = {name: torch.from_numpy(value).permute(0, 3, 1, 2)[None] for name, value in values.items()}
+    shaded = split_sum(planes, light, camera_rays(SIZE, SIZE, fov_degrees=45.0)).radiance
+    original = np.clip(srgb_encode(channels_last(shaded)), 0, 1)
+    again = relight(forward(), values, sky(), exposure=1.0)
+    assert psnr(again, original) > 30
+    other = relight(forward(), values, sky()[::-1].copy(), exposure=1.0)
+    assert psnr(other, original) < 30
+
+
+def test_exposure_takes_the_surfaces_to_the_datasets_brightness() -> None:
+    values = clip()
+    for strength in (0.01, 1.0, 300.0):
+        seen = relight(forward(), values, sky(strength))
+        linear = np.where(seen <= 0.04045, seen / 12.92, ((seen + 0.055) / 1.055) ** 2.4)
+        level = np.percentile(luminance(linear)[values["mask"][..., 0] > 0.5], 95)
+        assert level == pytest.approx(0.7, abs=0.07)  # shadows are not in the rule's shading
+    assert automatic_exposure(values, sky(2.0)) == pytest.approx(automatic_exposure(values, sky()) / 2, rel=1e-4)
+
+
+def test_exposure_of_darkness_is_one() -> None:
+    assert automatic_exposure(clip(), np.zeros((16, 32, 3), dtype=np.float32)) == 1.0
+
+
+def test_an_environment_lights_as_its_panorama_does() -> None:
+    values = clip()
+    directions = latlong_directions(64, 128)
+    image = np.repeat((0.6 + 0.4 * directions[..., 1:2]), 3, axis=-1).astype(np.float32)
+    environment = Environment(image, np.eye(3)[None])
+    panorama = panoramas(image, environment.rotation, LEVEL[None], 32, 64)[0].permute(1, 2, 0).numpy()
+    by_map = relight(forward(), values, environment, camera_to_world=LEVEL[None], exposure=0.8)
+    by_panorama = relight(forward(), values, panorama, exposure=0.8)
+    assert psnr(by_map, by_panorama) > 40
+
+
+def test_detail_that_networks_did_not_see_comes_back_on_surfaces_only() -> None:
+    random = np.random.default_rng(0)
+    video = (0.4 + 0.2 * random.random((1, 64, 64, 3))).astype(np.float32)
+    shown = resized(video, (16, 16))
+    depth = np.full((1, 16, 16, 1), 0.5, dtype=np.float32)
+    depth[:, :, 8:] = 1.0  # background on the right
+    rendered = shown.copy()
+    rendered[:, :, 8:] = 0.9
+    whole = enlarged(rendered, video, shown, {"depth": depth})
+    surface, background = whole[:, :, :24], whole[:, :, 40:]
+    assert psnr(surface, video[:, :, :24]) > 40 > psnr(resized(rendered, (64, 64))[:, :, :24], video[:, :, :24])
+    np.testing.assert_allclose(background, 0.9, atol=1e-3)
+
+
+def test_a_picture_of_the_videos_size_is_left_alone() -> None:
+    video = np.random.default_rng(1).random((2, 8, 9, 3), dtype=np.float32)
+    assert enlarged(video, video[::-1], video, {"depth": video[..., :1]}) is video
