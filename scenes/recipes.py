@@ -7,18 +7,16 @@ and a value outside its limits are errors that name the field.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import typing
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
+from manifests.layered import Layered
 from scenes.distributions import Limits, fault, support
 from scenes.licences import LicencePolicy
 from scenes.rules import (
@@ -40,13 +38,21 @@ BENCHMARK_RECIPES = tuple(
     f"synthetic-{part}{size}" for size in ("", "-tiny") for part in ("objects", "scenes", "turns")
 )
 """What `lightloom evaluate build` renders: test-split assets and places only."""
-_SHIPPED = files("scenes") / "data" / "recipes"
-_NAMES = (*BUILTIN_RECIPES, *BENCHMARK_RECIPES)
-_DEEPEST_BASE = 8
 
 
 class RecipeError(SpecError):
     """A recipe that cannot be used; the message names the recipe and the field."""
+
+
+_FILES = Layered(
+    "recipe",
+    Path(__file__).parent / "data" / "recipes",
+    (*BUILTIN_RECIPES, *BENCHMARK_RECIPES),
+    BUILTIN_RECIPES,
+    "docs/recipes.md",
+    RecipeError,
+    whole=lambda _, below, above: "kind" in below or "kind" in above,  # a distribution replaces a distribution
+)
 
 
 class Recipe(Data, frozen=True, kw_only=True):
@@ -77,21 +83,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     recipe is called after its file. Raises RecipeError, naming the field.
     """
     label = str(name_or_path)
-    plain = _read(label, depth=0)
-    if label not in _NAMES and "name" not in _parse(Path(label)):
-        plain["name"] = Path(label).stem
-    return make_recipe(plain, label)
+    return make_recipe(_FILES.read(label), label)
 
 
 def make_recipe(plain: Any, label: str = "recipe") -> Recipe:
     """Turn plain data into a checked recipe; RecipeError says `label` and the field."""
-    _refuse_unknown(plain, Recipe, "", label)
-    try:
-        recipe = msgspec.convert(plain, Recipe)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at ")
-        where = path.strip("`").removeprefix("$").removeprefix(".") or "top level"
-        raise RecipeError(f"{label}: {where}: {message}") from None
+    recipe = _FILES.convert(plain, Recipe, label)
     _check_spreads(recipe, "", label)
     _check_together(recipe, label)
     return recipe
@@ -106,65 +103,6 @@ def to_json(recipe: Recipe) -> bytes:
 def digest(recipe: Recipe) -> str:
     """SHA-256 of the canonical JSON, in hex."""
     return hashlib.sha256(to_json(recipe)).hexdigest()
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    shipped = _SHIPPED / f"{path}.yaml"
-    try:
-        text = (shipped if str(path) in _NAMES else path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        near = difflib.get_close_matches(path.name, _NAMES, 1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"shipped recipes are {', '.join(BUILTIN_RECIPES)}"
-        raise RecipeError(f"{path}: cannot be read as a recipe ({error}); {hint}") from None
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
-        raise RecipeError(f"{path}: a recipe is a mapping of field names to values; see docs/recipes.md")
-    return plain
-
-
-def _read(label: str, depth: int) -> dict[str, Any]:
-    plain = _parse(Path(label))
-    base = plain.pop("base", None)
-    if base is None:
-        return plain
-    if not isinstance(base, str):
-        raise RecipeError(f"{label}: base: expected the name of a recipe or a path, got {base!r}")
-    if depth == _DEEPEST_BASE:
-        raise RecipeError(f"{label}: base: more than {_DEEPEST_BASE} recipes deep; do two of them name each other?")
-    below = base if base in _NAMES else str(Path(label).parent / base)
-    return _merge(_read(below, depth + 1), plain)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and "kind" not in old and "kind" not in value:
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _refuse_unknown(plain: Any, wanted: Any, path: str, label: str) -> None:
-    if not isinstance(plain, dict):
-        return
-    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
-        tagged = {str(t.__struct_config__.tag): t for t in get_args(wanted) if hasattr(t, "__struct_config__")}
-        if plain.get("kind") in tagged:
-            inner = {key: value for key, value in plain.items() if key != "kind"}
-            _refuse_unknown(inner, tagged[plain["kind"]], path, label)
-        return
-    types = typing.get_type_hints(wanted)
-    for key, value in plain.items():
-        if key not in types:
-            near = difflib.get_close_matches(str(key), types, 1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(types)}"
-            raise RecipeError(f"{label}: {path}{key}: no such field; {hint}")
-        _refuse_unknown(value, types[key], f"{path}{key}.", label)
 
 
 def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:

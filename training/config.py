@@ -7,16 +7,13 @@ the wrong type and values that do not go together are errors that name the field
 
 from __future__ import annotations
 
-import difflib
-import typing
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-import yaml
 from msgspec import Meta
 
+from manifests.layered import Layered
 from training.errors import ConfigError
 
 PRESETS = ("tiny", "svd", "debug")
@@ -28,8 +25,15 @@ Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-_SHIPPED = files("training") / "presets"
-_DEEPEST_BASE = 8
+_FILES = Layered(
+    "preset",
+    Path(__file__).parent / "presets",
+    PRESETS,
+    PRESETS,
+    "docs/training.md",
+    ConfigError,
+    whole=lambda key, _below, _above: key == "losses",  # a weight that is left over would be a loss
+)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,27 +169,19 @@ def load_config(preset: str | Path, task: Task, changes: dict[str, Any] | None =
     Raises ConfigError naming preset and field.
     """
     label = str(preset)
-    plain = _read(label, 0)
-    if label not in PRESETS and "name" not in _parse(label):
-        plain["name"] = Path(label).stem
+    plain = _FILES.read(label)
     own = {name: plain.pop(name) for name in TASKS if name in plain}
     layers: list[Any] = [own.get(task, {}), changes or {}]
     for layer in layers:
         if not isinstance(layer, dict):
             raise ConfigError(f"{label}: {task}: expected a mapping of field names to values, got {layer!r}")
-        plain = _merge(plain, layer)
+        plain = _FILES.merge(plain, layer)
     return make_config(plain, label)
 
 
 def make_config(plain: Any, label: str = "config") -> TrainConfig:
     """Plain data as a checked configuration; ConfigError says `label` and the field."""
-    _refuse_unknown(plain, TrainConfig, "", label)
-    try:
-        config = msgspec.convert(plain, TrainConfig)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at ")
-        where = path.strip("`").removeprefix("$").removeprefix(".") or "top level"
-        raise ConfigError(f"{label}: {where}: {message}") from None
+    config = _FILES.convert(plain, TrainConfig, label)
     _check_together(config, label)
     return config
 
@@ -193,58 +189,6 @@ def make_config(plain: Any, label: str = "config") -> TrainConfig:
 def to_plain(config: TrainConfig) -> dict[str, Any]:
     """Every field as plain JSON values, defaults included."""
     return msgspec.json.decode(msgspec.json.encode(config))
-
-
-def _parse(label: str) -> dict[str, Any]:
-    try:
-        text = (_SHIPPED / f"{label}.yaml" if label in PRESETS else Path(label)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        near = difflib.get_close_matches(Path(label).name, PRESETS, 1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"shipped presets are {', '.join(PRESETS)}"
-        raise ConfigError(f"{label}: cannot be read as a preset ({error}); {hint}") from None
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{label}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
-        raise ConfigError(f"{label}: a preset is a mapping of field names to values; see docs/training.md")
-    return plain
-
-
-def _read(label: str, depth: int) -> dict[str, Any]:
-    plain = _parse(label)
-    base = plain.pop("base", None)
-    if base is None:
-        return plain
-    if not isinstance(base, str):
-        raise ConfigError(f"{label}: base: expected the name of a preset or a path, got {base!r}")
-    if depth == _DEEPEST_BASE:
-        raise ConfigError(f"{label}: base: more than {_DEEPEST_BASE} presets deep; do two of them name each other?")
-    return _merge(_read(base if base in PRESETS else str(Path(label).parent / base), depth + 1), plain)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, mapping by mapping; `losses` is replaced as a whole, since a weight left over is a loss."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and key != "losses":
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _refuse_unknown(plain: Any, wanted: Any, path: str, label: str) -> None:
-    if not isinstance(plain, dict) or not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
-        return
-    types = typing.get_type_hints(wanted)
-    for key, value in plain.items():
-        if key not in types:
-            near = difflib.get_close_matches(str(key), types, 1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(types)}"
-            raise ConfigError(f"{label}: {path}{key}: no such field; {hint}")
-        _refuse_unknown(value, types[key], f"{path}{key}.", label)
 
 
 def _check_together(config: TrainConfig, label: str) -> None:
