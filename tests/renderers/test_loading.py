@@ -85,7 +85,7 @@ def test_every_registered_network_can_be_built() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training": "long"}, "settings do not fit"),
+        ({"training": "long"}, "training an object"),
         ({"sampler": 5}, "sampler is 5"),
         ({"kind": "weather"}, "kind is 'weather'"),
         ({"backbone": "huge"}, "unknown backbone 'huge'"),
