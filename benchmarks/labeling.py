@@ -1,11 +1,12 @@
 """What the label stage costs and what it loses: speed against a plain loop, quality against direct inference, trust.
 
     python -m benchmarks.labeling speed                            # random tiny weights, videos made here
-    python -m benchmarks.labeling quality CHECKPOINT DATASET       # DATASET: rendered clips with known truth
+    python -m benchmarks.labeling quality CHECKPOINT DATASET ...   # rendered clips with known truth, pooled
 
 `speed` labels the same videos with one actor of the engine and with a plain sequential loop (decode a video, then for
 each clip run the inverse renderer once for every attribute, solve for the light, encode, write) and compares clips a
-minute from the first decoded frame to the last written clip, loading left out on both sides.
+minute from the first decoded frame to the last written clip, loading left out on both sides. Both have all cores, and
+threads that sleep while they wait: on a busy machine, torch's spinning ones cost the plain loop far more.
 
 `quality` writes rendered clips as mp4, pushes them through the stage as if they were footage, and compares the labels
 with the truth: against the errors of the inverse renderer on the clips themselves (what does the stage lose?), and
@@ -186,7 +187,7 @@ def speed(count: int, size: int, repeats: int) -> None:
             command = [sys.executable, "-m", "benchmarks.labeling", "sequential"]
             done = subprocess.run(
                 [*command, str(folder / "videos"), str(weights), str(here), str(size)],
-                check=True, capture_output=True, text=True,
+                check=True, capture_output=True, text=True, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
             )  # fmt: skip
             told = json.loads(done.stdout.splitlines()[-1])
             plain.append(60 * told["clips"] / told["seconds"])
@@ -274,17 +275,20 @@ def light_error(true: np.ndarray, found: np.ndarray) -> float:
     return float(np.sqrt((error * solid).sum() / (solid.sum() * 3 * true.shape[2])))
 
 
-def quality(weights: Path, path: Path, count: int, seed: int, table: Path | None) -> None:
-    """Print what the stage loses and how the confidence ranks; `table` gets every figure as JSON lines."""
-    dataset = open_dataset(path)
-    rows = dataset.rows()
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
-    with tempfile.TemporaryDirectory() as folder:
-        judged = list(judge(weights, dataset, [rows[number] for number in sorted(chosen)], Path(folder)))
+def quality(weights: Path, paths: Sequence[Path], count: int, seed: int, table: Path | None) -> None:
+    """Print what the stage loses and how the confidence ranks, over at most `count` clips of each dataset, pooled;
+    `table` gets every figure as JSON lines."""
+    judged: list[Judged] = []
+    for path in paths:
+        dataset = open_dataset(path)
+        rows = dataset.rows()
+        chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
+        with tempfile.TemporaryDirectory() as folder:
+            judged += judge(weights, dataset, [rows[number] for number in sorted(chosen)], Path(folder))
     if table:
         table.write_text("".join(_line(one) for one in judged))
     names = (*GBUFFERS, "environment")
-    print(f"{len(judged)} clips of {path.name}, weights {weights.name}")
+    print(f"{len(judged)} clips of {', '.join(path.name for path in paths)}, weights {weights.name}")
     print(f"{'attribute':<12} {'direct':>8} {'labelled':>9} {'ratio':>6}   Spearman of error with doubt, with evidence")
     for name in names:
         errors = np.array([one.labelled[name] for one in judged])
@@ -320,7 +324,7 @@ def main() -> None:
     plain.add_argument("size", type=int)
     good = commands.add_parser("quality")
     good.add_argument("weights", type=Path)
-    good.add_argument("dataset", type=Path)
+    good.add_argument("datasets", type=Path, nargs="+")
     good.add_argument("--clips", type=int, default=200)
     good.add_argument("--seed", type=int, default=0)
     good.add_argument("--table", type=Path)
@@ -330,7 +334,7 @@ def main() -> None:
     elif given.command == "sequential":
         sequential(given.source, given.weights, given.out, given.size)
     else:
-        quality(given.weights, given.dataset, given.clips, given.seed, given.table)
+        quality(given.weights, given.datasets, given.clips, given.seed, given.table)
 
 
 if __name__ == "__main__":
