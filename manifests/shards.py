@@ -228,6 +228,10 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
             raise DatasetError(f"{path}: larger than {LARGEST_MANIFEST} bytes; this is not a manifest")
-        return pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
+        data = pa.py_buffer(path.read_bytes())
+        # pyarrow's pools of threads abort a process that ends soon after a read ("terminate called")
+        return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True).read(
+            use_threads=False
+        )
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read: {str(error).splitlines()[0]}; run repair") from None
