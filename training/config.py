@@ -47,6 +47,7 @@ class Data(Section, frozen=True, kw_only=True):
         frames: T.
         size: (H, W) of the crop; null takes whole pictures.
         strides: frame steps to choose from.
+        coarse: share of the run, from its beginning, in which a batch is averaged to half its height and width.
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
         panorama: (h, w) of the light.
         mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
@@ -59,6 +60,7 @@ class Data(Section, frozen=True, kw_only=True):
     frames: Count = 6
     size: tuple[Count, Count] | None = None
     strides: tuple[Count, ...] = (1,)
+    coarse: Share = 0.0
     mirror: bool = True
     permute: bool = False
     reverse: bool = False
@@ -73,9 +75,11 @@ class Data(Section, frozen=True, kw_only=True):
 
 
 class Optimise(Section, frozen=True, kw_only=True):
-    """How weights move: AdamW.
+    """How weights move.
 
     Attributes:
+        optimizer: `adamw`, or `muon` for the inner convolutions and AdamW for all else (`training/muon.py`).
+        muon_rate: `muon`'s learning rate at its highest, where AdamW's is `learning_rate`.
         steps: optimizer steps; with `minutes`, a run ends at whichever comes first.
         minutes: wall time; the learning rate then follows time or steps, whichever is further.
         batch: samples of a step, all workers together; split into `accumulation` parts.
@@ -93,7 +97,9 @@ class Optimise(Section, frozen=True, kw_only=True):
     minutes: Positive | None = None
     batch: Count = 16
     accumulation: Count = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: Positive = 1e-3
+    muon_rate: Positive = 0.02
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_rate: Share = 0.02
     warmup: Annotated[int, Meta(ge=0)] = 100

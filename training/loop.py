@@ -27,6 +27,7 @@ from training.config import TrainConfig
 from training.errors import TrainingError
 from training.interrupt import Interrupt
 from training.loader import Loader
+from training.muon import Muon
 from training.objectives.base import Objective
 from training.reports import Reports
 from training.schedule import learning_rate, progress, streams_of
@@ -66,10 +67,8 @@ class Trainer:
             part.to(accelerator.device)
         if optimise.checkpointing:
             _recompute(network)
-        groups = objective.groups()
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=optimise.learning_rate, betas=(optimise.betas[0], optimise.betas[1])
-        )
+        kind = Muon if optimise.optimizer == "muon" else torch.optim.AdamW
+        self.optimizer = kind(objective.groups(), lr=optimise.learning_rate, betas=optimise.betas)
         average = None
         if optimise.ema:
             average = EMAModel(network.parameters(), decay=optimise.ema, foreach=True)
@@ -94,7 +93,7 @@ class Trainer:
         started = time.perf_counter()
         while (done := self._agreed(progress(self.config.optimise, self.step, self.seconds))) < 1:
             rate = learning_rate(self.config.optimise, self.step, done)
-            values = self.advance(rate)
+            values = self.advance(rate, coarse=done < self.config.data.coarse)
             self.step += 1
             self.seconds = before + time.perf_counter() - started
             last = values["loss"]
@@ -133,8 +132,8 @@ class Trainer:
         record = {**self.record, "step": self.step, "seconds": round(self.seconds, 1)}
         self.objective.save(folder, record)
 
-    def advance(self, rate: float) -> dict[str, float]:
-        """One optimizer step; returns the means of its losses on this worker."""
+    def advance(self, rate: float, *, coarse: bool = False) -> dict[str, float]:
+        """One optimizer step, at half size where `coarse`; returns the means of its losses on this worker."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
         streams = streams_of(self.config, self.step, self.objective.streams, "images" in self.loaders)
@@ -144,6 +143,7 @@ class Trainer:
         keys: list[str] = []
         for index, stream in enumerate(streams):
             batch = next(self.loaders[stream]).to(self.accelerator.device)
+            batch = batch.halved() if coarse else batch
             keys += batch.keys
             last = index == len(streams) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):

@@ -53,19 +53,20 @@ def _stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     plain = loop.Trainer.advance
 
-    def counted(self: Any, rate: float) -> Any:
+    def counted(self: Any, rate: float, **options: bool) -> Any:
         if self.step + 1 == step:
             os.kill(os.getpid(), signal.SIGINT)
-        return plain(self, rate)
+        return plain(self, rate, **options)
 
     monkeypatch.setattr(loop.Trainer, "advance", counted)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     """Mid-epoch, with averaged weights, accumulation and every augmentation; 7 clips, so epochs end inside batches."""
-    steps = {"steps": 7, "batch": 4, "accumulation": 2, "ema": 0.9}
+    steps = {"steps": 7, "batch": 4, "accumulation": 2, "ema": 0.9, "optimizer": optimizer}
     whole = request_of(folder, tmp_path / "whole", optimise=steps, keep={"checkpoint": 50}, data=VARIED)
     train(whole)
     cut = request_of(folder, tmp_path / "cut", optimise=steps, keep={"checkpoint": 50}, data=VARIED)

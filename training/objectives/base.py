@@ -23,6 +23,7 @@ from renderers.wiring import WIRINGS, Wiring
 from training.batch import Batch
 from training.config import TrainConfig
 from training.errors import ConfigError
+from training.muon import orthogonal
 from training.objectives.losses import LOSSES
 from training.objectives.networks import Networks
 
@@ -110,7 +111,7 @@ class Objective(ABC):
         return loss_weights(self.config, self.known)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameters for AdamW: weight decay on matrices and filters only, as gains and biases need none."""
+        """Parameters for the optimizer: weight decay on matrices and filters only, as gains and biases need none."""
         return parameter_groups(self.network, self.config)
 
     def parts(self, predicted: Mapping[str, Tensor], true: Mapping[str, Tensor], weight: Tensor) -> Losses:
@@ -144,10 +145,21 @@ def loss_weights(config: TrainConfig, known: Sequence[str]) -> dict[str, float]:
 
 
 def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Trainable parameters of `network` for AdamW, in the order of their names' first use."""
+    """Trainable parameters of `network` for the optimizer, in the order of their names' first use.
+
+    A group's `scale` is a factor on the schedule's rate.
+    """
+    optimise = config.optimise
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = []
+    if optimise.optimizer == "muon":
+        turned = [parameter for parameter in trained if orthogonal(parameter)]
+        scale = optimise.muon_rate / optimise.learning_rate
+        groups = [{"params": turned, "weight_decay": optimise.weight_decay, "orthogonal": True, "scale": scale}]
+        trained = [parameter for parameter in trained if not orthogonal(parameter)]
     return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.optimise.weight_decay},
+        *(group for group in groups if group["params"]),
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": optimise.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
 
