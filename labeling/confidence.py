@@ -1,7 +1,9 @@
 """How far a label can be trusted, without the truth: a network that knows gives the same answer to the same question.
 
-Three pieces of evidence, each of which grows where labels get worse:
+Pieces of evidence, each of which grows where labels get worse:
 
+    judge    what the checkpoint's judge expects the error to be (`renderers/judge.py`); it has seen the truth of
+             rendered clips, and where there is one it decides
     mirror   the mirrored video is labelled too, and its labels mirrored back: a difference is the network's own
     window   the middle half of the frames is labelled again by itself: a difference comes from what little changed
              around those frames, as it does where the windows of a long video overlap
@@ -9,7 +11,8 @@ Three pieces of evidence, each of which grows where labels get worse:
              they cannot explain is wrong somewhere
 
 Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
-error is a weighted sum of the evidence at hand: it falls when any piece of evidence rises, and is 1 where all vanish.
+error is the judge's, or without one a weighted sum of the evidence at hand: it falls when any piece of evidence rises,
+and is 1 where all vanish. The light has no judge.
 The weights are measured on clips with known truth (docs/labeling.md; `benchmarks/labeling.py` measures the ranking).
 """
 
@@ -20,15 +23,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from manifests.attributes import GBUFFERS
+from renderers.judge import differences
 from renderers.modelspace import srgb_encode
 from renderers.shading import split_sum
 
 ENVIRONMENT = "environment"
 RENDER = "render"
+JUDGE = "judge"
+_CHECKS = ("mirror", "window")
 
 
 @dataclass(frozen=True)
@@ -61,23 +66,9 @@ CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
 def disagreement(labels: Mapping[str, Tensor], others: Mapping[str, Tensor], weight: Tensor) -> dict[str, float]:
     """How far two sets of labels (1, T, C, H, W) differ, by attribute, where `weight` (1, T, 1, H, W) counts.
 
-    Base colour: RMSE of sRGB. Normals: mean angle in degrees. Depth: RMSE after the best scale and shift, since
-    relative depth has neither. Roughness and metallic: RMSE.
+    In the units of `renderers.judge.differences`.
     """
-    total = weight.sum().clamp_min(1e-6)
-    found = {}
-    for name in GBUFFERS:
-        one, other = labels[name], others[name]
-        if name == "normal":
-            cosine = (one * other).sum(dim=2, keepdim=True).clamp(-1, 1)
-            found[name] = float((torch.rad2deg(torch.acos(cosine)) * weight).sum() / total)
-            continue
-        if name == "basecolor":
-            one, other = srgb_encode(one), srgb_encode(other)
-        if name == "depth":
-            other = _aligned(other, one, weight)
-        found[name] = float(((one - other).square().mean(dim=2, keepdim=True) * weight).sum() / total) ** 0.5
-    return found
+    return {name: float(value) for name, value in differences(labels, others, weight).items()}
 
 
 def render_error(labels: Mapping[str, Tensor], mask: Tensor, panorama: Tensor, rays: Tensor, video: Tensor) -> float:
@@ -93,28 +84,19 @@ def render_error(labels: Mapping[str, Tensor], mask: Tensor, panorama: Tensor, r
 
 
 def scores(evidence: Mapping[str, float]) -> dict[str, float]:
-    """Confidence in [0, 1] by attribute, from evidence named "mirror.normal", "window.depth", "render" ...
+    """Confidence in [0, 1] by attribute, from evidence named "judge.normal", "window.depth", "render" ...
 
     An attribute without any evidence, where every check was left out, gets 1: nothing speaks against it.
     """
     found = {}
     for name, known in CALIBRATION.items():
-        own = [value for key, value in evidence.items() if key.rpartition(".")[2] == name]
+        own = [value for check in _CHECKS if (value := evidence.get(f"{check}.{name}")) is not None]
         expected = known.render * evidence.get(RENDER, 0.0)
         expected += known.own * sum(own) / len(own) if own else 0.0
-        found[name] = math.exp(-expected / known.unit)
+        found[name] = math.exp(-evidence.get(f"{JUDGE}.{name}", expected) / known.unit)
     return found
 
 
 def overall(confidence: Mapping[str, float]) -> float:
     """One number for a clip: the mean confidence over its G-buffers, by which `--min-confidence` chooses."""
     return sum(confidence[name] for name in GBUFFERS) / len(GBUFFERS)
-
-
-def _aligned(depth: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
-    """`depth` times the scale plus the shift that bring it closest to `reference`, least squares under `weight`."""
-    total = weight.sum().clamp_min(1e-6)
-    mean, wanted = (depth * weight).sum() / total, (reference * weight).sum() / total
-    spread = ((depth - mean).square() * weight).sum()
-    scale = ((depth - mean) * (reference - wanted) * weight).sum() / spread.clamp_min(1e-9)
-    return wanted + scale * (depth - mean)

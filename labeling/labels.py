@@ -84,10 +84,10 @@ class Labeler:
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
         camera = camera or _assumed_camera(self._settings.fov_degrees, count, height, width)
-        labels = self._gbuffers(frames, seed)
+        labels, judged = self._gbuffers(frames, seed)
         coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))
-        evidence = self._evidence(first)
+        evidence = self._evidence(first) | {f"{confidence.JUDGE}.{name}": value for name, value in judged.items()}
         return Labels(
             gbuffers={name: channels_last(value) for name, value in labels.items()},
             mask=None if float(coverage.min()) > _SURELY else _crisp(channels_last(coverage)),
@@ -97,8 +97,8 @@ class Labeler:
             seconds=time.perf_counter() - began,
         )
 
-    def _gbuffers(self, frames: np.ndarray, seed: int) -> dict[str, Tensor]:
-        """All five, (1, T, C, H, W) on the device, in one visit."""
+    def _gbuffers(self, frames: np.ndarray, seed: int) -> tuple[dict[str, Tensor], Mapping[str, float]]:
+        """All five, (1, T, C, H, W) on the device, in one visit, and what a judge expects their errors to be."""
         settings = self._settings
         output = self._inverse(
             frames,
@@ -110,7 +110,8 @@ class Labeler:
             output_type="pt",
         )
         assert not isinstance(output, list)
-        return {name: torch.as_tensor(value)[None].float().to(self.device) for name, value in output.gbuffers.items()}
+        made = {name: torch.as_tensor(value)[None].float().to(self.device) for name, value in output.gbuffers.items()}
+        return made, output.expected_errors or {}
 
     def _panorama(self, frames: np.ndarray, labels: Mapping[str, Tensor], camera: Camera) -> Tensor:
         """Light (3, h, w) around the first camera, in its frame."""
@@ -129,13 +130,13 @@ class Labeler:
         found: dict[str, float] = {}
         if "mirror" in self._settings.checks:
             frames = np.ascontiguousarray(first.frames[:, :, ::-1])
-            others = mirrored(self._gbuffers(frames, first.seed))
+            others = mirrored(self._gbuffers(frames, first.seed)[0])
             different = confidence.disagreement(first.labels, others, first.coverage)
             found |= {f"mirror.{name}": value for name, value in different.items()}
         if "window" in self._settings.checks and len(first.frames) >= _WINDOW_LEAST:
             quarter = len(first.frames) // 4
             middle = slice(quarter, len(first.frames) - quarter)
-            others = self._gbuffers(first.frames[middle], first.seed)
+            others, _ = self._gbuffers(first.frames[middle], first.seed)
             seen = {name: value[:, middle] for name, value in first.labels.items()}
             different = confidence.disagreement(seen, others, first.coverage[:, middle])
             found |= {f"window.{name}": value for name, value in different.items()}

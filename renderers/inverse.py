@@ -32,6 +32,7 @@ class InverseRenderer(Renderer):
         unet: network of a registered backbone (`renderers.registry`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
+        judge: says how wrong this network's G-buffers probably are (`renderers/judge.py`); None where it has none.
         sampler: "diffusion" or "one-step"; None is the backbone's default.
         prediction: "v" or "sample"; None is the backbone's default.
         attributes: what the network was trained to predict.
@@ -41,13 +42,14 @@ class InverseRenderer(Renderer):
 
     kind: ClassVar[Kind] = "inverse"
     model_cpu_offload_seq = "unet->vae"  # type: ignore[assignment]  # None in the base
-    _optional_components = ["scheduler", "vae"]  # noqa: RUF012  (as diffusers declares it)
+    _optional_components = ["scheduler", "vae", "judge"]  # noqa: RUF012  (as diffusers declares it)
 
     def __init__(
         self,
         unet: Any,
         scheduler: Any = None,
         vae: Any = None,
+        judge: Any = None,
         *,
         sampler: Sampler | None = None,
         prediction: Prediction | None = None,
@@ -56,7 +58,7 @@ class InverseRenderer(Renderer):
         licence: str | None = None,
     ) -> None:
         attribute_rows(attributes)
-        components = {"unet": unet, "scheduler": scheduler, "vae": vae}
+        components = {"unet": unet, "scheduler": scheduler, "vae": vae, "judge": judge}
         self._setup(components, sampler, prediction, training, licence, attributes=tuple(attributes), joint=False)
         channels = {name: self.space.channels(name) for name in GBUFFERS}
         predicted = self.wiring.out_channels(unet)
@@ -117,12 +119,14 @@ class InverseRenderer(Renderer):
             condition = self.space.encode(cut.pixels.pad(rgb.to(self._execution_device)))
             run = _Run(self, condition, cut, names, steps, base_seed(generator), callback_on_step_end)
             values = run.values(batch_attributes)
+            judged = self.judge is not None and set(values) == set(GBUFFERS)
             results.append(
                 InverseOutput(
+                    expected_errors=self.judge.expected(rgb, values) if judged else None,
                     gbuffers={
                         name: modelspace.channels_last(value) if output_type == "np" else value[0].cpu()
                         for name, value in values.items()
-                    }
+                    },
                 )
             )
         self.maybe_free_model_hooks()

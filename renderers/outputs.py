@@ -20,9 +20,13 @@ class InverseOutput(BaseOutput):
         gbuffers: by attribute name (T, H, W, C) float32 in the table's conventions (linear base colour, unit
             camera-space normals, linear roughness and metallic); depth, however, is relative to its clip:
             near 0, far and background 1.
+        expected_errors: by attribute, what a checkpoint with a judge expects the clip's labels to be wrong by on
+            surfaces: RMSE, of base colour in sRGB, of depth after the best scale and shift; normals in degrees.
+            None without a judge, and where not all five attributes were asked for.
     """
 
     gbuffers: Mapping[str, Array] = field(default_factory=dict)
+    expected_errors: Mapping[str, float] | None = None
 
 
 @dataclass

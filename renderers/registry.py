@@ -28,6 +28,7 @@ _CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "TinyInverse": ("renderers.tiny", ("unet",)),
     "TinyForward": ("renderers.tiny", ("unet",)),
     "TinyLighting": ("renderers.tiny", ("unet",)),
+    "Judge": ("renderers.judge", ("judge",)),
     "AutoencoderKLTemporalDecoder": ("diffusers", ("vae",)),
     "EulerDiscreteScheduler": ("diffusers", ("scheduler",)),
 }

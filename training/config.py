@@ -1,8 +1,8 @@
 """`TrainConfig`: everything that decides a training run, read from a YAML preset and checked field by field.
 
 A preset may name a `base:` and say only what differs. Sections named after what is trained (`inverse`, `lighting`,
-`forward`, `environment`) hold what differs for that alone; they are laid over the rest. An unknown field, a value of
-the wrong type and values that do not go together are errors that name the field.
+`forward`, `environment`, `judge`) hold what differs for that alone; they are laid over the rest. An unknown field, a
+value of the wrong type and values that do not go together are errors that name the field.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from manifests.layered import Layered
 from training.errors import ConfigError
 
 PRESETS = ("tiny", "svd", "debug")
-Task = Literal["inverse", "lighting", "forward", "environment"]
+Task = Literal["inverse", "lighting", "forward", "environment", "judge"]
 TASKS: tuple[Task, ...] = get_args(Task)
-"""What can be trained; `environment` is the pre-training of the forward renderer's environment encoder."""
+"""What can be trained; `environment` is the pre-training of the forward renderer's environment encoder, `judge` what
+says how wrong an inverse renderer's labels are."""
 
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]

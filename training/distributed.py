@@ -25,6 +25,7 @@ def train_distributed(request: Request, workers: int, ray_address: str | None = 
 
     started = not ray.is_initialized()
     if started:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address=ray_address, log_to_driver=True, include_dashboard=False, configure_logging=False)
     try:
         gpus = ray.cluster_resources().get("GPU", 0) >= workers

@@ -107,6 +107,7 @@ def make_objective(request: Request) -> Objective:
     from training.objectives.environment import EnvironmentObjective, light_networks
     from training.objectives.forward import ForwardObjective
     from training.objectives.inverse import InverseObjective
+    from training.objectives.judge import JudgeObjective
     from training.objectives.lighting import LightingObjective
 
     config = request.config
@@ -121,6 +122,8 @@ def make_objective(request: Request) -> Objective:
             return ForwardObjective(config, make_networks(config, "forward"), cotrain=bool(request.real))
         case "environment":
             return EnvironmentObjective(config, light_networks(config))
+        case "judge":
+            return JudgeObjective.of(config)
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:

@@ -85,7 +85,9 @@ class DatasetSource:
         light: bool,
     ) -> Clip:
         """Clip `index` from its files."""
-        return decode_clip(self._rows[index].key, files, attributes, frames, light=light, encoded=True)
+        row = self._rows[index]
+        held = [name for name in attributes if name != "mask" or name in row.attributes]  # without one all is surface
+        return decode_clip(row.key, files, held, frames, light=light, encoded=True)
 
 
 class UrlSource:

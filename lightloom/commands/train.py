@@ -1,4 +1,4 @@
-"""`lightloom train`: inverse, lighting and forward renderers, and the environment encoder of forward ones."""
+"""`lightloom train`: inverse, lighting and forward renderers, the environment encoder of forward ones, and judges."""
 
 from __future__ import annotations
 
@@ -118,6 +118,21 @@ def environment(dataset: Positional[Dataset], out: Positional[Out], /, *, option
         options: how to train.
     """
     return _train("environment", dataset, out, options)
+
+
+@app.command
+def judge(dataset: Positional[Dataset], out: Positional[Out], /, *, inverse: str, options: Flags = _DEFAULT) -> int:
+    """Train what says how wrong an inverse renderer's labels are; the result is that renderer with its judge.
+
+    Example: lightloom train judge out/set out/judge --inverse out/inverse/renderer --minutes 5
+
+    Args:
+        dataset: dataset folder or URL, of rendered clips.
+        out: folder of the run; the result is OUT/renderer.
+        inverse: checkpoint of the inverse renderer.
+        options: how to train.
+    """
+    return _train("judge", dataset, out, options, changes={"start": inverse})
 
 
 def _train(

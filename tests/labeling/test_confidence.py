@@ -77,6 +77,13 @@ def test_confidence_falls_when_any_evidence_rises(name: str) -> None:
         assert (after[known] < before[known]) == (known in concerned)
 
 
+def test_a_judge_decides_where_there_is_one() -> None:
+    weak = dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05)
+    judged = scores(weak | {"judge.normal": 15.0})
+    assert judged["normal"] == pytest.approx(math.exp(-15.0 / CALIBRATION["normal"].unit))
+    assert judged["depth"] == scores(weak)["depth"]
+
+
 def test_confidence_is_one_without_evidence_and_near_zero_when_all_is_wrong() -> None:
     assert scores({}) == dict.fromkeys(CALIBRATION, 1.0)
     worst = scores({name: 90.0 if name.endswith("normal") else 1.0 for name in (*EVIDENCE, confidence.RENDER)})

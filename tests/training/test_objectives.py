@@ -11,6 +11,7 @@ import torch
 from manifests.attributes import GBUFFERS
 from renderers.base import Renderer
 from renderers.environment import encode_ldr
+from renderers.inverse import InverseRenderer
 from renderers.svd import lora
 from tests.renderers.narrow import WIDTHS, narrow_checkpoint
 from tests.training.sets import make_set
@@ -24,6 +25,7 @@ from training.objectives.base import Losses, Objective
 from training.objectives.environment import EnvironmentObjective, light_networks
 from training.objectives.forward import ForwardObjective
 from training.objectives.inverse import InverseObjective
+from training.objectives.judge import JudgeObjective
 from training.objectives.lighting import LightingObjective
 from training.objectives.networks import make_networks
 from training.source import open_source
@@ -212,3 +214,30 @@ def test_presets_that_ask_for_unknown_losses_are_refused() -> None:
     bare = make_config({"name": "bare", "backbone": "svd", "network": narrow})
     with pytest.raises(ConfigError, match="needs a vae"):
         make_networks(bare, "inverse")
+
+
+def test_a_judge_learns_how_wrong_its_renderer_is_and_leaves_it_as_it_was(batch: Batch, tmp_path: Path) -> None:
+    InverseObjective(_tiny("inverse"), make_networks(_tiny("inverse"), "inverse")).save(
+        tmp_path / "inverse", {"step": 1}
+    )
+    config = load_config("tiny", "judge", {"start": str(tmp_path / "inverse"), "network": {"widths": [8, 16]}})
+    objective = JudgeObjective.of(config)
+    before = {name: value.clone() for name, value in objective.renderer.unet.state_dict().items()}
+    optimizer = torch.optim.Adam(objective.network.parameters(), lr=1e-2)
+    distances = []
+    for _ in range(30):
+        loss = objective.losses(objective.network.eval(), batch).total.mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        distances.append(float(loss.detach()))
+    assert distances[-1] < 0.2 * distances[0]
+    objective.save(tmp_path / "judged", {"task": "judge"})
+    made = InverseRenderer.from_pretrained(tmp_path / "judged")
+    assert made.judge is not None and made.config["training"] == {"step": 1, "judge": {"task": "judge"}}
+    assert all(torch.equal(value, before[name]) for name, value in made.unet.state_dict().items())
+
+
+def test_a_judge_needs_its_renderer() -> None:
+    with pytest.raises(ConfigError, match="start: a judge is trained for an inverse renderer"):
+        JudgeObjective.of(load_config("tiny", "judge"))

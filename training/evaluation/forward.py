@@ -15,6 +15,8 @@ from training.evaluation import metrics
 from training.evaluation.bars import (
     ESTIMATED_LIGHT,
     FROM_INVERSE,
+    FROM_INVERSE_METERED,
+    METERED,
     NO_LIGHT,
     OURS,
     WITH_LORA,
@@ -54,6 +56,8 @@ def score_forward(
         videos[WRONG_LIGHT] = models.picture(shot, truth, environment(partner), partner.clip.exposure, scale)
     if predicted is not None:
         videos[FROM_INVERSE] = models.picture(shot, predicted, light, exposure, scale)
+        metered = models.metered(shot, predicted, light)
+        videos[FROM_INVERSE_METERED] = models.picture(shot, predicted, light, metered, scale)
     if models.lighting is not None:
         videos[ESTIMATED_LIGHT] = models.picture(shot, truth, posed(models.light(shot, predicted), shot), 1.0, scale)
     videos |= forward_baselines(shot)
@@ -67,7 +71,11 @@ def score_relighting(
     source = shots[index]
     target = shots[swap_partner(index, range(len(shots)))]
     scale = models.settings.lora_scale
-    videos: Videos = {OURS: models.picture(source, predicted, environment(target), target.clip.exposure, scale)}
+    light = environment(target)
+    videos: Videos = {
+        OURS: models.picture(source, predicted, light, target.clip.exposure, scale),
+        METERED: models.picture(source, predicted, light, models.metered(source, predicted, light), scale),
+    }
     videos |= relighting_baselines(source, target)
     return list(_scores("relighting", target, videos, perceptual)), videos
 

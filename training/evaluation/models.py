@@ -73,6 +73,14 @@ class Models:
         )
         return np.asarray(output.video)
 
+    def metered(self, shot: Shot, gbuffers: Mapping[str, np.ndarray], light: Environment) -> float:
+        """The exposure at which the datasets' rule would take what these G-buffers show, as `relight` does."""
+        from renderers.edits.relight import automatic_exposure
+
+        assert shot.clip.camera is not None
+        camera = shot.clip.camera
+        return automatic_exposure(gbuffers, light, camera_to_world=camera.camera_to_world, intrinsics=camera.intrinsics)
+
     def light(self, shot: Shot, predicted: Mapping[str, np.ndarray] | None) -> np.ndarray:
         """The lighting estimator: (h, w, 3) linear panorama in the first camera's frame, in the shot's exposure."""
         assert self.lighting is not None

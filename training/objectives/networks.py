@@ -59,7 +59,8 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
     assert config.start is not None
     root = loading.locate(config.start)
     index = loading.read_json(root, Path(loading.INDEX))
-    if index.get("kind", kind) == kind and "Renderer" in str(index.get("_class_name")):
+    renderers = "backbone" in index or "Renderer" in str(index.get("_class_name"))
+    if renderers and index.get("kind", kind) == kind:
         renderer = Renderer.from_pretrained(root)
         if renderer.kind == kind:
             parts: Mapping[str, Any] = renderer.components

@@ -1,0 +1,92 @@
+"""Training of an inverse renderer's judge: its labels of rendered clips beside the truth (`renderers/judge.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from manifests.attributes import GBUFFERS
+from renderers import modelspace
+from renderers.inverse import InverseRenderer
+from renderers.judge import Judge, condition_of, differences, target
+from renderers.registry import Kind
+from training.batch import Batch
+from training.config import TrainConfig
+from training.errors import ConfigError
+from training.objectives.base import Losses, Needs, Objective
+from training.objectives.networks import Networks
+
+
+class JudgeObjective(Objective):
+    """The logarithm of each label's error, from picture and labels. The inverse renderer itself does not change."""
+
+    kind: ClassVar[Kind] = "inverse"
+    known = GBUFFERS
+
+    def __init__(self, config: TrainConfig, judge: Judge, renderer: InverseRenderer) -> None:
+        super().__init__(config, Networks(judge))
+        self.renderer = renderer
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Self:
+        """For the inverse renderer `config.start`. Raises ConfigError, CheckpointError."""
+        if config.start is None:
+            raise ConfigError(f"{config.name}: start: a judge is trained for an inverse renderer; give its checkpoint")
+        renderer = InverseRenderer.from_pretrained(config.start)
+        if tuple(renderer.config["attributes"]) != GBUFFERS:
+            raise ConfigError(f"{config.start}: knows only some attributes; a judge looks at all five")
+        renderer.set_progress_bar_config(disable=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            judge = Judge(**config.network)
+        return cls(config, judge, renderer)
+
+    def _weights(self) -> dict[str, float]:
+        if self.config.losses:
+            raise ConfigError(f"{self.config.name}: losses: the judge task has one of its own; leave it empty")
+        return {}
+
+    @property
+    def needs(self) -> Needs:
+        """All G-buffers."""
+        return Needs()
+
+    def losses(self, network: nn.Module, batch: Batch) -> Losses:
+        """Smooth L1 distance between the logarithms of expected and true error, clip by clip."""
+        labels = self._labels(batch)
+        weight = (batch.mask > 0.5).float()
+        with torch.no_grad():
+            true = target(differences(dict(batch.gbuffers), labels, weight))
+        distance = functional.smooth_l1_loss(network(condition_of(batch.rgb, labels)).float(), true, reduction="none")
+        parts = {name: distance[:, index].detach() for index, name in enumerate(GBUFFERS)}
+        return Losses(distance.mean(dim=1), parts)
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Numbers are nothing to look at."""
+        return {}
+
+    def save(self, folder: Path, record: dict[str, Any]) -> None:
+        """The inverse renderer with its judge, and the record of both trainings."""
+        renderer, judge = self.renderer, self.network
+        own = dict(renderer.config["training"] or {})
+        parts = renderer.components | {"judge": judge}
+        settings = {name: renderer.config[name] for name in ("sampler", "prediction", "attributes", "licence")}
+        InverseRenderer(**parts, **settings, training={**own, "judge": record}).save_pretrained(folder)
+
+    @torch.no_grad()
+    def _labels(self, batch: Batch) -> dict[str, Tensor]:
+        """What the inverse renderer says of the batch, (B, T, C, H, W) as values."""
+        self.renderer.to(batch.rgb.device)
+        shown = modelspace.display(batch.rgb).permute(0, 1, 3, 4, 2).cpu().numpy()  # (B, T, 3, H, W) -> (B, T, H, W, 3)
+        made = self.renderer([np.ascontiguousarray(clip) for clip in shown], output_type="pt")
+        assert isinstance(made, list)
+        device = batch.rgb.device
+        return {
+            name: torch.stack([torch.as_tensor(one.gbuffers[name]) for one in made]).float().to(device)
+            for name in GBUFFERS
+        }
