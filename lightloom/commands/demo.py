@@ -1,40 +1,35 @@
-"""`lightloom demo`: from nothing to a verified dataset that can be looked at, with the built-in catalogue."""
+"""`lightloom demo`: from nothing to a relit video, with the built-in catalogue, and a page that tells how."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from pipeline.options import RunOptions
 
-
-def demo(*, out: Path = Path("out/demo"), clips: int = 32, seed: int = 0) -> int:
-    """Make a small synthetic dataset, verify it and write its HTML report. Safe to interrupt: it goes on from there.
+def demo(*, out: Path = Path("out/demo"), preset: str = "default") -> int:
+    """Run the whole chain small: data, training, labels, evaluation, edited videos. Safe to interrupt: it goes on.
 
     Example: lightloom demo --out out/demo
 
+    Every stage is a command of its own, which is shown, so that you can type it too.
+
     Args:
-        out: folder for everything.
-        clips: how many clips to render.
-        seed: another seed gives other scenes.
+        out: folder for everything; OUT/index.html tells the story.
+        preset: `default` (minutes on two cores), `small` (an afternoon), or a YAML file.
     """
-    from datagen.run import Settings, generate
-    from manifests.report import write_report
-    from manifests.verify import verify
-    from scenes.providers.builtin import builtin_catalogue
-    from scenes.recipes import load_recipe
+    from lightloom.demo.chain import Chain
+    from lightloom.demo.page import write_page
+    from lightloom.demo.sizes import load_sizes
+    from lightloom.demo.stages import run_stages
 
     clock = time.monotonic()
-    dataset = out / "dataset"
-    report = generate(
-        dataset, Settings(load_recipe("demo"), clips, seed, per_shard=16), builtin_catalogue(), RunOptions()
+    chain = Chain(out, load_sizes(preset))
+    chain.prepare()
+    records = run_stages(out, chain.stages())
+    print("Writing the page")
+    page = write_page(chain, records)
+    total = sum(record.seconds for record in records)
+    print(
+        f"{page.resolve()}  (open it in a browser; {total / 60:.1f} min in all, {time.monotonic() - clock:.0f} s now)"
     )
-    print(report.line())
-    checked = verify(dataset)
-    for finding in checked.findings:
-        print(finding)
-    page = write_report(dataset, out / "report.html")
-    state = "whole" if checked.ok else "NOT whole"
-    print(f"dataset   {dataset}  ({checked.clips} clips, {checked.bytes / 1e6:.1f} MB, verified: {state})")
-    print(f"report    {page.resolve()}  (open it in a browser; {time.monotonic() - clock:.0f} s in all)")
-    return 0 if checked.ok and report.complete and not report.failed else 1
+    return 0

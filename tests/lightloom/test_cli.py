@@ -1,20 +1,15 @@
-"""The command line: exit codes, help that teaches, errors of one line."""
+"""The command line: exit codes, help that teaches, errors of one line, completion."""
 
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lightloom.cli import app, run
-from lightloom.commands import assets, data, datagen
-
-GROUPS = {"assets": assets.app, "datagen": datagen.app, "data": data.app}
-
-
-def commands() -> list[list[str]]:
-    names = [[group, name] for group, inner in GROUPS.items() for name in inner._subcommands]
-    return [["demo"], *names]
+from tests.lightloom.doclines import subcommands
 
 
 def help_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -24,7 +19,7 @@ def help_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+@pytest.mark.parametrize("arguments", subcommands(), ids=" ".join)
 def test_help_of_every_command_has_an_example_that_calls_it(arguments, capsys):
     text = help_of(arguments, capsys)
     assert f"Example: lightloom {' '.join(arguments)}" in text
@@ -82,3 +77,56 @@ def test_command_line_loads_neither_blender_nor_torch_nor_ray():
     code = "import sys, lightloom.cli; print([m for m in ('bpy', 'torch', 'ray', 'duckdb') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert re.fullmatch(r"\[\]\s*", loaded)
+
+
+TAB = r"""
+source "$1"
+complete_line() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lightloom; echo "${COMPREPLY[*]}"; }
+complete_line lightloom da
+complete_line lightloom datagen run out/set --rec
+complete_line lightloom datagen run out/set --codec ""
+complete_line lightloom data verify ""
+"""
+
+
+def written(shell: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert run(["completion", shell]) == 0
+    path = folder / "_lightloom"
+    path.write_text(capsys.readouterr().out)
+    return path
+
+
+def test_bash_completes_commands_options_and_values_and_leaves_files_to_the_shell(tmp_path, capsys):
+    script = written("bash", tmp_path, capsys)
+    done = subprocess.run(["bash", "-c", TAB, "bash", script], capture_output=True, text=True, check=True)
+    commands, options, values, files = done.stdout.split("\n")[:4]
+    assert commands.split() == ["data", "datagen"]
+    assert options.split() == ["--recipe", "--recycle-after-items", "--recycle-rss-mb"]
+    assert values.split() == ["compact", "exact"]
+    assert files == ""
+
+
+def test_fish_completes_commands_values_and_files(tmp_path, capsys):
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    script = written("fish", tmp_path, capsys)
+    asked = ("lightloom da", "lightloom datagen run x --codec ", "lightloom data verify _light")
+    lines = [f"source {script.name}", *(f"complete -C '{line}'" for line in asked)]
+    done = subprocess.run(["fish", "-c", "; ".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines() if line] == (
+        ["data", "datagen", "compact", "exact", "_lightloom"]
+    )
+
+
+def test_the_zsh_script_is_valid_and_offers_files_where_nothing_else_fits(tmp_path, capsys):
+    script = written("zsh", tmp_path, capsys)
+    assert script.read_text().startswith("#compdef lightloom\n")
+    assert script.read_text().endswith('_tyro_lightloom "$@" || _files\n')
+    if shutil.which("zsh"):
+        subprocess.run(["zsh", "-n", script], check=True)
+
+
+def test_an_unknown_shell_is_a_usage_error():
+    with pytest.raises(SystemExit) as stop:
+        run(["completion", "tcsh"])
+    assert stop.value.code == 2

@@ -1,0 +1,123 @@
+"""`Sizes`: everything that decides a demo, read from a YAML preset and checked field by field.
+
+A preset of one's own starts from a shipped one (`base: default`) and says what differs. Recipes and the training preset
+are plain data here: the demo writes them beside its results, where its commands read them and a newcomer can.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from lightloom.demo.errors import DemoError
+from manifests.layered import Layered
+
+PRESETS = ("default", "small")
+Count = Annotated[int, Meta(ge=1)]
+Minutes = Annotated[float, Meta(gt=0)]
+_FILES = Layered(
+    "demo preset",
+    Path(__file__).parent / "presets",
+    PRESETS,
+    PRESETS,
+    "lightloom/demo/sizes.py",
+    DemoError,
+    whole=lambda _key, _below, _above: False,
+)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the sections: plain, immutable data."""
+
+
+class Rendered(Section, frozen=True, kw_only=True):
+    """A dataset to render: how many clips of which recipe (docs/recipes.md)."""
+
+    clips: Count
+    recipe: dict[str, Any]
+
+
+class Labels(Section, frozen=True, kw_only=True):
+    """Auto-labelled footage: frames of a clip."""
+
+    length: Count
+
+
+class Training(Section, frozen=True, kw_only=True):
+    """Wall minutes of each training."""
+
+    inverse: Minutes
+    lighting: Minutes
+    forward: Minutes
+    cotraining: Minutes
+
+
+class Benchmark(Section, frozen=True, kw_only=True):
+    """The parts of the benchmark (docs/evaluation.md): scenes under several lights each, and a light that turns."""
+
+    scenes: Rendered
+    turns: Rendered
+
+
+class Relight(Section, frozen=True, kw_only=True):
+    """The new light and by how many degrees it turns, and lights to compare."""
+
+    env: str
+    rotate: float
+    compare: tuple[str, ...]
+
+
+class Edit(Section, frozen=True, kw_only=True):
+    """What an object is made of, as `lightloom edit --set` takes it: in the video, and in the clip behind it."""
+
+    video: tuple[str, ...]
+    clip: tuple[str, ...]
+
+
+class Inserted(Section, frozen=True, kw_only=True):
+    """The object that is inserted, and how far it is turned."""
+
+    asset: str
+    rotate: float
+
+
+class Sizes(Section, frozen=True, kw_only=True):
+    """One demo.
+
+    Attributes:
+        name: of the preset.
+        seed: decides every scene and every weight.
+        dataset: what the renderers learn from; its recipe must have `split: train`.
+        footage: rendered clips, encoded as videos, that stand for real footage; one more is kept to be edited.
+        side: larger side of the pictures that networks see of footage, in pixels.
+        labels: how footage becomes clips.
+        training: a training preset (docs/training.md).
+        minutes: how long each training takes.
+        benchmark: what is measured on; its recipes must have `split: test`.
+        relight, edit, insert: what is done to the video.
+    """
+
+    name: str
+    seed: Annotated[int, Meta(ge=0)]
+    dataset: Rendered
+    footage: Rendered
+    side: Annotated[int, Meta(ge=16)]
+    labels: Labels
+    training: dict[str, Any]
+    minutes: Training
+    benchmark: Benchmark
+    relight: Relight
+    edit: Edit
+    insert: Inserted
+
+
+def load_sizes(preset: str) -> Sizes:
+    """The sizes of a shipped preset or a YAML file; DemoError names preset and field."""
+    plain = _FILES.read(preset)
+    for section in ("dataset", "footage"):
+        if not isinstance(plain.get(section, {}), dict):
+            raise DemoError(f"{preset}: {section}: expected a mapping of field names to values")
+    return _FILES.convert(plain, Sizes, preset)

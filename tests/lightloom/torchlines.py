@@ -1,0 +1,61 @@
+"""Command lines that load torch, run one after another in one process of their own: other tests here import Blender,
+which bears no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+Result = tuple[int, str, str]
+"""Exit code, stdout, stderr."""
+
+_HEAD = """
+import contextlib, io, json, sys
+import lightloom.cli
+assert "torch" not in sys.modules, "the command line alone imports no torch"
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+"""
+
+TINY = """
+from renderers import ForwardRenderer, InverseRenderer
+from renderers.registry import BACKBONES
+small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
+for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
+    pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
+"""
+"""Set-up code: untrained renderers, folders `inverse` and `forward`."""
+
+_RUN = """
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = lightloom.cli.run(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    results.append((code, out.getvalue(), err.getvalue()))
+assert "bpy" not in sys.modules
+print(json.dumps(results))
+"""
+
+
+def run_lines(folder: Path, command: str, lines: Mapping[str, Sequence[str]], setup: str) -> dict[str, Result]:
+    """Run `lightloom COMMAND LINE` for every line inside `folder`, after the Python code `setup`."""
+    made = subprocess.run(
+        [sys.executable, "-c", _HEAD + setup + _RUN, json.dumps([(command, *line) for line in lines.values()])],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert made.returncode == 0, made.stderr[-3000:]
+    return dict(zip(lines, map(tuple, json.loads(made.stdout.splitlines()[-1])), strict=True))
