@@ -16,6 +16,7 @@ from tyro.extras import SubcommandApp
 from lightloom.commands import (
     assets,
     checkpoint,
+    completion,
     data,
     datagen,
     demo,
@@ -25,16 +26,20 @@ from lightloom.commands import (
     insert,
     label,
     relight,
+    studio,
     train,
     view,
+    weights,
 )
 from manifests.errors import LightloomError
 
 app = SubcommandApp()
 app.command(name="demo")(demo.demo)
 app.command(name="insert")(insert.insert)
+app.command(name="studio")(studio.studio)
 app.command(name="view")(view.view)
 app.command(name="doctor")(doctor.doctor)
+app.command(name="completion")(completion.completion)
 app.command(name="relight")(relight.relight)
 app.command(name="edit")(edit.edit)
 app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
@@ -43,6 +48,7 @@ app.command(label.app, name="label", help="Plan, make and watch datasets of real
 app.command(train.app, name="train", help="Train inverse, lighting and forward renderers.")
 app.command(evaluate.app, name="evaluate", help="Build benchmarks of unseen scenes and measure renderers on them.")
 app.command(checkpoint.app, name="checkpoint", help="Inspect checkpoints of renderers, convert published ones.")
+app.command(weights.app, name="weights", help="Pack and rebuild the weights that come with the package.")
 app.command(data.app, name="data", help="Verify, repair, merge and describe datasets.")
 
 DESCRIPTION = """Weave training data for neural rendering.

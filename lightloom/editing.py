@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,67 @@ def parse_material(words: Sequence[str]) -> Material:
     return Material(**values)
 
 
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """One finished frame: picture (H, W, 3) sRGB in [0, 1], selection (H, W, 1) in [0, 1], and when it is shown."""
+
+    picture: np.ndarray
+    selection: np.ndarray
+    seconds: float
+
+
+def edited_frames(
+    film: Film,
+    choice: Choice,
+    material: Material,
+    inverse: InverseRenderer | None,
+    forward: ForwardRenderer,
+    estimator: Estimator,
+    *,
+    settings: Settings,
+    shown_light: Callable[[np.ndarray], None] | None = None,
+) -> Iterator[Edited]:
+    """The frames of `film` with its selection made of `material`, in order.
+
+    inverse: None takes the true G-buffers, camera and light of a dataset's clip. estimator: finds the light otherwise;
+    the one of the beginning (h, w, 3), stored, goes to `shown_light`.
+    """
+    plan = plan_windows(film.frames, settings.window, settings.overlap)
+    small = film.size if inverse is None else seen_size(film.size, settings.side)
+    lens: Any = {"fov_degrees": settings.fov_degrees, "intrinsics": intrinsics(film, small)}
+    selector = Selector(choice, film, plan, small)
+    truth = _truth(film) if inverse is None else None
+    times: list[float] = []
+
+    def windows() -> Iterator[list[np.ndarray]]:
+        for piece in film.pieces(plan):
+            shown = resized(piece.rgb, small)
+            if truth is not None:
+                maps = {name: value[piece.window.start : piece.window.stop] for name, value in truth.items()}
+                light = _true_light(film, piece)
+            else:
+                assert inverse is not None
+                maps = gbuffers_of(shown, inverse, settings)
+                panorama = np.asarray(estimator(shown, maps, **lens).environment)
+                light = {"environment": panorama, "exposure": settings.exposure or 1.0}
+                if shown_light is not None and piece.window.start == 0:
+                    shown_light(level(panorama))
+            selected = selector.window(piece.window, shown, maps)
+            renders = []
+            for values in (maps, rematerial(maps, selected, material)):
+                made = forward(values, steps=settings.steps, generator=generator(settings), **light, **lens)
+                renders.append(resized(np.asarray(made.video), film.size))
+            mask = softened(resized(selected, film.size))
+            times.extend(piece.seconds[len(times) - piece.window.start :])
+            yield [composite(piece.rgb, renders[0], renders[1], mask, material), mask]
+
+    frame = 0
+    for pictures, selections in cross_faded(plan, windows()):
+        for picture, selection in zip(pictures, selections, strict=True):
+            yield Edited(picture, selection, times[frame])
+            frame += 1
+
+
 def edit_film(
     film: Film,
     choice: Choice,
@@ -63,51 +125,24 @@ def edit_film(
 ) -> list[Path]:
     """Write `film` with its selection made of `material`. Returns the paths of what was written.
 
-    inverse: None takes the true G-buffers, camera and light of a dataset's clip. estimator: finds the light otherwise.
-    mask_out: a video of the selection. show: also write the light that was used at the beginning.
+    mask_out: a video of the selection. show: also write the light that was used at the beginning. The rest as in
+    `edited_frames`.
     """
-    plan = plan_windows(film.frames, settings.window, settings.overlap)
-    small = film.size if inverse is None else seen_size(film.size, settings.side)
-    lens: Any = {"fov_degrees": settings.fov_degrees, "intrinsics": intrinsics(film, small)}
-    selector = Selector(choice, film, plan, small)
-    truth = _truth(film) if inverse is None else None
-    times: list[float] = []
     written = [out, *([mask_out] if mask_out else [])]
 
-    def windows() -> Iterator[list[np.ndarray]]:
-        for piece in film.pieces(plan):
-            shown = resized(piece.rgb, small)
-            if truth is not None:
-                maps = {name: value[piece.window.start : piece.window.stop] for name, value in truth.items()}
-                light = _true_light(film, piece)
-            else:
-                assert inverse is not None
-                maps = gbuffers_of(shown, inverse, settings)
-                panorama = np.asarray(estimator(shown, maps, **lens).environment)
-                light = {"environment": panorama, "exposure": settings.exposure or 1.0}
-                if show and piece.window.start == 0:
-                    written.extend(write_light(level(panorama), out.with_suffix("")))
-            selected = selector.window(piece.window, shown, maps)
-            renders = []
-            for values in (maps, rematerial(maps, selected, material)):
-                made = forward(values, steps=settings.steps, generator=generator(settings), **light, **lens)
-                renders.append(resized(np.asarray(made.video), film.size))
-            mask = softened(resized(selected, film.size))
-            times.extend(piece.seconds[len(times) - piece.window.start :])
-            yield [composite(piece.rgb, renders[0], renders[1], mask, material), mask]
+    def keep(light: np.ndarray) -> None:
+        written.extend(write_light(light, out.with_suffix("")))
 
+    frames = edited_frames(
+        film, choice, material, inverse, forward, estimator, settings=settings, shown_light=keep if show else None
+    )
     with ExitStack() as stack:
         video = stack.enter_context(VideoWriter(out, film.size, film.fps))
         masks = stack.enter_context(VideoWriter(mask_out, film.size, film.fps)) if mask_out else None
-        bar = stack.enter_context(tqdm(total=film.frames, desc="edit", unit="frame", leave=False))
-        frame = 0
-        for pictures, selections in cross_faded(plan, windows()):
-            for picture, selection in zip(pictures, selections, strict=True):
-                video.write(picture, times[frame])
-                if masks is not None:
-                    masks.write(np.broadcast_to(selection, picture.shape), times[frame])
-                frame += 1
-                bar.update()
+        for made in tqdm(frames, total=film.frames, desc="edit", unit="frame", leave=False):
+            video.write(made.picture, made.seconds)
+            if masks is not None:
+                masks.write(np.broadcast_to(made.selection, made.picture.shape), made.seconds)
     return written
 
 

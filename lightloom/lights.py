@@ -45,6 +45,11 @@ class NamedLight:
         rotation[:, 2, 2] = 1.0
         return Environment(self.image, rotation)
 
+    def turned(self, degrees: float) -> NamedLight:
+        """The light after a turn in the sense of `turning`, by whole pixels of its image."""
+        width = self.image.shape[1]
+        return NamedLight(self.name, np.roll(self.image, -round(degrees / 360 * width), axis=1))
+
 
 def light_names() -> list[str]:
     """Names of the built-in lights: Blender's maps by their place, and the studios as `studio/0000`."""

@@ -58,7 +58,7 @@ def edit(
             choice,
             material,
             None if truth else load_inverse(rendering.inverse, rendering.device),
-            load_forward(rendering.forward, rendering.device),
+            load_forward(rendering.forward, rendering.device, lora=not truth),
             load_estimator(rendering.lighting, rendering.device),
             out,
             settings=settings,

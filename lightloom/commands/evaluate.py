@@ -14,6 +14,7 @@ from tyro.extras import SubcommandApp
 
 from datagen.choices import Codec, DeviceKind
 from lightloom.commands.assets import load
+from lightloom.commands.rendering import DEFAULT, Flags
 from pipeline.options import RunOptions
 
 app = SubcommandApp()
@@ -125,5 +126,43 @@ def run(
     for bar in evaluation.bars:
         print(bar.line())
     print(evaluation.seen_line())
+    print(f"report   {out / REPORT}")
+    return 0
+
+
+@app.command
+def edits(
+    benchmark: Positional[Path],
+    out: Positional[Path],
+    /,
+    *,
+    scenes: int | None = None,
+    render: DeviceKind = "auto",
+    rendering: Flags = DEFAULT,
+) -> int:
+    """Score edits against true renders of the edited scenes, beside edits of the picture alone.
+
+    Example: lightloom evaluate edits out/benchmark out/edits --inverse out/inverse --forward out/forward
+
+    Scenes of the benchmark are rendered as they are and edited: another colour, another gloss, metal, an object put in.
+    Then the renderers edit the clip. What was rendered stays in OUT/truth, so a second run only scores.
+
+    Args:
+        benchmark: folder of `lightloom evaluate build`, with its part `scenes`.
+        out: folder for edits.md, edits.json, a sheet of pictures and the true renders.
+        scenes: most scenes; all if not given.
+        render: what renders the truth; `auto` takes the fastest there is.
+        rendering: which renderers, and how.
+    """
+    from lightloom.editbench.report import REPORT
+    from lightloom.editbench.run import score_edits
+    from lightloom.weights import check
+
+    check(inverse=rendering.inverse, forward=rendering.forward)  # before anything is rendered
+    findings = score_edits(benchmark, out, rendering, scenes=scenes, device=render)
+    for bar in findings.bars():
+        print(bar.line())
+    for problem in findings.problems:
+        print(f"not done  {problem}")
     print(f"report   {out / REPORT}")
     return 0

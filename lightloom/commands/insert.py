@@ -60,7 +60,7 @@ def insert(
     with open_film(video) as film:
         if film.clip is None:
             check(inverse=rendering.inverse)
-        forward = load_forward(rendering.forward, rendering.device)
+        forward = load_forward(rendering.forward, rendering.device, lora=film.clip is None)
         for line in insert_into(film, thing, place, forward, out, settings, rendering, gbuffers):
             print(line)
     return 0

@@ -30,8 +30,9 @@ class Options:
     """What is labelled, and how.
 
     Attributes:
-        inverse: checkpoint that estimates the G-buffers: a folder or a hub id.
-        lighting: checkpoint that estimates the light; without it light is solved for from the G-buffers.
+        inverse: checkpoint that estimates the G-buffers: a folder or a hub id; the one that comes with the package, if
+            not given.
+        lighting: checkpoint that estimates the light; the one that comes with the package, if not given.
         kind: what to look for in the source; `auto` takes videos, frame folders and DL3DV scenes.
         images: image folder of DL3DV scenes, such as images_8; the first of images_4, images_8, images_2, images if
             not given.
@@ -57,7 +58,7 @@ class Options:
         per_shard: items of footage in a shard.
     """
 
-    inverse: str
+    inverse: str | None = None
     lighting: str | None = None
     kind: Literal["auto", "video", "frames", "dl3dv"] = "auto"
     images: str | None = None
@@ -169,10 +170,12 @@ def _found(source: Path, wanted: Options) -> Discovery:
 def _settings(wanted: Options) -> Settings:
     from labeling.segments import SegmentOptions
     from labeling.settings import Settings, checkpoint
+    from lightloom.weights import DEFAULTS, chosen
 
+    lighting = wanted.lighting or DEFAULTS["lighting"]
     return Settings(
-        inverse=checkpoint(wanted.inverse, "inverse"),
-        lighting=checkpoint(wanted.lighting, "lighting") if wanted.lighting else None,
+        inverse=checkpoint(str(chosen("inverse", wanted.inverse)), "inverse"),
+        lighting=checkpoint(str(lighting), "lighting") if lighting else None,
         segments=SegmentOptions(
             length=wanted.length,
             stride=wanted.stride,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from lightloom.weights import named
 from manifests.errors import LightloomError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Rendering:
     """Which renderers, and how.
 
     Attributes:
+        weights: all checkpoints at once: `svd` (published, downloaded, with terms of its own: docs/weights.md), or a
+            folder with `inverse`, `forward`, `lighting`; what comes with the package, if not given.
         inverse: checkpoint of the inverse renderer, a folder or a hub id.
         forward: checkpoint of the forward renderer.
         lighting: checkpoint of the lighting estimator; without one, light is solved from the G-buffers.
@@ -34,6 +37,7 @@ class Rendering:
         device: cpu, cuda, ...; the GPU where there is one, if not given.
     """
 
+    weights: str | None = None
     inverse: str | None = None
     forward: str | None = None
     lighting: str | None = None
@@ -44,6 +48,12 @@ class Rendering:
     steps: int = 20
     seed: int = 0
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            for kind, checkpoint in named(self.weights).items():
+                if getattr(self, kind) is None:
+                    object.__setattr__(self, kind, checkpoint)
 
 
 Flags = Annotated[Rendering, tyro.conf.arg(name="")]

@@ -1,9 +1,10 @@
 """Changing materials: new values into the G-buffers of a selection, and the result back into the video.
 
 Only the selection is ever changed: outside it the input stays as it is, bit for bit. Of the ways to fill the
-selection, the measured best is used (docs/editing.md has the table): a change of colour is laid over the input as
-the ratio of two renders, which keeps the input's own detail and light; a change that moves highlights cannot keep
-the input's, so there half of the light comes from that ratio and half from the edited render itself.
+selection, the measured best is used (docs/editing.md has the tables): a change is laid over the input as the ratio of
+two renders, which keeps the input's own detail and light (differential rendering, Debevec 1998, section 5, with a ratio
+in place of a difference). Highlights that move cannot come from the input, so where gloss or metalness changes, the
+edited render itself takes part, the more the more light it says has changed, up to half.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from manifests.environment import srgb_decode, srgb_encode
+from manifests.environment import luminance, srgb_decode, srgb_encode
 from renderers.errors import InputError
 
 CHANGEABLE = ("basecolor", "roughness", "metallic")
@@ -83,7 +84,9 @@ def composite(
     before, after = srgb_decode(unedited), srgb_decode(edited)
     filled = (srgb_decode(video) + _FLOOR) * (after + _FLOOR) / (before + _FLOOR) - _FLOOR
     if material.moves_highlights:
-        filled = 0.5 * (np.clip(filled, 0.0, 1.0) + after)
+        change = np.log((luminance(after) + _FLOOR) / (luminance(before) + _FLOOR))[..., None]
+        share = 0.5 * np.minimum(np.abs(change), 1.0)
+        filled = (1 - share) * np.clip(filled, 0.0, 1.0) + share * after
     filled = np.clip(srgb_encode(filled), 0.0, 1.0)
     return np.where(mask > 0, video + (filled - video) * mask, video).astype(np.float32)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +9,14 @@ import numpy as np
 import pytest
 
 from lightloom.footage import open_video, steady
+from tests.lightloom.torchlines import TINY, run_lines
 
-DRIVER = """
-import contextlib, io, json, sys
-import lightloom.cli, lightloom.commands.edit
-lazy = "torch" not in sys.modules
-import cv2, numpy as np, torch
-torch.set_num_threads(1)
+SETUP = """
+import cv2, numpy as np
 cv2.setNumThreads(1)
-from pathlib import Path
 from PIL import Image
-from renderers import ForwardRenderer, InverseRenderer
-from renderers.registry import BACKBONES
 from tests.labeling.footage import encode, shot
 from tests.training.sets import make_set
-small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
-for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
-    pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
 make_set(Path("set"), size=32)
 frames = shot(1, 9, 34, 48, speed=1.0)
 encode(Path("pan.mkv"), frames, codec="ffv1", pixels="bgr0", rate=10)
@@ -41,17 +28,6 @@ Image.fromarray(0 * mask).save("black.png")
 Image.fromarray(frames[0]).save("texture.png")
 moving = np.stack([np.roll(mask, 2 * t, axis=1) for t in range(9)])
 encode(Path("masks.mkv"), np.repeat(moving[..., None], 3, axis=-1), codec="ffv1", pixels="bgr0", rate=10)
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = lightloom.cli.run(arguments)
-        except SystemExit as stop:
-            code = stop.code
-    results.append((code, out.getvalue(), err.getvalue()))
-assert "bpy" not in sys.modules
-print(json.dumps([lazy, results]))
 """
 FORWARD = ("--forward", "forward", "--device", "cpu")
 WEIGHTS = ("--inverse", "inverse", *FORWARD)
@@ -107,14 +83,7 @@ MISTAKES = {
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[int, str, str]]]:
     folder = tmp_path_factory.mktemp("edit")
-    lines = [("edit", *line) for line in LINES.values()]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", DRIVER, json.dumps(lines)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-    assert made.returncode == 0, made.stderr
-    lazy, results = json.loads(made.stdout.splitlines()[-1])
-    assert lazy  # the command line alone imports no torch
-    return folder, dict(zip(LINES, results, strict=True))
+    return folder, run_lines(folder, "edit", LINES, TINY + SETUP)
 
 
 def frames_of(path: Path) -> np.ndarray:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,35 +13,15 @@ import pytest
 from manifests.clip import Clip
 from manifests.codecs import decode_clip
 from manifests.environment import srgb_encode
+from tests.lightloom.torchlines import TINY, run_lines
 from tests.manifests.clips import clip_sample, make_dataset
 
-DRIVER = """
-import contextlib, io, json, sys
-import lightloom.cli
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from renderers import ForwardRenderer, InverseRenderer
-from renderers.registry import BACKBONES
+SETUP = """
 from tests.datagen.meshfiles import GltfFile
 from tests.labeling.footage import encode, shot
-small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
-for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
-    pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
 GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
 Path("bad.glb").write_bytes(b"glTF nonsense")
 encode(Path("wide.mp4"), shot(2, 3, 32, 48), rate=12)
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = lightloom.cli.run(arguments)
-        except SystemExit as stop:
-            code = stop.code
-    results.append((code, out.getvalue(), err.getvalue()))
-assert "bpy" not in sys.modules
-print(json.dumps(results))
 """
 WEIGHTS = ("--forward", "forward", "--device", "cpu")
 LINES: dict[str, tuple[str, ...]] = {
@@ -81,18 +57,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     """The folder in which every command line ran, and (exit code, stdout, stderr) of each."""
     folder = tmp_path_factory.mktemp("insert")
     make_dataset(folder / "set", sample=lambda scene, light: clip_sample(scene, light, size=48), items=1, per_shard=1)
-    root = Path(__file__).parents[2]
-    ran = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps([["insert", *line] for line in LINES.values()])],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return folder, dict(zip(LINES, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+    return folder, run_lines(folder, "insert", LINES, TINY + SETUP)
 
 
 def frames(path: Path) -> np.ndarray:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +11,13 @@ import numpy as np
 import pytest
 
 from lightloom.footage import open_video, steady
+from tests.lightloom.torchlines import TINY, run_lines
 
-DRIVER = """
-import contextlib, io, json, sys
-import lightloom.cli, lightloom.commands.relight
-lazy = "torch" not in sys.modules
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
+SETUP = """
 from fractions import Fraction
-from renderers import ForwardRenderer, InverseRenderer
-from renderers.registry import BACKBONES
 from tests.labeling.footage import encode, shot
-small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
-for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
-    pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
 encode(Path("odd.mkv"), shot(1, 11, 33, 47), codec="ffv1", pixels="bgr0", rate=Fraction(30000, 1001))
 encode(Path("wide.mp4"), shot(2, 5, 48, 112), rate=12)
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = lightloom.cli.run(arguments)
-        except SystemExit as stop:
-            code = stop.code
-    results.append((code, out.getvalue(), err.getvalue()))
-assert "bpy" not in sys.modules
-print(json.dumps([lazy, results]))
 """
 WEIGHTS = ("--inverse", "inverse", "--forward", "forward", "--device", "cpu")
 LINES: dict[str, tuple[str, ...]] = {
@@ -65,14 +40,7 @@ LINES: dict[str, tuple[str, ...]] = {
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[int, str, str]]]:
     folder = tmp_path_factory.mktemp("relight")
-    lines = [("relight", *line) for line in LINES.values()]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", DRIVER, json.dumps(lines)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-    assert made.returncode == 0, made.stderr
-    lazy, results = json.loads(made.stdout.splitlines()[-1])
-    assert lazy  # the command line alone imports no torch
-    return folder, dict(zip(LINES, results, strict=True))
+    return folder, run_lines(folder, "relight", LINES, TINY + SETUP)
 
 
 def stream_of(path: Path) -> tuple[Any, list[np.ndarray], list[float]]:

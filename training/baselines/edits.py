@@ -14,7 +14,9 @@ from renderers.modelspace import channels_last, planar
 from renderers.shading import camera_rays, split_sum
 
 UNCHANGED = "input unchanged"
-TINT = "2D recolour, tint"
+RATIO = "2D recolour, base colours known"
+RATIO_ORACLE = "2D recolour, base colours known (oracle)"
+TINT = "2D recolour, mean taken to the colour"
 CHROMA = "2D recolour, luminance kept"
 BEST_GAIN = "input x best gain (oracle)"
 PASTE = "2D paste"
@@ -23,13 +25,17 @@ _LEAST = 1e-4
 _GRID = (8, 16)
 
 
-def tint(video: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """The region's pixels times one factor a channel that takes its mean to `colour` (3,), sRGB; all in sRGB.
+def repainted(video: np.ndarray, mask: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """The region times the ratio of two base colours (3,), linear, both encoded: what a multiply layer does.
 
-    What a multiply layer does once the old colour is divided out.
+    `old` is what the old base colour is held to be: the true one, or `mean_colour` where only the picture is known.
     """
-    mean = (video * mask).sum(axis=(0, 1, 2)) / max(float(mask.sum()), _LEAST)
-    return _laid(video, video * (colour / np.maximum(mean, _LEAST)), mask)
+    return _laid(video, video * (srgb_encode(new) / np.maximum(srgb_encode(old), _LEAST)), mask)
+
+
+def mean_colour(video: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The region's mean (3,), linear, of the encoded picture."""
+    return srgb_decode((video * mask).sum(axis=(0, 1, 2)) / max(float(mask.sum()), _LEAST))
 
 
 def chroma(video: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The studio: the editing commands in a browser. `workshop` does the work, `app` shows it, `serving` guards it."""

@@ -1,0 +1,125 @@
+"""A clip that is open in the studio: what its first frame shows, and what is known of it.
+
+What is tried out is tried on the first frame, because selections and objects start there and a frame takes little time.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lightloom.films import Film, open_film
+from lightloom.footage import VideoWriter
+from lightloom.relighting import Settings, gbuffers_of, seen_size
+from lightloom.studio.limits import Limits, StudioError
+from manifests.attributes import GBUFFERS
+from manifests.camera import Camera
+from manifests.clip import Clip
+from manifests.environment import Environment, srgb_decode
+from renderers import InverseRenderer
+from renderers.edits.relight import resized
+from renderers.inputs import gbuffer_values
+from renderers.modelspace import channels_last
+from renderers.windows import plan_windows
+
+_PLAYED_SIDE = 960
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """An open clip. The film itself stays on disk.
+
+    Attributes:
+        name: for people.
+        source: what `open_film` takes.
+        folder: of the project's own files; goes with it.
+        size: (H, W), frames: T, fps: of the film.
+        first: the first frame alone, with all that is known of it.
+        seen: (1, h, w, 3) that frame as networks see it, sRGB in [0, 1].
+        gbuffers: of that frame, (1, h, w, C) by name, depth relative: the film's own or estimated.
+        known: whether the film knows its G-buffers, camera and light.
+        playable: an mp4 of the film that browsers play, perhaps smaller.
+    """
+
+    name: str
+    source: str
+    folder: Path
+    size: tuple[int, int]
+    frames: int
+    fps: float
+    first: Clip
+    seen: np.ndarray
+    gbuffers: Mapping[str, np.ndarray]
+    known: bool
+    playable: Path
+
+    def film(self, *, whole: bool = True) -> Film:
+        """The film, or its first frame alone."""
+        return open_film(self.source) if whole else Film(self.name, self.first)
+
+    @property
+    def told(self) -> str:
+        """What was opened, in a line."""
+        height, width = self.size
+        seen = "its own G-buffers, camera and light" if self.known else "G-buffers estimated"
+        return f"{self.name} · {width} x {height} · {self.frames} frames at {self.fps:.4g}/s · {seen}"
+
+    def close(self) -> None:
+        """Remove the project's files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def open_project(
+    source: str, folder: Path, limits: Limits, settings: Settings, inverse: Callable[[], InverseRenderer]
+) -> Project:
+    """Open what `open_film` calls `source`; the project's files go to `folder`. LightloomError says what is wrong.
+
+    inverse: gives the renderer, where the film does not know its G-buffers.
+    """
+    name = Path(source).name
+    with open_film(source) as film:
+        if film.frames > limits.frames:
+            raise StudioError(f"{name}: {film.frames} frames, at most {limits.frames} are taken here; cut it first")
+        plan = plan_windows(film.frames, settings.window, settings.overlap)
+        playable, done = folder / "input.mp4", 0
+        size = seen_size(film.size, _PLAYED_SIDE)
+        with VideoWriter(playable, size, film.fps) as video, tqdm(total=film.frames, desc="read", leave=False) as bar:
+            for piece in film.pieces(plan):
+                if piece.window.start == 0:
+                    first = piece.rgb[:1]
+                fresh = done - piece.window.start
+                for rgb, seconds in zip(resized(piece.rgb[fresh:], size), piece.seconds[fresh:], strict=True):
+                    video.write(rgb, seconds)
+                    bar.update()
+                done = piece.window.stop
+        clip = film.clip
+        known = clip is not None and _knows_all(clip)
+        still = Clip("still", {"rgb": srgb_decode(first)}, fps=film.fps) if clip is None else _first_frame(clip)
+        if known:
+            seen = first
+            gbuffers = {name: channels_last(value) for name, value in gbuffer_values(still).items()}
+        else:
+            seen = resized(first, seen_size(film.size, settings.side))
+            gbuffers = gbuffers_of(seen, inverse(), settings)
+        return Project(name, source, folder, film.size, film.frames, film.fps, still, seen, gbuffers, known, playable)
+
+
+def _knows_all(clip: Clip) -> bool:
+    complete = all(name in clip.arrays for name in GBUFFERS)
+    measured = clip.meta.get("depth") != "relative"
+    return complete and measured and clip.camera is not None and clip.environment is not None
+
+
+def _first_frame(clip: Clip) -> Clip:
+    camera, light = clip.camera, clip.environment
+    return replace(
+        clip,
+        arrays={name: array[:1] for name, array in clip.arrays.items()},
+        camera=None if camera is None else Camera(camera.intrinsics, camera.camera_to_world[:1]),
+        environment=None if light is None else Environment(light.image, light.rotation[:1]),
+    )

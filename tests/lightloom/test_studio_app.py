@@ -1,0 +1,232 @@
+"""What the studio does, without a browser and in a process of its own: other tests here import Blender."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightloom.footage import open_video, steady
+from tests.lightloom.torchlines import TINY
+from tests.manifests.clips import clip_sample, make_dataset
+
+DRIVER = """
+import json, sys, zipfile
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+from lightloom.commands.rendering import Rendering
+from lightloom.inserting import Place
+from lightloom.lights import NamedLight, find_light
+from lightloom.studio.listing import MESHES, lights, offered
+from lightloom.studio.materials import hex_colour, material_words
+from lightloom.studio.pictures import film_pixel, fitted, gbuffer_pictures, marked
+from lightloom.studio.limits import Limits
+from lightloom.studio.workshop import Workshop
+from manifests.environment import Environment, srgb_decode
+from manifests.errors import LightloomError
+from renderers.windows import plan_windows
+from tests.datagen.meshfiles import GltfFile
+from tests.labeling.footage import encode, shot
+encode(Path("pan.mkv"), shot(1, 6, 33, 48), codec="ffv1", pixels="bgr0", rate=10)
+encode(Path("long.mp4"), shot(1, 8, 32, 32), rate=10)
+GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
+shop = Workshop(Rendering(inverse="inverse", forward="forward", device="cpu"), Limits(frames=7), Path.cwd(), {})
+said, mistakes = {}, {}
+
+def mistake(name, work):
+    try:
+        work()
+    except LightloomError as error:
+        mistakes[name] = str(error)
+
+pan = shop.open("pan.mkv")
+said["pan"] = pan.told
+said["maps"] = {name: picture.shape for picture, name in gbuffer_pictures(pan.gbuffers)}
+choice, mask = shop.select(pan, (20, 16))
+said["pick"] = [choice.point, choice.instance, float(mask.mean()), bool(mask[16, 20, 0] > 0.5)]
+with pan.film(whole=False) as film:
+    first = next(film.pieces(plan_windows(1, 1, 0))).rgb[0]
+shown = marked(first, mask, None).astype(int) - fitted(first)
+said["tint"] = [float(np.abs(shown[mask.shape[0] // 2 * 20, 20 * 20]).sum()), list(shown.shape)]
+own = shop.own_light(pan)
+said["own"] = [list(own.image.shape), bool((own.image >= 0).all())]
+relit = shop.relight(pan, find_light("courtyard").turned(90), turn=360, gbuffers=True)
+said["relit"] = [str(path) for path in relit.files]
+before, after = shop.compare(pan, relit, 5)
+said["compare"] = [list(before.shape), list(after.shape), float(np.abs(before - after).mean())]
+words = material_words(["base colour", "metallic"], "rgba(255, 0.4, 0, 1)", None, 0.5, 0.0)
+said["words"] = words
+edited = shop.edit(pan, choice, words)
+said["edited"] = [str(path) for path in edited.files]
+tried = shop.edit(pan, choice, words, whole=False)
+with_first = shop.compare(pan, tried, 3)
+said["tried"] = [str(tried.video), float(np.abs(with_first[0] - with_first[1]).mean())]
+
+known = shop.open("set:00000000-00")
+said["known"] = known.told
+object_, object_mask = shop.select(known, (24, 22))
+said["instance"] = [object_.instance, float(object_mask.mean())]
+mistake("background", lambda: shop.select(known, (2, 0)))
+light = shop.own_light(known).image
+said["known light"] = float(np.abs(light - known.first.environment.image).max())
+put = shop.insert(known, "box.glb", Place((10, 36), 0.9, 20.0), whole=False)
+said["put"] = [str(put.video), zipfile.ZipFile(put.files[1]).namelist(), put.told]
+pair = shop.compare(known, put, 0)
+reddish = [float((frame[..., 0] - frame[..., 2])[30:40, 4:18].mean()) for frame in pair]
+said["red"] = reddish
+known.close()
+said["closed"] = known.folder.exists()
+
+mistake("long", lambda: shop.open("long.mp4"))
+mistake("no video", lambda: shop.open("box.glb"))
+mistake("no change", lambda: material_words([], "#ffffff", None, 0, 0))
+mistake("no mesh", lambda: shop.insert(pan, "pan.mkv", Place((3, 3)), whole=False))
+mistake("no source", lambda: offered(["nowhere.mp4"]))
+said["offered"] = offered(["pan.mkv", "set"])
+said["folders"] = sorted(path.name.split("-")[0] for path in Path.cwd().iterdir() if path.is_dir())
+said["lights"] = [light.name for light in lights()]
+
+# A light that was turned by hand is the light that `relight --rotate` turns.
+image = np.zeros((8, 16, 3), np.float32)
+image[3, 5] = 1
+lamp = NamedLight("lamp", image)
+way = lamp.turning(4, 360.0, 1, 2)
+grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3), -1).reshape(-1, 3) + 0.01
+grid /= np.linalg.norm(grid, axis=-1, keepdims=True)
+still = Environment(lamp.turned(90).image, np.eye(3)[None])
+said["turned"] = float(np.abs(still.radiance(grid, 0) - way.radiance(grid, 0)).max())
+said["lit"] = float(way.radiance(grid, 0).max())
+said["pixels"] = [film_pixel((0, 0), (33, 48)), film_pixel((959, 659), (33, 48)), film_pixel((480, 330), (33, 48))]
+assert "bpy" not in sys.modules and "gradio" not in sys.modules
+print(json.dumps([said, mistakes]))
+"""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, str]]:
+    """The folder in which everything was done, what was said of it, and the mistakes' messages."""
+    folder = tmp_path_factory.mktemp("studio")
+    make_dataset(folder / "set", sample=lambda scene, light: clip_sample(scene, light, size=48), items=1, per_shard=1)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", TINY + DRIVER], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return folder, *json.loads(ran.stdout.splitlines()[-1])
+
+
+def frames(path: str) -> np.ndarray:
+    with open_video(Path(path)) as reader:
+        return np.stack([frame for frame, _ in steady(reader)]).astype(int)
+
+
+def test_a_clip_opens_with_its_size_length_and_gbuffers(done):
+    _, said, _ = done
+    assert said["pan"] == "pan.mkv · 48 x 33 · 6 frames at 10/s · G-buffers estimated"
+    assert list(said["maps"]) == ["basecolor", "normal", "depth", "roughness", "metallic"]
+    assert set(map(tuple, said["maps"].values())) == {(660, 960, 3)}
+
+
+def test_a_click_selects_what_is_there_and_the_picture_shows_it(done):
+    _, said, _ = done
+    point, instance, share, inside = said["pick"]
+    assert (point, instance, inside) == ([20, 16], None, True)
+    assert 0 < share < 1
+    change, shape = said["tint"]
+    assert change > 20
+    assert shape == [660, 960, 3]
+    assert said["pixels"] == [[0, 0], [47, 32], [24, 16]]
+
+
+def test_relighting_the_whole_clip_gives_a_video_and_gbuffers_to_download(done):
+    folder, said, _ = done
+    video, archive = said["relit"]
+    assert frames(folder / video).shape == (6, 34, 48, 3)
+    names = zipfile.ZipFile(archive).namelist()
+    assert {"normal.mp4", "normal.png", "000000.exr", "000005.exr"} <= set(names)
+    before, after, change = said["compare"]
+    assert before == after == [33, 48, 3]
+    assert change > 0.02
+    assert said["own"] == [[32, 64, 3], True]
+
+
+def test_a_material_changes_the_selection_of_the_whole_clip_or_of_its_first_frame(done):
+    folder, said, _ = done
+    assert said["words"] == ["basecolor=#ff0000", "metallic=0.0"]
+    video, mask = said["edited"]
+    selected = frames(folder / mask)[..., 0] > 128
+    change = np.abs(frames(folder / video)[:, :33] - frames(folder / "pan.mkv")).max(axis=-1)
+    assert change[selected[:, :33]].mean() > 20
+    assert frames(folder / said["tried"][0]).shape[0] == 1
+    assert said["tried"][1] > 0.005
+
+
+def test_a_synthetic_clip_is_worked_on_with_its_truth(done):
+    _, said, mistakes = done
+    assert said["known"].endswith("its own G-buffers, camera and light")
+    instance, share = said["instance"]
+    assert instance == 2
+    assert 0.02 < share < 0.6
+    assert said["known light"] == 0
+    assert mistakes["background"] == "that is the background; click an object"
+
+
+def test_an_object_is_put_into_a_clip_by_blender_in_its_own_process(done):
+    _, said, _ = done
+    video, names, told = said["put"]
+    assert told.startswith("box.glb at (")
+    assert any(name.endswith(".exr") for name in names)
+    before, after = said["red"]
+    assert after > before + 0.05
+    assert Path(video).name.endswith("-first.mp4")
+
+
+def test_projects_leave_nothing_when_they_close_or_cannot_open(done):
+    _, said, _ = done
+    assert said["closed"] is False
+    assert said["folders"] == ["forward", "inverse", "project", "set"]  # the one that is still open
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("long", "long.mp4: 8 frames, at most 7 are taken"),
+        ("no video", "box.glb"),
+        ("no change", "nothing is ticked"),
+        ("no mesh", "pan.mkv"),
+        ("no source", "nowhere.mp4"),
+    ],
+)
+def test_mistakes_are_one_line(done, name, words):
+    message = done[2][name]
+    assert words in message
+    assert "\n" not in message
+
+
+def test_a_light_turns_by_hand_as_it_turns_over_a_clip(done):
+    _, said, _ = done
+    assert said["lit"] > 0.1
+    assert said["turned"] < 1e-5
+    assert {"courtyard", "studio/0000"} <= set(said["lights"])
+
+
+def test_clips_are_offered_by_name(done):
+    assert done[1]["offered"] == {"pan.mkv": "pan.mkv", "set:00000000-00": "set:00000000-00"}
+
+
+def test_without_gradio_one_line_says_what_to_install():
+    code = "import sys; sys.modules['gradio'] = None; from lightloom.cli import main; main()"
+    line = ["studio", "--inverse", "weights", "--forward", "weights"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code, *line]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == "lightloom: gradio is not installed; pip install 'lightloom[studio]'\n"
