@@ -142,7 +142,8 @@ def main(settings: Settings) -> None:
     real = graded_set(open_dataset(settings.clean), settings.out / "look", settings.clips, settings.seed)
     changes = {
         "start": str(settings.forward), "seed": settings.seed,
-        "optimise": {"minutes": settings.minutes, "steps": 10**6, "learning_rate": 3e-4, "muon_rate": 3e-3},
+        "optimise": {"minutes": settings.minutes, "steps": 10**6, "learning_rate": 1e-4, "muon_rate": 1e-3},
+        "lora": {"learning_rate": 1e-3},
         "data": {"coarse": 0.5},
     }  # fmt: skip
     config = load_config(settings.preset, "forward", changes)

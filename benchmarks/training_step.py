@@ -37,7 +37,8 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Measure and print one line."""
-    config = load_config(settings.preset, settings.task, {"optimise": {"ema": 0.999, "optimizer": "adamw"}, "data": {"coarse": 0}})
+    changes = {"optimise": {"ema": 0.999, "optimizer": "adamw"}, "data": {"coarse": 0}}
+    config = load_config(settings.preset, settings.task, changes)
     with tempfile.TemporaryDirectory() as folder:
         request = Request(settings.task, config, (settings.dataset,), Path(folder))
         accelerator = Accelerator(cpu=not torch.cuda.is_available())

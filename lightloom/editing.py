@@ -69,7 +69,7 @@ def edited_frames(
     settings: Settings,
     shown_light: Callable[[np.ndarray], None] | None = None,
 ) -> Iterator[Edited]:
-    """The frames of `film` with its selection made of `material`, in order.
+    """The frames of `film` with its selection made of `material`, in order; a bad choice raises before the first.
 
     inverse: None takes the true G-buffers, camera and light of a dataset's clip. estimator: finds the light otherwise;
     the one of the beginning (h, w, 3), stored, goes to `shown_light`.
@@ -103,11 +103,14 @@ def edited_frames(
             times.extend(piece.seconds[len(times) - piece.window.start :])
             yield [composite(piece.rgb, renders[0], renders[1], mask, material), mask]
 
-    frame = 0
-    for pictures, selections in cross_faded(plan, windows()):
-        for picture, selection in zip(pictures, selections, strict=True):
-            yield Edited(picture, selection, times[frame])
-            frame += 1
+    def edited() -> Iterator[Edited]:
+        frame = 0
+        for pictures, selections in cross_faded(plan, windows()):
+            for picture, selection in zip(pictures, selections, strict=True):
+                yield Edited(picture, selection, times[frame])
+                frame += 1
+
+    return edited()
 
 
 def edit_film(

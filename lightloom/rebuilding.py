@@ -55,6 +55,7 @@ class Rebuild:
         return [
             _stage("dataset", "Render the training set", self._rendered("dataset", RECIPE, self.clips, self.seed + 1)),
             *(self._training(kind, kind, f"Train the {title}") for kind, title in _TITLES.items()),
+            _stage("judge", "Train what says how wrong labels are", self._judging()),
             Stage("scenes", "Render clips to film", self._scenes),
             Stage("label", "Label the footage", self._label),
             self._training("cotrained", "forward", "Co-train the forward renderer", more),
@@ -69,7 +70,7 @@ class Rebuild:
 
     def renderers(self) -> list[str]:
         """Options that name the renderers made here."""
-        found = [("inverse", "inverse"), ("forward", "cotrained"), ("lighting", "lighting")]
+        found = [("inverse", "judge"), ("forward", "cotrained"), ("lighting", "lighting")]
         return [word for option, name in found for word in (f"--{option}", self.at(f"{name}/renderer"))]
 
     def _rendered(self, folder: str, recipe: str, clips: int, seed: int) -> list[str]:
@@ -80,6 +81,11 @@ class Rebuild:
         options = ["--preset", self.preset, "--minutes", f"{minutes:g}", "--seed", str(self.seed), *more, "--resume"]
         return _stage(name, title, ["train", task, self.at("dataset"), self.at(name), *options])
 
+    def _judging(self) -> list[str]:
+        options = ["--preset", self.preset, "--seed", str(self.seed), "--resume"]
+        inverse = ["--inverse", self.at("inverse/renderer")]
+        return ["train", "judge", self.at("dataset"), self.at("judge"), *inverse, *options]
+
     def _scenes(self) -> list[str]:
         recipe = self.out / "footage.yaml"
         write_bytes(recipe, yaml.safe_dump(_FOOTAGE, sort_keys=False).encode())
@@ -87,7 +93,7 @@ class Rebuild:
 
     def _label(self) -> list[str]:
         make_footage(self.out / "scenes", self.out)
-        weights = ["--inverse", self.at("inverse/renderer"), "--lighting", self.at("lighting/renderer")]
+        weights = ["--inverse", self.at("judge/renderer"), "--lighting", self.at("lighting/renderer")]
         who = ["--licence", "CC0-1.0", "--author", "Lightloom", "--length", "12"]
         return ["label", "run", self.at(FOLDER), self.at("labelled"), *weights, *who]
 

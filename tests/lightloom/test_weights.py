@@ -188,7 +188,8 @@ def test_rebuilding_is_a_chain_of_commands_that_ends_in_packing(tmp_path):
     rebuild = Rebuild(tmp_path, minutes=100, seed=3, clips=8, footage=3, preset="debug", scenes=1)
     names = [stage.name for stage in rebuild.stages()]
     assert names == [
-        *("dataset", "inverse", "lighting", "forward", "scenes", "label", "cotrained", "benchmark", "evaluate", "pack"),
+        *("dataset", "inverse", "lighting", "forward", "judge", "scenes", "label", "cotrained"),
+        *("benchmark", "evaluate", "pack"),
     ]
     lines = {stage.name: list(stage.command()) for stage in rebuild.stages() if stage.name != "label"}
     assert lines["dataset"][lines["dataset"].index("--recipe") + 1] == "train-tiny"
@@ -217,6 +218,6 @@ def test_a_rebuild_makes_weights_and_does_nothing_the_second_time(tmp_path):
     for again in (False, True):
         made = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr[-3000:]
-        assert made.stdout.count("done before") == (10 if again else 0)
+        assert made.stdout.count("done before") == (11 if again else 0)
     found = found_in(tmp_path / "out" / "weights")
     assert all(path is not None for path in found.values())

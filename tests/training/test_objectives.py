@@ -220,7 +220,7 @@ def test_a_judge_learns_how_wrong_its_renderer_is_and_leaves_it_as_it_was(batch:
     InverseObjective(_tiny("inverse"), make_networks(_tiny("inverse"), "inverse")).save(
         tmp_path / "inverse", {"step": 1}
     )
-    config = load_config("tiny", "judge", {"start": str(tmp_path / "inverse"), "network": {"widths": [8, 16]}})
+    config = load_config("tiny", "judge", {"start": str(tmp_path / "inverse")})
     objective = JudgeObjective.of(config)
     before = {name: value.clone() for name, value in objective.renderer.unet.state_dict().items()}
     optimizer = torch.optim.Adam(objective.network.parameters(), lr=1e-2)

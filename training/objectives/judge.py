@@ -34,7 +34,7 @@ class JudgeObjective(Objective):
 
     @classmethod
     def of(cls, config: TrainConfig) -> Self:
-        """For the inverse renderer `config.start`. Raises ConfigError, CheckpointError."""
+        """For the inverse renderer `config.start`, which alone `config.network` is about. Raises LightloomError."""
         if config.start is None:
             raise ConfigError(f"{config.name}: start: a judge is trained for an inverse renderer; give its checkpoint")
         renderer = InverseRenderer.from_pretrained(config.start)
@@ -43,7 +43,7 @@ class JudgeObjective(Objective):
         renderer.set_progress_bar_config(disable=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            judge = Judge(**config.network)
+            judge = Judge()
         return cls(config, judge, renderer)
 
     def _weights(self) -> dict[str, float]:
