@@ -115,18 +115,23 @@ def _run(out: Path, stage: Stage, place: str, say: Say, program: Sequence[str]) 
 def _wait(out: Path, record: Record, command: Sequence[str]) -> tuple[int, bool]:
     """Run the command to its end; its exit code, and whether a signal asked us to stop meanwhile.
 
-    The command has a session of its own, so that a signal reaches it once, from here.
+    The command has a session of its own, so that a signal reaches it once, from here. It is started while handlers
+    stand, since a signal that is ignored here (as `nohup` and `&` in a script have it) would be ignored there as well.
     """
     asked = False
+    process: subprocess.Popen[bytes] | None = None
 
     def ask(_number: int, _frame: object) -> None:
         nonlocal asked
         asked = True
-        process.send_signal(signal.SIGINT)
+        if process is not None:
+            process.send_signal(signal.SIGINT)
 
-    process = subprocess.Popen(command, start_new_session=True)
     before = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
+        process = subprocess.Popen(command, start_new_session=True)
+        if asked:  # before there was anyone to tell
+            process.send_signal(signal.SIGINT)
         _write(out, msgspec.structs.replace(record, process=(process.pid, psutil.Process(process.pid).create_time())))
         return process.wait(), asked
     finally:

@@ -26,9 +26,9 @@ from tests.drivers import Driver, wait_until
 PROGRAM = """
 import pathlib, sys, time
 folder, name, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-with (folder / "log").open("a") as log:
-    log.write(f"{name} started\\n")
 try:
+    with (folder / "log").open("a") as log:
+        log.write(f"{name} started\\n")
     time.sleep(seconds)
 except KeyboardInterrupt:
     with (folder / "log").open("a") as log:
