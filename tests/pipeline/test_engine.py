@@ -67,7 +67,8 @@ def test_an_item_that_lost_its_worker_once_is_made_by_another(tmp_path: Path, qu
     dataset = toy_dataset(tmp_path / "set", stage)
     assert run(dataset, stage, quick).failed == 0
     assert content(dataset) == expected(5)
-    assert {row.scene: row.attempts for row in dataset.rows()}[2] == 2
+    # 1 where the worker was gone before it could say that it had begun
+    assert {row.scene: row.attempts for row in dataset.rows()}[2] in (1, 2)
 
 
 def test_an_item_is_encoded_while_the_next_one_is_produced(tmp_path: Path, quick: RunOptions) -> None:
