@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from manifests.environment import Environment
 from manifests.errors import LightloomError
 from renderers import ForwardRenderer
 from renderers.edits.insertion import Stand, blend, composite, ground_up, stand
-from renderers.edits.relight import resized
+from renderers.edits.relight import matching_exposure, resized
 from renderers.environment import panorama_to_stored
 from renderers.geometry import depth_offset, plane_rays, surface_coverage
 from renderers.modelspace import channels_last, planar, relative_depth
@@ -245,7 +245,7 @@ def relative(arrays: Mapping[str, np.ndarray], range_: tuple[float, float]) -> d
 def _estimated_light(
     video: np.ndarray, gbuffers: Mapping[str, np.ndarray], camera: Camera, weights: Rendering
 ) -> Environment:
-    """Light of the video (T, h, w, 3), in the camera's world."""
+    """Light of the video (T, h, w, 3), in the camera's world, as bright as the video says."""
     turns = camera.camera_to_world[:, :3, :3]
     found = load_estimator(weights.lighting, weights.device)(
         video, gbuffers, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns
@@ -253,4 +253,6 @@ def _estimated_light(
     panorama = planar(np.asarray(found.environment)[None])[0, 0]  # (1, h, w, 3) -> (3, h, w)
     pose = torch.from_numpy(camera.camera_to_world[0]).float()
     image = panorama_to_stored(panorama, pose, *panorama.shape[-2:]).numpy()
-    return Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
+    light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
+    lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
+    return replace(light, image=image * np.float32(matching_exposure(video, gbuffers, light, **lens)))

@@ -59,6 +59,19 @@ def automatic_exposure(
     return TARGET / level if level > 1e-9 else 1.0
 
 
+def matching_exposure(
+    video: np.ndarray, gbuffers: Mapping[str, np.ndarray], environment: np.ndarray | Environment, **camera: Any
+) -> float:
+    """Factor on an estimated light under which the surfaces come out as bright as they are in the video.
+
+    Base colour and light are each known up to a factor; together they have to give the picture that they came from.
+    video: (T, H, W, 3) sRGB, as large as the G-buffers. The other arguments as `automatic_exposure` takes them.
+    """
+    seen = luminance(srgb_decode(video))[gbuffers["depth"][..., 0] < _BACKGROUND]
+    level = float(np.percentile(seen, PERCENTILE)) if seen.size else 0.0
+    return automatic_exposure(gbuffers, environment, **camera) * level / TARGET if level > 1e-9 else 1.0
+
+
 def relight(
     forward: ForwardRenderer,
     gbuffers: Mapping[str, np.ndarray],

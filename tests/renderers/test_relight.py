@@ -8,7 +8,7 @@ import torch
 
 from manifests.environment import Environment, latlong_directions, luminance, srgb_encode
 from renderers import ForwardRenderer
-from renderers.edits.relight import automatic_exposure, enlarged, relight, resized
+from renderers.edits.relight import automatic_exposure, enlarged, matching_exposure, relight, resized
 from renderers.environment import panorama_directions, panoramas
 from renderers.modelspace import channels_last, relative_depth
 from renderers.registry import BACKBONES
@@ -100,3 +100,23 @@ def test_detail_that_networks_did_not_see_comes_back_on_surfaces_only() -> None:
 def test_a_picture_of_the_videos_size_is_left_alone() -> None:
     video = np.random.default_rng(1).random((2, 8, 9, 3), dtype=np.float32)
     assert enlarged(video, video[::-1], video, {"depth": video[..., :1]}) is video
+
+
+def test_an_estimated_light_is_made_as_bright_as_the_video() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    shape = (2, 16, 16)
+    maps = {
+        "basecolor": np.full((*shape, 3), 0.5, np.float32),
+        "normal": np.broadcast_to(np.float32([0, 0, 1]), (*shape, 3)),
+        "depth": np.full((*shape, 1), 0.5, np.float32),
+        "roughness": np.ones((*shape, 1), np.float32),
+        "metallic": np.zeros((*shape, 1), np.float32),
+    }
+    video = rng.uniform(0.2, 0.8, (*shape, 3)).astype(np.float32)
+    light = rng.uniform(0.1, 1.0, (16, 32, 3)).astype(np.float32)
+    factor = matching_exposure(video, maps, light)
+    assert matching_exposure(video, maps, 4 * light) == pytest.approx(factor / 4, rel=1e-4)
+    darker = {**maps, "basecolor": 0.5 * maps["basecolor"]}
+    assert factor < matching_exposure(video, darker, light) < 2.05 * factor
+    assert matching_exposure(np.zeros_like(video), maps, light) == 1.0
