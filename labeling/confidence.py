@@ -2,17 +2,16 @@
 
 Pieces of evidence, each of which grows where labels get worse:
 
-    judge    what the checkpoint's judge expects the error to be (`renderers/judge.py`); it has seen the truth of
-             rendered clips, and where there is one it decides
     mirror   the mirrored video is labelled too, and its labels mirrored back: a difference is the network's own
     window   the middle half of the frames is labelled again by itself: a difference comes from what little changed
              around those frames, as it does where the windows of a long video overlap
     render   the labels are shaded under the estimated light (split sum) and compared with the video: a picture that
              they cannot explain is wrong somewhere
+    judge    what the checkpoint's judge expects (`renderers/judge.py`); it costs no further pass, ranks worse than the
+             mirror, and counts where neither mirror nor window was asked for
 
 Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
-error is the judge's, or without one a weighted sum of the evidence at hand: it falls when any piece of evidence rises,
-and is 1 where all vanish. The light has no judge.
+error is a weighted sum of the evidence at hand: it falls when any piece that counts rises, and is 1 where all vanish.
 The weights are measured on clips with known truth (docs/labeling.md; `benchmarks/labeling.py` measures the ranking).
 """
 
@@ -33,7 +32,7 @@ from renderers.shading import split_sum
 ENVIRONMENT = "environment"
 RENDER = "render"
 JUDGE = "judge"
-_CHECKS = ("mirror", "window")
+_CHECKS = {"mirror": 0.8, "window": 0.2}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Calibration:
 
     Attributes:
         unit: expected error at which the confidence has fallen to 1/e.
-        own: weight of the attribute's own disagreement, mean over the checks that were made.
+        own: weight of the attribute's own disagreement, weighted mean over the checks that were made.
         render: weight of the re-rendering error.
     """
 
@@ -54,9 +53,9 @@ class Calibration:
 CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
     {
         "basecolor": Calibration(unit=0.2, own=1.0, render=1.0),
-        "normal": Calibration(unit=30.0, own=1.0, render=30.0),
-        "depth": Calibration(unit=0.2, own=1.0, render=0.3),
-        "roughness": Calibration(unit=0.3, own=1.0, render=0.5),
+        "normal": Calibration(unit=30.0, own=1.0, render=0.0),
+        "depth": Calibration(unit=0.2, own=1.0, render=0.0),
+        "roughness": Calibration(unit=0.3, own=1.0, render=0.0),
         "metallic": Calibration(unit=0.3, own=1.0, render=0.5),
         ENVIRONMENT: Calibration(unit=0.2, own=1.0, render=1.0),
     }
@@ -90,10 +89,17 @@ def scores(evidence: Mapping[str, float]) -> dict[str, float]:
     """
     found = {}
     for name, known in CALIBRATION.items():
-        own = [value for check in _CHECKS if (value := evidence.get(f"{check}.{name}")) is not None]
+        own = {check: evidence[f"{check}.{name}"] for check in _CHECKS if f"{check}.{name}" in evidence}
         expected = known.render * evidence.get(RENDER, 0.0)
-        expected += known.own * sum(own) / len(own) if own else 0.0
-        found[name] = math.exp(-evidence.get(f"{JUDGE}.{name}", expected) / known.unit)
+        if own:
+            expected += (
+                known.own
+                * sum(_CHECKS[check] * value for check, value in own.items())
+                / sum(_CHECKS[check] for check in own)
+            )
+        elif name in GBUFFERS:
+            expected += evidence.get(f"{JUDGE}.{name}", 0.0)
+        found[name] = math.exp(-expected / known.unit)
     return found
 
 

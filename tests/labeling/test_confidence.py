@@ -71,17 +71,18 @@ def test_confidence_falls_when_any_evidence_rises(name: str) -> None:
     before = scores(dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05))
     after = scores(dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05) | {name: 0.5})
     attribute = name.rpartition(".")[2]
-    concerned = set(CALIBRATION) if name == confidence.RENDER else {attribute}
+    shown = {known for known, how in CALIBRATION.items() if how.render}
+    concerned = shown if name == confidence.RENDER else {attribute}
     for known in CALIBRATION:
         assert 0 < after[known] <= before[known] < 1
         assert (after[known] < before[known]) == (known in concerned)
 
 
-def test_a_judge_decides_where_there_is_one() -> None:
+def test_a_judge_is_heard_where_no_check_was_made() -> None:
+    judged = scores({"judge.normal": 15.0})
+    assert judged["normal"] == pytest.approx(math.exp(-15.0 / CALIBRATION["normal"].unit)) and judged["depth"] == 1
     weak = dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05)
-    judged = scores(weak | {"judge.normal": 15.0})
-    assert judged["normal"] == pytest.approx(math.exp(-15.0 / CALIBRATION["normal"].unit))
-    assert judged["depth"] == scores(weak)["depth"]
+    assert scores(weak | {"judge.normal": 15.0}) == scores(weak)
 
 
 def test_confidence_is_one_without_evidence_and_near_zero_when_all_is_wrong() -> None:

@@ -45,7 +45,6 @@ LINES: dict[str, tuple[str, ...]] = {
     ),
     "outside": ("set:00000000-00", "--asset", "box.glb", "--at", "48,10", "--out", "a.mp4", *WEIGHTS),
     "no pixel": ("wide.mp4", "--asset", "box.glb", "--at", "left", "--out", "a.mp4", *WEIGHTS),
-    "no weights": ("wide.mp4", "--asset", "box.glb", "--at", "3,3", "--out", "a.mp4", *WEIGHTS),
     "on the sky": ("set:00000000-00", "--asset", "box.glb", "--at", "2,0", "--out", "a.mp4", *WEIGHTS),
     "no asset": ("wide.mp4", "--asset", "none.glb", "--at", "3,3", "--out", "a.mp4", *WEIGHTS),
     "bad asset": ("set:00000000-00", "--asset", "bad.glb", "--at", "10,36", "--out", "a.mp4", *WEIGHTS),
@@ -110,7 +109,6 @@ def test_a_video_takes_an_object_and_says_what_it_assumed(done):
     [
         ("outside", "pixel 48,10 is outside of the picture of 48x48 pixels"),
         ("no pixel", "--at 'left' is no pixel"),
-        ("no weights", "give --inverse CHECKPOINT"),
         ("on the sky", "no surface is seen at pixel 2,0"),
         ("no asset", "none.glb: no such file"),
         ("bad asset", "bad.glb"),

@@ -28,7 +28,6 @@ LINES: dict[str, tuple[str, ...]] = {
     ),
     "again": ("wide.mp4", "--env", "sheet.light.exr", "--side", "24", "--out", "again.mp4", *WEIGHTS),
     "no light": ("wide.mp4", "--env", "moon", "--out", "a.mp4", *WEIGHTS),
-    "no weights": ("wide.mp4", "--env", "courtyard", "--out", "a.mp4", "--inverse", "inverse"),
     "no video": ("none.mp4", "--env", "courtyard", "--out", "a.mp4", *WEIGHTS),
     "no mp4": ("wide.mp4", "--env", "courtyard", "--out", "a.gif", *WEIGHTS),
     "no folder": ("wide.mp4", "--env", "courtyard", "--out", "wide.mp4/a.mp4", *WEIGHTS),
@@ -101,7 +100,6 @@ def test_gbuffers_and_the_estimated_light_are_written_and_read_back(ran: Any) ->
     ("line", "words"),
     [
         ("no light", "no light 'moon'"),
-        ("no weights", "no forward renderer"),
         ("no video", "none.mp4"),
         ("no mp4", "written as .mp4"),
         ("no folder", "no folder can be made"),
