@@ -53,9 +53,9 @@ class Calibration:
 CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
     {
         "basecolor": Calibration(unit=0.2, own=1.0, render=1.0),
-        "normal": Calibration(unit=30.0, own=1.0, render=0.0),
-        "depth": Calibration(unit=0.2, own=1.0, render=0.0),
-        "roughness": Calibration(unit=0.3, own=1.0, render=0.0),
+        "normal": Calibration(unit=30.0, own=1.0, render=5.0),
+        "depth": Calibration(unit=0.2, own=1.0, render=0.05),
+        "roughness": Calibration(unit=0.3, own=1.0, render=0.05),
         "metallic": Calibration(unit=0.3, own=1.0, render=0.5),
         ENVIRONMENT: Calibration(unit=0.2, own=1.0, render=1.0),
     }
