@@ -25,7 +25,8 @@ from tyro.conf import Positional
 from manifests.clip import Clip
 from manifests.codecs import decode_clip, encode_clip
 from manifests.dataset import Dataset, Header, open_dataset, open_or_create
-from manifests.environment import luminance, srgb_decode, srgb_encode
+from manifests.environment import luminance, srgb_decode
+from manifests.exposure import on_screen
 from manifests.row import ClipRow, Sample
 from manifests.shards import write_shard
 from renderers.forward import ForwardRenderer
@@ -89,7 +90,7 @@ def degraded(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> dict[st
 
 def look(clip: Clip, seed: int) -> Clip:
     """The clip graded, with degraded labels."""
-    picture = graded(np.asarray(srgb_encode(np.clip(clip.exposure * clip.arrays["rgb"], 0, 1))))
+    picture = graded(on_screen(clip.exposure * clip.arrays["rgb"]))
     arrays = degraded(dict(clip.arrays), np.random.default_rng([seed, 0x1004]))
     arrays["rgb"] = (srgb_decode(picture) / clip.exposure).astype(np.float32)
     return dataclasses.replace(clip, arrays=arrays)
@@ -160,7 +161,7 @@ def main(settings: Settings) -> None:
     for row in rows:
         whole = decode_clip(row.key, test.files(row))
         for store, clip in ((clean, whole), (graded_clips, look(whole, 7919 + row.scene))):
-            shown = np.asarray(srgb_encode(np.clip(clip.exposure * clip.arrays["rgb"], 0, 1)))
+            shown = on_screen(clip.exposure * clip.arrays["rgb"])
             store.append((clip, shown))
     look_on, look_off = (measured(after, graded_clips, scale) for scale in (1.0, 0.0))
     clean_before, clean_after = measured(settings.forward, clean, None), measured(after, clean, 0.0)

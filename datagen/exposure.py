@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifests.environment import luminance
+from manifests.exposure import TARGET, surface_level
 
-PERCENTILE = 95.0
-TARGET = 0.7
 LIMITS = (1e-6, 1e6)
 
 
@@ -21,10 +19,8 @@ def clip_exposure(rgb: np.ndarray, mask: np.ndarray | None = None) -> float:
     sky behind the scene shall not darken it. A black clip gets 1. The result is rounded to 6 significant digits
     and lies in [1e-6, 1e6].
     """
-    values = luminance(rgb)
-    if mask is not None and (covered := mask[..., 0] > 0.5).any():
-        values = values[covered]
-    level = float(np.percentile(values, PERCENTILE))
+    covered = None if mask is None else mask[..., 0] > 0.5
+    level = surface_level(rgb, covered if covered is not None and covered.any() else None)
     if not level > 0:
         return 1.0
     return float(f"{np.clip(TARGET / level, *LIMITS):.6g}")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lightloom.films import Film, Piece, cross_faded
 from lightloom.footage import VideoWriter
-from lightloom.relighting import Settings, gbuffers_of, generator, intrinsics, level, poses, seen_size
+from lightloom.relighting import Settings, gbuffers_of, generator, intrinsics, poses, seen_size, stored
 from lightloom.selecting import Choice, Selector
 from lightloom.sheets import write_light
 from manifests.environment import Environment, srgb_decode
@@ -93,7 +93,7 @@ def edited_frames(
                 panorama = np.asarray(estimator(shown, maps, **lens).environment)
                 light = {"environment": panorama, "exposure": settings.exposure or 1.0}
                 if shown_light is not None and piece.window.start == 0:
-                    shown_light(level(panorama))
+                    shown_light(stored(panorama))
             selected = selector.window(piece.window, shown, maps)
             renders = []
             for values in (maps, rematerial(maps, selected, material)):

@@ -21,7 +21,7 @@ from lightloom.footage import VideoError, open_video, steady
 from manifests.clip import Clip
 from manifests.codecs import decode_clip
 from manifests.dataset import open_dataset
-from manifests.environment import srgb_encode
+from manifests.exposure import on_screen
 from manifests.layout import HEADER
 from renderers.windows import Window, WindowPlan, stream
 
@@ -85,7 +85,7 @@ class Film:
     def shown(self) -> np.ndarray:
         """The clip's rgb (T, H, W, 3) as a screen shows it, sRGB in [0, 1]."""
         assert self.clip is not None
-        return np.clip(srgb_encode(self.clip.exposure * self.clip.arrays["rgb"]), 0.0, 1.0).astype(np.float32)
+        return on_screen(self.clip.exposure * self.clip.arrays["rgb"])
 
 
 def open_film(name: str) -> Film:

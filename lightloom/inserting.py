@@ -15,7 +15,7 @@ from lightloom.commands.rendering import Rendering
 from lightloom.films import Film
 from lightloom.footage import VideoWriter
 from lightloom.lights import LEVEL_CAMERA
-from lightloom.relighting import Settings, generator, seen_size
+from lightloom.relighting import Settings, generator, seen_size, stored
 from lightloom.weights import load_estimator, load_inverse
 from manifests.atomic import write_bytes
 from manifests.attributes import GBUFFERS
@@ -27,7 +27,6 @@ from manifests.errors import LightloomError
 from renderers import ForwardRenderer
 from renderers.edits.insertion import Stand, blend, composite, ground_up, stand
 from renderers.edits.relight import matching_exposure, resized
-from renderers.environment import panorama_to_stored
 from renderers.geometry import depth_offset, plane_rays, surface_coverage
 from renderers.modelspace import channels_last, planar, relative_depth
 from renderers.windows import plan_windows
@@ -250,9 +249,7 @@ def _estimated_light(
     found = load_estimator(weights.lighting, weights.device)(
         video, gbuffers, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns
     )
-    panorama = planar(np.asarray(found.environment)[None])[0, 0]  # (1, h, w, 3) -> (3, h, w)
-    pose = torch.from_numpy(camera.camera_to_world[0]).float()
-    image = panorama_to_stored(panorama, pose, *panorama.shape[-2:]).numpy()
+    image = stored(np.asarray(found.environment), camera.camera_to_world[0])
     light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
     lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
     return replace(light, image=image * np.float32(matching_exposure(video, gbuffers, light, **lens)))

@@ -117,7 +117,7 @@ def relight_film(
             maps = gbuffers_of(shown, inverse, settings)
             if estimator is not None and piece.window.start == 0:
                 found = estimator(shown, maps, **lens).environment
-                written.extend(write_light(level(np.asarray(found)), out.with_suffix("")))
+                written.extend(write_light(stored(np.asarray(found)), out.with_suffix("")))
             camera = poses(film, piece)
             made = []
             for index, light in enumerate(lights):
@@ -162,9 +162,7 @@ def unit(gbuffers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**gbuffers, "normal": normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)}
 
 
-def level(panorama: np.ndarray) -> np.ndarray:
-    """A panorama (h, w, 3) of a level camera as a stored light, which that camera sees as it was."""
-    turned = panorama_to_stored(
-        planar(panorama[None])[0, 0], torch.from_numpy(LEVEL_CAMERA).float(), *panorama.shape[:2]
-    )
-    return turned.numpy()
+def stored(panorama: np.ndarray, pose: np.ndarray = LEVEL_CAMERA) -> np.ndarray:
+    """A panorama (h, w, 3) in the frame of a camera at `pose` (4, 4) as a light in the world, as datasets store it."""
+    seen = planar(panorama[None])[0, 0]  # (1, h, w, 3) -> (3, h, w)
+    return panorama_to_stored(seen, torch.from_numpy(pose).float(), *panorama.shape[:2]).numpy()

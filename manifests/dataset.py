@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from manifests import layout
 from manifests.atomic import disk_full, is_temporary, remove
 from manifests.errors import DatasetError
 from manifests.fidelity import HIGHER_IS_BETTER
 from manifests.header import Bound, Document, Header, Measured, difference, read_document, write_document
+from manifests.parquet import read_parquet
 from manifests.row import ClipRow, FailureRow, clips_expected
 from manifests.shards import read_failure, read_failures, read_item, read_manifest, read_sample
 
@@ -179,7 +178,7 @@ def _measure(dataset: Dataset) -> Measured:
     shards = dataset.shards()
     for shard in shards:
         path = layout.shard_file(dataset.path, layout.MANIFEST, shard)
-        table = pq.read_table(path, columns=["size", "codec_errors"], partitioning=None)
+        table = read_parquet(path, ["size", "codec_errors"])
         totals["clips"] += table.num_rows
         totals["bytes"] += sum(table["size"].to_pylist())
         totals["failures"] += len(dataset.failures(shard))

@@ -23,9 +23,10 @@ from manifests.atomic import atomic_file, disk_full, sync_folder, write_bytes
 from manifests.dataset import Dataset, open_dataset, open_or_create
 from manifests.errors import DatasetError
 from manifests.header import Header, Measured, Source, difference
+from manifests.parquet import encode_parquet
 from manifests.row import ClipRow, FailureRow, Sample, to_table
 from manifests.samples import without_packing
-from manifests.shards import append, encode_parquet, read_manifest, write_manifest
+from manifests.shards import append, read_manifest, write_manifest
 
 
 def merge(paths: Sequence[Path | str], out: Path | str, progress: Callable[[int], None] | None = None) -> Measured:

@@ -17,12 +17,12 @@ from typing import BinaryIO
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from manifests import archive, layout
 from manifests.atomic import atomic_file, write_bytes
 from manifests.errors import DatasetError
 from manifests.header import Header, read_document
+from manifests.parquet import encode_parquet, read_parquet
 from manifests.previews import ContactSheet
 from manifests.row import ClipRow, FailureRow, Sample, clips_expected, from_table, to_table
 from manifests.samples import LARGEST_ROW, ROW, parse_sample, row_json, without_packing
@@ -157,7 +157,7 @@ def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
 def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
     """Seal and rows of a committed shard, validated; DatasetError when the file cannot be believed."""
     path = layout.shard_file(dataset, layout.MANIFEST, shard)
-    table = _read_parquet(path)
+    table = _read_table(path)
     try:
         seal = msgspec.json.decode((table.schema.metadata or {})[_SEAL], type=Seal)
         return seal, from_table(table, ClipRow)
@@ -171,7 +171,7 @@ def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
     """Failures of a committed shard, validated; DatasetError when the file cannot be read."""
     path = layout.shard_file(dataset, layout.FAILURES, shard)
     try:
-        return from_table(_read_parquet(path), FailureRow)
+        return from_table(_read_table(path), FailureRow)
     except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
         raise DatasetError(f"{path}: holds a row that is not a failure: {error}; run repair") from None
 
@@ -217,21 +217,10 @@ def _check_item(path: Path, samples: Sequence[Sample]) -> None:
         raise DatasetError(f"{path}: a work item holds the clips of one scene under different keys, not {keys}")
 
 
-def encode_parquet(table: pa.Table) -> bytes:
-    """A table as Parquet with a checksum for every page."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    return buffer.getvalue()
-
-
-def _read_parquet(path: Path) -> pa.Table:
+def _read_table(path: Path) -> pa.Table:
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
             raise DatasetError(f"{path}: larger than {LARGEST_MANIFEST} bytes; this is not a manifest")
-        data = pa.py_buffer(path.read_bytes())
-        # pyarrow's pools of threads abort a process that ends soon after a read ("terminate called")
-        return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True).read(
-            use_threads=False
-        )
+        return read_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read: {str(error).splitlines()[0]}; run repair") from None

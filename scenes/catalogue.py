@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from manifests.atomic import atomic_file
 from manifests.errors import LightloomError
+from manifests.parquet import read_parquet
 from scenes.licences import LicencePolicy
 from scenes.spec import Data, Footprint, Material, Source, Unit
 
@@ -213,7 +214,7 @@ class Catalogue:
     def load(path: Path, roots: Mapping[str, Path] | None = None) -> Catalogue:
         """Read what `save` wrote. `roots` overrides where files lie; CatalogueError names what does not fit."""
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
             notes = msgspec.json.decode((table.schema.metadata or {})[b"lightloom"], type=_Notes)
             assets = [_from_row(row) for row in table.to_pylist()]
         except (OSError, pa.ArrowException, KeyError, msgspec.MsgspecError) as error:

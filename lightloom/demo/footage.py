@@ -19,7 +19,7 @@ from manifests.atomic import write_bytes
 from manifests.clip import Clip
 from manifests.codecs import decode_clip
 from manifests.dataset import open_dataset
-from manifests.environment import srgb_encode
+from manifests.exposure import on_screen
 
 CAST = "cast.json"
 SUBJECT = "subject.mp4"
@@ -56,7 +56,7 @@ def make_footage(scenes: Path, out: Path) -> Cast:
     cast = choose(clips)
     (out / FOLDER).mkdir(exist_ok=True)
     for clip in clips:
-        shown = np.clip(srgb_encode(clip.arrays["rgb"] * clip.exposure), 0, 1)
+        shown = on_screen(clip.arrays["rgb"] * clip.exposure)
         target = out / SUBJECT if clip.key == cast.key else out / FOLDER / f"{clip.key}.mp4"
         with VideoWriter(target, clip.size, clip.fps) as video:
             for frame in shown:

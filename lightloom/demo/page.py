@@ -1,15 +1,11 @@
 """`write_page`: one self-contained HTML page that tells the demo's story, in the style of the datasets' own pages.
 
-The page makes no request: videos and pictures are inside it, and its content security policy forbids any. All text that
-comes from files is escaped; only the datasets' pages' script runs.
+All text that comes from files is escaped.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -17,8 +13,10 @@ from lightloom.demo import measured, story
 from lightloom.demo.chain import Chain
 from lightloom.demo.stages import Record
 from manifests.atomic import write_bytes
+from manifests.report.shell import page_asset, shell, transport
 
 PAGE = "index.html"
+_HERE = "lightloom.demo"
 
 
 def write_page(chain: Chain, records: Sequence[Record]) -> Path:
@@ -30,16 +28,8 @@ def write_page(chain: Chain, records: Sequence[Record]) -> Path:
 
 def page(chain: Chain, records: Sequence[Record]) -> str:
     """The page as HTML text."""
-    style = _shared("report.css") + _own("page.css")
-    script = _shared("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return Template(_own("page.html")).substitute(
-        policy=f"default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'",
-        style=style,
-        script=script,
-        summary=story.summary(chain),
-        totals=story.totals(chain, records),
+    main = Template(page_asset("page.html", _HERE)).substitute(
+        transport=transport(),
         result=story.result(chain),
         dataset=story.dataset(chain, records),
         training=story.training(chain, records),
@@ -50,11 +40,12 @@ def page(chain: Chain, records: Sequence[Record]) -> str:
         time=story.time(records),
         next=story.what_next(chain),
     )
-
-
-def _shared(name: str) -> str:
-    return files("manifests.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _own(name: str) -> str:
-    return files("lightloom.demo").joinpath(name).read_text(encoding="utf-8")
+    return shell(
+        title="Lightloom demo",
+        eyebrow="Lightloom demo",
+        heading="From nothing to a relit video",
+        summary=story.summary(chain),
+        totals=story.totals(chain, records),
+        main=main,
+        style=page_asset("page.css", _HERE),
+    )

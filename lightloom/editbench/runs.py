@@ -24,7 +24,7 @@ from lightloom.relighting import Settings
 from lightloom.selecting import Choice
 from lightloom.weights import load_estimator, load_forward, load_inverse
 from manifests.clip import Clip
-from manifests.environment import srgb_encode
+from manifests.exposure import on_screen
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.edits.rematerial import Material
 from renderers.lighting_estimator import Estimator
@@ -66,7 +66,7 @@ class Videos:
 
 def shown(clip: Clip, exposure: float) -> np.ndarray:
     """The clip's picture (T, H, W, 3), sRGB in [0, 1], at a given exposure."""
-    return np.clip(srgb_encode(np.clip(clip.arrays["rgb"] * exposure, 0.0, 1.0)), 0.0, 1.0).astype(np.float32)
+    return on_screen(clip.arrays["rgb"] * exposure)
 
 
 def run_case(case: Case, mode: Mode, before: Clip, after: Clip, models: Models, roots: Mapping[str, Path]) -> Videos:

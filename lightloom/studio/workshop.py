@@ -15,7 +15,6 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from datagen.insertion import find_asset
 from lightloom.commands.assets import load
@@ -24,7 +23,7 @@ from lightloom.editing import edit_film, parse_material
 from lightloom.films import Film, open_film
 from lightloom.inserting import Place, insert_into
 from lightloom.lights import LEVEL_CAMERA, NamedLight
-from lightloom.relighting import Settings, intrinsics, relight_film
+from lightloom.relighting import Settings, intrinsics, relight_film, stored
 from lightloom.selecting import Choice, Selector
 from lightloom.studio.limits import Limits, StudioError
 from lightloom.studio.pictures import frame_at
@@ -32,9 +31,7 @@ from lightloom.studio.project import Project, open_project
 from lightloom.weights import load_estimator, load_forward, load_inverse
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.edits.selection import TOLERANCE
-from renderers.environment import panorama_to_stored
 from renderers.lighting_estimator import Estimator
-from renderers.modelspace import planar
 from renderers.windows import plan_windows
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
@@ -108,10 +105,8 @@ class Workshop:
             fov_degrees=self.settings.fov_degrees,
             intrinsics=intrinsics(film, project.seen.shape[1:3]),
         )
-        panorama = planar(np.asarray(found.environment)[None])[0, 0]  # (1, h, w, 3) -> (3, h, w)
         pose = LEVEL_CAMERA if still.camera is None else still.camera.camera_to_world[0]
-        image = panorama_to_stored(panorama, torch.from_numpy(pose).float(), *panorama.shape[-2:])
-        return NamedLight(name, image.numpy())
+        return NamedLight(name, stored(np.asarray(found.environment), pose))
 
     def select(
         self, project: Project, point: tuple[int, int], tolerance: float = TOLERANCE

@@ -14,15 +14,12 @@ import cv2
 import numpy as np
 import torch
 
-from manifests.environment import Environment, luminance, srgb_decode, srgb_encode
+from manifests.environment import Environment, srgb_decode
+from manifests.exposure import TARGET, on_screen, surface_level
 from renderers.forward import ForwardRenderer
 from renderers.inputs import gbuffer_values, given_light, pinhole
 from renderers.modelspace import channels_last
 from renderers.shading import camera_rays, split_sum
-
-PERCENTILE = 95.0
-TARGET = 0.7
-"""The datasets' rule (docs/conventions.md): this percentile of the surfaces' luminance goes to this value."""
 
 _FRAMES = 4
 _GRID = (32, 64)
@@ -54,8 +51,7 @@ def automatic_exposure(
     covered = values.pop("mask", (values["depth"] < _BACKGROUND).float())
     rays = camera_rays(height, width, pinhole(fov_degrees, intrinsics, height, width))
     shaded = split_sum({**values, "mask": torch.ones_like(covered)}, light, rays).radiance
-    seen = luminance(channels_last(shaded))[channels_last(covered)[..., 0] > 0.5]
-    level = float(np.percentile(seen, PERCENTILE)) if seen.size else 0.0
+    level = surface_level(channels_last(shaded), channels_last(covered)[..., 0] > 0.5)
     return TARGET / level if level > 1e-9 else 1.0
 
 
@@ -67,8 +63,7 @@ def matching_exposure(
     Base colour and light are each known up to a factor; together they have to give the picture that they came from.
     video: (T, H, W, 3) sRGB, as large as the G-buffers. The other arguments as `automatic_exposure` takes them.
     """
-    seen = luminance(srgb_decode(video))[gbuffers["depth"][..., 0] < _BACKGROUND]
-    level = float(np.percentile(seen, PERCENTILE)) if seen.size else 0.0
+    level = surface_level(srgb_decode(video), gbuffers["depth"][..., 0] < _BACKGROUND)
     return automatic_exposure(gbuffers, environment, **camera) * level / TARGET if level > 1e-9 else 1.0
 
 
@@ -112,7 +107,7 @@ def enlarged(
     detail = (srgb_decode(video) + _FLOOR) / (srgb_decode(resized(shown, size)) + _FLOOR)
     detail = 1 + covered * (np.clip(detail, 1 / _DETAIL, _DETAIL) - 1)
     light = (srgb_decode(resized(rendered, size)) + _FLOOR) * detail - _FLOOR
-    return np.clip(srgb_encode(light), 0.0, 1.0).astype(np.float32)
+    return on_screen(light)
 
 
 def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datagen.exposure import TARGET, clip_exposure
+from datagen.exposure import clip_exposure
 from datagen.quality import image_flags
 from manifests.environment import luminance
+from manifests.exposure import TARGET
 
 
 def grey(values: np.ndarray) -> np.ndarray:

@@ -6,19 +6,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from drivers import Driver
 from faulty_stage import WeighedStage, smallest_recipe
+from wholeness import assert_whole, content
 
 from datagen.run import Settings, create, stage_of
-from manifests import layout
-from manifests.atomic import is_temporary
-from manifests.dataset import Dataset, open_dataset
-from manifests.verify import verify
+from manifests.dataset import open_dataset
 from pipeline.engine import run
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
@@ -27,22 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 HERE = Path(__file__).parent
 CLIPS = 64
 KILLS = 24
-VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts"}
-FOLLOWS = {"offset", "size", "sha256"}  # of the bytes in the tar, which hold the row's volatile fields too
 
 
 def drive(path: Path, workers: int) -> Driver:
     command = [sys.executable, str(HERE / "drive_datagen.py"), str(path), str(CLIPS), str(workers)]
     return Driver(command, {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])})
-
-
-def content(dataset: Dataset) -> dict[str, tuple[dict[str, Any], dict[str, bytes]]]:
-    """Rows without what depends on the moment, and files, by key."""
-    found = {}
-    for row in dataset.rows():
-        plain = {name: value for name, value in msgspec.to_builtins(row).items() if name not in VOLATILE | FOLLOWS}
-        found[row.key] = plain, dataset.files(row)
-    return found
 
 
 def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
@@ -79,12 +64,7 @@ def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
                 )
                 outcomes.append(code)
                 killing = code != 0
-        dataset = open_dataset(path)
-        assert verify(path).ok
-        assert content(dataset) == expected, f"after {kills}"
-        assert dataset.failures() == []
-        assert list((path / layout.WORK).iterdir()) == []
-        assert not [file for file in path.rglob("*") if is_temporary(file)]
+        assert_whole(path, expected, f"after {kills}")
     print(f"{len(kills)} kills in {rounds} datasets; exit codes of the drivers: {outcomes}")
     assert all(kills.count(kind) >= KILLS // 4 for kind in kinds)
 

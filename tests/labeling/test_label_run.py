@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,13 +14,13 @@ import pytest
 import torch
 from drivers import Driver
 from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse, settings
+from wholeness import assert_whole, content
 
 from labeling.errors import SourceError
 from labeling.run import create
 from labeling.sources import SourceOptions, discover
 from labeling.status import lines
 from manifests import layout
-from manifests.atomic import is_temporary
 from manifests.attribution import attribution
 from manifests.dataset import Dataset, open_dataset
 from manifests.verify import verify
@@ -35,7 +34,6 @@ torch.set_num_threads(1)
 HERE = Path(__file__).parent
 OPTIONS = RunOptions(workers=1, cpus_per_worker=1, show_progress=False)
 LICENCE = "CC-BY-NC-4.0 AND LicenseRef-no-redistribution"
-VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts", "offset", "size", "sha256"}
 KILLS = 8
 
 
@@ -113,15 +111,6 @@ def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Pat
     assert not (tmp_path / "set").exists()
 
 
-def content(dataset: Dataset) -> dict[str, tuple[dict[str, Any], dict[str, bytes]]]:
-    """Rows without what depends on the moment, and files, by key."""
-    found = {}
-    for row in dataset.rows():
-        plain = {name: value for name, value in msgspec.to_builtins(row).items() if name not in VOLATILE}
-        found[row.key] = plain, dataset.files(row)
-    return found
-
-
 def drive(source: Path, weights: Path, path: Path, workers: int) -> Driver:
     command = [sys.executable, str(HERE / "drive_label.py"), str(source), str(weights), str(path), str(workers)]
     return Driver(command, {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])})
@@ -149,11 +138,6 @@ def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path, weights: Pat
                     kills.append(kind)
             ended = driver.wait(1800)
             assert ended in (0, -9), driver.output()
-    dataset = open_dataset(path)
-    assert verify(path).ok
-    assert content(dataset) == expected, f"after {kills}"
-    assert dataset.failures() == []
-    assert list((path / layout.WORK).iterdir()) == []
-    assert not [file for file in path.rglob("*") if is_temporary(file)]
+    assert_whole(path, expected, f"after {kills}")
     print(f"killed: {', '.join(kills)}")
     assert kills.count("driver") >= 1 and kills.count("worker") >= 1

@@ -1,23 +1,18 @@
 """`lightloom weights`: what is packed loads, says what it is, and leaks nothing of the machine that trained it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from torchlines import run_and_look
 
 from lightloom.rebuilding import SHARES, Rebuild
 from lightloom.weights import DEFAULTS, KINDS, LORA, SHIPPED, WeightsError, chosen, found_in, named
 
-DRIVER = """
-import contextlib, io, json, sys
-import torch
-torch.set_num_threads(1)
+SETUP = """
 torch.manual_seed(0)
-from pathlib import Path
-from lightloom.cli import run
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
 from renderers.registry import BACKBONES
 from renderers.svd.lora import add_lora
@@ -43,19 +38,15 @@ network = BACKBONES["tiny"].create("inverse", **small)
 with torch.no_grad():
     next(network.parameters())[:] = 1e6
 InverseRenderer(network).save_pretrained(wild)
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(arguments)
-    results.append((code, out.getvalue(), err.getvalue()))
+"""
+AFTER = """
 from lightloom import weights
 weights.DEFAULTS.update(weights.found_in(Path("packed")))
 inverse, forward = weights.load_inverse(None), weights.load_forward(None)
 plain = weights.load_forward(None, lora=False)
 kinds = [str(parameter.dtype) for model in (inverse, forward) for parameter in model.unet.parameters()]
 from renderers.svd.lora import has_lora
-print(json.dumps([results, sorted(set(kinds)), has_lora(forward.unet), has_lora(plain.unet)]))
+extra = [sorted(set(kinds)), has_lora(forward.unet), has_lora(plain.unet)]
 """
 PACK = ("weights", "pack", "--evaluation", "evaluation", "--out")
 LINES: dict[str, tuple[str, ...]] = {
@@ -81,18 +72,8 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     wild = {"settings": {"benchmark": "benchmark", "inverse": "wild/renderer"}, "bars": [], "tables": []}
     (folder / "wild.json").write_text(json.dumps(wild))
-    made = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(list(LINES.values()))],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert made.returncode == 0, made.stderr[-3000:]
-    results, *loaded = json.loads(made.stdout.splitlines()[-1])
-    return folder, dict(zip(LINES, results, strict=True)), loaded
+    results, loaded = run_and_look(folder, LINES, SETUP, AFTER)
+    return folder, results, loaded
 
 
 def test_packed_weights_are_halves_that_load_as_float32(done):

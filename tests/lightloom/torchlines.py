@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 Result = tuple[int, str, str]
 """Exit code, stdout, stderr."""
@@ -42,14 +43,24 @@ for arguments in json.loads(sys.argv[1]):
             code = stop.code
     results.append((code, out.getvalue(), err.getvalue()))
 assert "bpy" not in sys.modules
-print(json.dumps(results))
+extra = None
+"""
+_TELL = """
+print(json.dumps([results, extra]))
 """
 
 
 def run_lines(folder: Path, command: str, lines: Mapping[str, Sequence[str]], setup: str) -> dict[str, Result]:
     """Run `lightloom COMMAND LINE` for every line inside `folder`, after the Python code `setup`."""
+    return run_and_look(folder, {name: (command, *line) for name, line in lines.items()}, setup, "")[0]
+
+
+def run_and_look(
+    folder: Path, lines: Mapping[str, Sequence[str]], setup: str, after: str
+) -> tuple[dict[str, Result], Any]:
+    """Run `lightloom LINE` for every line between two pieces of code; also gives what `after` leaves in `extra`."""
     made = subprocess.run(
-        [sys.executable, "-c", _HEAD + setup + _RUN, json.dumps([(command, *line) for line in lines.values()])],
+        [sys.executable, "-c", _HEAD + setup + _RUN + after + _TELL, json.dumps(list(lines.values()))],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -58,4 +69,5 @@ def run_lines(folder: Path, command: str, lines: Mapping[str, Sequence[str]], se
         timeout=500,
     )
     assert made.returncode == 0, made.stderr[-3000:]
-    return dict(zip(lines, map(tuple, json.loads(made.stdout.splitlines()[-1])), strict=True))
+    results, extra = json.loads(made.stdout.splitlines()[-1])
+    return dict(zip(lines, map(tuple, results), strict=True)), extra

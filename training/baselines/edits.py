@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from manifests.environment import luminance, srgb_decode, srgb_encode
-from renderers.edits.relight import PERCENTILE, TARGET
+from manifests.exposure import TARGET, on_screen, surface_level
 from renderers.modelspace import channels_last, planar
 from renderers.shading import camera_rays, split_sum
 
@@ -45,7 +45,7 @@ def chroma(video: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarra
     """
     light = srgb_decode(video)
     tone = colour / max(float(luminance(colour)), _LEAST)
-    return _laid(video, srgb_encode(np.clip(luminance(light)[..., None] * tone, 0.0, 1.0)), mask)
+    return _laid(video, on_screen(luminance(light)[..., None] * tone), mask)
 
 
 def best_gain(video: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -53,9 +53,9 @@ def best_gain(video: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndar
     where = mask[..., 0] > 0.5
     seen, wanted = srgb_decode(video)[where], srgb_decode(truth)[where]  # (N, 3)
     gains = np.geomspace(1 / 32, 32, 161)[:, None, None]
-    errors = np.square(_display(seen * gains) - _display(wanted)).mean(axis=1)  # (G, 3)
+    errors = np.square(on_screen(seen * gains) - on_screen(wanted)).mean(axis=1)  # (G, 3)
     best = gains[errors.argmin(axis=0), 0, 0]
-    return _laid(video, _display(srgb_decode(video) * best), mask)
+    return _laid(video, on_screen(srgb_decode(video) * best), mask)
 
 
 def paste(video: np.ndarray, arrays: dict[str, np.ndarray], coverage: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
@@ -72,14 +72,9 @@ def paste(video: np.ndarray, arrays: dict[str, np.ndarray], coverage: np.ndarray
     light = torch.ones(1, frames, 3, *_GRID)
     rays = camera_rays(height, width, torch.from_numpy(intrinsics))
     shaded = channels_last(split_sum(values, light, rays).radiance)
-    seen = luminance(shaded)[coverage[..., 0] > 0.5]
-    level = float(np.percentile(seen, PERCENTILE)) if seen.size else TARGET
-    return _laid(video, _display(shaded * (TARGET / max(level, _LEAST))), coverage)
+    level = surface_level(shaded, coverage[..., 0] > 0.5) or TARGET
+    return _laid(video, on_screen(shaded * (TARGET / max(level, _LEAST))), coverage)
 
 
 def _laid(video: np.ndarray, changed: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (video + (np.clip(changed, 0.0, 1.0) - video) * mask).astype(np.float32)
-
-
-def _display(light: np.ndarray) -> np.ndarray:
-    return np.asarray(srgb_encode(np.clip(light, 0.0, 1.0)))

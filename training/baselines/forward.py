@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.environment import srgb_encode
+from manifests.exposure import on_screen
 from renderers.environment import panorama_directions, solid_angles
 from renderers.hints import hints
 from renderers.modelspace import channels_last, from_model, planar
@@ -74,11 +74,6 @@ def sh_irradiance(panorama: Tensor, normal: Tensor) -> Tensor:
     light = torch.einsum("tchw,khw->tck", panorama * weights, _harmonics(directions))
     lobes = torch.from_numpy(_LOBE[_ORDER]).to(panorama)
     return torch.einsum("tck,tkhw->tchw", light * lobes, _harmonics(normal)).clamp_min(0.0)
-
-
-def on_screen(radiance: np.ndarray) -> np.ndarray:
-    """Exposed linear radiance as sRGB in [0, 1]."""
-    return srgb_encode(np.clip(radiance, 0.0, 1.0)).astype(np.float32)
 
 
 def _harmonics(d: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from manifests.environment import luminance, srgb_decode
-from renderers.edits.relight import PERCENTILE, TARGET
-from training.baselines.forward import mean_radiance, on_screen
+from manifests.environment import srgb_decode
+from manifests.exposure import TARGET, on_screen, surface_level
+from training.baselines.forward import mean_radiance
 from training.evaluation.benchmark import Shot
 
 UNCHANGED = "input unchanged"
@@ -27,7 +27,7 @@ def relighting_baselines(source: Shot, target: Shot) -> dict[str, np.ndarray]:
     )
     ratio = (after / np.maximum(before, 1e-6))[:, None, None]  # (T, 1, 1, 3)
     scaled = srgb_decode(source.video) * ratio
-    level = float(np.percentile(luminance(scaled)[source.surface], PERCENTILE)) if source.surface.any() else 0.0
+    level = surface_level(scaled, source.surface)
     return {
         UNCHANGED: source.video,
         LIGHT_RATIO: on_screen(scaled),

@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from manifests.attributes import GBUFFERS
 from manifests.clip import Clip
 from manifests.codecs import decode_clip
 from manifests.dataset import Dataset, open_dataset
-from manifests.environment import srgb_encode
 from manifests.errors import DatasetError
+from manifests.exposure import on_screen
+from manifests.parquet import read_parquet
 from manifests.row import ClipRow
 from renderers.environment import panoramas
 from renderers.modelspace import channels_last, planar, relative_depth
@@ -52,8 +52,7 @@ class Shot:
     @cached_property
     def video(self) -> np.ndarray:
         """What the networks see: (T, H, W, 3) sRGB of the exposed radiance, clipped to [0, 1], float32."""
-        exposed = np.clip(self.clip.arrays["rgb"] * self.clip.exposure, 0.0, 1.0)
-        return srgb_encode(exposed).astype(np.float32)
+        return on_screen(self.clip.arrays["rgb"] * self.clip.exposure)
 
     @cached_property
     def surface(self) -> np.ndarray:
@@ -172,7 +171,7 @@ def _identities(dataset: Dataset, uids: set[str]) -> dict[str, str]:
     if not path.is_file():
         return {uid: uid for uid in uids}
     try:
-        table = pq.read_table(path, columns=["uid", "place", "split"]).to_pylist()
+        table = read_parquet(path, ["uid", "place", "split"]).to_pylist()
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read as a catalogue ({error}); restore it from a copy") from None
     return {row["place"] or row["uid"]: row["uid"] for row in table if row["uid"] in uids and row["split"] != "all"}

@@ -77,16 +77,15 @@ class ForwardObjective(Objective):
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """The middle frame of some clips: base colour, the truth, the prediction."""
-        shown = batch
         if self.config.sampler == "diffusion":
             return {}
-        frame = shown.rgb.shape[1] // 2
+        frame = batch.rgb.shape[1] // 2
         with lora.lora_scale(self.network, 0.0) if self.cotrain else nullcontext():
-            predicted = self._predicted(self.network, shown, *self._inputs(shown))
-        base = modelspace.to_model("basecolor", shown.gbuffers["basecolor"])
+            predicted = self._predicted(self.network, batch, *self._inputs(batch))
+        base = modelspace.to_model("basecolor", batch.gbuffers["basecolor"])
         rows = [
-            [modelspace.display(video[clip, frame].float()) for video in (base, shown.rgb, predicted)]
-            for clip in range(shown.size)
+            [modelspace.display(video[clip, frame].float()) for video in (base, batch.rgb, predicted)]
+            for clip in range(batch.size)
         ]
         return {"forward": grid(rows)}
 

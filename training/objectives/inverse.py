@@ -67,16 +67,15 @@ class InverseObjective(Objective):
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """The middle frame of some clips: the picture, then prediction and truth of each attribute side by side."""
-        shown = batch
-        frame = shown.rgb.shape[1] // 2
+        frame = batch.rgb.shape[1] // 2
         if self.config.sampler == "diffusion":
             return {}
-        predicted = self._all(shown)
+        predicted = self._all(batch)
         rows = []
-        for clip in range(shown.size):
-            row = [modelspace.display(shown.rgb[clip, frame])]
+        for clip in range(batch.size):
+            row = [modelspace.display(batch.rgb[clip, frame])]
             for name in GBUFFERS:
-                true = modelspace.to_model(name, shown.gbuffers[name])
+                true = modelspace.to_model(name, batch.gbuffers[name])
                 row += [modelspace.display(video[clip, frame]) for video in (predicted[name].to(true), true)]
             rows.append(row)
         return {"inverse": grid(rows)}

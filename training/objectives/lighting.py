@@ -46,15 +46,14 @@ class LightingObjective(Objective):
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Of some clips E_ldr and E_log, each with its truth to the right."""
-        shown = batch
         if self.config.sampler == "diffusion":
             return {}
-        model = self._model(self.network, shown)
-        estimated = model.images(one_step(model.predict, model.shape, self.config, shown.rgb))
-        true = self._true(shown, 1)
+        model = self._model(self.network, batch)
+        estimated = model.images(one_step(model.predict, model.shape, self.config, batch.rgb))
+        true = self._true(batch, 1)
         pairs = [
             (image[clip], answer[clip, 0])
-            for clip in range(shown.size)
+            for clip in range(batch.size)
             for image, answer in zip(estimated, true, strict=True)
         ]
         return {"lighting": grid([[image.float(), answer] for image, answer in pairs])}

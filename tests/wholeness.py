@@ -1,0 +1,37 @@
+"""What has to be true of a dataset after workers, drivers and machines died under it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manifests import layout
+from manifests.atomic import is_temporary
+from manifests.dataset import Dataset, open_dataset
+from manifests.verify import verify
+
+VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts"}
+FOLLOWS = {"offset", "size", "sha256"}  # of the bytes in the tar, which hold the row's volatile fields too
+
+Content = dict[str, tuple[dict[str, Any], dict[str, bytes]]]
+
+
+def content(dataset: Dataset) -> Content:
+    """Rows without what depends on the moment, and files, by key."""
+    found = {}
+    for row in dataset.rows():
+        plain = {name: value for name, value in msgspec.to_builtins(row).items() if name not in VOLATILE | FOLLOWS}
+        found[row.key] = plain, dataset.files(row)
+    return found
+
+
+def assert_whole(path: Path, expected: Content, told: object) -> None:
+    """The dataset is verified, holds what is expected without a failure, and nothing was left lying about."""
+    dataset = open_dataset(path)
+    assert verify(path).ok
+    assert content(dataset) == expected, told
+    assert dataset.failures() == []
+    assert list((path / layout.WORK).iterdir()) == []
+    assert not [file for file in path.rglob("*") if is_temporary(file)]
