@@ -28,6 +28,9 @@ from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last
 from renderers.windows import plan_windows
 
+ESTIMATED = 0.75
+"""Strength of an edit where the G-buffers are estimates, which exaggerate (docs/editing.md has the measurement)."""
+
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 _LARGEST = 1 << 26
 
@@ -72,12 +75,15 @@ def edited_frames(
     """The frames of `film` with its selection made of `material`, in order; a bad choice raises before the first.
 
     inverse: None takes the true G-buffers, camera and light of a dataset's clip. estimator: finds the light otherwise;
-    the one of the beginning (h, w, 3), stored, goes to `shown_light`.
+    the one of the beginning (h, w, 3), stored, goes to `shown_light`. Raises EditError for a strength out of range.
     """
     plan = plan_windows(film.frames, settings.window, settings.overlap)
     small = film.size if inverse is None else seen_size(film.size, settings.side)
     lens: Any = {"fov_degrees": settings.fov_degrees, "intrinsics": intrinsics(film, small)}
     selector = Selector(choice, film, plan, small)
+    strength = (1.0 if inverse is None else ESTIMATED) if settings.strength is None else settings.strength
+    if not 0 <= strength <= 1:
+        raise EditError(f"--strength is {strength:g}, expected a number from 0 to 1")
     truth = _truth(film) if inverse is None else None
     times: list[float] = []
 
@@ -101,7 +107,7 @@ def edited_frames(
                 renders.append(resized(np.asarray(made.video), film.size))
             mask = softened(resized(selected, film.size))
             times.extend(piece.seconds[len(times) - piece.window.start :])
-            yield [composite(piece.rgb, renders[0], renders[1], mask, material), mask]
+            yield [composite(piece.rgb, renders[0], renders[1], mask, material, strength), mask]
 
     def edited() -> Iterator[Edited]:
         frame = 0

@@ -37,6 +37,8 @@ class Settings:
         steps: denoising steps of "diffusion" checkpoints.
         seed: of their noise.
         exposure: factor on the light; None takes the surfaces to the datasets' usual brightness.
+        strength: how much of an edit's change is made (`renderers.edits.rematerial.composite`); None is 1 where
+            G-buffers are true, `ESTIMATED` where they are estimates.
     """
 
     side: int = 512
@@ -45,6 +47,7 @@ class Settings:
     steps: int = 20
     seed: int = 0
     exposure: float | None = None
+    strength: float | None = None
 
     @property
     def overlap(self) -> int:

@@ -70,6 +70,8 @@ class LatentSpace:
 
     vae: Any
     frames: int = DECODE_FRAMES
+    decoder: Any = None
+    """Distilled decoder (diffusers' AutoencoderTiny) in place of the autoencoder's own; it sees one frame at a time."""
 
     @property
     def factor(self) -> int:
@@ -94,14 +96,20 @@ class LatentSpace:
 
     def decode(self, name: str, latents: Tensor) -> Tensor:
         """Model space (B, T, C, H, W) float32 of scaled latents (B, T, 4, h, w), with the native channels of `name`."""
+        if self.decoder is not None:
+            return self._distilled(name, latents)
         overlap = min(windows.OVERLAP, self.frames // 4)
         plan = windows.plan_windows(latents.shape[1], self.frames, overlap)
         videos = [
             windows.blend(plan, (self._decode(window.take(clip)) for window in plan.windows))
             for clip in latents.split(1)
         ]
-        video = torch.cat(videos)  # one clip at a time: decoding is where memory peaks
-        return modelspace.unreplicate(video) if modelspace.channels(name) == 1 else video
+        return _native(name, torch.cat(videos))  # one clip at a time: decoding is where memory peaks
+
+    def _distilled(self, name: str, latents: Tensor) -> Tensor:
+        flat = (latents / self.decoder.config.scaling_factor).flatten(0, 1).to(self.decoder.dtype)
+        frames = [self.decoder.decode(part).sample.float() for part in flat.split(self.frames)]
+        return _native(name, torch.cat(frames).unflatten(0, latents.shape[:2]))
 
     def _decode(self, latents: Tensor) -> Tensor:
         """(1, T, 4, h, w) -> (1, T, 3, H, W)."""
@@ -111,9 +119,14 @@ class LatentSpace:
         return vae.decode(flat, num_frames=frames).sample.float().unflatten(0, (1, frames))
 
 
-def space_of(vae: Any | None, frames: int = DECODE_FRAMES) -> Space:
+def space_of(vae: Any | None, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
     """Latents where there is an autoencoder, pixels where there is none."""
-    return PixelSpace() if vae is None else LatentSpace(vae, frames)
+    return PixelSpace() if vae is None else LatentSpace(vae, frames, decoder)
+
+
+def _native(name: str, video: Tensor) -> Tensor:
+    """Decoded frames with the channels that attribute `name` has."""
+    return modelspace.unreplicate(video) if modelspace.channels(name) == 1 else video
 
 
 def _safe_precision(vae: Any) -> Any:

@@ -98,7 +98,7 @@ class Renderer(DiffusionPipeline):
     @property
     def space(self) -> autoencoder.Space:
         """Latents or pixels."""
-        return autoencoder.space_of(getattr(self, "vae", None), self._chunk)
+        return autoencoder.space_of(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
 
     def enable_vae_slicing(self, frames: int = 4) -> None:
         """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders."""
@@ -109,6 +109,31 @@ class Renderer(DiffusionPipeline):
     def disable_vae_slicing(self) -> None:
         """Encode and decode a whole window at a time again."""
         self._chunk = autoencoder.DECODE_FRAMES
+
+    def load_small_decoder(self, folder: str | Path) -> None:
+        """Decode with the distilled decoder in `folder` (diffusers' AutoencoderTiny, such as TAESD) from now on.
+
+        Decoding is most of what one step costs. A distilled decoder is many times smaller, gives softer pictures, and
+        has to have learned the latents of this autoencoder. `save_pretrained` keeps it with the checkpoint. Raises
+        InputError where nothing is decoded, CheckpointError where the decoder does not fit.
+        """
+        vae = getattr(self, "vae", None)
+        if vae is None or "decoder" not in self.components:
+            raise InputError(f"this {type(self).__name__} decodes no latents; there is nothing to speed up")
+        root = loading.locate(folder)
+        decoder = loading.load_model(
+            component_class("decoder", "AutoencoderTiny", self.kind, published=False),
+            root,
+            ".",
+            dtype=vae.dtype,
+            variant=None,
+        )
+        if decoder.config.latent_channels != vae.config.latent_channels:
+            raise CheckpointError(
+                f"{root}: decodes latents of {decoder.config.latent_channels} channels; "
+                f"those of this renderer have {vae.config.latent_channels}"
+            )
+        self.register_modules(decoder=decoder.to(vae.device))
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # diffusers takes **kwargs; ours are named

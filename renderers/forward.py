@@ -41,6 +41,7 @@ class ForwardRenderer(Renderer):
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         env_encoder: environment encoder of backbones that have one.
+        decoder: distilled decoder in place of the autoencoder's own (`load_small_decoder`).
         sampler: "diffusion" or "one-step"; None is the backbone's default.
         prediction: "v" or "sample"; None is the backbone's default.
         environment_size: (h, w) of the panoramas that the network sees; None is the backbone's default.
@@ -49,8 +50,8 @@ class ForwardRenderer(Renderer):
     """
 
     kind: ClassVar[Kind] = "forward"
-    model_cpu_offload_seq = "env_encoder->unet->vae"  # type: ignore[assignment]  # None in the base
-    _optional_components = ["scheduler", "vae", "env_encoder"]  # noqa: RUF012  (as diffusers declares it)
+    model_cpu_offload_seq = "env_encoder->unet->vae->decoder"  # type: ignore[assignment]  # None in the base
+    _optional_components = ["scheduler", "vae", "env_encoder", "decoder"]  # noqa: RUF012  (as diffusers declares it)
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class ForwardRenderer(Renderer):
         scheduler: Any = None,
         vae: Any = None,
         env_encoder: Any = None,
+        decoder: Any = None,
         *,
         sampler: Sampler | None = None,
         prediction: Prediction | None = None,
@@ -66,7 +68,7 @@ class ForwardRenderer(Renderer):
         licence: str | None = None,
     ) -> None:
         size = checked_size(environment_size or _ENVIRONMENT_SIZE[vae is not None])
-        components = {"unet": unet, "scheduler": scheduler, "vae": vae, "env_encoder": env_encoder}
+        components = {"unet": unet, "scheduler": scheduler, "vae": vae, "env_encoder": env_encoder, "decoder": decoder}
         self._setup(components, sampler, prediction, training, licence, environment_size=size)
 
     def load_lora(self, folder: str | Path) -> None:

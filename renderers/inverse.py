@@ -33,6 +33,7 @@ class InverseRenderer(Renderer):
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         judge: says how wrong this network's G-buffers probably are (`renderers/judge.py`); None where it has none.
+        decoder: distilled decoder in place of the autoencoder's own (`load_small_decoder`).
         sampler: "diffusion" or "one-step"; None is the backbone's default.
         prediction: "v" or "sample"; None is the backbone's default.
         attributes: what the network was trained to predict.
@@ -41,8 +42,8 @@ class InverseRenderer(Renderer):
     """
 
     kind: ClassVar[Kind] = "inverse"
-    model_cpu_offload_seq = "unet->vae"  # type: ignore[assignment]  # None in the base
-    _optional_components = ["scheduler", "vae", "judge"]  # noqa: RUF012  (as diffusers declares it)
+    model_cpu_offload_seq = "unet->vae->decoder"  # type: ignore[assignment]  # None in the base
+    _optional_components = ["scheduler", "vae", "judge", "decoder"]  # noqa: RUF012  (as diffusers declares it)
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class InverseRenderer(Renderer):
         scheduler: Any = None,
         vae: Any = None,
         judge: Any = None,
+        decoder: Any = None,
         *,
         sampler: Sampler | None = None,
         prediction: Prediction | None = None,
@@ -58,7 +60,7 @@ class InverseRenderer(Renderer):
         licence: str | None = None,
     ) -> None:
         attribute_rows(attributes)
-        components = {"unet": unet, "scheduler": scheduler, "vae": vae, "judge": judge}
+        components = {"unet": unet, "scheduler": scheduler, "vae": vae, "judge": judge, "decoder": decoder}
         self._setup(components, sampler, prediction, training, licence, attributes=tuple(attributes), joint=False)
         channels = {name: self.space.channels(name) for name in GBUFFERS}
         predicted = self.wiring.out_channels(unet)

@@ -30,6 +30,7 @@ _CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "TinyLighting": ("renderers.tiny", ("unet",)),
     "Judge": ("renderers.judge", ("judge",)),
     "AutoencoderKLTemporalDecoder": ("diffusers", ("vae",)),
+    "AutoencoderTiny": ("diffusers", ("decoder",)),
     "EulerDiscreteScheduler": ("diffusers", ("scheduler",)),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ def edit(
     mask: Path | None = None,
     pick: Annotated[str | None, tyro.conf.arg(metavar="X,Y")] = None,
     tolerance: float = 0.12,
+    strength: float | None = None,
     truth: bool = False,
     mask_out: Path | None = None,
     show: bool = False,
@@ -38,6 +40,7 @@ def edit(
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
         pick: a pixel of the first frame, from its top left; what is connected to it and looks alike is selected.
         tolerance: how alike, from 0 (equal) to 1.
+        strength: how much of the change is made, 0 to 1; 1 with --truth and 0.75 without, since estimates exaggerate.
         truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
         mask_out: write the selection to this .mp4 too.
         show: write the light, estimated from the beginning, beside OUT (.light.exr, .light.png).
@@ -48,7 +51,7 @@ def edit(
     from lightloom.selecting import Choice
     from lightloom.weights import check, load_estimator, load_forward, load_inverse
 
-    settings = settings_of(rendering)
+    settings = replace(settings_of(rendering), strength=strength)
     choice = Choice.parse(select, mask, pick, tolerance)
     material = parse_material(change)
     check(forward=rendering.forward, **({} if truth else {"inverse": rendering.inverse}))  # before anything is read

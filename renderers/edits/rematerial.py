@@ -75,17 +75,24 @@ def rematerial(gbuffers: Mapping[str, np.ndarray], mask: np.ndarray, material: M
 
 
 def composite(
-    video: np.ndarray, unedited: np.ndarray, edited: np.ndarray, mask: np.ndarray, material: Material
+    video: np.ndarray,
+    unedited: np.ndarray,
+    edited: np.ndarray,
+    mask: np.ndarray,
+    material: Material,
+    strength: float = 1.0,
 ) -> np.ndarray:
     """The edited video (T, H, W, 3), sRGB in [0, 1]; exactly `video` where `mask` (T, H, W, 1) is 0.
 
     `unedited` and `edited` are renders of the clip before and after the edit, under one light, as large as `video`.
+    strength: power of the ratio between them, in [0, 1]: below 1 less is changed, which is closer to the truth where
+    the renders come from estimates.
     """
     before, after = srgb_decode(unedited), srgb_decode(edited)
-    filled = (srgb_decode(video) + _FLOOR) * (after + _FLOOR) / (before + _FLOOR) - _FLOOR
+    filled = (srgb_decode(video) + _FLOOR) * ((after + _FLOOR) / (before + _FLOOR)) ** strength - _FLOOR
     if material.moves_highlights:
         change = np.log((luminance(after) + _FLOOR) / (luminance(before) + _FLOOR))[..., None]
-        share = 0.5 * np.minimum(np.abs(change), 1.0)
+        share = 0.5 * strength * np.minimum(np.abs(change), 1.0)
         filled = (1 - share) * np.clip(filled, 0.0, 1.0) + share * after
     filled = np.clip(srgb_encode(filled), 0.0, 1.0)
     return np.where(mask > 0, video + (filled - video) * mask, video).astype(np.float32)

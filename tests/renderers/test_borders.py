@@ -6,12 +6,14 @@ than a trained network's answer does, so unblended borders jump by several times
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from manifests.attributes import GBUFFERS
 from renderers.inverse import InverseRenderer
 from renderers.preconditioning import SIGMA_MAX, coefficients
 from renderers.svd.unet import InverseUNet
@@ -20,6 +22,7 @@ from tests.renderers.narrow import narrow_inverse, narrow_vae
 
 torch.set_num_threads(1)
 FRAMES, SIZE = 96, 64
+SHIPPED = Path(__file__).parents[2] / "renderers" / "weights" / "tiny" / "inverse"
 
 
 def moving_ball(frames: int = FRAMES, size: int = SIZE) -> np.ndarray:
@@ -89,5 +92,13 @@ def test_blended_borders_change_no_more_than_the_inside_of_windows(sampler: str)
     options = {} if sampler == "one-step" else {"steps": 3}
     for name, (blended, cut) in ratios(renderer, names, **options).items():
         print(f"{sampler}, {name}: change at borders over change inside: {blended:.2f} blended, {cut:.2f} not blended")
+        assert blended <= 1.1
+        assert cut > 1.2
+
+
+def test_the_weights_that_come_with_lightloom_show_no_borders() -> None:
+    renderer = InverseRenderer.from_pretrained(SHIPPED)
+    for name, (blended, cut) in ratios(renderer, list(GBUFFERS)).items():
+        print(f"tiny, {name}: change at borders over change inside: {blended:.2f} blended, {cut:.2f} not blended")
         assert blended <= 1.1
         assert cut > 1.2

@@ -58,6 +58,17 @@ def test_colour_keeps_the_inputs_detail_where_the_renderer_has_none() -> None:
     assert row[np.arange(8) % 4 < 2].mean() > 1.1 * row[np.arange(8) % 4 >= 2].mean()
 
 
+@pytest.mark.parametrize("material", [Material(basecolor=RED), Material(roughness=0.1, metallic=1.0)])
+def test_strength_goes_from_the_input_to_the_whole_edit(material: Material) -> None:
+    values, ball = clip()
+    before, after = shown(values), shown(rematerial(values, ball, material))
+    made = [composite(before, before, after, ball, material, strength) for strength in (0.0, 0.25, 0.75, 1.0)]
+    np.testing.assert_allclose(made[0], before, atol=1e-5)
+    np.testing.assert_array_equal(made[-1], composite(before, before, after, ball, material))
+    far = [np.abs(picture - after).mean() for picture in made]
+    assert far == sorted(far, reverse=True) and far[1] > 1.5 * far[2]
+
+
 def test_values_are_set_and_everything_else_is_kept() -> None:
     values, ball = clip()
     edited = rematerial(values, ball, Material(roughness=0.25))
