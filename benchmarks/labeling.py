@@ -47,7 +47,7 @@ from pipeline.options import RunOptions
 from pipeline.stage import Finish
 
 LENGTH = 24
-CHECKS = ("mirror", "window", "render")
+CHECKS = ("mirror", "window", "exposure", "render")
 
 
 # --- speed ------------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def quality(weights: Path, paths: Sequence[Path], count: int, seed: int, table: 
         ranks = float(spearmanr(errors, [-one.row.confidence[name] for one in judged]).statistic)
         line = f"{name:<12} {direct:>8.4g} {errors.mean():>9.4g} {errors.mean() / direct:>6.3f}   {ranks:5.2f}"
         for key in sorted(judged[0].row.statistics):
-            if key in (f"evidence.mirror.{name}", f"evidence.window.{name}", "evidence.render"):
+            if key == "evidence.render" or (key.endswith(f".{name}") and key.startswith("evidence.")):
                 rank = float(spearmanr(errors, [one.row.statistics[key] for one in judged]).statistic)
                 line += f"  {key.removeprefix('evidence.').removesuffix('.' + name)} {rank:5.2f}"
         print(line)

@@ -2,17 +2,20 @@
 
 Pieces of evidence, each of which grows where labels get worse:
 
-    mirror   the mirrored video is labelled too, and its labels mirrored back: a difference is the network's own
-    window   the middle half of the frames is labelled again by itself: a difference comes from what little changed
-             around those frames, as it does where the windows of a long video overlap
-    render   the labels are shaded under the estimated light (split sum) and compared with the video: a picture that
-             they cannot explain is wrong somewhere
-    judge    what the checkpoint's judge expects (`renderers/judge.py`); it costs no further pass, ranks worse than the
-             mirror, and counts where neither mirror nor window was asked for
+    mirror     the mirrored video is labelled too, and its labels mirrored back: a difference is the network's own
+    window     the middle half of the frames is labelled again by itself: a difference comes from what little changed
+               around those frames, as it does where the windows of a long video overlap
+    exposure   the middle half again, exposed less: what is made of what does not depend on that, so a difference says
+               that the network took the picture's brightness for the surface's
+    render     the labels are shaded under the estimated light (split sum) and compared with the video: a picture that
+               they cannot explain is wrong somewhere
+    judge      what the checkpoint's judge expects (`renderers/judge.py`); it costs no further pass
+    contrast   how much the estimated light varies over the sphere: a light that claims much errs more
 
 Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
-error is a weighted sum of the evidence at hand: it falls when any piece that counts rises, and is 1 where all vanish.
-The weights are measured on clips with known truth (docs/labeling.md; `benchmarks/labeling.py` measures the ranking).
+error is the weighted mean of the evidence at hand: it falls when any piece that counts rises, and is 1 where all
+vanish. The weights were chosen on clips that the inverse renderer had not seen (docs/labeling.md;
+`benchmarks/labeling.py` measures the ranking on others).
 """
 
 from __future__ import annotations
@@ -22,17 +25,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
 from torch import Tensor
 
 from manifests.attributes import GBUFFERS
-from renderers.judge import differences
+from manifests.environment import encode_log
+from renderers.judge import UNITS, differences
 from renderers.modelspace import srgb_encode
 from renderers.shading import split_sum
 
 ENVIRONMENT = "environment"
 RENDER = "render"
 JUDGE = "judge"
-_CHECKS = {"mirror": 0.8, "window": 0.2}
+CONTRAST = "contrast"
 
 
 @dataclass(frozen=True)
@@ -41,23 +46,21 @@ class Calibration:
 
     Attributes:
         unit: expected error at which the confidence has fallen to 1/e.
-        own: weight of the attribute's own disagreement, weighted mean over the checks that were made.
-        render: weight of the re-rendering error.
+        weights: of each piece of evidence.
     """
 
     unit: float
-    own: float
-    render: float
+    weights: Mapping[str, float]
 
 
 CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
     {
-        "basecolor": Calibration(unit=0.2, own=1.0, render=1.0),
-        "normal": Calibration(unit=30.0, own=1.0, render=5.0),
-        "depth": Calibration(unit=0.2, own=1.0, render=0.05),
-        "roughness": Calibration(unit=0.3, own=1.0, render=0.05),
-        "metallic": Calibration(unit=0.3, own=1.0, render=0.5),
-        ENVIRONMENT: Calibration(unit=0.2, own=1.0, render=1.0),
+        "basecolor": Calibration(0.2, {"mirror": 1.0, "window": 0.5, "exposure": 2.0, RENDER: 1.0, JUDGE: 1.0}),
+        "normal": Calibration(25.0, {"mirror": 1.0, "window": 1.0, "exposure": 0.5, RENDER: 0.1, JUDGE: 0.3}),
+        "depth": Calibration(0.2, {"mirror": 1.0, "window": 0.5, "exposure": 1.0, RENDER: 0.05, JUDGE: 0.3}),
+        "roughness": Calibration(0.3, {"mirror": 1.0, "window": 1.0, "exposure": 0.5, RENDER: 0.05, JUDGE: 0.3}),
+        "metallic": Calibration(0.3, {"mirror": 0.5, "window": 0.5, "exposure": 1.0, RENDER: 0.5, JUDGE: 0.5}),
+        ENVIRONMENT: Calibration(0.15, {CONTRAST: 1.0}),
     }
 )
 
@@ -82,6 +85,15 @@ def render_error(labels: Mapping[str, Tensor], mask: Tensor, panorama: Tensor, r
     return float((error * mask).sum() / mask.sum().clamp_min(1e-6)) ** 0.5
 
 
+def contrast(environment: np.ndarray) -> float:
+    """Standard deviation over the sphere of the E_log of a light (h, w, 3)."""
+    rows = environment.shape[0]
+    solid = np.sin((np.arange(rows) + 0.5) / rows * np.pi)
+    values = encode_log(environment).reshape(rows, -1)
+    mean = np.average(values.mean(axis=1), weights=solid)
+    return math.sqrt(np.average(np.square(values - mean).mean(axis=1), weights=solid))
+
+
 def scores(evidence: Mapping[str, float]) -> dict[str, float]:
     """Confidence in [0, 1] by attribute, from evidence named "judge.normal", "window.depth", "render" ...
 
@@ -89,16 +101,11 @@ def scores(evidence: Mapping[str, float]) -> dict[str, float]:
     """
     found = {}
     for name, known in CALIBRATION.items():
-        own = {check: evidence[f"{check}.{name}"] for check in _CHECKS if f"{check}.{name}" in evidence}
-        expected = known.render * evidence.get(RENDER, 0.0)
-        if own:
-            expected += (
-                known.own
-                * sum(_CHECKS[check] * value for check, value in own.items())
-                / sum(_CHECKS[check] for check in own)
-            )
-        elif name in GBUFFERS:
-            expected += evidence.get(f"{JUDGE}.{name}", 0.0)
+        at_hand = {check: evidence[f"{check}.{name}"] for check in known.weights if f"{check}.{name}" in evidence}
+        if RENDER in known.weights and RENDER in evidence:
+            at_hand[RENDER] = evidence[RENDER] * UNITS.get(name, 1.0)
+        total = sum(known.weights[check] for check in at_hand)
+        expected = sum(known.weights[check] * value for check, value in at_hand.items()) / total if total else 0.0
         found[name] = math.exp(-expected / known.unit)
     return found
 

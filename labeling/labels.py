@@ -16,6 +16,7 @@ from labeling.errors import LabelingError
 from labeling.settings import Checkpoint, Settings, files_digest
 from manifests.attributes import GBUFFERS
 from manifests.camera import Camera, intrinsics_from_fov
+from manifests.environment import srgb_decode, srgb_encode
 from renderers.environment import panorama_to_stored, panoramas
 from renderers.geometry import surface_coverage
 from renderers.inverse import InverseRenderer
@@ -29,6 +30,8 @@ LEVEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 _SURELY = 0.98
 _WINDOW_LEAST = 4
+_DIMMED = srgb_encode(0.7 * srgb_decode(np.arange(256) / 255)).astype(np.float32)
+"""What 8-bit sRGB would have been, exposed half a stop less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +130,19 @@ class Labeler:
 
     def _evidence(self, first: _First) -> dict[str, float]:
         """What the wanted checks measure, by "check.attribute"."""
-        found: dict[str, float] = {}
+        found = {f"{confidence.CONTRAST}.{confidence.ENVIRONMENT}": confidence.contrast(first.environment)}
         if "mirror" in self._settings.checks:
             frames = np.ascontiguousarray(first.frames[:, :, ::-1])
             others = mirrored(self._gbuffers(frames, first.seed)[0])
-            different = confidence.disagreement(first.labels, others, first.coverage)
-            found |= {f"mirror.{name}": value for name, value in different.items()}
+            found |= _compared("mirror", first, others, slice(None))
         if "window" in self._settings.checks and len(first.frames) >= _WINDOW_LEAST:
-            quarter = len(first.frames) // 4
-            middle = slice(quarter, len(first.frames) - quarter)
+            middle = _middle(len(first.frames))
             others, _ = self._gbuffers(first.frames[middle], first.seed)
-            seen = {name: value[:, middle] for name, value in first.labels.items()}
-            different = confidence.disagreement(seen, others, first.coverage[:, middle])
-            found |= {f"window.{name}": value for name, value in different.items()}
+            found |= _compared("window", first, others, middle)
+        if "exposure" in self._settings.checks:
+            middle = _middle(len(first.frames))
+            others, _ = self._gbuffers(_DIMMED[first.frames[middle]], first.seed)
+            found |= _compared("exposure", first, others, middle)
         if "render" in self._settings.checks:
             found[confidence.RENDER] = self._render_error(first)
         return found
@@ -179,6 +182,18 @@ def mirrored(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     flipped = {name: value.flip(-1) for name, value in labels.items()}
     turn = flipped["normal"].new_tensor([-1.0, 1.0, 1.0]).view(1, 1, 3, 1, 1)
     return flipped | {"normal": flipped["normal"] * turn}
+
+
+def _middle(frames: int) -> slice:
+    """The middle half of so many frames."""
+    return slice(frames // 4, frames - frames // 4)
+
+
+def _compared(check: str, first: _First, others: Mapping[str, Tensor], frames: slice) -> dict[str, float]:
+    """Disagreement of the first answer with another one to some of its frames, as evidence of `check`."""
+    seen = {name: value[:, frames] for name, value in first.labels.items()}
+    different = confidence.disagreement(seen, others, first.coverage[:, frames])
+    return {f"{check}.{name}": value for name, value in different.items()}
 
 
 def _crisp(coverage: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from labeling.errors import LabelingError
 from labeling.segments import SegmentOptions
@@ -13,7 +13,7 @@ from labeling.sources.base import Footage
 from renderers.registry import Kind
 
 Codec = Literal["compact", "exact"]
-Check = Literal["mirror", "window", "render"]
+Check = Literal["mirror", "window", "exposure", "render"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
 FOOTAGE_PER_SHARD = 4
@@ -99,7 +99,7 @@ class Settings:
     overlap: int = 6
     precision: Precision = "float32"
     seed: int = 0
-    checks: tuple[Check, ...] = ("mirror", "window", "render")
+    checks: tuple[Check, ...] = get_args(Check)
     min_confidence: float = 0.0
     fov_degrees: float = 45.0
     environment_height: int = 32

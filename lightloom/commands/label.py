@@ -51,7 +51,7 @@ class Options:
         overlap: frames that neighbouring windows share.
         precision: of the weights; halves want a GPU.
         seed: seed of the noise.
-        checks: what the confidence rests on; mirror and window cost one and a half passes more.
+        checks: what the confidence rests on; mirror costs a pass more, window and exposure half a pass each.
         min_confidence: leave clips out whose mean confidence over the G-buffers is lower.
         fov: assumed angle of the larger image side, in degrees, where the footage has no intrinsics.
         codec: `compact` (video with measured error bounds) or `exact` (OpenEXR, lossless).
@@ -77,7 +77,7 @@ class Options:
     overlap: int = 6
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     seed: int = 0
-    checks: tuple[Literal["mirror", "window", "render"], ...] = ("mirror", "window", "render")
+    checks: tuple[Literal["mirror", "window", "exposure", "render"], ...] = ("mirror", "window", "exposure", "render")
     min_confidence: float = 0.0
     fov: float = 45.0
     codec: Literal["compact", "exact"] = "compact"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,7 +18,8 @@ from renderers.shading import camera_rays, split_sum
 
 SHAPE = (1, 2, 1, 12, 16)
 WHOLE = torch.ones(SHAPE)
-EVIDENCE = [f"{check}.{name}" for check in ("mirror", "window") for name in GBUFFERS]
+EVIDENCE = [f"{check}.{name}" for check in ("mirror", "window", "exposure", "judge") for name in GBUFFERS]
+EVIDENCE += ["contrast.environment"]
 
 
 def labels(seed: int = 0) -> dict[str, Tensor]:
@@ -70,18 +72,28 @@ def test_a_picture_made_from_its_labels_has_no_render_error_and_worse_labels_hav
 def test_confidence_falls_when_any_evidence_rises(name: str) -> None:
     before = scores(dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05))
     after = scores(dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05) | {name: 0.5})
-    attribute = name.rpartition(".")[2]
-    concerned = set(CALIBRATION) if name == confidence.RENDER else {attribute}
+    concerned = set(GBUFFERS) if name == confidence.RENDER else {name.rpartition(".")[2]}
     for known in CALIBRATION:
         assert 0 < after[known] <= before[known] < 1
         assert (after[known] < before[known]) == (known in concerned)
 
 
-def test_a_judge_is_heard_where_no_check_was_made() -> None:
-    judged = scores({"judge.normal": 15.0})
-    assert judged["normal"] == pytest.approx(math.exp(-15.0 / CALIBRATION["normal"].unit)) and judged["depth"] == 1
-    weak = dict.fromkeys([*EVIDENCE, confidence.RENDER], 0.05)
-    assert scores(weak | {"judge.normal": 15.0}) == scores(weak)
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_a_piece_of_evidence_alone_is_what_is_expected(name: str) -> None:
+    attribute = name.rpartition(".")[2]
+    found = scores({name: 0.5})
+    assert found.pop(attribute) == pytest.approx(math.exp(-0.5 / CALIBRATION[attribute].unit))
+    assert set(found.values()) == {1.0}
+
+
+def test_the_contrast_of_a_light_is_that_of_the_sphere_not_of_the_picture() -> None:
+    light = np.zeros((32, 64, 3), dtype=np.float32)
+    assert confidence.contrast(light + 2.5) == pytest.approx(0, abs=1e-6)
+    light[:16] = 10_000  # E_log is 1 in one half of the sphere, 0 in the other
+    assert confidence.contrast(light) == pytest.approx(0.5, abs=1e-6)
+    pole, equator = np.zeros_like(light), np.zeros_like(light)
+    pole[:2], equator[15:17] = 10_000, 10_000  # as many pixels, a twentieth of the solid angle
+    assert confidence.contrast(pole) < 0.35 * confidence.contrast(equator)
 
 
 def test_confidence_is_one_without_evidence_and_near_zero_when_all_is_wrong() -> None:

@@ -21,6 +21,7 @@ from labeling.settings import Settings, checkpoint
 from labeling.sources import SourceOptions, discover
 from labeling.sources.base import FootageCamera
 from labeling.stage import LabelStage, LabelWorker
+from manifests.attributes import GBUFFERS
 from manifests.clip import Clip
 from manifests.codecs import decode_clip
 from manifests.environment import srgb_encode
@@ -29,6 +30,8 @@ from manifests.row import ITEM_CLIPS, Sample
 from pipeline.failures import ItemError
 from renderers.environment import panoramas
 from renderers.errors import CheckpointError
+
+CHECKS = ("mirror", "window", "exposure")
 
 torch.set_num_threads(1)
 
@@ -145,11 +148,12 @@ def test_looking_ahead_changes_nothing(source: Path, weights: Path, samples: lis
 
 
 def test_all_checks_leave_their_evidence(source: Path, weights: Path) -> None:
-    labelling = worker(source, settings(weights, checks=("mirror", "window", "render")))
+    labelling = worker(source, settings(weights, checks=(*CHECKS, "render")))
     row = labelling.produce(0)()[0].row
     evidence = {name for name in row.statistics if name.startswith("evidence.")}
-    assert {"evidence.mirror.normal", "evidence.window.depth", "evidence.render"} <= evidence and len(evidence) == 11
-    assert row.statistics["evidence.mirror.basecolor"] > 0
+    apart = {"evidence.render", "evidence.contrast.environment"}
+    assert evidence == apart | {f"evidence.{check}.{name}" for check in CHECKS for name in GBUFFERS}
+    assert all(row.statistics[f"evidence.{check}.basecolor"] > 0 for check in CHECKS)
     labelling.close()
 
 
