@@ -13,8 +13,10 @@ from lightloom.demo.stages import Stage
 from lightloom.weights import WeightsError
 from manifests.atomic import write_bytes
 
-RECIPE = "train-tiny"
-SHARES = {"inverse": 0.45, "lighting": 0.15, "forward": 0.3, "cotrained": 0.1}
+RECIPES = {"dataset": ("train-tiny", 1.0), "objects": ("train-objects", 1 / 3), "unseen": ("train-tiny", 1 / 6)}
+"""Datasets by folder: recipe, and share of the clips. Renderers learn from the first two, their judge from the last."""
+
+SHARES = {"inverse": 0.3, "continued": 0.3, "lighting": 0.1, "forward": 0.2, "cotrained": 0.1}
 """How the minutes of training are divided."""
 
 _FOOTAGE = {"base": "tiny", "name": "footage", "split": "train", "frames": 24, "render": {"denoiser": "balanced"}}
@@ -28,10 +30,11 @@ class Rebuild:
     Attributes:
         out: folder for everything.
         minutes: of all trainings together.
-        seed: of the trainings; the dataset's is the next one, that of the footage the one after it.
-        clips: of the training set.
+        seed: of the trainings; the datasets and the footage have the next ones.
+        clips: of the training set's larger part; the others are in proportion.
         footage: clips that stand for real footage, from which the LoRA learns.
-        preset: of the trainings.
+        preset: of the trainings from random weights.
+        continued: preset of the inverse renderer's second training.
         scenes: of each part of the benchmark; None is the benchmark's own size.
     """
 
@@ -41,6 +44,7 @@ class Rebuild:
     clips: int
     footage: int
     preset: str
+    continued: str = "tiny-continued"
     scenes: int | None = None
 
     def __post_init__(self) -> None:
@@ -52,9 +56,11 @@ class Rebuild:
     def stages(self) -> list[Stage]:
         """All stages in order; each is a command of its own, and goes on where it was."""
         more = ["--real", self.at("labelled"), "--start", self.at("forward/renderer")]
+        again = ["--start", self.at("inverse/renderer")]
         return [
-            _stage("dataset", "Render the training set", self._rendered("dataset", RECIPE, self.clips, self.seed + 1)),
+            *(self._dataset(folder, 1 + number) for number, folder in enumerate(RECIPES)),
             *(self._training(kind, kind, f"Train the {title}") for kind, title in _TITLES.items()),
+            self._training("continued", "inverse", "Train the inverse renderer further", again),
             _stage("judge", "Train what says how wrong labels are", self._judging()),
             Stage("scenes", "Render clips to film", self._scenes),
             Stage("label", "Label the footage", self._label),
@@ -76,20 +82,27 @@ class Rebuild:
     def _rendered(self, folder: str, recipe: str, clips: int, seed: int) -> list[str]:
         return ["datagen", "run", self.at(folder), "--recipe", recipe, "--clips", str(clips), "--seed", str(seed)]
 
+    def _dataset(self, folder: str, seed: int) -> Stage:
+        recipe, share = RECIPES[folder]
+        line = self._rendered(folder, recipe, max(2, round(self.clips * share)), self.seed + seed)
+        return _stage(folder, f"Render clips to learn from: {recipe}", line)
+
     def _training(self, name: str, task: str, title: str, more: Sequence[str] = ()) -> Stage:
-        minutes = self.minutes * SHARES[name]
-        options = ["--preset", self.preset, "--minutes", f"{minutes:g}", "--seed", str(self.seed), *more, "--resume"]
+        preset = self.continued if name == "continued" else self.preset
+        minutes = ["--minutes", f"{self.minutes * SHARES[name]:g}"]
+        seed = str(self.seed + (name == "continued"))
+        options = ["--more", self.at("objects"), "--preset", preset, *minutes, "--seed", seed, *more, "--resume"]
         return _stage(name, title, ["train", task, self.at("dataset"), self.at(name), *options])
 
     def _judging(self) -> list[str]:
         options = ["--preset", self.preset, "--seed", str(self.seed), "--resume"]
-        inverse = ["--inverse", self.at("inverse/renderer")]
-        return ["train", "judge", self.at("dataset"), self.at("judge"), *inverse, *options]
+        inverse = ["--inverse", self.at("continued/renderer")]
+        return ["train", "judge", self.at("unseen"), self.at("judge"), *inverse, *options]
 
     def _scenes(self) -> list[str]:
         recipe = self.out / "footage.yaml"
         write_bytes(recipe, yaml.safe_dump(_FOOTAGE, sort_keys=False).encode())
-        return self._rendered("scenes", str(recipe), self.footage, self.seed + 2)
+        return self._rendered("scenes", str(recipe), self.footage, self.seed + 4)
 
     def _label(self) -> list[str]:
         make_footage(self.out / "scenes", self.out)

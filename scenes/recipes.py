@@ -33,7 +33,7 @@ from scenes.rules import (
 )
 from scenes.spec import Data, Positive, RenderSettings, SpecError
 
-BUILTIN_RECIPES = ("tiny", "train-tiny", "demo", "paper")
+BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "demo", "paper")
 BENCHMARK_RECIPES = tuple(
     f"synthetic-{part}{size}" for size in ("", "-tiny") for part in ("objects", "scenes", "turns")
 )

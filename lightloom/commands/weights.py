@@ -52,11 +52,12 @@ def build(
     out: Positional[Path],
     /,
     *,
-    minutes: float = 150.0,
+    minutes: float = 240.0,
     seed: int = 0,
     clips: int = 2304,
     footage: int = 33,
     preset: str = "tiny",
+    continued: str = "tiny-continued",
     scenes: int | None = None,
 ) -> int:
     """Make the weights that the package ships, from nothing: data, trainings, evaluation, packing. Safe to interrupt.
@@ -69,15 +70,16 @@ def build(
         out: folder for everything.
         minutes: of all trainings together.
         seed: another seed gives other scenes and other weights.
-        clips: of the training set (recipe `train-tiny`).
+        clips: of the training set with recipe `train-tiny`; those with `train-objects` are a third of that.
         footage: rendered clips that are encoded as videos and stand for real footage, of which the LoRA learns.
-        preset: of the trainings, or a YAML file.
+        preset: of the trainings from random weights, or a YAML file.
+        continued: preset of the second training of the inverse renderer, or a YAML file.
         scenes: of each part of the benchmark, if not its own size.
     """
     from lightloom.demo.stages import run_stages
     from lightloom.rebuilding import Rebuild
 
-    rebuild = Rebuild(out, minutes, seed, clips, footage, preset, scenes)
+    rebuild = Rebuild(out, minutes, seed, clips, footage, preset, continued, scenes)
     out.mkdir(parents=True, exist_ok=True)
     run_stages(out, rebuild.stages())
     print(rebuild.at("weights"))

@@ -169,12 +169,15 @@ def test_rebuilding_is_a_chain_of_commands_that_ends_in_packing(tmp_path):
     rebuild = Rebuild(tmp_path, minutes=100, seed=3, clips=8, footage=3, preset="debug", scenes=1)
     names = [stage.name for stage in rebuild.stages()]
     assert names == [
-        *("dataset", "inverse", "lighting", "forward", "judge", "scenes", "label", "cotrained"),
-        *("benchmark", "evaluate", "pack"),
+        *("dataset", "objects", "unseen", "inverse", "lighting", "forward", "continued", "judge"),
+        *("scenes", "label", "cotrained", "benchmark", "evaluate", "pack"),
     ]
     lines = {stage.name: list(stage.command()) for stage in rebuild.stages() if stage.name != "label"}
     assert lines["dataset"][lines["dataset"].index("--recipe") + 1] == "train-tiny"
-    assert lines["inverse"][lines["inverse"].index("--minutes") + 1] == "45"
+    assert lines["inverse"][lines["inverse"].index("--minutes") + 1] == "30"
+    assert lines["judge"][2] == str(tmp_path / "unseen"), "a judge learns from clips that its renderer has not seen"
+    seeds = [line[line.index("--seed") + 1] for line in lines.values() if line[0] == "datagen"]
+    assert len(set(seeds)) == len(seeds)
     assert sum(SHARES.values()) == pytest.approx(1.0)
     for kind in KINDS:
         assert f"--{kind}" in lines["pack"]
@@ -188,6 +191,7 @@ def test_a_rebuild_makes_weights_and_does_nothing_the_second_time(tmp_path):
     narrow = "{widths: [16, 32], depths: [1, 1], embedding: 16}"
     preset.write_text(f"base: debug\nname: quick\nnetwork: {narrow}\n")
     words = ["--minutes", "1", "--clips", "4", "--footage", "2", "--scenes", "1", "--preset", str(preset)]
+    words += ["--continued", str(preset)]
     command = [
         sys.executable,
         "-c",
@@ -199,6 +203,6 @@ def test_a_rebuild_makes_weights_and_does_nothing_the_second_time(tmp_path):
     for again in (False, True):
         made = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr[-3000:]
-        assert made.stdout.count("done before") == (11 if again else 0)
+        assert made.stdout.count("done before") == (14 if again else 0)
     found = found_in(tmp_path / "out" / "weights")
     assert all(path is not None for path in found.values())
