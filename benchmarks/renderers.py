@@ -27,6 +27,7 @@ from renderers.base import Renderer, base_seed
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
 from renderers.modelspace import channels_last, from_model, planar, unreplicate
+from renderers.registry import Sampler
 from renderers.samplers import default_scheduler
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from renderers.svd.unet import ForwardUNet, InverseUNet
@@ -210,13 +211,19 @@ def on_gpu(frames: int, size: int, steps: int, repeats: int) -> None:
     torch.manual_seed(SEED)
     with created_on(device, torch.bfloat16):
         vae = autoencoder((128, 256, 512, 512)).eval()
+        small = small_decoder(64).eval()
+    ways: tuple[tuple[Sampler, AutoencoderTiny | None], ...] = (
+        ("diffusion", None),
+        ("one-step", None),
+        ("one-step", small),
+    )
     for variant in VARIANTS:
         with created_on(device, torch.bfloat16):
             unet = InverseUNet().eval()
-        for sampler in ("diffusion", "one-step"):
-            renderer = prepared(InverseRenderer(unet, vae=vae, sampler=sampler), variant)
+        for sampler, decoder in ways:
+            renderer = prepared(InverseRenderer(unet, vae=vae, decoder=decoder, sampler=sampler), variant)
             run = _inverse_run(renderer, video, steps, variant)
-            row(f"inverse, all five, {sampler}", variant, run, repeats)
+            row(f"inverse, all five, {sampler}{', small decoder' if decoder else ''}", variant, run, repeats)
         del unet, renderer, run
         torch._dynamo.reset()
         torch.cuda.empty_cache()
