@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,6 +31,8 @@ class JudgeObjective(Objective):
     def __init__(self, config: TrainConfig, judge: Judge, renderer: InverseRenderer) -> None:
         super().__init__(config, Networks(judge))
         self.renderer = renderer
+        self._known: dict[bytes, dict[str, Tensor]] = {}
+        self._room = int(config.data.cache_gib * 2**30)
 
     @classmethod
     def of(cls, config: TrainConfig) -> Self:
@@ -78,15 +80,22 @@ class JudgeObjective(Objective):
         settings = {name: renderer.config[name] for name in ("sampler", "prediction", "attributes", "licence")}
         InverseRenderer(**parts, **settings, training={**own, "judge": record}).save_pretrained(folder)
 
-    @torch.no_grad()
     def _labels(self, batch: Batch) -> dict[str, Tensor]:
         """What the inverse renderer says of the batch, (B, T, C, H, W) as values."""
-        self.renderer.to(batch.rgb.device)
-        shown = modelspace.display(batch.rgb).permute(0, 1, 3, 4, 2).cpu().numpy()  # (B, T, 3, H, W) -> (B, T, H, W, 3)
-        made = self.renderer([np.ascontiguousarray(clip) for clip in shown], output_type="pt")
-        assert isinstance(made, list)
-        device = batch.rgb.device
-        return {
-            name: torch.stack([torch.as_tensor(one.gbuffers[name]) for one in made]).float().to(device)
-            for name in GBUFFERS
-        }
+        made = [self._labelled(clip) for clip in batch.rgb]
+        return {name: torch.stack([one[name] for one in made]).to(batch.rgb.device) for name in GBUFFERS}
+
+    @torch.no_grad()
+    def _labelled(self, rgb: Tensor) -> dict[str, Tensor]:
+        """Labels (T, C, H, W) of one clip (T, 3, H, W), kept for the next epoch as far as `data.cache_gib` goes."""
+        shown = modelspace.display(rgb).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (T, 3, H, W) -> (T, H, W, 3)
+        key = hashlib.sha256(shown.tobytes()).digest()
+        if key not in self._known:
+            made = self.renderer.to(rgb.device)(shown, output_type="pt")
+            assert not isinstance(made, list)
+            labels = {name: torch.as_tensor(made.gbuffers[name]).float().cpu() for name in GBUFFERS}
+            self._room -= sum(value.nbytes for value in labels.values())
+            if self._room < 0:
+                return labels
+            self._known[key] = labels
+        return self._known[key]
