@@ -86,7 +86,8 @@ def make_videos(folder: Path, count: int, frames: int, size: int) -> None:
     folder.mkdir(parents=True)
     for number in range(count):
         rng = np.random.default_rng(number)
-        wide = cv2.resize(rng.integers(0, 255, (12, 24, 3), dtype=np.uint8), (size * 3, size * 2), None, 0, 0, 2)
+        noise = rng.integers(0, 255, (12, 24, 3), dtype=np.uint8)
+        wide = cv2.resize(noise, (max(3 * size, size + 2 * frames), 2 * size), None, 0, 0, cv2.INTER_CUBIC)
         pictures = [wide[size // 2 : size // 2 + size, 2 * t : 2 * t + size] for t in range(frames)]
         write_video(folder / f"video{number:02d}.mp4", np.stack(pictures), 24.0)
 
