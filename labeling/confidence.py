@@ -53,13 +53,16 @@ class Calibration:
     weights: Mapping[str, float]
 
 
+_CHECKS = {"mirror": 1.0, "window": 1.0, "exposure": 1.0, JUDGE: 0.5}
+"""Weights that serve all G-buffers alike; the labels' worth under light is only that of what shows in a picture."""
+
 CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
     {
-        "basecolor": Calibration(0.2, {"mirror": 1.0, "window": 0.5, "exposure": 2.0, RENDER: 1.0, JUDGE: 1.0}),
-        "normal": Calibration(25.0, {"mirror": 1.0, "window": 1.0, "exposure": 0.5, RENDER: 0.1, JUDGE: 0.3}),
-        "depth": Calibration(0.2, {"mirror": 1.0, "window": 0.5, "exposure": 1.0, RENDER: 0.05, JUDGE: 0.3}),
-        "roughness": Calibration(0.3, {"mirror": 1.0, "window": 1.0, "exposure": 0.5, RENDER: 0.05, JUDGE: 0.3}),
-        "metallic": Calibration(0.3, {"mirror": 0.5, "window": 0.5, "exposure": 1.0, RENDER: 0.5, JUDGE: 0.5}),
+        "basecolor": Calibration(0.2, {**_CHECKS, RENDER: 0.2}),
+        "normal": Calibration(25.0, {**_CHECKS, RENDER: 0.05}),
+        "depth": Calibration(0.2, {**_CHECKS, RENDER: 0.05}),
+        "roughness": Calibration(0.3, {**_CHECKS, RENDER: 0.05}),
+        "metallic": Calibration(0.3, {**_CHECKS, RENDER: 0.2}),
         ENVIRONMENT: Calibration(0.15, {CONTRAST: 1.0}),
     }
 )

@@ -57,8 +57,8 @@ class Facts:
         kind: inverse, forward, lighting or lora.
         index: the checkpoint's model_index.json, its training record without paths.
         history: the training records of the runs that led here, the first one first.
-        datasets, real: of each dataset of rendered clips, and of footage: stage, recipe, seed, clips, size, catalogue,
-            licences.
+        datasets, real: of each dataset of rendered clips, and of footage: stage, whether only the judge learned from
+            it, recipe, seed, clips, size, catalogue, licences.
         revision: commit of the source tree that packed the weights.
         size: bytes of safetensors.
         change: largest change of an output by storing half precision; None where it was not measured.
@@ -148,9 +148,10 @@ def _data(facts: Facts) -> list[str]:
     for data in facts.datasets:
         recipe = data["recipe"]
         render = recipe.get("render", {})
+        whom = "for the judge of its labels: " if data["judge"] else ""
         lines.append(
-            f"{data['clips']:,} clips of {data['size']}, rendered in Cycles with {render.get('samples', '?')} samples: "
-            f"recipe `{recipe.get('name', '?')}`, seed {data['seed']}, split {recipe.get('split', '?')}, "
+            f"{whom}{data['clips']:,} clips of {data['size']}, rendered in Cycles with {render.get('samples', '?')} "
+            f"samples: recipe `{recipe.get('name', '?')}`, seed {data['seed']}, split {recipe.get('split', '?')}, "
             f"catalogue {data['catalogue'][:12]}; assets under {_joined(data['licences'])}"
         )
     return lines + [

@@ -21,15 +21,16 @@ from lightloom.sheets import write_light
 from manifests.environment import Environment, srgb_decode
 from manifests.errors import LightloomError
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.edits.relight import resized
+from renderers.edits.relight import matching_exposure, resized
 from renderers.edits.rematerial import CHANGEABLE, Material, composite, rematerial, softened
 from renderers.inputs import gbuffer_values
 from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last
 from renderers.windows import plan_windows
 
-ESTIMATED = 0.75
-"""Strength of an edit where the G-buffers are estimates, which exaggerate (docs/editing.md has the measurement)."""
+ESTIMATED, ESTIMATED_GLOSS = 0.85, 0.5
+"""Strength of an edit where the G-buffers are estimates, which exaggerate, and where roughness alone changes, which
+small networks hardly know (docs/editing.md has the measurement)."""
 
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 _LARGEST = 1 << 26
@@ -81,7 +82,7 @@ def edited_frames(
     small = film.size if inverse is None else seen_size(film.size, settings.side)
     lens: Any = {"fov_degrees": settings.fov_degrees, "intrinsics": intrinsics(film, small)}
     selector = Selector(choice, film, plan, small)
-    strength = (1.0 if inverse is None else ESTIMATED) if settings.strength is None else settings.strength
+    strength = _strength(material, known=inverse is None) if settings.strength is None else settings.strength
     if not 0 <= strength <= 1:
         raise EditError(f"--strength is {strength:g}, expected a number from 0 to 1")
     truth = _truth(film) if inverse is None else None
@@ -97,6 +98,7 @@ def edited_frames(
                 assert inverse is not None
                 maps = gbuffers_of(shown, inverse, settings)
                 panorama = np.asarray(estimator(shown, maps, **lens).environment)
+                panorama = panorama * np.float32(matching_exposure(shown, maps, panorama, **lens))
                 light = {"environment": panorama, "exposure": settings.exposure or 1.0}
                 if shown_light is not None and piece.window.start == 0:
                     shown_light(stored(panorama))
@@ -117,6 +119,12 @@ def edited_frames(
                 frame += 1
 
     return edited()
+
+
+def _strength(material: Material, *, known: bool) -> float:
+    if known:
+        return 1.0
+    return ESTIMATED_GLOSS if material.basecolor is None and material.metallic is None else ESTIMATED
 
 
 def edit_film(

@@ -181,7 +181,7 @@ def _measures(report: dict[str, Any], kind: Kind, origin: Path) -> bool:
 
 
 def _trained_on(renderer: Path) -> list[dict[str, Any]]:
-    """Header and number of clips of each dataset of the run whose OUT/renderer this is."""
+    """Header and number of clips of each dataset of the runs that led to this OUT/renderer."""
     return _datasets(renderer, "datasets")
 
 
@@ -190,11 +190,9 @@ def _real(renderer: Path) -> list[dict[str, Any]]:
 
 
 def _datasets(renderer: Path, role: str) -> list[dict[str, Any]]:
-    run = renderer.parent / _RUN
-    if not run.is_file():
-        raise WeightsError(f"{run}: missing; give OUT/renderer of a training run, so that its card can say of what")
+    wanted = {(path, run.get("task") == "judge"): None for run in _runs(renderer) for path in run.get(role, [])}
     facts = []
-    for path in _json(run).get(role, []):
+    for path, judge in wanted:
         dataset = open_dataset(path)
         header, rows = dataset.header, dataset.rows()
         licences = sorted({use.licence for row in rows for use in row.assets})
@@ -202,6 +200,7 @@ def _datasets(renderer: Path, role: str) -> list[dict[str, Any]]:
         facts.append(
             {
                 "stage": header.stage,
+                "judge": judge,
                 "recipe": header.recipe,
                 "seed": header.seed,
                 "clips": len(rows),
@@ -211,6 +210,22 @@ def _datasets(renderer: Path, role: str) -> list[dict[str, Any]]:
             }
         )
     return facts
+
+
+def _runs(renderer: Path) -> list[dict[str, Any]]:
+    """run.json of the run whose OUT/renderer this is, and of those that it started from, the first one first."""
+    runs: list[dict[str, Any]] = []
+    at: Path | None = renderer
+    while at is not None and len(runs) < _LONGEST:
+        run = at.parent / _RUN
+        if not run.is_file():
+            if runs:
+                break
+            raise WeightsError(f"{run}: missing; give OUT/renderer of a training run, so that its card can say of what")
+        runs.insert(0, _json(run))
+        start = runs[0].get("config", {}).get("start")
+        at = None if start is None else Path(start)
+    return runs
 
 
 def _without_paths(value: Any) -> Any:

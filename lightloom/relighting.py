@@ -38,7 +38,7 @@ class Settings:
         seed: of their noise.
         exposure: factor on the light; None takes the surfaces to the datasets' usual brightness.
         strength: how much of an edit's change is made (`renderers.edits.rematerial.composite`); None is 1 where
-            G-buffers are true, `ESTIMATED` where they are estimates.
+            G-buffers are true, less where they are estimates.
     """
 
     side: int = 512

@@ -22,6 +22,7 @@ from renderers.modelspace import srgb_encode, stack, to_model
 _SIDE = 64
 _GROUP = 8
 _LEAST = 0.01
+_CLIP = (1, 2, 3, 4)
 
 UNITS: Mapping[str, float] = {name: 60.0 if name == "normal" else 1.0 for name in GBUFFERS}
 """What an error is divided by before its logarithm is taken: degrees for normals."""
@@ -95,24 +96,26 @@ def target(errors: Mapping[str, Tensor]) -> Tensor:
 def differences(labels: Mapping[str, Tensor], others: Mapping[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
     """How far two sets of labels (B, T, C, H, W) differ, (B,) by attribute, where `weight` (B, T, 1, H, W) counts.
 
-    Base colour: RMSE of sRGB. Normals: mean angle in degrees. Depth: RMSE after the best scale and shift of `others`,
+    Base colour: RMSE of sRGB after the best gain of `others`, since a picture tells base colour and light only up to a
+    factor. Normals: mean angle in degrees. Depth: RMSE after the best scale and shift of `others`,
     since relative depth has neither. Roughness and metallic: RMSE.
     """
-    over = (1, 2, 3, 4)
-    total = weight.sum(dim=over).clamp_min(1e-6)
+    total = weight.sum(dim=_CLIP).clamp_min(1e-6)
     found = {}
     for name in GBUFFERS:
         one, other = labels[name], others[name]
         if name == "normal":
             cosine = (one * other).sum(dim=2, keepdim=True).clamp(-1, 1)
-            found[name] = (torch.rad2deg(torch.acos(cosine)) * weight).sum(dim=over) / total
+            found[name] = (torch.rad2deg(torch.acos(cosine)) * weight).sum(dim=_CLIP) / total
             continue
         if name == "basecolor":
-            one, other = srgb_encode(one), srgb_encode(other)
+            gain = (one * other * weight).sum(dim=_CLIP, keepdim=True)
+            gain = gain / (other.square() * weight).sum(dim=_CLIP, keepdim=True).clamp_min(1e-9)
+            one, other = srgb_encode(one), srgb_encode((gain * other).clamp(0, 1))
         if name == "depth":
             other = _aligned(other, one, weight)
         squared = (one - other).square().mean(dim=2, keepdim=True)
-        found[name] = ((squared * weight).sum(dim=over) / total).sqrt()
+        found[name] = ((squared * weight).sum(dim=_CLIP) / total).sqrt()
     return found
 
 
@@ -120,7 +123,7 @@ def _aligned(depth: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
     """`depth` times the scale plus the shift that bring it closest to `reference`, least squares, clip by clip."""
 
     def summed(value: Tensor) -> Tensor:
-        return (value * weight).sum(dim=(1, 2, 3, 4), keepdim=True)
+        return (value * weight).sum(dim=_CLIP, keepdim=True)
 
     total = summed(torch.ones_like(depth)).clamp_min(1e-6)
     mean, wanted = summed(depth) / total, summed(reference) / total

@@ -40,7 +40,8 @@ def edit(
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
         pick: a pixel of the first frame, from its top left; what is connected to it and looks alike is selected.
         tolerance: how alike, from 0 (equal) to 1.
-        strength: how much of the change is made, 0 to 1; 1 with --truth and 0.75 without, since estimates exaggerate.
+        strength: how much of the change is made, 0 to 1. By default 1 with --truth; without, 0.85, and 0.5 where only
+            roughness changes, since estimates exaggerate.
         truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
         mask_out: write the selection to this .mp4 too.
         show: write the light, estimated from the beginning, beside OUT (.light.exr, .light.png).

@@ -46,11 +46,15 @@ def test_disagreement_is_in_the_units_of_the_error() -> None:
     one["normal"], other["normal"] = flat, tilted
     other["roughness"] = one["roughness"] + 0.25
     other["depth"] = 0.5 * one["depth"] + 0.1  # the same depth: scale and shift mean nothing
+    other["basecolor"] = 0.4 * one["basecolor"]  # the same, under more light
     other["metallic"] = torch.where(torch.arange(16) < 8, one["metallic"], one["metallic"] + 0.5)
     found = disagreement(one, other, WHOLE)
     assert found["normal"] == pytest.approx(10, abs=0.01)
     assert found["roughness"] == pytest.approx(0.25, abs=1e-5)
     assert found["depth"] == pytest.approx(0, abs=1e-4)
+    assert found["basecolor"] == pytest.approx(0, abs=1e-4)
+    other["basecolor"] = one["basecolor"].flip(-1)
+    assert disagreement(one, other, WHOLE)["basecolor"] > 0.2
     assert found["metallic"] == pytest.approx(0.5 / 2**0.5, abs=1e-5)
     left_half = (torch.arange(16) < 8).float().expand(SHAPE)
     assert disagreement(one, other, left_half)["metallic"] == pytest.approx(0, abs=1e-6)

@@ -96,6 +96,11 @@ def _inverse(scores: Sequence[Score]) -> list[Bar]:
             0.0,
             strict=True,
         ),
+        _report(
+            "base colour, both with an oracle's gain",
+            "dB of si-PSNR over RGB",
+            _minus(of(OURS, "basecolor", "si_psnr"), of(inverse.RGB, "basecolor", "si_psnr")),
+        ),
         at_most(
             "normals",
             "mean angle, share of the best of ground plane, mean and mean map",
