@@ -14,8 +14,7 @@ Pieces of evidence, each of which grows where labels get worse:
 
 Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
 error is the weighted mean of the evidence at hand: it falls when any piece that counts rises, and is 1 where all
-vanish. The weights were chosen on clips that the inverse renderer had not seen (docs/labeling.md;
-`benchmarks/labeling.py` measures the ranking on others).
+vanish. docs/labeling.md says how well it ranks true errors; `benchmarks/labeling.py` measures it.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class Calibration:
 
 
 _CHECKS = {"mirror": 1.0, "window": 1.0, "exposure": 1.0, JUDGE: 0.5}
-"""Weights that serve all G-buffers alike; the labels' worth under light is only that of what shows in a picture."""
+"""Weights that serve all G-buffers alike."""
 
 CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
     {
