@@ -10,7 +10,6 @@ step, end to end. What the real samplers make of the clips is compared with the 
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from manifests.attributes import GBUFFERS
 from renderers import modelspace
+from renderers.autoencoder import space_of
 from renderers.inverse import InverseRenderer
 from renderers.samplers import default_scheduler
 from renderers.svd.unet import InverseUNet
@@ -134,15 +134,15 @@ def main(settings: Settings) -> None:
     print(f"{settings.dataset}: {len(clips)} clips of {shape[0]} frames of {shape[3]}x{shape[2]}\n")
     rows: list[tuple[str, dict[str, float], str]] = []
     vae = learned_autoencoder(clips, settings.autoencoder)
+    space = space_of(vae)
     with torch.no_grad():
         kept = {
             name: [
-                psnr(_native(vae.decode(vae.encode(modelspace.replicate(clip[name])).latent_dist.mode(),
-                     num_frames=shape[0]).sample, name), clip[name])
+                psnr(space.decode(name, space.encode(clip[name][None]) * space.scaling)[0], clip[name])
                 for clip in clips
             ]
             for name in GBUFFERS
-        }  # fmt: skip
+        }
     rows.append(("autoencoder alone", {name: sum(values) / len(values) for name, values in kept.items()}, ""))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -175,11 +175,6 @@ def main(settings: Settings) -> None:
     print(f"| dB | {' | '.join(GBUFFERS)} | CPU s a clip |\n|{'---|' * (len(GBUFFERS) + 2)}")
     for name, values, seconds in rows:
         print(f"| {name} | {' | '.join(f'{values[attribute]:.1f}' for attribute in GBUFFERS)} | {seconds} |")
-    sys.stdout.flush()
-
-
-def _native(video: Tensor, name: str) -> Tensor:
-    return modelspace.unreplicate(video) if modelspace.channels(name) == 1 else video
 
 
 if __name__ == "__main__":
