@@ -72,9 +72,9 @@ def _scheme(stored: Stored, keep: int) -> tuple[Callable[[np.ndarray], Planes], 
         return [np.stack(plane) for plane in zip(*(quantize(frame, stored) for frame in values), strict=True)]
 
     def backward(planes: Planes) -> np.ndarray:
-        out = np.empty((keep, *planes[0].shape), np.float32)
-        Restorer(stored).restore(planes, out)
-        return out.transpose(1, 2, 0)
+        out = np.empty((1, keep, *planes[0].shape), np.float32)
+        Restorer(stored).restore([plane[None] for plane in planes], out)
+        return out[0].transpose(1, 2, 0)
 
     return forward, backward
 

@@ -29,6 +29,8 @@ _SLOPE = 1 / 6.5
 """Doublings of the error for each step of the quantizer, where the clip has not shown its own."""
 _DENSE = 1.0
 """Bits a pixel from which a video is worth a patient encoding."""
+_TOGETHER = 1 << 16
+"""Pixels that are restored at once: frames of small clips are too short for a call each, large ones leave the cache."""
 _MEASURE_ALL = 1 << 20
 _STRIDE = 3
 """Clips of more than `_MEASURE_ALL` pixels are measured on every third frame, which meets every type of frame."""
@@ -157,10 +159,10 @@ def _measure(clip: Clip, known: Attribute, stored: Stored, data: bytes, surface:
     stride = 1 if surface.size <= _MEASURE_ALL else _STRIDE
     wanted = np.arange(0, clip.frames, stride)
     restorer, fidelity = Restorer(stored, factor), Fidelity(known, factor)
-    decoded = np.empty((known.channels, *clip.size), dtype=known.dtype)
+    decoded = np.empty((1, known.channels, *clip.size), dtype=known.dtype)
     for frame, planes in decode_video(data, FORMATS[stored.coding], clip.size, clip.frames, wanted):
-        restorer.restore(planes, decoded)
-        fidelity.add(array[frame], decoded.transpose(1, 2, 0), surface[frame])
+        restorer.restore([plane[None] for plane in planes], decoded)
+        fidelity.add(array[frame], decoded[0].transpose(1, 2, 0), surface[frame])
     return fidelity.result()
 
 
@@ -183,22 +185,30 @@ def _decode_attribute(
     data = need(key, files, stored.file)
     try:
         decoded = decode_video(data, FORMATS[stored.coding], size, header.frames, frames, threads=threads)
+        together = min(len(frames), max(1, _TOGETHER // (size[0] * size[1])))
         for index, (_, planes) in enumerate(decoded):
             if index == 0:  # only now is the claimed size more than a claim
                 out = np.empty((len(frames), known.channels, *size), dtype=known.dtype)
-            restorer.restore(planes, out[index])
-            if inside is not None:
-                _clear(out[index], inside[index, 0], known.background)
+                raw = np.empty((len(planes), together, *size), dtype=planes[0].dtype)
+            place = index % together
+            for kept, plane in zip(raw, planes, strict=True):
+                kept[place] = plane
+            if place == together - 1 or index == len(frames) - 1:
+                window = slice(index - place, index + 1)
+                restorer.restore(list(raw[:, : place + 1]), out[window])
+                if inside is not None:
+                    _clear(out[window], inside[window, 0], known.background)
     except CodecError as error:
         raise CodecError(f"clip {key}, {name}: {error}") from None
     return out
 
 
 def _clear(planes: np.ndarray, inside: np.ndarray, background: tuple[float, ...]) -> None:
-    """Set `planes` (C, H, W) to `background` where `inside` (H, W) is 0; arithmetic is faster here than indexing."""
+    """Set `planes` (T, C, H, W) to `background` where `inside` (T, H, W) is 0; faster here than indexing."""
     for channel, value in enumerate(background):
+        plane = planes[:, channel]
         if value:
-            planes[channel] -= value
-        planes[channel] *= inside
+            plane -= value
+        plane *= inside
         if value:
-            planes[channel] += value
+            plane += value

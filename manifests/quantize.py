@@ -76,9 +76,9 @@ class Restorer:
     def __init__(self, stored: Stored, factor: float = 1.0, *, encoded: bool = False) -> None:
         self._scheme = stored.scheme
         self._scratch: list[np.ndarray] = []
-        if stored.scheme == "srgb":
-            linear, kept = _colour_tables()
-            self._table = kept if encoded else (linear / factor).astype(np.float32)
+        self._table: np.ndarray | None = None
+        if stored.scheme == "srgb" and not encoded:
+            self._table = (_linear_colours() / factor).astype(np.float32)
         elif stored.scheme == "log-depth":
             place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
             table = stored.low * np.exp(place * np.log(stored.high / stored.low))
@@ -86,47 +86,58 @@ class Restorer:
             self._table = table.astype(np.float32)
 
     def restore(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        """Write the values of `planes` (H, W) each into `out` (C, H, W)."""
+        """Write the values of `planes`, (T, H, W) each, into `out` (T, C, H, W)."""
         match self._scheme:
             case "srgb":
                 self._colours(planes, out)
             case "unit":
-                np.divide(planes[0], np.float32(_TOP), out=out[0])
+                np.divide(planes[0], np.float32(_TOP), out=out[:, 0])
             case "coverage":
-                np.divide(planes[0], np.float32(255), out=out[0])
+                np.divide(planes[0], np.float32(255), out=out[:, 0])
             case "azimuthal":
                 self._directions(planes, out)
             case "log-depth":
-                np.take(self._table, planes[0], out=out[0], mode="clip")
+                self._look_up(planes[0], out[:, 0])
             case _:
-                out[0] = planes[0]
+                out[:, 0] = planes[0]
 
     def _buffers(self, shape: tuple[int, ...], count: int) -> list[np.ndarray]:
         if not self._scratch or self._scratch[0].shape != shape:
             self._scratch = [np.empty(shape, np.float32) for _ in range(count)]
         return self._scratch
 
+    def _look_up(self, codes: np.ndarray, out: np.ndarray) -> None:
+        assert self._table is not None
+        np.take(self._table, codes, out=out, mode="clip")
+
     def _colours(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        """Y'CbCr to R'G'B' as indices into the table, which covers all that the matrix can yield."""
+        """Y'CbCr to R'G'B', which are the values themselves or indices into the table of linear ones."""
         luma, blue, red, work = self._buffers(planes[0].shape, 4)
-        scale = _TABLE / _TOP
+        scale = 1 / _TOP if self._table is None else _TABLE / _TOP
         np.multiply(planes[0], np.float32(scale), out=luma)
-        luma += np.float32(_TABLE + 0.5)
         np.subtract(planes[1], np.float32(_MIDDLE), out=blue)
         np.subtract(planes[2], np.float32(_MIDDLE), out=red)
         for channel, chroma, weight in ((0, red, _CR * scale), (2, blue, _CB * scale)):
             np.multiply(chroma, np.float32(weight), out=work)
             work += luma
-            np.take(self._table, work.astype(np.uint16), out=out[channel], mode="clip")
+            self._colour(work, out[:, channel])
         red *= np.float32(_LUMA[0] * _CR / _LUMA[1] * scale)
         blue *= np.float32(_LUMA[2] * _CB / _LUMA[1] * scale)
         luma -= red
         luma -= blue
-        np.take(self._table, luma.astype(np.uint16), out=out[1], mode="clip")
+        self._colour(luma, out[:, 1])
+
+    def _colour(self, channel: np.ndarray, out: np.ndarray) -> None:
+        if self._table is None:
+            np.clip(channel, 0, 1, out=out)
+        else:
+            channel += np.float32(0.5)
+            np.clip(channel, 0, _TABLE, out=channel)
+            self._look_up(channel.astype(np.uint16), out)
 
     def _directions(self, planes: list[np.ndarray], out: np.ndarray) -> None:
         (work,) = self._buffers(planes[0].shape, 1)
-        x, y, z = out
+        x, y, z = (out[:, channel] for channel in range(3))
         for plane, target in ((planes[0], x), (planes[1], y)):
             np.subtract(plane, np.float32(_MIDDLE), out=target)
         np.multiply(x, x, out=z)
@@ -144,10 +155,9 @@ class Restorer:
 
 
 @functools.cache
-def _colour_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Linear (float64) and sRGB values (float32) of the indices that the colour matrix yields."""
-    place = np.clip((np.arange(4 * _TABLE) - _TABLE) / _TABLE, 0, 1)
-    return srgb_decode(place), place.astype(np.float32)
+def _linear_colours() -> np.ndarray:
+    """Linear values (float64) of sRGB in `_TABLE` steps."""
+    return srgb_decode(np.arange(_TABLE + 1) / _TABLE)
 
 
 def _ycc(encoded: np.ndarray) -> list[np.ndarray]:

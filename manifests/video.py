@@ -137,14 +137,14 @@ def _wanted_frames(
     context: av.VideoCodecContext, packets: list[av.Packet], wanted: np.ndarray
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Groups are closed, so the frames of a group come out in order, after as many as there were packets before."""
-    queue = list(wanted)
+    queue = wanted.tolist()
     if not queue:
         return
     index = max((number for number in range(queue[0] + 1) if packets[number].is_keyframe), default=0)
     for packet in [*packets[index:], None]:
         for frame in context.decode(packet):
             if queue and index == queue[0]:
-                yield int(queue.pop(0)), frame
+                yield queue.pop(0), frame
             index += 1
         if not queue:
             return

@@ -66,7 +66,7 @@ def relative_depth(depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     near, far = depth.new_zeros(len(depth)), depth.new_ones(len(depth))
     for index, clip in enumerate(depth):
-        finite = clip[torch.isfinite(clip)]  # (N,)
+        finite = clip.masked_select(clip.isfinite())  # (N,)
         if finite.numel():
             last = finite.numel() - 1
             near[index] = finite.kthvalue(1 + round(NEAR_QUANTILE * last)).values

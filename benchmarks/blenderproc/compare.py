@@ -1,6 +1,8 @@
 """PSNR against CPU seconds: the factory's defaults beside BlenderProc 2.8.0 at 64 samples and at its own default.
 
-usage: python -m benchmarks.blenderproc.compare [OUT]     (about an hour on two cores; finished renders are kept)
+usage: python -m benchmarks.blenderproc.compare [OUT]     (about an hour on two cores)
+
+Finished renders of the same code and settings are kept.
 Both render the same GLB, HDR map and camera with the same light transport: four bounces of each kind, caustics,
 indirect light clamped at 10 (Blender's default, which BlenderProc keeps). PSNR is of the first frame's tone-mapped
 beauty against 2,048 samples of another seed, denoised by OIDN at its best; CPU seconds a frame are those of the render
@@ -10,6 +12,7 @@ BlenderProc runs in a virtual environment of its own (Python 3.11) made from req
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+import datagen
 from manifests.environment import srgb_encode
 from manifests.exr import read_exr
 from scenes.recipes import load_recipe
@@ -43,16 +47,24 @@ def environment(out: Path) -> Path:
     return python
 
 
-def measure(label: Path, command: list) -> float:
-    """CPU seconds a frame of a render command, or what an earlier run of it measured."""
-    note = label / "seconds.json"
-    if not note.exists():
-        label.mkdir(parents=True, exist_ok=True)
+def code_digest() -> str:
+    """SHA-256 of the factory's code, so that no render of older code is taken for one of today's."""
+    files = sorted(Path(datagen.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def measure(label: Path, command: list, settings: str) -> float:
+    """CPU seconds a frame of a render command, or what an earlier run with equal `settings` measured."""
+    note, made_with = label / "seconds.json", label / "settings.txt"
+    if not note.exists() or not made_with.exists() or made_with.read_text() != settings:
+        shutil.rmtree(label, ignore_errors=True)
+        label.mkdir(parents=True)
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         lines = [line for line in done.stdout.splitlines() if line.startswith('{"cpu_seconds')]
         if not lines:  # the exit status says nothing: Blender may crash while leaving
             sys.exit(f"{label}: failed\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         note.write_text(lines[-1])
+        made_with.write_text(settings)
     return json.loads(note.read_text())["cpu_seconds_per_frame"]
 
 
@@ -68,7 +80,7 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
 
 
 def main(out: Path) -> None:
-    python = environment(out)
+    python, code = environment(out), code_digest()
     if not (out / "scenes" / "sun" / "camera.json").exists():
         subprocess.run([sys.executable, "-m", "benchmarks.blenderproc.scenes", out / "scenes"], check=True)
     rows: dict[str, list[tuple[float, float]]] = {}
@@ -78,7 +90,7 @@ def main(out: Path) -> None:
         def ours(label: str, changes: dict, place: Path = place, results: Path = results) -> tuple[np.ndarray, float]:
             folder = results / label
             module = [sys.executable, "-m", "benchmarks.blenderproc.ours", place, folder, json.dumps(changes)]
-            seconds = measure(folder, module)
+            seconds = measure(folder, module, f"{code} {load_recipe('paper').render} {changes}")
             return np.load(folder / "rgb.npy"), seconds
 
         truth, _ = ours(
@@ -89,7 +101,7 @@ def main(out: Path) -> None:
             rows.setdefault(label, []).append((psnr(image[0], truth[0]), seconds))
         for label, settings in THEIRS.items():
             folder = results / label
-            seconds = measure(folder, [python, HERE / "theirs.py", place, folder, *settings])
+            seconds = measure(folder, [python, HERE / "theirs.py", place, folder, *settings], " ".join(settings))
             rows.setdefault(label, []).append((psnr(their_frames(folder)[0], truth[0]), seconds))
     print(f"recipe `paper`: {load_recipe('paper').render}\n")
     print("| | " + " | ".join(f"{name}: dB | CPU s" for name in SCENES) + " |")

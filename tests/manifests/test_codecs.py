@@ -205,6 +205,17 @@ def test_chosen_frames_and_attributes_equal_those_of_the_whole_clip(
     np.testing.assert_array_equal(some.environment.rotation, whole.environment.rotation[frames])
 
 
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_how_many_frames_are_restored_at_once_changes_nothing(
+    together: int, clip: Clip, compact_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = decode_clip(clip.key, compact_files)
+    monkeypatch.setattr(compact, "_TOGETHER", together * clip.size[0] * clip.size[1])
+    parted = decode_clip(clip.key, compact_files)
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(parted.arrays[name], array)
+
+
 def test_only_the_files_that_are_needed_are_read(clip: Clip, compact_files: dict[str, bytes]) -> None:
     needed = {name: compact_files[name] for name in ("clip.json", "basecolor.mp4", "mask.mkv")}
     back = decode_clip(clip.key, needed, ["basecolor"], light=False)

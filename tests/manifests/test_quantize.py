@@ -12,9 +12,9 @@ from manifests.quantize import DEPTH_STEP, Restorer, depth_range, quantize
 
 def round_trip(values: np.ndarray, stored: Stored, factor: float = 1.0) -> np.ndarray:
     planes = quantize(values, stored, factor)
-    out = np.empty((values.shape[2], *values.shape[:2]), values.dtype)
-    Restorer(stored, factor).restore(planes, out)
-    return out.transpose(1, 2, 0)
+    out = np.empty((1, values.shape[2], *values.shape[:2]), values.dtype)
+    Restorer(stored, factor).restore([plane[None] for plane in planes], out)
+    return out[0].transpose(1, 2, 0)
 
 
 def test_colours_come_back_within_ten_bits_at_any_exposure() -> None:
