@@ -236,8 +236,8 @@ def judge(weights: Path, dataset: Dataset, rows: Sequence[ClipRow], folder: Path
     torch.set_num_threads(1)
     (folder / "videos").mkdir(parents=True)
     for row in rows:
-        clip = decode_clip(row.key, dataset.files(row), ["rgb"], light=False, encoded=True)
-        write_video(folder / "videos" / f"{row.key}.mp4", np.rint(clip.arrays["rgb"] * 255).astype(np.uint8), clip.fps)
+        clip = decode_clip(row.key, dataset.files(row), ["rgb"], light=False, coded=True)
+        write_video(folder / "videos" / f"{row.key}.mp4", clip.arrays["rgb"], clip.fps)
     frames = min(row.frames for row in rows)
     wanted = SegmentOptions(length=frames, count=1, cuts=False, min_motion=0.0, min_brightness=0.0)
     settings = Settings(checkpoint(weights, "inverse"), segments=wanted, side=None, checks=CHECKS)

@@ -49,9 +49,9 @@ class Settings:
     """What to learn, and for how long: steps of the autoencoder, of diffusion, and of the one-step fine-tuning."""
 
     dataset: tyro.conf.Positional[Path]
-    autoencoder: int = 1000
-    diffusion: int = 1500
-    one_step: int = 300
+    autoencoder: int = 2000
+    diffusion: int = 3000
+    one_step: int = 400
     sampled: int = 20
     seed: int = 0
 
@@ -73,10 +73,10 @@ def learned_autoencoder(clips: list[dict[str, Tensor]], steps: int) -> Autoencod
     videos = torch.stack([modelspace.replicate(video) for clip in clips for video in clip.values()])  # (N, T, 3, H, W)
     frames = videos.shape[1]
     vae = AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=(32, 32, 64, 64), layers_per_block=1
+        down_block_types=("DownEncoderBlock2D",) * 3, block_out_channels=(32, 32, 64), layers_per_block=1
     )
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
     draw = torch.Generator().manual_seed(0)
     for _ in range(steps):
         chosen = videos[torch.randperm(len(videos), generator=draw)[:3]].flatten(0, 1)

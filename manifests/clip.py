@@ -61,8 +61,8 @@ class Clip:
                 raise ClipError(
                     f"clip {self.key}, {name}: frames of shape {array.shape[:3]}, the clip's others have {shape}"
                 )
-            if array.dtype != known.dtype:
-                raise ClipError(f"clip {self.key}, {name}: dtype {array.dtype}, expected {known.dtype}")
+            if array.dtype != self._dtype(known):
+                raise ClipError(f"clip {self.key}, {name}: dtype {array.dtype}, expected {self._dtype(known)}")
             _check_values(self.key, known, array)
         self._check_camera()
         self._check_environment()
@@ -81,6 +81,9 @@ class Clip:
         """(H, W)."""
         height, width = next(iter(self.arrays.values())).shape[1:3]
         return int(height), int(width)
+
+    def _dtype(self, known: Attribute) -> str:
+        return known.dtype
 
     def _check_camera(self) -> None:
         if self.camera is None:
@@ -109,6 +112,21 @@ class Clip:
         _check_rotations(self.key, "environment", rotation)
 
 
+class CodedClip(Clip):
+    """A clip as networks see it: attributes of the range [0, 1] as uint8, 255 being 1, and colours sRGB-encoded.
+
+    rgb is exposed before it is encoded. The rest, normals, depth and instances, is as in `Clip`.
+    """
+
+    def _dtype(self, known: Attribute) -> str:
+        return coded_dtype(known)
+
+
+def coded_dtype(known: Attribute) -> str:
+    """The dtype of an attribute in a `CodedClip`."""
+    return "uint8" if (known.low, known.high) == (0.0, 1.0) or known.compact == "srgb" else known.dtype
+
+
 def _known(key: str, name: str) -> Attribute:
     try:
         return attribute(name)
@@ -118,7 +136,7 @@ def _known(key: str, name: str) -> Attribute:
 
 def _check_values(key: str, known: Attribute, array: np.ndarray) -> None:
     """Each frame within the table's range; +inf passes only where the background is +inf, NaN never."""
-    if known.dtype == "uint16":
+    if array.dtype.kind == "u":
         return
     step = max(1, _TOGETHER // (array.shape[1] * array.shape[2]))
     for first in range(0, len(array), step):
@@ -134,7 +152,8 @@ def _fault(known: Attribute, frames: np.ndarray) -> str | None:
         what = "NaN" if np.isnan(smallest) else f"values in [{smallest:.4g}, {largest:.4g}]"
         return f"{what}, expected [{known.low:g}, {known.high:g}]"
     if known.is_vector:
-        length = sum(np.square(frames[..., axis]) for axis in range(3))  # faster than einsum on planar memory
+        x, y, z = (np.square(frames[..., axis]) for axis in range(3))  # faster than einsum on planar memory
+        length = x + y + z
         if max(length.max() - 1, 1 - length.min()) > 2 * _UNIT_TOLERANCE:
             return "vectors are not of unit length"
     return None

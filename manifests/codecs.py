@@ -18,7 +18,7 @@ import numpy as np
 
 from manifests import clipheader, compact, exact
 from manifests.attributes import ATTRIBUTES
-from manifests.clip import Clip
+from manifests.clip import Clip, CodedClip, coded_dtype
 from manifests.clipheader import ClipHeader, Codec
 from manifests.environment import HALF_MAX, Environment, srgb_encode
 from manifests.errors import ClipError, CodecError
@@ -57,7 +57,7 @@ def decode_clip(
     *,
     threads: int = 1,
     light: bool = True,
-    encoded: bool = False,
+    coded: bool = False,
 ) -> Clip:
     """The clip called `key` from its `files` by suffix: what `encode_clip` made, as far as asked for.
 
@@ -70,11 +70,11 @@ def decode_clip(
             environment rotation follow the choice.
         threads: decoder threads a video. A loader with a process a core wants 1.
         light: whether to decode the environment.
-        encoded: give rgb as sRGB(exposure * rgb) clipped to [0, 1] and basecolor as sRGB, which networks see and
-            `compact` keeps, in place of linear values.
+        coded: give a `CodedClip`: 8-bit codes, and colours as networks see them and `compact` keeps them. That is
+            faster than values, as long as codes are what is wanted.
 
     Returns:
-        A validated Clip. Arrays are (T, H, W, C) but their memory is planar (T, C, H, W), so that the
+        A validated Clip, or CodedClip. Arrays are (T, H, W, C) but their memory is planar (T, C, H, W), so that the
         `transpose(0, 3, 1, 2)` which a network wants is free.
 
     Raises:
@@ -86,14 +86,14 @@ def decode_clip(
     needed, back = np.unique(order, return_inverse=True)
     if header.codec == "exact":
         arrays = exact.decode(key, files, header, names, needed)
-        if encoded:
-            arrays = {name: _encoded(name, array, header.exposure) for name, array in arrays.items()}
+        if coded:
+            arrays = {name: _coded(name, array, header.exposure) for name, array in arrays.items()}
     else:
-        arrays = compact.decode(key, files, header, names, needed, threads=threads, encoded=encoded)
+        arrays = compact.decode(key, files, header, names, needed, threads=threads, coded=coded)
     if len(needed) != len(order) or (needed != order).any():
         arrays = {name: array[back] for name, array in arrays.items()}
     try:
-        return Clip(
+        return (CodedClip if coded else Clip)(
             key,
             arrays,
             header.read_camera(key, order),
@@ -128,12 +128,14 @@ def _order(key: str, header: ClipHeader, frames: slice | Sequence[int] | None) -
     return order
 
 
-def _encoded(name: str, array: np.ndarray, exposure: float) -> np.ndarray:
-    """Colours as `compact` would have kept them; the rest as it is."""
-    if ATTRIBUTES[name].compact != "srgb":
+def _coded(name: str, array: np.ndarray, exposure: float) -> np.ndarray:
+    """Values as a `CodedClip` has them."""
+    known = ATTRIBUTES[name]
+    if coded_dtype(known) != "uint8":
         return array
-    factor = np.float32(exposure if name == "rgb" else 1.0)
-    return np.minimum(srgb_encode(array * factor), 1.0).astype(np.float32)
+    if known.compact == "srgb":
+        array = srgb_encode(array * np.float32(exposure if name == "rgb" else 1.0))
+    return (np.clip(array, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
 def _environment(key: str, files: Mapping[str, bytes], header: ClipHeader, order: np.ndarray) -> Environment | None:

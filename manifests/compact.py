@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from manifests.attributes import ATTRIBUTES, Attribute
-from manifests.clip import Clip
+from manifests.clip import Clip, coded_dtype
 from manifests.clipheader import ClipHeader, Stored, need
 from manifests.coding import FORMATS, PATIENT, QUALITIES, SCHEMES
 from manifests.errors import CodecError
@@ -60,25 +60,25 @@ def decode(
     frames: np.ndarray,
     *,
     threads: int,
-    encoded: bool = False,
+    coded: bool = False,
 ) -> dict[str, np.ndarray]:
     """Arrays (T, H, W, C) of the attributes `names` at `frames` (ascending); their memory is planar, (T, C, H, W).
 
-    With `encoded`, colours stay sRGB(factor * value) in [0, 1], factor being the exposure for rgb and 1 for basecolor.
+    With `coded` they are those of a `CodedClip`.
     """
     mask = None
     if any(name == "mask" or header.attributes[name].masked for name in names):
         if "mask" not in header.attributes:
             raise CodecError(f"clip {key}: backgrounds are kept in a mask that the clip does not hold")
-        mask = _decode_attribute(key, files, header, "mask", frames, threads=threads)
-    inside = None if mask is None else (mask > 0).astype(np.float32)
+        mask = _decode_attribute(key, files, header, "mask", frames, threads=threads, coded=coded)
+    inside = None if mask is None else mask > 0
     arrays = {}
     for name in names:
         if name == "mask" and mask is not None:
             planar = mask
         else:
             cover = inside if header.attributes[name].masked else None
-            planar = _decode_attribute(key, files, header, name, frames, threads=threads, inside=cover, encoded=encoded)
+            planar = _decode_attribute(key, files, header, name, frames, threads=threads, inside=cover, coded=coded)
         arrays[name] = planar.transpose(0, 2, 3, 1)
     return arrays
 
@@ -175,20 +175,21 @@ def _decode_attribute(
     *,
     threads: int,
     inside: np.ndarray | None = None,
-    encoded: bool = False,
+    coded: bool = False,
 ) -> np.ndarray:
-    """(T, C, H, W) of one attribute; `inside` (T, 1, H, W) is 0 where the background comes back."""
+    """(T, C, H, W) of one attribute; `inside` (T, 1, H, W) is false where the background comes back."""
     known, stored = ATTRIBUTES[name], header.attributes[name]
     size = (header.height, header.width)
-    restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0, encoded=encoded)
+    restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0, coded=coded)
     out = np.empty(0)
     data = need(key, files, stored.file)
     try:
         decoded = decode_video(data, FORMATS[stored.coding], size, header.frames, frames, threads=threads)
-        together = min(len(frames), max(1, _TOGETHER // (size[0] * size[1])))
+        together = math.ceil(len(frames) / math.ceil(len(frames) * size[0] * size[1] / _TOGETHER))
         for index, (_, planes) in enumerate(decoded):
             if index == 0:  # only now is the claimed size more than a claim
-                out = np.empty((len(frames), known.channels, *size), dtype=known.dtype)
+                dtype = coded_dtype(known) if coded else known.dtype
+                out = np.empty((len(frames), known.channels, *size), dtype=dtype)
                 raw = np.empty((len(planes), together, *size), dtype=planes[0].dtype)
             place = index % together
             for kept, plane in zip(raw, planes, strict=True):
@@ -197,7 +198,7 @@ def _decode_attribute(
                 window = slice(index - place, index + 1)
                 restorer.restore(list(raw[:, : place + 1]), out[window])
                 if inside is not None:
-                    _clear(out[window], inside[window, 0], known.background)
+                    _clear(out[window], inside[window, 0].astype(out.dtype), known.background)
     except CodecError as error:
         raise CodecError(f"clip {key}, {name}: {error}") from None
     return out
@@ -205,7 +206,8 @@ def _decode_attribute(
 
 def _clear(planes: np.ndarray, inside: np.ndarray, background: tuple[float, ...]) -> None:
     """Set `planes` (T, C, H, W) to `background` where `inside` (T, H, W) is 0; faster here than indexing."""
-    for channel, value in enumerate(background):
+    coded = planes.dtype.kind == "u"
+    for channel, value in enumerate(round(255 * value) if coded else value for value in background):
         plane = planes[:, channel]
         if value:
             plane -= value

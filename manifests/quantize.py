@@ -33,6 +33,7 @@ _LUMA = (0.2126, 0.7152, 0.0722)
 _CB = 2 * (1 - _LUMA[2])
 _CR = 2 * (1 - _LUMA[0])
 _TABLE = 4095
+_CODE = 255
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float, int]:
@@ -69,15 +70,15 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
 class Restorer:
     """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share.
 
-    It runs in the loader's inner loop, so every step works in place on whole planes. With `encoded`, colours come back
-    as they are kept, sRGB(factor * value) in [0, 1].
+    It runs in the loader's inner loop, so every step works in place on whole planes. With `coded`, what comes back is
+    as in a `CodedClip`: rounded to 8 bits, and colours as sRGB(factor * value).
     """
 
-    def __init__(self, stored: Stored, factor: float = 1.0, *, encoded: bool = False) -> None:
-        self._scheme = stored.scheme
+    def __init__(self, stored: Stored, factor: float = 1.0, *, coded: bool = False) -> None:
+        self._scheme, self._coded = stored.scheme, coded
         self._scratch: list[np.ndarray] = []
         self._table: np.ndarray | None = None
-        if stored.scheme == "srgb" and not encoded:
+        if stored.scheme == "srgb" and not coded:
             self._table = (_linear_colours() / factor).astype(np.float32)
         elif stored.scheme == "log-depth":
             place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
@@ -91,9 +92,9 @@ class Restorer:
             case "srgb":
                 self._colours(planes, out)
             case "unit":
-                np.divide(planes[0], np.float32(_TOP), out=out[:, 0])
+                self._shares(planes[0], _TOP, out[:, 0])
             case "coverage":
-                np.divide(planes[0], np.float32(255), out=out[:, 0])
+                self._shares(planes[0], _CODE, out[:, 0])
             case "azimuthal":
                 self._directions(planes, out)
             case "log-depth":
@@ -110,11 +111,21 @@ class Restorer:
         assert self._table is not None
         np.take(self._table, codes, out=out, mode="clip")
 
+    def _shares(self, codes: np.ndarray, top: int, out: np.ndarray) -> None:
+        if not self._coded:
+            np.divide(codes, np.float32(top), out=out)
+            return
+        (work,) = self._buffers(codes.shape, 1)
+        np.multiply(codes, np.float32(_CODE / top), out=work)
+        work += np.float32(0.5)
+        out[:] = work
+
     def _colours(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        """Y'CbCr to R'G'B', which are the values themselves or indices into the table of linear ones."""
+        """Y'CbCr to R'G'B', which are the 8-bit codes themselves or indices into the table of linear values."""
         luma, blue, red, work = self._buffers(planes[0].shape, 4)
-        scale = 1 / _TOP if self._table is None else _TABLE / _TOP
+        scale = (_CODE if self._coded else _TABLE) / _TOP
         np.multiply(planes[0], np.float32(scale), out=luma)
+        luma += np.float32(0.5)
         np.subtract(planes[1], np.float32(_MIDDLE), out=blue)
         np.subtract(planes[2], np.float32(_MIDDLE), out=red)
         for channel, chroma, weight in ((0, red, _CR * scale), (2, blue, _CB * scale)):
@@ -128,11 +139,10 @@ class Restorer:
         self._colour(luma, out[:, 1])
 
     def _colour(self, channel: np.ndarray, out: np.ndarray) -> None:
-        if self._table is None:
-            np.clip(channel, 0, 1, out=out)
+        np.clip(channel, 0, _CODE if self._coded else _TABLE, out=channel)
+        if self._coded:
+            out[:] = channel
         else:
-            channel += np.float32(0.5)
-            np.clip(channel, 0, _TABLE, out=channel)
             self._look_up(channel.astype(np.uint16), out)
 
     def _directions(self, planes: list[np.ndarray], out: np.ndarray) -> None:

@@ -57,10 +57,10 @@ class Packed:
 
 
 def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = False) -> Packed:
-    """The packed form of `clip`, whose colours are sRGB-encoded; `panorama` is the (h, w) of the light, None for none.
+    """The packed form of `clip`, a CodedClip or one whose colours are sRGB-encoded.
 
-    `background` adds the environment behind every pixel. Raises SourceError when light is wanted of a clip that has
-    none, or no camera to see it with.
+    `panorama` is the (h, w) of the light, None for none; `background` adds the environment behind every pixel. Raises
+    SourceError when light is wanted of a clip that has none, or no camera to see it with.
     """
     arrays = {name: _pack(name, array.transpose(0, 3, 1, 2)) for name, array in clip.arrays.items()}
     light = None
@@ -92,6 +92,8 @@ def _background(environment: Environment, camera: Camera, size: tuple[int, int])
 
 
 def _pack(name: str, planar: np.ndarray) -> np.ndarray:
+    if planar.dtype == np.uint8:
+        return planar
     if name not in _BYTES:
         return torch.from_numpy(planar).half().numpy()  # torch converts halves twenty times faster than numpy
     scaled = planar * np.float32(255)

@@ -54,7 +54,8 @@ class Source(Protocol):
         """The clips, in an order that never changes."""
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """Clip `index` with the wanted attributes and frames (None: all); colours are sRGB-encoded in [0, 1]."""
+        """Clip `index` with the wanted attributes and frames (None: all): a CodedClip, or one in which colours
+        are sRGB-encoded in [0, 1]."""
 
 
 class DatasetSource:
@@ -87,7 +88,7 @@ class DatasetSource:
         """Clip `index` from its files."""
         row = self._rows[index]
         held = [name for name in attributes if name != "mask" or name in row.attributes]  # without one all is surface
-        return decode_clip(row.key, files, held, frames, light=light, encoded=True)
+        return decode_clip(row.key, files, held, frames, light=light, coded=True)
 
 
 class UrlSource:

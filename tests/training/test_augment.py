@@ -19,7 +19,7 @@ WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask"
 
 @pytest.fixture(scope="module")
 def clip():  # type: ignore[no-untyped-def]
-    """A sphere on a plane seen by an orbiting camera, colours encoded as `decode_clip(encoded=True)` gives them."""
+    """A sphere on a plane seen by an orbiting camera, colours encoded as those of an image folder."""
     made = sphere_clip("ball", frames=4, size=SIZE, seed=3)
     arrays = {name: made.arrays[name] for name in WANTED}
     for name in ("rgb", "basecolor"):
