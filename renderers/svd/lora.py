@@ -135,7 +135,8 @@ def save_lora(unet: Any, folder: Path) -> Path:
     state = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
     tensors = {f"{_PREFIX}{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / FILE, metadata={"format": "pt", _METADATA: json.dumps(metadata, sort_keys=True)})
+    # one entry only: safetensors writes several in an order that changes from run to run
+    save_file(tensors, folder / FILE, metadata={_METADATA: json.dumps(metadata, sort_keys=True)})
     return folder / FILE
 
 
