@@ -2,7 +2,7 @@
 
 Cycles draws light directions from a map that it fills by looking at the image at the centre of each of its cells. A
 fine map costs memory traffic at every sample (15 % of a render at 2,048 cells across), a coarse one misses small suns
-(3 to 5 dB in a scene with one). Which of the two it is can be read off the image.
+(8 dB in a scene with one). Which of the two it is can be read off the image.
 """
 
 from __future__ import annotations
