@@ -1,6 +1,6 @@
 """Does diffusion train? A narrow `svd` learns a few clips by heart with the real loop, and gives them back by sampling.
 
-    lightloom datagen run out/one --recipe train-tiny --clips 1
+    lightloom datagen run out/one --recipe out/small.yaml --clips 1        (docs/svd.md has the recipe)
     python -m benchmarks.overfit out/one
 
 First a narrow autoencoder of the published class learns the clips' pictures and G-buffers, since no pretrained one is
