@@ -35,7 +35,7 @@ _READ = ("rgb", "mask", *GBUFFERS)
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure: `clips` of `dataset`, with `threads` decoders, in `rounds` rounds."""
+    """What to measure: `clips` of `dataset` (over again if it has fewer), `threads` decoders, `rounds` rounds."""
 
     dataset: tyro.conf.Positional[Path]
     light: bool = False
@@ -70,7 +70,8 @@ def main(settings: Settings) -> None:
     """Measure and print a Markdown table."""
     torch.set_num_threads(1)
     dataset = open_dataset(settings.dataset)
-    rows = dataset.rows()[: settings.clips]
+    held = dataset.rows()
+    rows = (held * -(-settings.clips // len(held)))[: settings.clips]
     files = [dataset.files(row) for row in rows]
     source = DatasetSource(dataset, rows)
     augmentation = Augmentation(rows[0].frames, permute=True, reverse=True, exposure_stops=(-0.5, 0.5))
@@ -80,7 +81,7 @@ def main(settings: Settings) -> None:
         panorama=(32, 64) if settings.light else None,
         background=settings.light,
         threads=settings.threads,
-        ahead=1,
+        ahead=0,  # nothing is decoded that is not asked for
     )
 
     def decode_bare() -> None:

@@ -162,7 +162,7 @@ def _planes(frame: VideoFrame, coding: Format, size: tuple[int, int]) -> list[np
     expected = (_FULL_RANGE, coding.matrix, coding.primaries, coding.transfer)
     if flags != expected:
         raise CodecError(f"colour flags (range, matrix, primaries, transfer) {flags}, expected {expected}")
-    sources = [frame.planes[number] for number in range(coding.planes)]
+    sources = frame.planes[: coding.planes]  # asked for once: every time makes new ones
     return [np.frombuffer(source, coding.dtype).reshape(size[0], -1) for source in sources]
 
 

@@ -57,15 +57,16 @@ def srgb_decode(encoded: Tensor) -> Tensor:
     return torch.where(encoded <= 0.04045, encoded / 12.92, curve)
 
 
-def relative_depth(depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def relative_depth(depth: Tensor, limits: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Planar depth (B, T, 1, H, W), background +inf, as (relative depth in [0, 1], near (B,), far (B,)).
 
     Near and far are the 2 % and 98 % quantiles (nearest rank) of the clip's finite depth; nearer is 0, farther and
     background 1. A clip of background alone is 1 everywhere, with near 0 and far 1. The published training's exact
-    normalisation is unknown; quantiles keep one stray near surface from flattening the rest.
+    normalisation is unknown; quantiles keep one stray near surface from flattening the rest. `limits` are near and far,
+    for who knows them already.
     """
-    near, far = depth.new_zeros(len(depth)), depth.new_ones(len(depth))
-    for index, clip in enumerate(depth):
+    near, far = limits or (depth.new_zeros(len(depth)), depth.new_ones(len(depth)))
+    for index, clip in enumerate(() if limits else depth):
         finite = clip.masked_select(clip.isfinite())  # (N,)
         if finite.numel():
             last = finite.numel() - 1

@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from training.samples import BACKGROUND, Packed
 
 _COLOURS = ("rgb", "basecolor", BACKGROUND)
 _FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
+_SIGN = np.uint16(0x8000)
+"""The bit of a half float that negates it; numpy's arithmetic on halves is slow."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,9 @@ def mirror(packed: Packed) -> Packed:
     """
     arrays = {}
     for name, array in packed.arrays.items():
-        flipped = array[..., ::-1]
+        arrays[name] = _flipped(array)
         if name == "normal":
-            flipped = flipped.copy()
-            flipped[:, 0] *= -1
-        arrays[name] = flipped
+            arrays[name].view(np.uint16)[:, 0] ^= _SIGN
     width = packed.arrays["rgb"].shape[-1]
     intrinsics = packed.intrinsics.copy()
     intrinsics[0, 2] = width - intrinsics[0, 2]
@@ -149,6 +150,13 @@ def mirror(packed: Packed) -> Packed:
         intrinsics=intrinsics,
         camera_to_world=None if poses is None else _FLIP @ poses @ _FLIP,
     )
+
+
+def _flipped(array: np.ndarray) -> np.ndarray:
+    """A copy of (..., W), 8-bit or half float, from right to left; numpy's own way is five times slower."""
+    rows = np.ascontiguousarray(array).reshape(-1, array.shape[-1])
+    bits = rows if rows.dtype == np.uint8 else rows.view(np.uint16)
+    return cv2.flip(bits, 1).view(array.dtype).reshape(array.shape)
 
 
 def permute(packed: Packed, channels: tuple[int, int, int]) -> Packed:

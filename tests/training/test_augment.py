@@ -8,10 +8,11 @@ import torch
 
 from manifests.camera import Camera
 from manifests.environment import camera_directions, srgb_encode
+from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
 from training.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
-from training.samples import BACKGROUND, Packed, pack, unpack
+from training.samples import BACKGROUND, Packed, depth_limits, pack, unpack
 
 SIZE = 32
 WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask")
@@ -177,3 +178,14 @@ def test_values_come_back_as_the_table_says(clip, packed: Packed) -> None:  # ty
     expected = ((truth["depth"] - near) / (far - near)).clamp(0, 1)
     torch.testing.assert_close(sample.gbuffers["depth"][solid], expected[solid], rtol=0, atol=2e-3)
     assert (sample.gbuffers["depth"][~solid] == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9999, 1.0])
+def test_depth_limits_are_those_of_relative_depth(share: float) -> None:
+    rng = np.random.default_rng(5)
+    halves = rng.uniform(0.01, 900, (3, 1, 31, 17)).astype(np.float16)
+    halves[rng.random(halves.shape) < share] = np.inf
+    depth = torch.from_numpy(halves).float()[None]
+    _, near, far = relative_depth(depth, depth_limits(halves[..., ::-1]))
+    _, *expected = relative_depth(depth)
+    assert [near, far] == expected
