@@ -30,7 +30,7 @@ from renderers.samplers import default_scheduler
 from renderers.svd.unet import InverseUNet
 from training.config import make_config
 from training.run import Request, train
-from training.samples import Sample, pack, unpack
+from training.samples import pack, unpack
 from training.source import open_source
 
 UNET: dict[str, Any] = {
@@ -56,16 +56,16 @@ class Settings:
     seed: int = 0
 
 
-def samples(dataset: Path) -> list[Sample]:
-    """All clips of `dataset`, whole."""
+def clips_of(dataset: Path) -> list[dict[str, Tensor]]:
+    """Pictures and G-buffers of all clips of `dataset`, (T, C, H, W) in model space."""
     source = open_source(dataset, dataset, 1)
     names = ("rgb", "mask", *GBUFFERS)
-    return [unpack(pack(source.clip(index, names, None, light=False), None)) for index in range(len(source.entries))]
-
-
-def in_model_space(sample: Sample) -> dict[str, Tensor]:
-    """Pictures and G-buffers of a clip, (T, C, H, W) in [-1, 1]."""
-    return {"rgb": sample.rgb} | {name: modelspace.to_model(name, sample.gbuffers[name]) for name in GBUFFERS}
+    clips = []
+    for index in range(len(source.entries)):
+        made = unpack([pack(source.clip(index, names, None, light=False), None)])
+        video = {"rgb": made.rgb} | {name: modelspace.to_model(name, made.gbuffers[name]) for name in GBUFFERS}
+        clips.append({name: planes[0] for name, planes in video.items()})
+    return clips
 
 
 def learned_autoencoder(clips: list[dict[str, Tensor]], steps: int) -> AutoencoderKLTemporalDecoder:
@@ -129,7 +129,7 @@ def trained(folder: Path, name: str, start: Path, settings: Settings, **changes:
 def main(settings: Settings) -> None:
     """Train and print a Markdown table."""
     torch.manual_seed(settings.seed)
-    clips = [in_model_space(sample) for sample in samples(settings.dataset)]
+    clips = clips_of(settings.dataset)
     shape = tuple(clips[0]["rgb"].shape)
     print(f"{settings.dataset}: {len(clips)} clips of {shape[0]} frames of {shape[3]}x{shape[2]}\n")
     rows: list[tuple[str, dict[str, float], str]] = []

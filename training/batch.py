@@ -62,6 +62,10 @@ class Batch:
         moved = self._changed(lambda tensor: tensor.to(device, non_blocking=True))
         return dataclasses.replace(moved, seeds=self.seeds)
 
+    def pinned(self) -> Batch:
+        """The same batch in memory that a GPU can fetch from by itself."""
+        return self._changed(Tensor.pin_memory)
+
     def first(self, count: int) -> Batch:
         """The first `count` clips."""
         return dataclasses.replace(self._changed(lambda tensor: tensor[:count]), keys=self.keys[:count])

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from manifests.attributes import GBUFFERS
-from training.augment import Augmentation, View, apply_view, cut, draw_view, fits
+from training.augment import Augmentation, View, apply_view, backwards, cut, draw_view, fits
 from training.batch import Batch
 from training.errors import SourceError
 from training.order import Order, positions
-from training.samples import Packed, Sample, pack, unpack
+from training.samples import Packed, pack, unpack
 from training.source import Entry, Source
 
 
@@ -86,8 +86,8 @@ class Loader:
             )
         self._order = Order([source.entries[index].shard for index in self._clips], options.seed, options.mixed)
         self._cache = _Cache(options.cache_bytes)
-        self._decoders = ThreadPoolExecutor(options.threads, "decode", initializer=torch.set_num_threads, initargs=(1,))
-        self._collator = ThreadPoolExecutor(1, "collate", initializer=torch.set_num_threads, initargs=(1,))
+        self._decoders = ThreadPoolExecutor(options.threads, "decode", initializer=_stay_alone)
+        self._collator = ThreadPoolExecutor(1, "collate", initializer=_stay_alone)
         self._ready: deque[Future[Batch]] = deque()
         self._submitted = position
         self.position = position
@@ -144,9 +144,9 @@ class Loader:
         entry = self._source.entries[index]
         rng = np.random.default_rng([self._options.seed, epoch, index])
         view = draw_view(self._options.augmentation, entry.frames, entry.height, entry.width, rng)
-        sample = unpack(self._packed(index, view), view.gain)
+        packed = self._packed(index, view)
         real = entry.real if self._options.real is None else self._options.real
-        return _Visit(entry, sample, real, view.unconditional, int(rng.integers(1 << 62)))
+        return _Visit(entry, packed, view, real, int(rng.integers(1 << 62)))
 
     def _packed(self, index: int, view: View) -> Packed:
         """The cut, from the cache, or from the whole clip if the cache will take it, or from the frames needed."""
@@ -160,16 +160,16 @@ class Loader:
             self._cache.put(index, whole)
         if whole is not None:
             return apply_view(whole, view)
-        clip = self._source.clip(index, wanted, view.frames, light=light)
-        return cut(pack(clip, options.panorama, background=options.background), view)
+        clip = self._source.clip(index, wanted, sorted(view.frames), light=light)
+        return cut(backwards(pack(clip, options.panorama, background=options.background), view), view)
 
 
 @dataclass(frozen=True, eq=False)
 class _Visit:
     entry: Entry
-    sample: Sample
+    packed: Packed
+    view: View
     real: bool
-    unconditional: bool
     seed: int
 
 
@@ -195,34 +195,24 @@ class _Cache:
                 self._used += clip.nbytes
 
 
+def _stay_alone() -> None:
+    """Use no threads beside this one."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 def _collate(futures: list[Future[_Visit]], pin: bool) -> Batch:
     visits = [future.result() for future in futures]
-    samples = [visit.sample for visit in visits]
-
-    def stack(tensors: list[Tensor]) -> Tensor:
-        stacked = torch.stack(tensors)
-        return stacked.pin_memory() if pin else stacked
-
-    def together(tensors: list[Tensor | None]) -> Tensor | None:
-        known = [tensor for tensor in tensors if tensor is not None]
-        return stack(known) if len(known) == len(tensors) else None
-
-    first = samples[0].gbuffers
-    return Batch(
+    samples = unpack([visit.packed for visit in visits], [visit.view.gain for visit in visits])
+    batch = Batch(
         keys=tuple(visit.entry.key for visit in visits),
-        rgb=stack([sample.rgb for sample in samples]),
-        gbuffers={name: stack([sample.gbuffers[name] for sample in samples]) for name in GBUFFERS if name in first},
-        mask=stack([sample.mask for sample in samples]),
-        depth_range=stack([sample.depth_range for sample in samples]),
-        panorama=together([sample.panorama for sample in samples]),
-        background=together([sample.background for sample in samples]),
-        intrinsics=stack([sample.intrinsics for sample in samples]),
-        camera_to_world=together([sample.camera_to_world for sample in samples]),
+        **vars(samples),
         confidence={
             name: torch.tensor([visit.entry.confidence.get(name, 1.0) for visit in visits])
             for name in (*GBUFFERS, "environment")
         },
         real=torch.tensor([visit.real for visit in visits]),
-        unconditional=torch.tensor([visit.unconditional for visit in visits]),
+        unconditional=torch.tensor([visit.view.unconditional for visit in visits]),
         seeds=torch.tensor([visit.seed for visit in visits], dtype=torch.int64),
     )
+    return batch.pinned() if pin else batch

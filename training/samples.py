@@ -1,4 +1,4 @@
-"""`Packed`: a decoded clip as the loader keeps and cuts it; `Sample`: one cut of it, ready to be stacked into a batch.
+"""`Packed`: a decoded clip as the loader keeps and cuts it; `Samples`: cuts of several, as a batch has them.
 
 Eight bits hold what the published models see of colours, roughness and metallic; half floats hold normals (angles to
 0.03 degrees), depth (relative error 2^-11) and HDR light. That is a fifth of float32, so a small set stays in memory,
@@ -8,7 +8,7 @@ not depend on what the cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manifests.attributes import GBUFFERS
 from manifests.camera import Camera, intrinsics_from_fov
 from manifests.clip import Clip
 from manifests.environment import HALF_MAX, Environment, srgb_decode, srgb_encode
@@ -105,8 +106,8 @@ def _pack(name: str, planar: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """Tensors of one clip of a batch; fields as in `Batch`, without its first axis."""
+class Samples:
+    """Tensors of the clips of a batch; fields as in `Batch`. What not all clips have is None."""
 
     rgb: Tensor
     gbuffers: Mapping[str, Tensor]
@@ -118,40 +119,55 @@ class Sample:
     camera_to_world: Tensor | None
 
 
-def unpack(packed: Packed, gain: float = 1.0) -> Sample:
-    """Values and model space from the packed form; `gain` is an exposure change of rgb and panorama alike."""
-    arrays = packed.arrays
-    shape = arrays["rgb"].shape
+def unpack(packs: Sequence[Packed], gains: Sequence[float] | None = None) -> Samples:
+    """Values and model space from the packed form of clips of equal shape, written once, straight into the batch.
+
+    `gains` are exposure changes of rgb and panorama alike, 1 if not given.
+    """
+    gains = gains or [1.0] * len(packs)
+    shape = packs[0].arrays["rgb"].shape
     gbuffers: dict[str, Tensor] = {}
-    near_far = torch.tensor([0.0, 1.0])
-    for name, array in arrays.items():
-        match name:
-            case "rgb" | "mask" | "background":
-                continue
-            case "basecolor":
-                gbuffers[name] = _looked_up(srgb_decode(_CODES), array)
-            case "depth":
-                limits = depth_limits(array)
-                relative, near, far = relative_depth(_floats(array)[None], limits)
-                gbuffers[name], near_far = relative[0], torch.cat([near, far])
-            case _ if name in _BYTES:
-                gbuffers[name] = _looked_up(_CODES, array)
-            case _:
-                gbuffers[name] = _unit(_floats(array))
-    exposure = packed.exposure * gain
-    behind = arrays.get(BACKGROUND)
-    poses = packed.camera_to_world
-    mask = _looked_up(_CODES, arrays["mask"]) if "mask" in arrays else torch.ones(shape[0], 1, *shape[2:])
-    return Sample(
-        rgb=_looked_up(_exposed(gain), arrays["rgb"]),
+    depth_range = torch.tensor([0.0, 1.0]).repeat(len(packs), 1)
+    for name in (name for name in GBUFFERS if name in packs[0].arrays):
+        array = _stacked([packed.arrays[name] for packed in packs])  # (B, T, C, H, W)
+        if name == "basecolor":
+            gbuffers[name] = _looked_up([srgb_decode(_CODES)] * len(packs), array)
+        elif name in _BYTES:
+            gbuffers[name] = _looked_up([_CODES] * len(packs), array)
+        elif name == "depth":
+            depth_range = torch.stack([depth_limits(clip) for clip in array])
+            gbuffers[name] = relative_depth(torch.from_numpy(array).float(), (depth_range[:, 0], depth_range[:, 1]))[0]
+        else:
+            gbuffers[name] = _unit(torch.from_numpy(array).float())
+    unknown = np.full((shape[0], 1, *shape[2:]), 255, np.uint8)  # without a mask all is surface
+    masks = _stacked([packed.arrays.get("mask", unknown) for packed in packs])
+    return Samples(
+        rgb=_looked_up([_exposed(gain) for gain in gains], _stacked([packed.arrays["rgb"] for packed in packs])),
         gbuffers=gbuffers,
-        mask=mask,
-        depth_range=near_far,
-        panorama=None if packed.panorama is None else _floats(packed.panorama) * exposure,
-        background=None if behind is None else _floats(behind) * exposure,
-        intrinsics=torch.from_numpy(packed.intrinsics.astype(np.float32)),
-        camera_to_world=None if poses is None else torch.from_numpy(poses.astype(np.float32)),
+        mask=_looked_up([_CODES] * len(packs), masks),
+        depth_range=depth_range,
+        panorama=_radiance([packed.panorama for packed in packs], packs, gains),
+        background=_radiance([packed.arrays.get(BACKGROUND) for packed in packs], packs, gains),
+        intrinsics=torch.from_numpy(np.stack([packed.intrinsics for packed in packs]).astype(np.float32)),
+        camera_to_world=_poses(packs),
     )
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack([np.ascontiguousarray(array) for array in arrays])
+
+
+def _radiance(halves: Sequence[np.ndarray | None], packs: Sequence[Packed], gains: Sequence[float]) -> Tensor | None:
+    known = [array for array in halves if array is not None]
+    if len(known) < len(halves):
+        return None
+    exposures = [packed.exposure * gain for packed, gain in zip(packs, gains, strict=True)]
+    return torch.from_numpy(_stacked(known)).float().mul_(torch.tensor(exposures).view(-1, 1, 1, 1, 1))
+
+
+def _poses(packs: Sequence[Packed]) -> Tensor | None:
+    known = [packed.camera_to_world for packed in packs if packed.camera_to_world is not None]
+    return torch.from_numpy(np.stack(known).astype(np.float32)) if len(known) == len(packs) else None
 
 
 def _exposed(gain: float) -> np.ndarray:
@@ -160,29 +176,27 @@ def _exposed(gain: float) -> np.ndarray:
     return 2 * codes - 1
 
 
-def depth_limits(halves: np.ndarray) -> tuple[Tensor, Tensor] | None:
-    """Near (1,) and far (1,) as `relative_depth` finds them, for depth in half floats; None without any surface.
+def depth_limits(halves: np.ndarray) -> Tensor:
+    """(near, far) as `relative_depth` finds them, for the depth of one clip in half floats.
 
     Positive halves are ordered as their bits are, so counting those is enough: ten times faster than selecting.
     """
     counts = np.bincount(halves.view(np.uint16).ravel(), minlength=_INFINITY)[:_INFINITY].cumsum()
     if counts[-1] == 0:
-        return None
+        return torch.tensor([0.0, 1.0])
     ranks = [1 + round(share * (int(counts[-1]) - 1)) for share in (NEAR_QUANTILE, FAR_QUANTILE)]
-    near, far = torch.from_numpy(np.searchsorted(counts, ranks).astype(np.uint16).view(np.float16)).float().split(1)
-    return near, far
+    return torch.from_numpy(np.searchsorted(counts, ranks).astype(np.uint16).view(np.float16)).float()
 
 
-def _looked_up(table: np.ndarray, codes: np.ndarray) -> Tensor:
-    flat = np.ascontiguousarray(codes).reshape(codes.shape[0], -1)
-    return torch.from_numpy(cv2.LUT(flat, table.astype(np.float32)).reshape(codes.shape))
-
-
-def _floats(halves: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(halves)).float()
+def _looked_up(tables: Sequence[np.ndarray], codes: np.ndarray) -> Tensor:
+    """Each clip's `codes` (B, ...) in its table."""
+    values = torch.empty(codes.shape)
+    for clip, table, out in zip(codes, tables, values.numpy(), strict=True):
+        cv2.LUT(clip.reshape(len(clip), -1), table.astype(np.float32), out.reshape(len(clip), -1))
+    return values
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Half-precision unit vectors (T, 3, H, W), now float32, of unit length again; in place."""
-    x, y, z = vectors.unbind(dim=1)
-    return vectors.mul_(x.square().addcmul_(y, y).addcmul_(z, z).rsqrt_().unsqueeze(1))
+    """Half-precision unit vectors (B, T, 3, H, W), now float32, of unit length again; in place."""
+    x, y, z = vectors.unbind(dim=2)
+    return vectors.mul_(x.square().addcmul_(y, y).addcmul_(z, z).rsqrt_().unsqueeze(2))

@@ -96,8 +96,8 @@ def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, R
     entry = source.entries[0]
     assert entry.real and 0 < entry.confidence["normal"] < 1 and len(source.entries) == 6
     clip = source.clip(0, ("rgb", "basecolor", "normal", "depth", "roughness", "metallic"), None, light=True)
-    sample = unpack(pack(clip, (16, 32)))
-    assert sample.rgb.shape == (LENGTH, 3, 32, 32) and sample.panorama is not None
+    sample = unpack([pack(clip, (16, 32))])
+    assert sample.rgb.shape == (1, LENGTH, 3, 32, 32) and sample.panorama is not None
     depth = torch.from_numpy(clip.arrays["depth"]).permute(0, 3, 1, 2)
     scaled = sample.gbuffers["depth"]
     flat = torch.corrcoef(torch.stack([depth.flatten(), scaled.flatten()]))[0, 1]

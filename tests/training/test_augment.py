@@ -112,7 +112,7 @@ def test_cropping_moves_the_principal_point(packed: Packed) -> None:
 
 
 def test_exposure_brightens_picture_and_light_alike(packed: Packed) -> None:
-    plain, bright = unpack(packed), unpack(packed, 2.0)
+    plain, bright = unpack([packed]), unpack([packed], [2.0])
     assert plain.panorama is not None and bright.panorama is not None and bright.background is not None
     torch.testing.assert_close(bright.panorama, 2 * plain.panorama)
     torch.testing.assert_close(bright.background, 2 * plain.background)
@@ -167,17 +167,17 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
 
 def test_values_come_back_as_the_table_says(clip, packed: Packed) -> None:  # type: ignore[no-untyped-def]
     view = View((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
-    sample = unpack(apply_view(packed, view))
+    sample = unpack([apply_view(packed, view)])
     truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
-    torch.testing.assert_close(sample.rgb, 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)
+    torch.testing.assert_close(sample.rgb[0], 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)
     for name in ("roughness", "metallic"):
-        torch.testing.assert_close(sample.gbuffers[name], truth[name], rtol=0, atol=0.5 / 255 + 1e-6)
-    assert torch.rad2deg(torch.acos((sample.gbuffers["normal"] * truth["normal"]).sum(1).clamp(-1, 1))).max() < 0.1
-    near, far = sample.depth_range
+        torch.testing.assert_close(sample.gbuffers[name][0], truth[name], rtol=0, atol=0.5 / 255 + 1e-6)
+    assert torch.rad2deg(torch.acos((sample.gbuffers["normal"][0] * truth["normal"]).sum(1).clamp(-1, 1))).max() < 0.1
+    near, far = sample.depth_range[0]
     solid = torch.isfinite(truth["depth"])
     expected = ((truth["depth"] - near) / (far - near)).clamp(0, 1)
-    torch.testing.assert_close(sample.gbuffers["depth"][solid], expected[solid], rtol=0, atol=2e-3)
-    assert (sample.gbuffers["depth"][~solid] == 1).all()
+    torch.testing.assert_close(sample.gbuffers["depth"][0][solid], expected[solid], rtol=0, atol=2e-3)
+    assert (sample.gbuffers["depth"][0][~solid] == 1).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9999, 1.0])
@@ -186,6 +186,7 @@ def test_depth_limits_are_those_of_relative_depth(share: float) -> None:
     halves = rng.uniform(0.01, 900, (3, 1, 31, 17)).astype(np.float16)
     halves[rng.random(halves.shape) < share] = np.inf
     depth = torch.from_numpy(halves).float()[None]
-    _, near, far = relative_depth(depth, depth_limits(halves[..., ::-1]))
+    near, far = depth_limits(halves[..., ::-1])
     _, *expected = relative_depth(depth)
     assert [near, far] == expected
+    torch.testing.assert_close(relative_depth(depth, (near[None], far[None]))[0], relative_depth(depth)[0])
