@@ -127,6 +127,13 @@ def coded_dtype(known: Attribute) -> str:
     return "uint8" if (known.low, known.high) == (0.0, 1.0) or known.compact == "srgb" else known.dtype
 
 
+def to_codes(values: np.ndarray) -> np.ndarray:
+    """Values of [0, 1] as the codes of a `CodedClip`, rounded."""
+    codes = values * np.float32(255)
+    codes += np.float32(0.5)
+    return np.clip(codes, 0, 255, out=codes).astype(np.uint8)
+
+
 def _known(key: str, name: str) -> Attribute:
     try:
         return attribute(name)

@@ -18,7 +18,7 @@ import numpy as np
 
 from manifests import clipheader, compact, exact
 from manifests.attributes import ATTRIBUTES
-from manifests.clip import Clip, CodedClip, coded_dtype
+from manifests.clip import Clip, CodedClip, coded_dtype, to_codes
 from manifests.clipheader import ClipHeader, Codec
 from manifests.environment import HALF_MAX, Environment, srgb_encode
 from manifests.errors import ClipError, CodecError
@@ -135,7 +135,7 @@ def _coded(name: str, array: np.ndarray, exposure: float) -> np.ndarray:
         return array
     if known.compact == "srgb":
         array = srgb_encode(array * np.float32(exposure if name == "rgb" else 1.0))
-    return (np.clip(array, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return to_codes(array)
 
 
 def _environment(key: str, files: Mapping[str, bytes], header: ClipHeader, order: np.ndarray) -> Environment | None:

@@ -65,16 +65,21 @@ def relative_depth(depth: Tensor, limits: tuple[Tensor, Tensor] | None = None) -
     normalisation is unknown; quantiles keep one stray near surface from flattening the rest. `limits` are near and far,
     for who knows them already.
     """
-    near, far = limits or (depth.new_zeros(len(depth)), depth.new_ones(len(depth)))
-    for index, clip in enumerate(() if limits else depth):
+    near, far = limits or _limits(depth)
+    start = near.view(-1, 1, 1, 1, 1)  # (B,) -> (B, 1, 1, 1, 1)
+    span = (far - near).clamp_min(1e-6).view(-1, 1, 1, 1, 1)
+    return ((depth - start) / span).clamp(0.0, 1.0), near, far
+
+
+def _limits(depth: Tensor) -> tuple[Tensor, Tensor]:
+    near, far = depth.new_zeros(len(depth)), depth.new_ones(len(depth))
+    for index, clip in enumerate(depth):
         finite = clip.masked_select(clip.isfinite())  # (N,)
         if finite.numel():
             last = finite.numel() - 1
             near[index] = finite.kthvalue(1 + round(NEAR_QUANTILE * last)).values
             far[index] = finite.kthvalue(1 + round(FAR_QUANTILE * last)).values
-    start = near.view(-1, 1, 1, 1, 1)  # (B,) -> (B, 1, 1, 1, 1)
-    span = (far - near).clamp_min(1e-6).view(-1, 1, 1, 1, 1)
-    return ((depth - start) / span).clamp(0.0, 1.0), near, far
+    return near, far
 
 
 def to_model(name: str, values: Tensor, *, exposure: float | Tensor | None = None) -> Tensor:

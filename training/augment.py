@@ -98,17 +98,11 @@ def apply_view(packed: Packed, view: View) -> Packed:
 
 
 def cut(packed: Packed, view: View) -> Packed:
-    """As `apply_view`, of a clip whose frames were selected before, in the order of the view."""
+    """As `apply_view`, of a clip whose frames were selected before."""
     packed = crop(packed, view.top, view.left, *view.size)
     if view.mirrored:
         packed = mirror(packed)
     return permute(packed, view.channels) if view.channels != (0, 1, 2) else packed
-
-
-def backwards(packed: Packed, view: View) -> Packed:
-    """The clip, which holds the view's frames in ascending order, in the order of the view."""
-    count = len(view.frames)
-    return select(packed, tuple(range(count))[::-1]) if view.frames[0] > view.frames[-1] else packed
 
 
 def select(packed: Packed, frames: tuple[int, ...]) -> Packed:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from manifests.attributes import GBUFFERS
-from training.augment import Augmentation, View, apply_view, backwards, cut, draw_view, fits
+from training.augment import Augmentation, View, apply_view, cut, draw_view, fits
 from training.batch import Batch
 from training.errors import SourceError
 from training.order import Order, positions
@@ -160,8 +160,8 @@ class Loader:
             self._cache.put(index, whole)
         if whole is not None:
             return apply_view(whole, view)
-        clip = self._source.clip(index, wanted, sorted(view.frames), light=light)
-        return cut(backwards(pack(clip, options.panorama, background=options.background), view), view)
+        clip = self._source.clip(index, wanted, view.frames, light=light)
+        return cut(pack(clip, options.panorama, background=options.background), view)
 
 
 @dataclass(frozen=True, eq=False)

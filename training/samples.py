@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.attributes import GBUFFERS
+from manifests.attributes import ATTRIBUTES, GBUFFERS
 from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
+from manifests.clip import Clip, coded_dtype, to_codes
 from manifests.environment import HALF_MAX, Environment, srgb_decode, srgb_encode
 from renderers.environment import panoramas
 from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
@@ -27,7 +27,6 @@ from training.errors import SourceError
 BACKGROUND = "background"
 """Name in `Packed.arrays` of the environment behind every pixel: linear radiance, not exposed."""
 
-_BYTES = ("rgb", "basecolor", "roughness", "metallic", "mask")
 _CODES = np.arange(256) / 255
 _UNKNOWN_FOV = 45.0
 _INFINITY = 0x7C00
@@ -98,11 +97,13 @@ def _background(environment: Environment, camera: Camera, size: tuple[int, int])
 def _pack(name: str, planar: np.ndarray) -> np.ndarray:
     if planar.dtype == np.uint8:
         return planar
-    if name not in _BYTES:
-        return torch.from_numpy(planar).half().numpy()  # torch converts halves twenty times faster than numpy
-    scaled = planar * np.float32(255)
-    scaled += np.float32(0.5)
-    return scaled.astype(np.uint8)
+    if _is_coded(name):
+        return to_codes(planar)
+    return torch.from_numpy(planar).half().numpy()  # torch converts halves twenty times faster than numpy
+
+
+def _is_coded(name: str) -> bool:
+    return coded_dtype(ATTRIBUTES[name]) == "uint8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +130,10 @@ def unpack(packs: Sequence[Packed], gains: Sequence[float] | None = None) -> Sam
     gbuffers: dict[str, Tensor] = {}
     depth_range = torch.tensor([0.0, 1.0]).repeat(len(packs), 1)
     for name in (name for name in GBUFFERS if name in packs[0].arrays):
-        array = _stacked([packed.arrays[name] for packed in packs])  # (B, T, C, H, W)
+        array = np.stack([packed.arrays[name] for packed in packs])  # (B, T, C, H, W)
         if name == "basecolor":
             gbuffers[name] = _looked_up([srgb_decode(_CODES)] * len(packs), array)
-        elif name in _BYTES:
+        elif _is_coded(name):
             gbuffers[name] = _looked_up([_CODES] * len(packs), array)
         elif name == "depth":
             depth_range = torch.stack([depth_limits(clip) for clip in array])
@@ -140,9 +141,9 @@ def unpack(packs: Sequence[Packed], gains: Sequence[float] | None = None) -> Sam
         else:
             gbuffers[name] = _unit(torch.from_numpy(array).float())
     unknown = np.full((shape[0], 1, *shape[2:]), 255, np.uint8)  # without a mask all is surface
-    masks = _stacked([packed.arrays.get("mask", unknown) for packed in packs])
+    masks = np.stack([packed.arrays.get("mask", unknown) for packed in packs])
     return Samples(
-        rgb=_looked_up([_exposed(gain) for gain in gains], _stacked([packed.arrays["rgb"] for packed in packs])),
+        rgb=_looked_up([_exposed(gain) for gain in gains], np.stack([packed.arrays["rgb"] for packed in packs])),
         gbuffers=gbuffers,
         mask=_looked_up([_CODES] * len(packs), masks),
         depth_range=depth_range,
@@ -153,16 +154,12 @@ def unpack(packs: Sequence[Packed], gains: Sequence[float] | None = None) -> Sam
     )
 
 
-def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack([np.ascontiguousarray(array) for array in arrays])
-
-
 def _radiance(halves: Sequence[np.ndarray | None], packs: Sequence[Packed], gains: Sequence[float]) -> Tensor | None:
     known = [array for array in halves if array is not None]
     if len(known) < len(halves):
         return None
     exposures = [packed.exposure * gain for packed, gain in zip(packs, gains, strict=True)]
-    return torch.from_numpy(_stacked(known)).float().mul_(torch.tensor(exposures).view(-1, 1, 1, 1, 1))
+    return torch.from_numpy(np.stack(known)).float().mul_(torch.tensor(exposures).view(-1, 1, 1, 1, 1))
 
 
 def _poses(packs: Sequence[Packed]) -> Tensor | None:

@@ -205,6 +205,22 @@ def test_chosen_frames_and_attributes_equal_those_of_the_whole_clip(
     np.testing.assert_array_equal(some.environment.rotation, whole.environment.rotation[frames])
 
 
+@pytest.mark.parametrize("codec", ["compact", "exact"])
+def test_codes_are_the_rounded_values(codec: str, clip: Clip, request: pytest.FixtureRequest) -> None:
+    files = request.getfixturevalue(f"{codec}_files")
+    backwards = list(range(clip.frames))[::-1]
+    values, coded = (decode_clip(clip.key, files, frames=backwards, coded=coded) for coded in (False, True))
+    for name, array in coded.arrays.items():
+        assert array.transpose(0, 3, 1, 2).flags.c_contiguous, "planar memory, in whatever order frames were asked for"
+        known = values.arrays[name]
+        if array.dtype != np.uint8:
+            np.testing.assert_array_equal(array, known)
+            continue
+        if ATTRIBUTES[name].compact == "srgb":
+            known = np.minimum(srgb_encode(known * np.float32(clip.exposure if name == "rgb" else 1)), 1)
+        assert np.abs(array - 255.0 * known).max() <= 0.5 + 0.1  # the table of linear values has 4,096 steps
+
+
 @pytest.mark.parametrize("together", [1, 2, 3])
 def test_how_many_frames_are_restored_at_once_changes_nothing(
     together: int, clip: Clip, compact_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
