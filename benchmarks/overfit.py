@@ -28,9 +28,10 @@ from renderers.autoencoder import space_of
 from renderers.inverse import InverseRenderer
 from renderers.samplers import default_scheduler
 from renderers.svd.unet import InverseUNet
+from training.coded import stacked
 from training.config import make_config
 from training.run import Request, train
-from training.samples import pack, unpack
+from training.samples import pack
 from training.source import open_source
 
 UNET: dict[str, Any] = {
@@ -62,7 +63,7 @@ def clips_of(dataset: Path) -> list[dict[str, Tensor]]:
     names = ("rgb", "mask", *GBUFFERS)
     clips = []
     for index in range(len(source.entries)):
-        made = unpack([pack(source.clip(index, names, None, light=False), None)])
+        made = stacked([pack(source.clip(index, names, None, light=False), None)]).samples()
         video = {"rgb": made.rgb} | {name: modelspace.to_model(name, made.gbuffers[name]) for name in GBUFFERS}
         clips.append({name: planes[0] for name, planes in video.items()})
     return clips

@@ -93,7 +93,7 @@ def draw_view(augmentation: Augmentation, frames: int, height: int, width: int, 
 
 
 def apply_view(packed: Packed, view: View) -> Packed:
-    """The cut of a whole clip that `view` describes, but for its gain, which `unpack` applies."""
+    """The cut of a whole clip that `view` describes, but for its gain, which `stacked` applies."""
     return cut(select(packed, view.frames), view)
 
 

@@ -1,4 +1,4 @@
-"""`Batch`: what the loader hands to an objective, as torch tensors in the conventions that every network shares."""
+"""`Batch`: what an objective is handed, as torch tensors in the conventions that every network shares."""
 
 from __future__ import annotations
 
@@ -57,18 +57,9 @@ class Batch:
         """B."""
         return len(self.keys)
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on `device`, seeds excepted; copies do not block where the memory is pinned."""
-        moved = self._changed(lambda tensor: tensor.to(device, non_blocking=True))
-        return dataclasses.replace(moved, seeds=self.seeds)
-
-    def pinned(self) -> Batch:
-        """The same batch in memory that a GPU can fetch from by itself."""
-        return self._changed(Tensor.pin_memory)
-
     def first(self, count: int) -> Batch:
         """The first `count` clips."""
-        return dataclasses.replace(self._changed(lambda tensor: tensor[:count]), keys=self.keys[:count])
+        return dataclasses.replace(changed(self, lambda tensor: tensor[:count]), keys=self.keys[:count])
 
     def halved(self) -> Batch:
         """Half the height and width: means over 2 x 2 pixels of linear light, colours and surfaces.
@@ -89,17 +80,6 @@ class Batch:
             intrinsics=self.intrinsics * scale,
         )
 
-    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Every tensor changed in the same way."""
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                values[field.name] = change(value)
-            elif isinstance(value, Mapping):
-                values[field.name] = {name: change(tensor) for name, tensor in value.items()}
-        return dataclasses.replace(self, **values)
-
     def generators(self) -> list[torch.Generator]:
         """One freshly seeded generator a sample, on the device of the batch."""
         return [torch.Generator(self.rgb.device).manual_seed(int(seed)) for seed in self.seeds]
@@ -107,6 +87,18 @@ class Batch:
     def noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
         """Standard normal (B, *shape), sample i drawn from generator i."""
         return torch.stack([torch.randn(shape, generator=g, device=self.rgb.device) for g in generators])
+
+
+def changed[Held](holder: Held, change: Callable[[Tensor], Tensor]) -> Held:
+    """A dataclass whose tensors, and mappings of tensors, are all changed in the same way."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(holder):  # type: ignore[arg-type]
+        value = getattr(holder, field.name)
+        if isinstance(value, Tensor):
+            values[field.name] = change(value)
+        elif isinstance(value, Mapping):
+            values[field.name] = {name: change(tensor) for name, tensor in value.items()}
+    return dataclasses.replace(holder, **values)  # type: ignore[type-var]
 
 
 def _pooled(video: Tensor) -> Tensor:

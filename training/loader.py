@@ -19,10 +19,10 @@ import torch
 
 from manifests.attributes import GBUFFERS
 from training.augment import Augmentation, View, apply_view, cut, draw_view, fits
-from training.batch import Batch
+from training.coded import CodedBatch, stacked
 from training.errors import SourceError
 from training.order import Order, positions
-from training.samples import Packed, pack, unpack
+from training.samples import Packed, pack
 from training.source import Entry, Source
 
 
@@ -65,6 +65,8 @@ class LoaderOptions:
 class Loader:
     """Batches of a source, for ever: `for batch in loader`. Close it, or use it as a context manager.
 
+    They come as codes; `batch.to(device)` makes the `Batch` that objectives take.
+
     Attributes:
         position: samples that all workers together have consumed; save it and give it back to go on exactly there.
         waited: seconds that `next` has waited for batches so far.
@@ -88,7 +90,7 @@ class Loader:
         self._cache = _Cache(options.cache_bytes)
         self._decoders = ThreadPoolExecutor(options.threads, "decode", initializer=_stay_alone)
         self._collator = ThreadPoolExecutor(1, "collate", initializer=_stay_alone)
-        self._ready: deque[Future[Batch]] = deque()
+        self._ready: deque[Future[CodedBatch]] = deque()
         self._submitted = position
         self.position = position
         self.waited = 0.0
@@ -103,10 +105,10 @@ class Loader:
         """Clips of the source that are too short or too small."""
         return len(self._source.entries) - len(self._clips)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[CodedBatch]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> CodedBatch:
         """The next batch; raises the error of whatever could not be read or decoded."""
         while len(self._ready) <= self._options.ahead:
             self._submit()
@@ -116,7 +118,7 @@ class Loader:
         self.position += self._options.batch * self._options.world
         return batch
 
-    def sample(self, count: int) -> Batch:
+    def sample(self, count: int) -> CodedBatch:
         """The first `count` clips that a run sees, whatever the position: for looking at."""
         return _collate([self._decoders.submit(self._sample, position) for position in range(count)], pin=False)
 
@@ -201,12 +203,11 @@ def _stay_alone() -> None:
     cv2.setNumThreads(1)
 
 
-def _collate(futures: list[Future[_Visit]], pin: bool) -> Batch:
+def _collate(futures: list[Future[_Visit]], pin: bool) -> CodedBatch:
     visits = [future.result() for future in futures]
-    samples = unpack([visit.packed for visit in visits], [visit.view.gain for visit in visits])
-    batch = Batch(
+    batch = CodedBatch(
         keys=tuple(visit.entry.key for visit in visits),
-        **vars(samples),
+        coded=stacked([visit.packed for visit in visits], [visit.view.gain for visit in visits]),
         confidence={
             name: torch.tensor([visit.entry.confidence.get(name, 1.0) for visit in visits])
             for name in (*GBUFFERS, "environment")

@@ -176,7 +176,8 @@ def test_attributes_are_batched_in_halves_where_memory_runs_out(renderer: Invers
 
     output = renderer(video(1), steps=1, generator=seeded(), callback_on_step_end=full)
     assert batches == [5, 2, 2, 1]
-    assert difference(output, renderer(video(1), steps=1, generator=seeded())) < 1e-3  # kernels round by batch size, and unit length magnifies it
+    whole = renderer(video(1), steps=1, generator=seeded())
+    assert difference(output, whole) < 1e-3  # kernels round as batches are large, and unit length magnifies it
 
 
 def test_a_joint_network_predicts_all_attributes_in_one_pass(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
 from training.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
-from training.samples import BACKGROUND, Packed, depth_limits, pack, unpack
+from training.coded import _indexed, _looked_up, depth_limits, stacked
+from training.samples import BACKGROUND, Packed, pack
 
 SIZE = 32
 WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask")
@@ -112,7 +115,7 @@ def test_cropping_moves_the_principal_point(packed: Packed) -> None:
 
 
 def test_exposure_brightens_picture_and_light_alike(packed: Packed) -> None:
-    plain, bright = unpack([packed]), unpack([packed], [2.0])
+    plain, bright = stacked([packed]).samples(), stacked([packed], [2.0]).samples()
     assert plain.panorama is not None and bright.panorama is not None and bright.background is not None
     torch.testing.assert_close(bright.panorama, 2 * plain.panorama)
     torch.testing.assert_close(bright.background, 2 * plain.background)
@@ -167,7 +170,7 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
 
 def test_values_come_back_as_the_table_says(clip, packed: Packed) -> None:  # type: ignore[no-untyped-def]
     view = View((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
-    sample = unpack([apply_view(packed, view)])
+    sample = stacked([apply_view(packed, view)]).samples()
     truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
     torch.testing.assert_close(sample.rgb[0], 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)
     for name in ("roughness", "metallic"):
@@ -178,6 +181,18 @@ def test_values_come_back_as_the_table_says(clip, packed: Packed) -> None:  # ty
     expected = ((truth["depth"] - near) / (far - near)).clamp(0, 1)
     torch.testing.assert_close(sample.gbuffers["depth"][0][solid], expected[solid], rtol=0, atol=2e-3)
     assert (sample.gbuffers["depth"][0][~solid] == 1).all()
+
+
+def test_codes_become_the_same_values_on_every_device() -> None:
+    codes = torch.randint(0, 256, (2, 3, 1, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    tables = torch.rand(2, 256)
+    assert torch.equal(_looked_up(tables, codes), _indexed(tables, codes))
+
+
+def test_clips_without_a_mask_are_all_surface(packed: Packed) -> None:
+    bare = dataclasses.replace(packed, arrays={name: packed.arrays[name] for name in ("rgb", "depth")})
+    for packs in ([bare], [packed, bare]):
+        assert (stacked(packs).samples().mask[-1] == 1).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9999, 1.0])

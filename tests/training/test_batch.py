@@ -36,9 +36,9 @@ def test_a_sample_draws_the_same_noise_whatever_batch_it_is_in() -> None:
     assert not torch.equal(noise[0], noise[1])
 
 
-def test_first_and_to_keep_every_field() -> None:
+def test_first_keeps_every_field() -> None:
     batch = _batch()
-    short = batch.first(2).to("cpu")
+    short = batch.first(2)
     assert short.size == 2 and short.keys == ("clip0", "clip1")
     assert short.panorama is None and short.camera_to_world is None
     for value in (short.rgb, short.gbuffers["normal"], short.confidence["depth"], short.real, short.seeds):

@@ -47,7 +47,7 @@ def test_a_folder_is_a_source_of_one_frame_clips(plain: Path, tmp_path: Path) ->
     assert [entry.key for entry in source.entries] == ["room1-000", "room2-000"]
     options = LoaderOptions(Augmentation(1, (8, 8)), batch=2, panorama=None)
     with Loader(source, options) as loader:
-        batch = next(loader)
+        batch = next(loader).to("cpu")
     assert batch.rgb.shape == (2, 1, 3, 8, 8) and batch.gbuffers["normal"].shape == (2, 1, 3, 8, 8)
     assert not batch.real.any() and batch.panorama is None
 

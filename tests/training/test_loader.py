@@ -37,7 +37,7 @@ def _options(augmentation: Augmentation = VARIED, **changes: object) -> LoaderOp
 
 def _batches(folder: Path, options: LoaderOptions, count: int, position: int = 0) -> list[Batch]:
     with Loader(DatasetSource(open_dataset(folder)), options, position) as loader:
-        return [next(loader) for _ in range(count)]
+        return [next(loader).to("cpu") for _ in range(count)]
 
 
 def _same(one: Batch, other: Batch) -> bool:
@@ -87,7 +87,7 @@ def test_resuming_in_mid_epoch_gives_the_very_same_batches(folder: Path, mixed: 
     whole = _batches(folder, options, 6)
     with Loader(DatasetSource(open_dataset(folder)), options) as loader:
         for _ in range(2):
-            next(loader)
+            next(loader).to("cpu")
         position = loader.position
     assert position == 4
     assert all(_same(a, b) for a, b in zip(whole[2:], _batches(folder, options, 4, position), strict=True))
@@ -183,7 +183,7 @@ def test_a_url_gives_the_same_batches_and_keeps_few_shards(
     source = open_source(url, tmp_path, keep=2)
     assert isinstance(source, UrlSource)
     with Loader(source, options) as loader:
-        fetched = [next(loader) for _ in range(8)]
+        fetched = [next(loader).to("cpu") for _ in range(8)]
         (mirror,) = tmp_path.iterdir()
         assert len(list((mirror / "shards").iterdir())) <= 3
     assert all(_same(a, b) for a, b in zip(_batches(folder, options, 8), fetched, strict=True))

@@ -41,7 +41,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     source = open_source(make_set(path / "set", size=64), path, 1)
     options = LoaderOptions(Augmentation(2, mirror=False), batch=2, panorama=(64, 64), background=True)
     with Loader(source, options) as loader:
-        return next(loader)
+        return next(loader).to("cpu")
 
 
 def _tiny(task: str, **changes: Any) -> TrainConfig:
