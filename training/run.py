@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from manifests.atomic import write_bytes
 from training import checkpointing
@@ -128,6 +129,7 @@ def make_objective(request: Request) -> Objective:
 
 def _accelerator(config: TrainConfig) -> Accelerator:
     precision = "bf16" if config.optimise.precision == "bfloat16" else "no"
+    AcceleratorState._reset_state()  # else an earlier run of this process would decide the precision of this one
     return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
 
 

@@ -1,7 +1,8 @@
-"""Does diffusion train? A narrow `svd` learns a few clips by heart with the real loop, and gives them back by sampling.
+"""Does diffusion train, and what are its twenty steps worth? A narrow `svd`, the real loop, the real samplers.
 
-    lightloom datagen run out/one --recipe out/small.yaml --clips 1        (docs/svd.md has the recipe)
-    python -m benchmarks.overfit out/one
+    lightloom datagen run out/one --recipe out/small.yaml --clips 1        (docs/svd.md has the recipes)
+    python -m benchmarks.diffusion out/one                                 learns a clip by heart
+    python -m benchmarks.diffusion out/train --unseen out/unseen --batch 64  learns many, is asked about others (a GPU)
 
 First a narrow autoencoder of the published class learns the clips' pictures and G-buffers, since no pretrained one is
 at hand; then the narrow inverse UNet learns to denoise its latents, one attribute a pass; then it is fine-tuned to one
@@ -42,19 +43,34 @@ UNET: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 96,
     "cross_attention_dim": 64,
 }
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ONE_STEP = {"basecolor.l1": 1.0, "normal.cosine": 1.0, "depth.l1": 1.0, "roughness.l1": 1.0, "metallic.l1": 1.0}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to learn, and for how long: steps of the autoencoder, of diffusion, and of the one-step fine-tuning."""
+    """What to learn, and for how long: steps of the autoencoder, of diffusion, and of the one-step fine-tuning.
+
+    Asked about are the clips of `unseen`, or without it the clips that were learned. `batch` is of both trainings.
+    """
 
     dataset: tyro.conf.Positional[Path]
+    unseen: Path | None = None
+    batch: int = 5
     autoencoder: int = 2000
     diffusion: int = 3000
     one_step: int = 400
     sampled: int = 20
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `scored` finds."""
+
+    psnr: dict[str, float]
+    sharpness: float
+    seconds: float
 
 
 def clips_of(dataset: Path) -> list[dict[str, Tensor]]:
@@ -69,18 +85,19 @@ def clips_of(dataset: Path) -> list[dict[str, Tensor]]:
     return clips
 
 
-def learned_autoencoder(clips: list[dict[str, Tensor]], steps: int) -> AutoencoderKLTemporalDecoder:
+def learned_autoencoder(clips: list[dict[str, Tensor]], steps: int, batch: int) -> AutoencoderKLTemporalDecoder:
     """A narrow autoencoder that knows these pictures; its latents' scale goes into its `scaling_factor`."""
     videos = torch.stack([modelspace.replicate(video) for clip in clips for video in clip.values()])  # (N, T, 3, H, W)
+    videos = videos.to(DEVICE)
     frames = videos.shape[1]
     vae = AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * 3, block_out_channels=(32, 32, 64), layers_per_block=1
-    )
+    ).to(DEVICE)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
     draw = torch.Generator().manual_seed(0)
     for _ in range(steps):
-        chosen = videos[torch.randperm(len(videos), generator=draw)[:3]].flatten(0, 1)
+        chosen = videos[torch.randperm(len(videos), generator=draw)[:batch]].flatten(0, 1)
         decoded = vae.decode(vae.encode(chosen).latent_dist.mode(), num_frames=frames).sample
         loss = F.l1_loss(decoded, chosen) + F.mse_loss(decoded, chosen)
         optimizer.zero_grad()
@@ -89,7 +106,7 @@ def learned_autoencoder(clips: list[dict[str, Tensor]], steps: int) -> Autoencod
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        spread = torch.cat([vae.encode(video).latent_dist.mode() for video in videos]).std()
+        spread = torch.cat([vae.encode(video).latent_dist.mode() for video in videos[:500]]).std()
     vae.register_to_config(scaling_factor=float(1 / spread))
     return vae.eval()
 
@@ -99,22 +116,31 @@ def psnr(made: Tensor, true: Tensor) -> float:
     return float(10 * torch.log10(4 / (made - true).square().mean()))
 
 
-def scored(renderer: InverseRenderer, clips: list[dict[str, Tensor]], steps: int) -> tuple[dict[str, float], float]:
-    """Mean PSNR of each attribute over the clips, and seconds of a clip, by the pipeline itself."""
+def scored(renderer: InverseRenderer, clips: list[dict[str, Tensor]], steps: int) -> Scores:
+    """Mean PSNR of each attribute over the clips, their sharpness, and seconds of a clip, by the pipeline itself.
+
+    Sharpness is the mean size of the results' differences between neighbouring pixels over that of the truth's.
+    """
     renderer.set_progress_bar_config(disable=True)
     found: dict[str, list[float]] = {name: [] for name in GBUFFERS}
-    began = time.process_time()
+    slopes = {"made": 0.0, "true": 0.0}
+    clock = time.perf_counter if DEVICE == "cuda" else time.process_time
+    began = clock()
     made = []
     for number, clip in enumerate(clips):
         video = modelspace.display(clip["rgb"]).permute(0, 2, 3, 1).numpy()
         made.append(
             renderer(video, steps=steps, generator=torch.Generator().manual_seed(number), output_type="pt").gbuffers
         )
-    seconds = (time.process_time() - began) / len(clips)
+    seconds = (clock() - began) / len(clips)
     for clip, gbuffers in zip(clips, made, strict=True):
         for name in GBUFFERS:
-            found[name].append(psnr(modelspace.to_model(name, torch.as_tensor(gbuffers[name])), clip[name]))
-    return {name: sum(values) / len(values) for name, values in found.items()}, seconds
+            result = modelspace.to_model(name, torch.as_tensor(gbuffers[name]).cpu())
+            found[name].append(psnr(result, clip[name]))
+            slopes["made"] += float(result.diff(dim=-1).abs().mean())
+            slopes["true"] += float(clip[name].diff(dim=-1).abs().mean())
+    means = {name: sum(values) / len(values) for name, values in found.items()}
+    return Scores(means, slopes["made"] / slopes["true"], seconds)
 
 
 def trained(folder: Path, name: str, start: Path, settings: Settings, **changes: Any) -> Path:
@@ -127,30 +153,33 @@ def trained(folder: Path, name: str, start: Path, settings: Settings, **changes:
     return out / "renderer"
 
 
+def autoencoded(vae: AutoencoderKLTemporalDecoder, clips: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean PSNR of each attribute after the autoencoder's round trip: what no network behind it can exceed."""
+    space, found = space_of(vae), {}
+    with torch.no_grad():
+        for name in GBUFFERS:
+            videos = [clip[name].to(DEVICE) for clip in clips]
+            kept = [space.decode(name, space.encode(video[None]) * space.scaling)[0] for video in videos]
+            found[name] = sum(psnr(one, video) for one, video in zip(kept, videos, strict=True)) / len(clips)
+    return found
+
+
 def main(settings: Settings) -> None:
     """Train and print a Markdown table."""
     torch.manual_seed(settings.seed)
     clips = clips_of(settings.dataset)
+    asked = clips_of(settings.unseen) if settings.unseen else clips
     shape = tuple(clips[0]["rgb"].shape)
-    print(f"{settings.dataset}: {len(clips)} clips of {shape[0]} frames of {shape[3]}x{shape[2]}\n")
-    rows: list[tuple[str, dict[str, float], str]] = []
-    vae = learned_autoencoder(clips, settings.autoencoder)
-    space = space_of(vae)
-    with torch.no_grad():
-        kept = {
-            name: [
-                psnr(space.decode(name, space.encode(clip[name][None]) * space.scaling)[0], clip[name])
-                for clip in clips
-            ]
-            for name in GBUFFERS
-        }
-    rows.append(("autoencoder alone", {name: sum(values) / len(values) for name, values in kept.items()}, ""))
+    print(f"{settings.dataset}: {len(clips)} clips of {shape[0]} frames of {shape[3]}x{shape[2]}")
+    print(f"asked about: {settings.unseen or 'the same'}, {len(asked)} clips\n", flush=True)
+    vae = learned_autoencoder(clips, settings.autoencoder, max(3, settings.batch))
+    rows = [("autoencoder alone", autoencoded(vae, asked), "", "")]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         unet = InverseUNet(in_channels=8, out_channels=4, **UNET)
         InverseRenderer(unet, default_scheduler(), vae, licence="Apache-2.0").save_pretrained(folder / "random")
-        rate = {"batch": 5, "learning_rate": 1e-3, "warmup": 50, "schedule": "linear", "final_rate": 0.0, "ema": 0.995}
-        optimise = rate | {"steps": settings.diffusion}
+        rate = {"batch": settings.batch, "learning_rate": 1e-3, "warmup": 50, "schedule": "linear", "final_rate": 0.0}
+        optimise = rate | {"ema": 0.995, "steps": settings.diffusion}
         many = trained(
             folder, "diffusion", folder / "random", settings, sampler="diffusion", prediction="v", optimise=optimise
         )
@@ -162,7 +191,7 @@ def main(settings: Settings) -> None:
             sampler="one-step",
             prediction="v",
             losses=ONE_STEP,
-            optimise=rate | {"steps": settings.one_step, "learning_rate": 3e-4},
+            optimise=optimise | {"steps": settings.one_step, "learning_rate": 3e-4},
         )
         for name, path, steps in (
             ("before training", folder / "random", settings.sampled),
@@ -170,12 +199,13 @@ def main(settings: Settings) -> None:
             ("diffusion's weights in one step", many, 1),
             ("one step, fine-tuned", one, 1),
         ):
-            renderer = InverseRenderer.from_pretrained(path)
-            values, seconds = scored(renderer, clips, steps)
-            rows.append((name, values, f"{seconds:.2f}"))
-    print(f"| dB | {' | '.join(GBUFFERS)} | CPU s a clip |\n|{'---|' * (len(GBUFFERS) + 2)}")
-    for name, values, seconds in rows:
-        print(f"| {name} | {' | '.join(f'{values[attribute]:.1f}' for attribute in GBUFFERS)} | {seconds} |")
+            made = scored(InverseRenderer.from_pretrained(path).to(DEVICE), asked, steps)
+            rows.append((name, made.psnr, f"{made.sharpness:.2f}", f"{made.seconds:.2f}"))
+    kind = "s" if DEVICE == "cuda" else "CPU s"
+    print(f"| dB | {' | '.join(GBUFFERS)} | sharpness | {kind} a clip |\n|{'---|' * (len(GBUFFERS) + 3)}")
+    for name, values, sharpness, seconds in rows:
+        found = " | ".join(f"{values[attribute]:.1f}" for attribute in GBUFFERS)
+        print(f"| {name} | {found} | {sharpness} | {seconds} |")
 
 
 if __name__ == "__main__":
