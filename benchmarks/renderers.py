@@ -140,8 +140,9 @@ def on_cpu(frames: int, size: int, steps: int, repeats: int) -> None:
 
 @dataclass(frozen=True)
 class Variant:
-    """One set of options of the GPU runs."""
+    """One set of options of the GPU runs; `key` is what `--variants` calls it."""
 
+    key: str
     name: str
     batch: int | None = None
     channels_last: bool = False
@@ -150,11 +151,11 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("one attribute at a time", batch=1),
-    Variant("five attributes at once", batch=5),
-    Variant("five at once, channels last", batch=5, channels_last=True),
-    Variant("five at once, channels last, compiled", batch=5, channels_last=True, compiled=True),
-    Variant("one at a time, channels last, compiled", batch=1, channels_last=True, compiled=True),
+    Variant("single", "one attribute at a time", batch=1),
+    Variant("batched", "five attributes at once", batch=5),
+    Variant("channels-last", "five at once, channels last", batch=5, channels_last=True),
+    Variant("compiled", "five at once, channels last, compiled", batch=5, channels_last=True, compiled=True),
+    Variant("single-compiled", "one at a time, channels last, compiled", batch=1, channels_last=True, compiled=True),
 )
 
 
@@ -184,28 +185,28 @@ def prepared(renderer: Renderer, variant: Variant) -> Renderer:
     return renderer
 
 
-def timed(run: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Seconds (median of `repeats` after one run to warm up) and peak GiB allocated."""
-    run()
+def timed(run: Callable[[int], object], steps: int, repeats: int) -> tuple[float, float]:
+    """Seconds (median of `repeats` after one of two steps to warm up) and peak GiB allocated."""
+    run(min(steps, 2))
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        run()
+        run(steps)
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds), torch.cuda.max_memory_allocated() / 2**30
 
 
-def on_gpu(frames: int, size: int, steps: int, repeats: int) -> None:
+def on_gpu(frames: int, size: int, steps: int, repeats: int, variants: list[str]) -> None:
     """Print seconds a clip and peak memory at the published sizes."""
     if not torch.cuda.is_available():
         raise SystemExit("no CUDA device here; `python -m benchmarks.renderers cpu` needs none")
     device = torch.device("cuda")
     properties = torch.cuda.get_device_properties(device)
     print(f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, torch {torch.__version__}, bf16 weights")
-    print(f"{frames} frames of {size}x{size}; median of {repeats} runs after one\n")
+    print(f"{frames} frames of {size}x{size}; median of {repeats} runs after a short one\n")
     print("| run | options | seconds a clip | peak GiB |\n|---|---|---|---|")
     video = clip(frames, size)
     torch.manual_seed(SEED)
@@ -217,51 +218,50 @@ def on_gpu(frames: int, size: int, steps: int, repeats: int) -> None:
         ("one-step", None),
         ("one-step", small),
     )
-    for variant in VARIANTS:
+    for variant in (variant for variant in VARIANTS if variant.key in variants):
         with created_on(device, torch.bfloat16):
             unet = InverseUNet().eval()
         for sampler, decoder in ways:
             renderer = prepared(InverseRenderer(unet, vae=vae, decoder=decoder, sampler=sampler), variant)
-            run = _inverse_run(renderer, video, steps, variant)
-            row(f"inverse, all five, {sampler}{', small decoder' if decoder else ''}", variant, run, repeats)
+            run = _inverse_run(renderer, video, variant)
+            row(f"inverse, all five, {sampler}{', small decoder' if decoder else ''}", variant, run, steps, repeats)
         del unet, renderer, run
         torch._dynamo.reset()
         torch.cuda.empty_cache()
     with created_on(device, torch.bfloat16):
         encoder = EnvironmentEncoder().eval()
-    for variant in (VARIANTS[0], *VARIANTS[2:4]):
+    for variant in (variant for variant in (VARIANTS[0], *VARIANTS[2:4]) if variant.key in variants):
         with created_on(device, torch.bfloat16):
             unet = ForwardUNet().eval()
         renderer = prepared(ForwardRenderer(unet, vae=vae, env_encoder=encoder), variant)
         for guidance in (1.2, 1.0):
-            row(
-                f"forward, guidance {guidance}", variant, _forward_run(renderer, frames, size, steps, guidance), repeats
-            )
+            run = _forward_run(renderer, frames, size, guidance)
+            row(f"forward, guidance {guidance}", variant, run, steps, repeats)
         del unet, renderer
         torch._dynamo.reset()
         torch.cuda.empty_cache()
 
 
-def row(what: str, variant: Variant, run: Callable[[], object], repeats: int) -> None:
+def row(what: str, variant: Variant, run: Callable[[int], object], steps: int, repeats: int) -> None:
     """Print one line of the table; running out of memory is a result too."""
     try:
-        seconds, peak = timed(run, repeats)
+        seconds, peak = timed(run, steps, repeats)
         print(f"| {what} | {variant.name} | {seconds:.2f} | {peak:.1f} |", flush=True)
     except torch.OutOfMemoryError:
         print(f"| {what} | {variant.name} | out of memory | |", flush=True)
 
 
-def _inverse_run(renderer: Renderer, video: np.ndarray, steps: int, variant: Variant) -> Callable[[], object]:
-    return lambda: renderer(video, steps=steps, batch_attributes=variant.batch, generator=seeded())
+def _inverse_run(renderer: Renderer, video: np.ndarray, variant: Variant) -> Callable[[int], object]:
+    return lambda steps: renderer(video, steps=steps, batch_attributes=variant.batch, generator=seeded())
 
 
-def _forward_run(renderer: Renderer, frames: int, size: int, steps: int, guidance: float) -> Callable[[], object]:
+def _forward_run(renderer: Renderer, frames: int, size: int, guidance: float) -> Callable[[int], object]:
     random = np.random.default_rng(SEED)
     shapes = {name: (frames, size, size, ATTRIBUTES[name].channels) for name in GBUFFERS}
     buffers = {name: random.random(shape, dtype=np.float32) for name, shape in shapes.items()}
     buffers["normal"] = np.broadcast_to(np.float32([0, 0, 1]), shapes["normal"]).copy()
     light = random.random((512, 512, 3), dtype=np.float32)
-    return lambda: renderer(buffers, light, steps=steps, guidance=guidance, lora_scale=0.0, generator=seeded())
+    return lambda steps: renderer(buffers, light, steps=steps, guidance=guidance, lora_scale=0.0, generator=seeded())
 
 
 def main() -> None:
@@ -271,11 +271,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=None, help="height and width; 64 for cpu, 512 for gpu")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
+    keys = [variant.key for variant in VARIANTS]
+    parser.add_argument("--variants", nargs="+", choices=keys, default=keys, help="of the gpu part; all if not given")
     options = parser.parse_args()
     if options.part == "cpu":
         on_cpu(options.frames or 8, options.size or 64, options.steps, options.repeats)
     else:
-        on_gpu(options.frames or 24, options.size or 512, options.steps, options.repeats)
+        on_gpu(options.frames or 24, options.size or 512, options.steps, options.repeats, options.variants)
 
 
 if __name__ == "__main__":
