@@ -15,7 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -23,6 +23,7 @@ import tyro
 from diffusers import AutoencoderKLTemporalDecoder
 from torch import Tensor
 
+from benchmarks.renderers import SCALED_DOWN
 from manifests.attributes import GBUFFERS
 from renderers import modelspace
 from renderers.autoencoder import space_of
@@ -35,7 +36,7 @@ from training.run import Request, train
 from training.samples import pack
 from training.source import open_source
 
-UNET: dict[str, Any] = {
+NARROW: dict[str, Any] = {
     "block_out_channels": (32, 64, 96, 96),
     "num_attention_heads": (1, 2, 3, 3),
     "layers_per_block": 1,
@@ -43,6 +44,7 @@ UNET: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 96,
     "cross_attention_dim": 64,
 }
+UNETS = {"narrow": NARROW, "fifth": SCALED_DOWN}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ONE_STEP = {"basecolor.l1": 1.0, "normal.cosine": 1.0, "depth.l1": 1.0, "roughness.l1": 1.0, "metallic.l1": 1.0}
 
@@ -52,11 +54,15 @@ class Settings:
     """What to learn, and for how long: steps of the autoencoder, of diffusion, and of the one-step fine-tuning.
 
     Asked about are the clips of `unseen`, or without it the clips that were learned. `batch` is of both trainings.
+    `minutes` ends diffusion sooner, and the fine-tuning after a quarter of them. `width` is that of the UNet: `narrow`,
+    or a `fifth` of the published one's, for GPUs.
     """
 
     dataset: tyro.conf.Positional[Path]
     unseen: Path | None = None
     batch: int = 5
+    minutes: float | None = None
+    width: Literal["narrow", "fifth"] = "narrow"
     autoencoder: int = 2000
     diffusion: int = 3000
     one_step: int = 400
@@ -149,7 +155,8 @@ def trained(folder: Path, name: str, start: Path, settings: Settings, **changes:
     plain |= {"data": {"frames": 4, "mirror": False, "cache_gib": 1.0, "threads": 1}}
     plain |= {"keep": {"log": 100, "pictures": 1_000_000, "checkpoint": 1_000_000, "checkpoints": 1}}
     out = folder / name
-    train(Request("inverse", make_config(plain | changes), (str(settings.dataset),), out))
+    done = train(Request("inverse", make_config(plain | changes), (str(settings.dataset),), out))
+    print(f"{name}: {done.step} steps in {done.seconds:.0f} s, last loss {done.loss:.3f}\n", flush=True)
     return out / "renderer"
 
 
@@ -176,13 +183,16 @@ def main(settings: Settings) -> None:
     rows = [("autoencoder alone", autoencoded(vae, asked), "", "")]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        unet = InverseUNet(in_channels=8, out_channels=4, **UNET)
+        unet = InverseUNet(in_channels=8, out_channels=4, **UNETS[settings.width])
         InverseRenderer(unet, default_scheduler(), vae, licence="Apache-2.0").save_pretrained(folder / "random")
         rate = {"batch": settings.batch, "learning_rate": 1e-3, "warmup": 50, "schedule": "linear", "final_rate": 0.0}
-        optimise = rate | {"ema": 0.995, "steps": settings.diffusion}
+        precision = "bfloat16" if DEVICE == "cuda" else "float32"
+        optimise = rate | {"ema": 0.995, "steps": settings.diffusion, "minutes": settings.minutes}
+        optimise |= {"precision": precision}
         many = trained(
             folder, "diffusion", folder / "random", settings, sampler="diffusion", prediction="v", optimise=optimise
         )
+        quarter = settings.minutes and settings.minutes / 4
         one = trained(
             folder,
             "one-step",
@@ -191,7 +201,7 @@ def main(settings: Settings) -> None:
             sampler="one-step",
             prediction="v",
             losses=ONE_STEP,
-            optimise=optimise | {"steps": settings.one_step, "learning_rate": 3e-4},
+            optimise=optimise | {"steps": settings.one_step, "minutes": quarter, "learning_rate": 3e-4},
         )
         for name, path, steps in (
             ("before training", folder / "random", settings.sampled),
