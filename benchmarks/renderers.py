@@ -211,7 +211,7 @@ def on_gpu(frames: int, size: int, steps: int, repeats: int, variants: list[str]
     video = clip(frames, size)
     torch.manual_seed(SEED)
     with created_on(device, torch.bfloat16):
-        vae = autoencoder((128, 256, 512, 512)).eval()
+        vae = autoencoder((128, 256, 512, 512)).eval().to(device)
         small = small_decoder(64).eval()
     ways: tuple[tuple[Sampler, AutoencoderTiny | None], ...] = (
         ("diffusion", None),
@@ -220,7 +220,7 @@ def on_gpu(frames: int, size: int, steps: int, repeats: int, variants: list[str]
     )
     for variant in (variant for variant in VARIANTS if variant.key in variants):
         with created_on(device, torch.bfloat16):
-            unet = InverseUNet().eval()
+            unet = InverseUNet().eval().to(device)  # diffusers makes its mixing factors on the CPU whatever is asked
         for sampler, decoder in ways:
             renderer = prepared(InverseRenderer(unet, vae=vae, decoder=decoder, sampler=sampler), variant)
             run = _inverse_run(renderer, video, variant)
@@ -229,10 +229,10 @@ def on_gpu(frames: int, size: int, steps: int, repeats: int, variants: list[str]
         torch._dynamo.reset()
         torch.cuda.empty_cache()
     with created_on(device, torch.bfloat16):
-        encoder = EnvironmentEncoder().eval()
+        encoder = EnvironmentEncoder().eval().to(device)
     for variant in (variant for variant in (VARIANTS[0], *VARIANTS[2:4]) if variant.key in variants):
         with created_on(device, torch.bfloat16):
-            unet = ForwardUNet().eval()
+            unet = ForwardUNet().eval().to(device)
         renderer = prepared(ForwardRenderer(unet, vae=vae, env_encoder=encoder), variant)
         for guidance in (1.2, 1.0):
             run = _forward_run(renderer, frames, size, guidance)
