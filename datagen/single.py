@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def render_spec(
     with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
         rendered = render_scene(scene, Resolver(catalogue.roots, cache_folder(Path(scratch))), Path(scratch))
     lines = []
-    for sample in samples_of(scene, rendered, catalogue, codec):
+    for sample in samples_of(scene, rendered, catalogue, codec, os.cpu_count() or 1):
         for suffix, data in sample.files.items():
             write_bytes(out / f"{sample.key}.{suffix}", data)
         strip(sample).save(out / f"{sample.key}.png")

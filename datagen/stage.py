@@ -87,8 +87,11 @@ class RenderWorker:
         self._stage = stage
         self._scratch = Scratch()
         self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path))
-        started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
-        if started.device.kind != "CPU":
+        share = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        started = session.start(stage.device, share)
+        self._encoders = 1  # on a CPU the cores are busy with path tracing
+        if started.device.kind != "CPU":  # a GPU is done with a clip sooner than one core has encoded the last
+            self._encoders = share or os.cpu_count() or 1
             started.warm_up()
 
     def produce(self, index: int) -> Finish:
@@ -103,7 +106,8 @@ class RenderWorker:
             raise
         except ClipError as error:
             raise ItemError("bad-clip", str(error)) from error
-        return lambda: samples_of(spec, rendered, self._stage.assets(), self._stage.codec)
+        assets, codec = self._stage.assets(), self._stage.codec
+        return lambda: samples_of(spec, rendered, assets, codec, self._encoders)
 
     def close(self) -> None:
         """Remove the temporary files."""
@@ -117,8 +121,10 @@ class RenderWorker:
             ) from error
 
 
-def samples_of(spec: SceneSpec, rendered: Rendered, catalogue: Catalogue, codec: Codec) -> list[Sample]:
-    """Encode the clips of a rendered scene and write their rows; one sample a light.
+def samples_of(
+    spec: SceneSpec, rendered: Rendered, catalogue: Catalogue, codec: Codec, threads: int = 1
+) -> list[Sample]:
+    """Encode the clips of a rendered scene with `threads` and write their rows; one sample a light.
 
     Each carries the scene's spec as `spec.json`, from which `lightloom datagen render` makes it again.
     """
@@ -126,7 +132,7 @@ def samples_of(spec: SceneSpec, rendered: Rendered, catalogue: Catalogue, codec:
     for light, clip in enumerate(rendered.clips):
         began = time.perf_counter()
         lean = replace(clip, meta={name: value for name, value in clip.meta.items() if name != "spec"})
-        files, errors = encode_clip(lean, codec)
+        files, errors = encode_clip(lean, codec, threads=threads)
         files = {**files, SPEC: to_json(spec)}
         row = ClipRow(
             key=clip.key,

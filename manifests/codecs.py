@@ -28,19 +28,20 @@ HEADER = "clip.json"
 LIGHT = "environment.exr"
 
 
-def encode_clip(clip: Clip, codec: Codec) -> tuple[dict[str, bytes], dict[str, float]]:
+def encode_clip(clip: Clip, codec: Codec, *, threads: int = 1) -> tuple[dict[str, bytes], dict[str, float]]:
     """Files of `clip` by suffix, and the round-trip errors measured on them by "attribute.metric".
 
     The errors are empty for `exact`. For `compact` they are (see `fidelity.py`) rgb.psnr_db, basecolor.psnr_db,
     normal.mean_angle_degrees, normal.p99_angle_degrees, depth.mean_relative, and mean_absolute of roughness,
     metallic, mask and instance; clips of more than 2^20 pixels are measured on every third frame. Equal clips
-    give equal bytes. Raises ClipError when `meta` is not plain JSON.
+    give equal bytes, whatever the `threads`, of which there is use for one an attribute. Raises ClipError when `meta`
+    is not plain JSON.
     """
     errors: dict[str, float] = {}
     if codec == "exact":
         stored, files = exact.encode(clip)
     else:
-        stored, files, errors = compact.encode(clip)
+        stored, files, errors = compact.encode(clip, threads)
     if clip.environment is not None:
         image = np.clip(clip.environment.image, 0, HALF_MAX).astype(np.float16)
         planes = {channel: image[..., index] for index, channel in enumerate("RGB")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import msgspec
@@ -36,20 +37,28 @@ _STRIDE = 3
 """Clips of more than `_MEASURE_ALL` pixels are measured on every third frame, which meets every type of frame."""
 
 
-def encode(clip: Clip) -> tuple[dict[str, Stored], dict[str, bytes], dict[str, float]]:
-    """How each attribute is kept, the files by suffix, and the measured errors by "attribute.metric"."""
+def encode(clip: Clip, threads: int = 1) -> tuple[dict[str, Stored], dict[str, bytes], dict[str, float]]:
+    """How each attribute is kept, the files by suffix, and the measured errors by "attribute.metric".
+
+    `threads` attributes are encoded at a time; that changes no byte.
+    """
     surface = _surface(clip)
     stored, files, errors = {}, {}, {}
-    for name, array in clip.arrays.items():
-        known = ATTRIBUTES[name]
-        how = _stored(clip, known, array)
-        factor = clip.exposure if name == "rgb" else 1.0
-        frames = [quantize(array[frame], how, factor) for frame in range(clip.frames)]
-        planes = [np.stack(plane) for plane in zip(*frames, strict=True)]
-        data, measured = _encode_within_bound(clip, known, how, planes, surface)
-        stored[name], files[how.file] = how, data
-        errors.update({f"{name}.{metric}": value for metric, value in measured.items()})
+    with ThreadPoolExecutor(threads, "encode") as pool:
+        for name, (how, data, measured) in pool.map(lambda name: (name, _encode(clip, name, surface)), clip.arrays):
+            stored[name], files[how.file] = how, data
+            errors.update({f"{name}.{metric}": value for metric, value in measured.items()})
     return stored, files, errors
+
+
+def _encode(clip: Clip, name: str, surface: np.ndarray) -> tuple[Stored, bytes, dict[str, float]]:
+    """How one attribute is kept, its file, and its measured errors."""
+    known, array = ATTRIBUTES[name], clip.arrays[name]
+    how = _stored(clip, known, array)
+    factor = clip.exposure if name == "rgb" else 1.0
+    frames = [quantize(array[frame], how, factor) for frame in range(clip.frames)]
+    planes = [np.stack(plane) for plane in zip(*frames, strict=True)]
+    return (how, *_encode_within_bound(clip, known, how, planes, surface))
 
 
 def decode(
@@ -192,11 +201,13 @@ def _decode_attribute(
                 out = np.empty((len(frames), known.channels, *size), dtype=dtype)
                 raw = np.empty((len(planes), together, *size), dtype=planes[0].dtype)
             place = index % together
-            for kept, plane in zip(raw, planes, strict=True):
-                kept[place] = plane
+            if together > 1:
+                for kept, plane in zip(raw, planes, strict=True):
+                    kept[place] = plane
             if place == together - 1 or index == len(frames) - 1:
                 window = slice(index - place, index + 1)
-                restorer.restore(list(raw[:, : place + 1]), out[window])
+                few = list(raw[:, : place + 1]) if together > 1 else [plane[None] for plane in planes]
+                restorer.restore(few, out[window])
                 if inside is not None:
                     _clear(out[window], inside[window, 0].astype(out.dtype), known.background)
     except CodecError as error:

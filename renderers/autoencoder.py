@@ -15,6 +15,8 @@ from renderers import modelspace, windows
 
 DECODE_FRAMES = 24
 """Frames decoded (and encoded) at a time: one window of the published networks. Fewer need less memory."""
+_PIXELS = 512 * 512
+"""Of the frames that `DECODE_FRAMES` counts; of smaller ones more go through at a time, so that a GPU has work."""
 
 
 class Space(Protocol):
@@ -64,8 +66,9 @@ class LatentSpace:
     """SVD's autoencoder (diffusers' AutoencoderKLTemporalDecoder): images in, a temporal decoder out.
 
     One-channel attributes are replicated to gray and averaged back. Latents are posterior modes, never samples
-    (behaviour of the released code). `frames` go through at a time; decoded chunks overlap and
-    cross-fade, because what the temporal decoder makes of a frame depends on its neighbours.
+    (behaviour of the released code). `frames` of 512x512 go through at a time, or as many pixels of smaller ones.
+    Decoded chunks of a clip overlap and cross-fade, because what the temporal decoder makes of a frame depends on its
+    neighbours.
     """
 
     vae: Any
@@ -91,7 +94,7 @@ class LatentSpace:
         """Posterior modes (B, T, 4, H / 8, W / 8) of (B, T, 1 or 3, H, W) in model space."""
         vae = _safe_precision(self.vae)
         images = modelspace.replicate(video).flatten(0, 1)  # (B, T, 3, H, W) -> (B * T, 3, H, W)
-        modes = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in images.split(self.frames)]
+        modes = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in images.split(self._together(images))]
         return torch.cat(modes).unflatten(0, video.shape[:2])  # (B * T, 4, h, w) -> (B, T, 4, h, w)
 
     def decode(self, name: str, latents: Tensor) -> Tensor:
@@ -100,11 +103,13 @@ class LatentSpace:
             return self._distilled(name, latents)
         overlap = min(windows.OVERLAP, self.frames // 4)
         plan = windows.plan_windows(latents.shape[1], self.frames, overlap)
+        cells = latents.shape[-2] * latents.shape[-1] * self.factor**2
+        clips = max(1, self.frames * _PIXELS // (cells * min(latents.shape[1], self.frames)))
         videos = [
-            windows.blend(plan, (self._decode(window.take(clip)) for window in plan.windows))
-            for clip in latents.split(1)
+            windows.blend(plan, (self._decode(window.take(some)) for window in plan.windows))
+            for some in latents.split(clips)
         ]
-        return _native(name, torch.cat(videos))  # one clip at a time: decoding is where memory peaks
+        return _native(name, torch.cat(videos))  # few clips at a time: decoding is where memory peaks
 
     def _distilled(self, name: str, latents: Tensor) -> Tensor:
         flat = (latents / self.decoder.config.scaling_factor).flatten(0, 1).to(self.decoder.dtype)
@@ -112,11 +117,14 @@ class LatentSpace:
         return _native(name, torch.cat(frames).unflatten(0, latents.shape[:2]))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        """(1, T, 4, h, w) -> (1, T, 3, H, W)."""
+        """(B, T, 4, h, w) -> (B, T, 3, H, W)."""
         vae = _safe_precision(self.vae)
-        frames = latents.shape[1]
-        flat = (latents / self.scaling).flatten(0, 1).to(vae.dtype)  # (1, T, 4, h, w) -> (T, 4, h, w)
-        return vae.decode(flat, num_frames=frames).sample.float().unflatten(0, (1, frames))
+        flat = (latents / self.scaling).flatten(0, 1).to(vae.dtype)  # (B, T, 4, h, w) -> (B * T, 4, h, w)
+        return vae.decode(flat, num_frames=latents.shape[1]).sample.float().unflatten(0, latents.shape[:2])
+
+    def _together(self, images: Tensor) -> int:
+        """How many of `images` (N, 3, H, W) are encoded at a time."""
+        return self.frames * max(1, _PIXELS // (images.shape[-2] * images.shape[-1]))
 
 
 def space_of(vae: Any | None, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:

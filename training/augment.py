@@ -8,6 +8,7 @@ for picture, base colour and light together.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -105,7 +106,7 @@ def cut(packed: Packed, view: View) -> Packed:
     return permute(packed, view.channels) if view.channels != (0, 1, 2) else packed
 
 
-def select(packed: Packed, frames: tuple[int, ...]) -> Packed:
+def select(packed: Packed, frames: Sequence[int]) -> Packed:
     """The frames at the indices `frames`, which are evenly spaced, forwards or backwards."""
     step = frames[1] - frames[0] if len(frames) > 1 else 1
     end = frames[-1] + step

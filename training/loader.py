@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from manifests.attributes import GBUFFERS
-from training.augment import Augmentation, View, apply_view, cut, draw_view, fits
+from training.augment import Augmentation, View, apply_view, cut, draw_view, fits, select
 from training.coded import CodedBatch, stacked
 from training.errors import SourceError
 from training.order import Order, positions
@@ -162,8 +162,10 @@ class Loader:
             self._cache.put(index, whole)
         if whole is not None:
             return apply_view(whole, view)
-        clip = self._source.clip(index, wanted, view.frames, light=light)
-        return cut(pack(clip, options.panorama, background=options.background), view)
+        clip = self._source.clip(index, wanted, sorted(view.frames), light=light)
+        packed = pack(clip, options.panorama, background=options.background)
+        backwards = view.frames[0] > view.frames[-1]
+        return cut(select(packed, range(len(view.frames))[::-1]) if backwards else packed, view)
 
 
 @dataclass(frozen=True, eq=False)

@@ -205,6 +205,10 @@ def test_chosen_frames_and_attributes_equal_those_of_the_whole_clip(
     np.testing.assert_array_equal(some.environment.rotation, whole.environment.rotation[frames])
 
 
+def test_threads_change_no_byte(clip: Clip) -> None:
+    assert encode_clip(clip, "compact", threads=5) == encode_clip(clip, "compact")
+
+
 @pytest.mark.parametrize("codec", ["compact", "exact"])
 def test_codes_are_the_rounded_values(codec: str, clip: Clip, request: pytest.FixtureRequest) -> None:
     files = request.getfixturevalue(f"{codec}_files")

@@ -119,7 +119,11 @@ class InverseObjective(Objective):
     def _one_by_one(self, network: nn.Module, batch: Batch, asked: list[str]) -> list[tuple[str, Tensor]]:
         """(attribute, its model space (1, T, C, H, W)) of every clip, from a pass with one attribute a clip."""
         sampled = self._sampled(network, batch, asked)
-        return [(name, self.space.decode(name, clip)) for name, clip in zip(asked, sampled.split(1), strict=True)]
+        clips: dict[int, Tensor] = {}
+        for name in dict.fromkeys(asked):  # clips of one attribute are decoded together
+            which = [index for index, other in enumerate(asked) if other == name]
+            clips |= zip(which, self.space.decode(name, sampled[which]).split(1), strict=True)
+        return [(name, clips[index]) for index, name in enumerate(asked)]
 
     def _all(self, batch: Batch) -> dict[str, Tensor]:
         if self.joint:
@@ -131,5 +135,5 @@ class InverseObjective(Objective):
         """What a network is to denoise: scaled latents of each clip's attribute, or of all five one after another."""
         if self.joint:
             return torch.cat([self.space.encode(true[name]) for name in GBUFFERS], dim=2) * self.space.scaling
-        clips = [self.space.encode(true[name][index : index + 1]) for index, name in enumerate(asked)]
-        return torch.cat(clips) * self.space.scaling
+        clips = [modelspace.replicate(true[name][index]) for index, name in enumerate(asked)]
+        return self.space.encode(torch.stack(clips)) * self.space.scaling
