@@ -35,7 +35,7 @@ class RunOptions:
     cpus_per_worker: float = 0
     gpus_per_worker: float = -1
     time_limit_s: float = 3600.0
-    start_limit_s: float = 600.0
+    start_limit_s: float = 1200.0
     attempts: int = 3
     recycle_after_items: int = 200
     recycle_rss_mb: int = 12_288

