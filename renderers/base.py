@@ -101,7 +101,10 @@ class Renderer(DiffusionPipeline):
         return autoencoder.space_of(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
 
     def enable_vae_slicing(self, frames: int = 4) -> None:
-        """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders."""
+        """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders.
+
+        Frames are counted as of 512x512 when clips are encoded or several are decoded: of smaller ones more go through.
+        """
         if frames < 1:
             raise InputError(f"slices of {frames} frames; give at least 1")
         self._chunk = frames

@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import disk_offload
 
+from renderers import autoencoder
 from renderers.autoencoder import LatentSpace
 from renderers.base import Renderer
 from renderers.forward import ForwardRenderer
@@ -48,12 +49,28 @@ def forward() -> ForwardRenderer:
     return renderer
 
 
-def test_encoding_in_slices_gives_the_same_latents() -> None:
+def test_encoding_in_slices_gives_the_same_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoencoder, "_PIXELS", 64 * 64)  # as if these frames were of the published size
     video = torch.from_numpy(moving_ball(9)).permute(0, 3, 1, 2)[None] * 2 - 1  # (T, H, W, C) -> (1, T, C, H, W)
     vae = narrow_vae(1)
     with torch.no_grad():
         whole, sliced = LatentSpace(vae, 24).encode(video), LatentSpace(vae, 2).encode(video)
     assert (whole - sliced).abs().max() < 1e-5
+
+
+def test_small_clips_go_through_the_autoencoder_together_and_large_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    vae, clips = narrow_vae(1), torch.rand(3, 4, 3, 64, 64, generator=torch.Generator().manual_seed(SEED)) * 2 - 1
+    space, sizes = LatentSpace(vae, 4), []
+    monkeypatch.setattr(
+        vae, "decode", lambda flat, **how: sizes.append(len(flat)) or type(vae).decode(vae, flat, **how)
+    )
+    with torch.no_grad():
+        latents = space.encode(clips) * space.scaling
+        together = space.decode("rgb", latents)
+        monkeypatch.setattr(autoencoder, "_PIXELS", 64 * 64)
+        alone = space.decode("rgb", latents)
+    assert sizes == [12, 4, 4, 4]
+    assert (together - alone).abs().max() < 1e-4
 
 
 def test_decoding_in_slices_shows_no_slice() -> None:
