@@ -1,6 +1,6 @@
 """Does diffusion train, and what are its twenty steps worth? A narrow `svd`, the real loop, the real samplers.
 
-    lightloom datagen run out/one --recipe out/small.yaml --clips 1        (docs/svd.md has the recipes)
+    lightloom datagen run out/one --recipe out/small.yaml --clips 1        (docs/svd.md has the recipe)
     python -m benchmarks.diffusion out/one                                 learns a clip by heart
     python -m benchmarks.diffusion out/train --unseen out/unseen --batch 64  learns many, is asked about others (a GPU)
 
@@ -186,9 +186,8 @@ def main(settings: Settings) -> None:
         unet = InverseUNet(in_channels=8, out_channels=4, **UNETS[settings.width])
         InverseRenderer(unet, default_scheduler(), vae, licence="Apache-2.0").save_pretrained(folder / "random")
         rate = {"batch": settings.batch, "learning_rate": 1e-3, "warmup": 50, "schedule": "linear", "final_rate": 0.0}
-        precision = "bfloat16" if DEVICE == "cuda" else "float32"
-        optimise = rate | {"ema": 0.995, "steps": settings.diffusion, "minutes": settings.minutes}
-        optimise |= {"precision": precision}
+        rate |= {"ema": 0.995, "precision": "bfloat16" if DEVICE == "cuda" else "float32"}
+        optimise = rate | {"steps": settings.diffusion, "minutes": settings.minutes}
         many = trained(
             folder, "diffusion", folder / "random", settings, sampler="diffusion", prediction="v", optimise=optimise
         )

@@ -87,11 +87,10 @@ class RenderWorker:
         self._stage = stage
         self._scratch = Scratch()
         self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path))
-        share = int(os.environ.get("OMP_NUM_THREADS", "0"))
-        started = session.start(stage.device, share)
+        started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
         self._encoders = 1  # on a CPU the cores are busy with path tracing
         if started.device.kind != "CPU":  # a GPU is done with a clip sooner than one core has encoded the last
-            self._encoders = share or os.cpu_count() or 1
+            self._encoders = started.threads or os.cpu_count() or 1
             started.warm_up()
 
     def produce(self, index: int) -> Finish:

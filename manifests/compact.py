@@ -45,7 +45,8 @@ def encode(clip: Clip, threads: int = 1) -> tuple[dict[str, Stored], dict[str, b
     surface = _surface(clip)
     stored, files, errors = {}, {}, {}
     with ThreadPoolExecutor(threads, "encode") as pool:
-        for name, (how, data, measured) in pool.map(lambda name: (name, _encode(clip, name, surface)), clip.arrays):
+        encoded = pool.map(lambda name: _encode(clip, name, surface), clip.arrays)
+        for name, (how, data, measured) in zip(clip.arrays, encoded, strict=True):
             stored[name], files[how.file] = how, data
             errors.update({f"{name}.{metric}": value for metric, value in measured.items()})
     return stored, files, errors
@@ -201,13 +202,11 @@ def _decode_attribute(
                 out = np.empty((len(frames), known.channels, *size), dtype=dtype)
                 raw = np.empty((len(planes), together, *size), dtype=planes[0].dtype)
             place = index % together
-            if together > 1:
-                for kept, plane in zip(raw, planes, strict=True):
-                    kept[place] = plane
+            for kept, plane in zip(raw, planes, strict=True):
+                kept[place] = plane
             if place == together - 1 or index == len(frames) - 1:
                 window = slice(index - place, index + 1)
-                few = list(raw[:, : place + 1]) if together > 1 else [plane[None] for plane in planes]
-                restorer.restore(few, out[window])
+                restorer.restore(list(raw[:, : place + 1]), out[window])
                 if inside is not None:
                     _clear(out[window], inside[window, 0].astype(out.dtype), known.background)
     except CodecError as error:

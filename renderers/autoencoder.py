@@ -94,7 +94,8 @@ class LatentSpace:
         """Posterior modes (B, T, 4, H / 8, W / 8) of (B, T, 1 or 3, H, W) in model space."""
         vae = _safe_precision(self.vae)
         images = modelspace.replicate(video).flatten(0, 1)  # (B, T, 3, H, W) -> (B * T, 3, H, W)
-        modes = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in images.split(self._together(images))]
+        parts = images.split(self._together(images.shape[-2] * images.shape[-1]))
+        modes = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in parts]
         return torch.cat(modes).unflatten(0, video.shape[:2])  # (B * T, 4, h, w) -> (B, T, 4, h, w)
 
     def decode(self, name: str, latents: Tensor) -> Tensor:
@@ -103,8 +104,8 @@ class LatentSpace:
             return self._distilled(name, latents)
         overlap = min(windows.OVERLAP, self.frames // 4)
         plan = windows.plan_windows(latents.shape[1], self.frames, overlap)
-        cells = latents.shape[-2] * latents.shape[-1] * self.factor**2
-        clips = max(1, self.frames * _PIXELS // (cells * min(latents.shape[1], self.frames)))
+        together = self._together(latents.shape[-2] * latents.shape[-1] * self.factor**2)
+        clips = max(1, together // min(latents.shape[1], self.frames))
         videos = [
             windows.blend(plan, (self._decode(window.take(some)) for window in plan.windows))
             for some in latents.split(clips)
@@ -122,9 +123,9 @@ class LatentSpace:
         flat = (latents / self.scaling).flatten(0, 1).to(vae.dtype)  # (B, T, 4, h, w) -> (B * T, 4, h, w)
         return vae.decode(flat, num_frames=latents.shape[1]).sample.float().unflatten(0, latents.shape[:2])
 
-    def _together(self, images: Tensor) -> int:
-        """How many of `images` (N, 3, H, W) are encoded at a time."""
-        return self.frames * max(1, _PIXELS // (images.shape[-2] * images.shape[-1]))
+    def _together(self, pixels: int) -> int:
+        """How many frames of so many pixels go through at a time."""
+        return self.frames * max(1, _PIXELS // pixels)
 
 
 def space_of(vae: Any | None, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:

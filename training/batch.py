@@ -13,12 +13,11 @@ from torch import Tensor
 from renderers import modelspace
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """B clips of T frames. Every tensor is float32 unless said otherwise; "planar" means (B, T, C, H, W).
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Samples:
+    """The pixels, light and cameras of B clips of T frames, float32; "planar" means (B, T, C, H, W).
 
     Attributes:
-        keys: the clips' keys, for messages.
         rgb: (B, T, 3, H, W), model space: sRGB(exposure * radiance) clipped to [0, 1], then brought to [-1, 1].
         gbuffers: (B, T, C, H, W) by name in the order of `GBUFFERS`, only those asked for, as values of the attribute
             table: linear basecolor, unit camera-space normals, roughness and metallic in [0, 1]; only depth is
@@ -31,14 +30,8 @@ class Batch:
             exposed as the panorama is; None where it was not asked for.
         intrinsics: (B, 3, 3) in pixels of this crop; a 45 degree field of view where the camera is unknown.
         camera_to_world: (B, T, 4, 4), or None where a clip of the batch has no known poses.
-        confidence: (B,) in [0, 1] by attribute; 1 for rendered truth.
-        real: (B,) bool, True for auto-labelled footage.
-        unconditional: (B,) bool, True where the conditions are to be dropped (classifier-free guidance).
-        seeds: (B,) int64, one a sample and a visit: whatever an objective draws for a sample comes from its seed, so
-            that the draw does not depend on how samples are spread over workers.
     """
 
-    keys: tuple[str, ...]
     rgb: Tensor
     gbuffers: Mapping[str, Tensor]
     mask: Tensor
@@ -47,6 +40,22 @@ class Batch:
     background: Tensor | None
     intrinsics: Tensor
     camera_to_world: Tensor | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch(Samples):
+    """Samples, and what is known of them.
+
+    Attributes:
+        keys: the clips' keys, for messages.
+        confidence: (B,) in [0, 1] by attribute; 1 for rendered truth.
+        real: (B,) bool, True for auto-labelled footage.
+        unconditional: (B,) bool, True where the conditions are to be dropped (classifier-free guidance).
+        seeds: (B,) int64, one a sample and a visit: whatever an objective draws for a sample comes from its seed, so
+            that the draw does not depend on how samples are spread over workers.
+    """
+
+    keys: tuple[str, ...]
     confidence: Mapping[str, Tensor]
     real: Tensor
     unconditional: Tensor
@@ -90,7 +99,7 @@ class Batch:
 
 
 def changed[Held](holder: Held, change: Callable[[Tensor], Tensor]) -> Held:
-    """A dataclass whose tensors, and mappings of tensors, are all changed in the same way."""
+    """A dataclass whose tensors, in mappings and in dataclasses of it too, are all changed in the same way."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(holder):  # type: ignore[arg-type]
         value = getattr(holder, field.name)
@@ -98,6 +107,8 @@ def changed[Held](holder: Held, change: Callable[[Tensor], Tensor]) -> Held:
             values[field.name] = change(value)
         elif isinstance(value, Mapping):
             values[field.name] = {name: change(tensor) for name, tensor in value.items()}
+        elif dataclasses.is_dataclass(value):
+            values[field.name] = changed(value, change)
     return dataclasses.replace(holder, **values)  # type: ignore[type-var]
 
 

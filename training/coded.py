@@ -7,7 +7,7 @@ together and that a GPU fetches; tables on the device turn them into values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from manifests.attributes import GBUFFERS
 from manifests.environment import srgb_decode, srgb_encode
 from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
-from training.batch import Batch, changed
+from training.batch import Batch, Samples, changed
 from training.samples import BACKGROUND, Packed
 
 _CODES = np.arange(256) / 255
@@ -26,26 +26,13 @@ _INFINITY = 0x7C00
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
-    """Tensors of the clips of a batch; fields as in `Batch`. What not all clips have is None."""
-
-    rgb: Tensor
-    gbuffers: Mapping[str, Tensor]
-    mask: Tensor
-    depth_range: Tensor
-    panorama: Tensor | None
-    background: Tensor | None
-    intrinsics: Tensor
-    camera_to_world: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
 class Coded:
     """Cuts of B clips of equal shape.
 
     Attributes:
-        arrays: (B, T, C, H, W) by name, uint8 and float16 as in `Packed.arrays`.
+        arrays: (B, T, C, H, W) by name, uint8 and float16 as in `Packed.arrays`; all surface where no mask is known.
         panorama: (B, T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None where not all have it.
+        background: (B, T, 3, H, W), likewise.
         depth_range: (B, 2) near and far depth (`depth_limits`).
         tables: (B, 256) model-space value of each rgb code, after the exposure change of the visit.
         exposures: (B,) factors that bring panorama and background to the scale of rgb, exposure change included.
@@ -54,6 +41,7 @@ class Coded:
 
     arrays: Mapping[str, Tensor]
     panorama: Tensor | None
+    background: Tensor | None
     depth_range: Tensor
     tables: Tensor
     exposures: Tensor
@@ -62,8 +50,7 @@ class Coded:
 
     def samples(self) -> Samples:
         """Values and model space, on the device where the codes are."""
-        arrays, size = self.arrays, len(self.tables)
-        shape = arrays["rgb"].shape
+        arrays = self.arrays
         linear, colours = (_repeated(table, self.tables) for table in (_CODES, srgb_decode(_CODES)))
         gbuffers: dict[str, Tensor] = {}
         for name in (name for name in GBUFFERS if name in arrays):
@@ -74,14 +61,13 @@ class Coded:
                 gbuffers[name] = _looked_up(colours if name == "basecolor" else linear, array)
             else:
                 gbuffers[name] = _unit(array.float())
-        known = "mask" in arrays  # without one all is surface
         return Samples(
             rgb=_looked_up(self.tables, arrays["rgb"]),
             gbuffers=gbuffers,
-            mask=_looked_up(linear, arrays["mask"]) if known else linear.new_ones(size, shape[1], 1, *shape[3:]),
+            mask=_looked_up(linear, arrays["mask"]),
             depth_range=self.depth_range,
             panorama=self._radiance(self.panorama),
-            background=self._radiance(arrays.get(BACKGROUND)),
+            background=self._radiance(self.background),
             intrinsics=self.intrinsics,
             camera_to_world=self.camera_to_world,
         )
@@ -103,36 +89,41 @@ class CodedBatch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`, seeds excepted; copies do not block where the memory is pinned."""
-
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        rest = {name: value for name, value in vars(changed(self, moved)).items() if name not in ("coded", "seeds")}
-        return Batch(**vars(changed(self.coded, moved).samples()), **rest, seeds=self.seeds)
+        moved = changed(self, lambda tensor: tensor.to(device, non_blocking=True))
+        return Batch(
+            keys=self.keys,
+            **vars(moved.coded.samples()),
+            confidence=moved.confidence,
+            real=moved.real,
+            unconditional=moved.unconditional,
+            seeds=self.seeds,
+        )
 
     def pinned(self) -> CodedBatch:
         """The same batch in memory that a GPU can fetch from by itself."""
-        return replace(changed(self, Tensor.pin_memory), coded=changed(self.coded, Tensor.pin_memory))
+        return changed(self, Tensor.pin_memory)
 
 
 def stacked(packs: Sequence[Packed], gains: Sequence[float] | None = None) -> Coded:
     """The packed form of clips of equal shape; `gains` are exposure changes of rgb and light alike, 1 if not given."""
     gains = gains or [1.0] * len(packs)
-    names = [name for name in packs[0].arrays if all(name in packed.arrays for packed in packs)]
+    names = [name for name in packs[0].arrays if name not in ("mask", BACKGROUND)]
     arrays = {name: _tensor([packed.arrays[name] for packed in packs]) for name in names}
-    lights = [packed.panorama for packed in packs if packed.panorama is not None]
-    poses = [packed.camera_to_world for packed in packs if packed.camera_to_world is not None]
+    unknown = np.full_like(packs[0].arrays["rgb"][:, :1], 255)  # without a mask all is surface
+    arrays["mask"] = _tensor([packed.arrays.get("mask", unknown) for packed in packs])
+    poses = _if_all([packed.camera_to_world for packed in packs])
     depth_range = torch.tensor([0.0, 1.0]).repeat(len(packs), 1)
     if "depth" in arrays:
         depth_range = torch.stack([depth_limits(packed.arrays["depth"]) for packed in packs])
     return Coded(
         arrays=arrays,
-        panorama=_tensor(lights) if len(lights) == len(packs) else None,
+        panorama=_if_all([packed.panorama for packed in packs]),
+        background=_if_all([packed.arrays.get(BACKGROUND) for packed in packs]),
         depth_range=depth_range,
         tables=torch.from_numpy(np.stack([_exposed(gain) for gain in gains])).float(),
         exposures=torch.tensor([packed.exposure * gain for packed, gain in zip(packs, gains, strict=True)]),
         intrinsics=torch.from_numpy(np.stack([packed.intrinsics for packed in packs])).float(),
-        camera_to_world=_tensor(poses).float() if len(poses) == len(packs) else None,
+        camera_to_world=None if poses is None else poses.float(),
     )
 
 
@@ -151,6 +142,12 @@ def depth_limits(halves: np.ndarray) -> Tensor:
 
 def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(arrays))
+
+
+def _if_all(arrays: Sequence[np.ndarray | None]) -> Tensor | None:
+    """The stacked arrays, or None where one is missing."""
+    known = [array for array in arrays if array is not None]
+    return _tensor(known) if len(known) == len(arrays) else None
 
 
 def _exposed(gain: float) -> np.ndarray:

@@ -189,10 +189,14 @@ def test_codes_become_the_same_values_on_every_device() -> None:
     assert torch.equal(_looked_up(tables, codes), _indexed(tables, codes))
 
 
-def test_clips_without_a_mask_are_all_surface(packed: Packed) -> None:
+def test_clips_without_a_mask_are_all_surface_and_the_others_keep_theirs(packed: Packed) -> None:
+    half = np.zeros_like(packed.arrays["mask"])
+    half[..., : SIZE // 2] = 255
     bare = dataclasses.replace(packed, arrays={name: packed.arrays[name] for name in ("rgb", "depth")})
-    for packs in ([bare], [packed, bare]):
-        assert (stacked(packs).samples().mask[-1] == 1).all()
+    assert (stacked([bare]).samples().mask == 1).all()
+    known, unknown = stacked([dataclasses.replace(bare, arrays={**bare.arrays, "mask": half}), bare]).samples().mask
+    assert (unknown == 1).all()
+    assert (known[..., : SIZE // 2] == 1).all() and (known[..., SIZE // 2 :] == 0).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9999, 1.0])
