@@ -63,7 +63,7 @@ class Clip:
                 )
             if array.dtype != self._dtype(known):
                 raise ClipError(f"clip {self.key}, {name}: dtype {array.dtype}, expected {self._dtype(known)}")
-            _check_values(self.key, known, array)
+            self._check_values(known, array)
         self._check_camera()
         self._check_environment()
         if not (self.fps > 0 and np.isfinite(self.fps)):
@@ -84,6 +84,17 @@ class Clip:
 
     def _dtype(self, known: Attribute) -> str:
         return known.dtype
+
+    def _check_values(self, known: Attribute, array: np.ndarray) -> None:
+        """Each frame within the table's range; +inf passes only where the background is +inf, NaN never."""
+        if array.dtype.kind == "u":
+            return
+        step = max(1, _TOGETHER // (array.shape[1] * array.shape[2]))
+        for first in range(0, len(array), step):
+            if _fault(known, array[first : first + step]) is not None:
+                for frame, image in enumerate(array[first : first + step], first):
+                    if (fault := _fault(known, image[None])) is not None:
+                        raise ClipError(f"clip {self.key}, {known.name}, frame {frame}: {fault}")
 
     def _check_camera(self) -> None:
         if self.camera is None:
@@ -113,25 +124,48 @@ class Clip:
 
 
 class CodedClip(Clip):
-    """A clip as networks see it: attributes of the range [0, 1] as uint8, 255 being 1, and colours sRGB-encoded.
+    """A clip in few bytes, as networks see it.
 
-    rgb is exposed before it is encoded. The rest, normals, depth and instances, is as in `Clip`.
+    Attributes of the range [0, 1] are uint8, 255 being 1, and colours are sRGB-encoded (rgb exposed before). Normals
+    are int16, `UNIT` being 1 (directions to 0.002 degrees), depth is a half float (to 0.05 %), instances are as in
+    `Clip`.
     """
 
     def _dtype(self, known: Attribute) -> str:
         return coded_dtype(known)
 
+    def _check_values(self, known: Attribute, array: np.ndarray) -> None:
+        """Whole numbers are right by their making; halves that are not negative are ordered as their bits are."""
+        if array.dtype == np.float16 and array.view(np.uint16).max() > np.float16(known.high).view(np.uint16):
+            raise ClipError(f"clip {self.key}, {known.name}: NaN or a value outside [{known.low:g}, {known.high:g}]")
+
+
+UNIT = 32767
+"""What stands for 1 in the normals of a `CodedClip`."""
+
 
 def coded_dtype(known: Attribute) -> str:
     """The dtype of an attribute in a `CodedClip`."""
-    return "uint8" if (known.low, known.high) == (0.0, 1.0) or known.compact == "srgb" else known.dtype
+    if (known.low, known.high) == (0.0, 1.0) or known.compact == "srgb":
+        return "uint8"
+    return {"azimuthal": "int16", "log-depth": "float16"}.get(known.compact, known.dtype)
 
 
-def to_codes(values: np.ndarray) -> np.ndarray:
-    """Values of [0, 1] as the codes of a `CodedClip`, rounded."""
-    codes = values * np.float32(255)
-    codes += np.float32(0.5)
-    return np.clip(codes, 0, 255, out=codes).astype(np.uint8)
+def to_codes(known: Attribute, values: np.ndarray) -> np.ndarray:
+    """Values of an attribute, colours sRGB-encoded, as a `CodedClip` has them, rounded."""
+    match coded_dtype(known):
+        case "uint8":
+            codes = values * np.float32(255)
+            codes += np.float32(0.5)
+            return np.clip(codes, 0, 255, out=codes).astype(np.uint8)
+        case "int16":
+            codes = values * np.float32(UNIT)
+            return np.clip(np.rint(codes, out=codes), -UNIT, UNIT, out=codes).astype(np.int16)
+        case "float16":
+            with np.errstate(over="ignore"):  # what is too far for a half float is background
+                return np.abs(values).astype(np.float16)
+        case _:
+            return values
 
 
 def _known(key: str, name: str) -> Attribute:
@@ -139,18 +173,6 @@ def _known(key: str, name: str) -> Attribute:
         return attribute(name)
     except KeyError as error:
         raise ClipError(f"clip {key}: {error.args[0]}") from None
-
-
-def _check_values(key: str, known: Attribute, array: np.ndarray) -> None:
-    """Each frame within the table's range; +inf passes only where the background is +inf, NaN never."""
-    if array.dtype.kind == "u":
-        return
-    step = max(1, _TOGETHER // (array.shape[1] * array.shape[2]))
-    for first in range(0, len(array), step):
-        if _fault(known, array[first : first + step]) is not None:
-            for frame, image in enumerate(array[first : first + step], first):
-                if (fault := _fault(known, image[None])) is not None:
-                    raise ClipError(f"clip {key}, {known.name}, frame {frame}: {fault}")
 
 
 def _fault(known: Attribute, frames: np.ndarray) -> str | None:

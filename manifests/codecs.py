@@ -18,7 +18,7 @@ import numpy as np
 
 from manifests import clipheader, compact, exact
 from manifests.attributes import ATTRIBUTES
-from manifests.clip import Clip, CodedClip, coded_dtype, to_codes
+from manifests.clip import Clip, CodedClip, to_codes
 from manifests.clipheader import ClipHeader, Codec
 from manifests.environment import HALF_MAX, Environment, srgb_encode
 from manifests.errors import ClipError, CodecError
@@ -87,13 +87,13 @@ def decode_clip(
     needed, back = np.unique(order, return_inverse=True)
     if header.codec == "exact":
         arrays = exact.decode(key, files, header, names, needed)
-        if coded:
-            arrays = {name: _coded(name, array, header.exposure) for name, array in arrays.items()}
     else:
         arrays = compact.decode(key, files, header, names, needed, threads=threads, coded=coded)
     if len(needed) != len(order) or (needed != order).any():
         arrays = {name: array[back] for name, array in arrays.items()}
     try:
+        if coded and header.codec == "exact":
+            arrays = _coded(Clip(key, arrays), header.exposure)
         return (CodedClip if coded else Clip)(
             key,
             arrays,
@@ -129,14 +129,13 @@ def _order(key: str, header: ClipHeader, frames: slice | Sequence[int] | None) -
     return order
 
 
-def _coded(name: str, array: np.ndarray, exposure: float) -> np.ndarray:
-    """Values as a `CodedClip` has them."""
-    known = ATTRIBUTES[name]
-    if coded_dtype(known) != "uint8":
-        return array
-    if known.compact == "srgb":
-        array = srgb_encode(array * np.float32(exposure if name == "rgb" else 1.0))
-    return to_codes(array)
+def _coded(clip: Clip, exposure: float) -> dict[str, np.ndarray]:
+    """The arrays of `clip` as a `CodedClip` has them."""
+    coded = {}
+    for name, values in clip.arrays.items():
+        known, factor = ATTRIBUTES[name], np.float32(exposure if name == "rgb" else 1.0)
+        coded[name] = to_codes(known, srgb_encode(values * factor) if known.compact == "srgb" else values)
+    return coded
 
 
 def _environment(key: str, files: Mapping[str, bytes], header: ClipHeader, order: np.ndarray) -> Environment | None:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from manifests.attributes import ATTRIBUTES, Attribute
-from manifests.clip import Clip, coded_dtype
+from manifests.clip import Clip, coded_dtype, to_codes
 from manifests.clipheader import ClipHeader, Stored, need
 from manifests.coding import FORMATS, PATIENT, QUALITIES, SCHEMES
 from manifests.errors import CodecError
@@ -191,6 +191,9 @@ def _decode_attribute(
     known, stored = ATTRIBUTES[name], header.attributes[name]
     size = (header.height, header.width)
     restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0, coded=coded)
+    background = known.background_array()
+    if coded:
+        background = to_codes(known, background)  # of colours it is black, in any encoding
     out = np.empty(0)
     data = need(key, files, stored.file)
     try:
@@ -208,16 +211,15 @@ def _decode_attribute(
                 window = slice(index - place, index + 1)
                 restorer.restore(list(raw[:, : place + 1]), out[window])
                 if inside is not None:
-                    _clear(out[window], inside[window, 0].astype(out.dtype), known.background)
+                    _clear(out[window], inside[window, 0].astype(out.dtype), background)
     except CodecError as error:
         raise CodecError(f"clip {key}, {name}: {error}") from None
     return out
 
 
-def _clear(planes: np.ndarray, inside: np.ndarray, background: tuple[float, ...]) -> None:
-    """Set `planes` (T, C, H, W) to `background` where `inside` (T, H, W) is 0; faster here than indexing."""
-    coded = planes.dtype.kind == "u"
-    for channel, value in enumerate(round(255 * value) if coded else value for value in background):
+def _clear(planes: np.ndarray, inside: np.ndarray, background: np.ndarray) -> None:
+    """Set `planes` (T, C, H, W) to `background` (C,) where `inside` (T, H, W) is 0; faster here than indexing."""
+    for channel, value in enumerate(background):
         plane = planes[:, channel]
         if value:
             plane -= value

@@ -18,6 +18,7 @@ import functools
 
 import numpy as np
 
+from manifests.clip import UNIT
 from manifests.clipheader import Stored
 from manifests.environment import srgb_decode, srgb_encode
 
@@ -71,7 +72,7 @@ class Restorer:
     """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share.
 
     It runs in the loader's inner loop, so every step works in place on whole planes. With `coded`, what comes back is
-    as in a `CodedClip`: rounded to 8 bits, and colours as sRGB(factor * value).
+    as in a `CodedClip`: rounded to its whole numbers and halves, and colours as sRGB(factor * value).
     """
 
     def __init__(self, stored: Stored, factor: float = 1.0, *, coded: bool = False) -> None:
@@ -84,7 +85,8 @@ class Restorer:
             place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
             table = stored.low * np.exp(place * np.log(stored.high / stored.low))
             table[0] = np.inf
-            self._table = table.astype(np.float32)
+            with np.errstate(over="ignore"):  # what is too far for a half float is background
+                self._table = table.astype(np.float16 if coded else np.float32)
 
     def restore(self, planes: list[np.ndarray], out: np.ndarray) -> None:
         """Write the values of `planes`, (T, H, W) each, into `out` (T, C, H, W)."""
@@ -148,8 +150,9 @@ class Restorer:
             self._look_up(channel.astype(np.uint16), out)
 
     def _directions(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        (work,) = self._buffers(planes[0].shape, 1)
-        x, y, z = (out[:, channel] for channel in range(3))
+        *vector, work = self._buffers(planes[0].shape, 4)
+        unit = np.float32(UNIT if self._coded else 1)
+        x, y, z = vector if self._coded else (out[:, channel] for channel in range(3))
         for plane, target in ((planes[0], x), (planes[1], y)):
             np.subtract(plane, np.float32(_MIDDLE), out=target)
         np.multiply(x, x, out=z)
@@ -159,11 +162,14 @@ class Restorer:
         np.maximum(z, np.float32(-4), out=z)
         np.add(z, np.float32(4), out=work)
         np.sqrt(work, out=work)
-        work *= np.float32(0.5 / _SPREAD)
+        work *= np.float32(0.5 / _SPREAD) * unit
         x *= work
         y *= work
-        z *= np.float32(0.5)
-        z += np.float32(1)
+        z *= np.float32(0.5) * unit
+        z += unit
+        if self._coded:
+            for channel, values in enumerate(vector):
+                out[:, channel] = np.rint(values, out=values)
 
 
 @functools.cache

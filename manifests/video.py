@@ -26,6 +26,8 @@ _GROUP = 24
 _FULL_RANGE = 2
 _UNSPECIFIED = 2
 _BUFFER = 1 << 20
+_NO_DECODER = "none"
+"""Opening a file decodes its first frame to learn the pixel format, unless no decoder may be used; ours is checked."""
 _SMALLEST = 16
 """Sides below this are padded with copies of the last row or column: some encoders refuse them."""
 _SLACK = 64
@@ -100,10 +102,10 @@ def decode_video(
     Raises CodecError on anything else than what `encode_video` made of such planes.
     """
     limits = {"max_pixels": str((size[0] + _SLACK) * (size[1] + _SLACK)), "err_detect": "crccheck+explode"}
-    limits["codec_whitelist"] = coding.decoder
     try:
         buffer = min(max(len(data), 1 << 12), _BUFFER)  # clearing a large one costs as much as a small clip
-        with av.open(io.BytesIO(data), "r", format=coding.container, options=limits, buffer_size=buffer) as container:
+        unprobed = {**limits, "codec_whitelist": _NO_DECODER}
+        with av.open(io.BytesIO(data), "r", format=coding.container, options=unprobed, buffer_size=buffer) as container:
             if len(container.streams.video) != 1 or len(container.streams) != 1:
                 raise CodecError(f"{len(container.streams)} streams, expected one video")
             stream = container.streams.video[0]
@@ -113,7 +115,7 @@ def decode_video(
                 raise CodecError(f"not {coding.decoder}")
             if (context.height, context.width) != coded:
                 raise CodecError(f"{context.width}x{context.height} pixels, expected {coded[1]}x{coded[0]}")
-            context.options = limits
+            context.options = {**limits, "codec_whitelist": coding.decoder}
             context.thread_count = threads
             context.thread_type = "SLICE" if threads == 1 else "AUTO"
             packets = []

@@ -18,8 +18,6 @@ from training.samples import BACKGROUND, Packed
 
 _COLOURS = ("rgb", "basecolor", BACKGROUND)
 _FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
-_SIGN = np.uint16(0x8000)
-"""The bit of a half float that negates it; numpy's arithmetic on halves is slow."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def mirror(packed: Packed) -> Packed:
     for name, array in packed.arrays.items():
         arrays[name] = _flipped(array)
         if name == "normal":
-            arrays[name].view(np.uint16)[:, 0] ^= _SIGN
+            np.negative(arrays[name][:, 0], out=arrays[name][:, 0])
     width = packed.arrays["rgb"].shape[-1]
     intrinsics = packed.intrinsics.copy()
     intrinsics[0, 2] = width - intrinsics[0, 2]
@@ -154,7 +152,7 @@ def mirror(packed: Packed) -> Packed:
 
 
 def _flipped(array: np.ndarray) -> np.ndarray:
-    """A copy of (..., W), 8-bit or half float, from right to left; numpy's own way is five times slower."""
+    """A copy of (..., W), of 8 or 16 bits, from right to left; numpy's own way is five times slower."""
     rows = np.ascontiguousarray(array).reshape(-1, array.shape[-1])
     bits = rows if rows.dtype == np.uint8 else rows.view(np.uint16)
     return cv2.flip(bits, 1).view(array.dtype).reshape(array.shape)

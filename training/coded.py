@@ -1,6 +1,6 @@
 """`Coded`: cuts of several clips, as the loader hands them over: few bytes, made values where a network wants them.
 
-A batch of float32 has three times the bytes of its 8-bit codes and half floats. So it is these that loader threads put
+A batch of float32 has three times the bytes of its 8-bit and 16-bit codes. So it is these that loader threads put
 together and that a GPU fetches; tables on the device turn them into values.
 """
 
@@ -30,7 +30,7 @@ class Coded:
     """Cuts of B clips of equal shape.
 
     Attributes:
-        arrays: (B, T, C, H, W) by name, uint8 and float16 as in `Packed.arrays`; all surface where no mask is known.
+        arrays: (B, T, C, H, W) by name, in the types of `Packed.arrays`; all surface where no mask is known.
         panorama: (B, T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None where not all have it.
         background: (B, T, 3, H, W), likewise.
         depth_range: (B, 2) near and far depth (`depth_limits`).
@@ -176,6 +176,6 @@ def _indexed(tables: Tensor, codes: Tensor) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Half-precision unit vectors (B, T, 3, H, W), now float32, of unit length again; in place."""
+    """Codes of unit vectors (B, T, 3, H, W), as float32, brought to unit length; in place."""
     x, y, z = vectors.unbind(dim=2)
     return vectors.mul_(x.square().addcmul_(y, y).addcmul_(z, z).rsqrt_().unsqueeze(2))

@@ -1,9 +1,9 @@
 """`Packed`: a decoded clip as the loader keeps and cuts it.
 
-Eight bits hold what the published models see of colours, roughness and metallic; half floats hold normals (angles to
-0.03 degrees), depth (relative error 2^-11) and HDR light. That is a fifth of float32, so a small set stays in memory,
-and cropping and mirroring are cheap. Everything passes through this form, cached or not, so that a run's numbers do
-not depend on what the cache holds.
+It is the form of a `CodedClip`: eight bits hold what the published models see of colours, roughness and metallic,
+sixteen hold normals, depth and HDR light. That is a fifth of float32, so a small set stays in memory, and cropping and
+mirroring are cheap. Everything passes through this form, cached or not, so that a run's numbers do not depend on what
+the cache holds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from manifests.attributes import ATTRIBUTES
 from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip, coded_dtype, to_codes
+from manifests.clip import Clip, CodedClip, to_codes
 from manifests.environment import HALF_MAX, Environment
 from renderers.environment import panoramas
 from training.errors import SourceError
@@ -32,8 +31,9 @@ class Packed:
     """A clip, or a cut of one.
 
     Attributes:
-        arrays: planar (T, C, H, W) by name: uint8 for colours (sRGB; rgb exposed), roughness, metallic and mask,
-            float16 for normals, for depth in scene units, and for `BACKGROUND` where it was asked for.
+        arrays: planar (T, C, H, W) by name, as in `CodedClip`: uint8 for colours (sRGB; rgb exposed), roughness,
+            metallic and mask, int16 for normals, float16 for depth in scene units; and float16 for `BACKGROUND` where
+            it was asked for.
         panorama: (T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None when not asked for.
         exposure: factor that brings the panorama to the scale of rgb.
         intrinsics: (3, 3) float64 in pixels.
@@ -59,7 +59,10 @@ def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = Fal
     `panorama` is the (h, w) of the light, None for none; `background` adds the environment behind every pixel. Raises
     SourceError when light is wanted of a clip that has none, or no camera to see it with.
     """
-    arrays = {name: _pack(name, array.transpose(0, 3, 1, 2)) for name, array in clip.arrays.items()}
+    arrays = {
+        name: (array if isinstance(clip, CodedClip) else to_codes(ATTRIBUTES[name], array)).transpose(0, 3, 1, 2)
+        for name, array in clip.arrays.items()
+    }
     light = None
     if panorama is not None:
         if clip.environment is None or clip.camera is None:
@@ -86,11 +89,3 @@ def _background(environment: Environment, camera: Camera, size: tuple[int, int])
     poses = camera.camera_to_world[:, :3, :3]
     seen = [environment.radiance(rays @ pose.T, frame) for frame, pose in enumerate(poses)]
     return np.stack(seen).transpose(0, 3, 1, 2).astype(np.float16)  # (T, H, W, 3) -> (T, 3, H, W)
-
-
-def _pack(name: str, planar: np.ndarray) -> np.ndarray:
-    if planar.dtype == np.uint8:
-        return planar
-    if coded_dtype(ATTRIBUTES[name]) == "uint8":
-        return to_codes(planar)
-    return torch.from_numpy(planar).half().numpy()  # torch converts halves twenty times faster than numpy

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from manifests.camera import Camera
+from manifests.clip import UNIT
 from manifests.environment import camera_directions, srgb_encode
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
@@ -41,7 +42,7 @@ def _agreement(packed: Packed) -> float:
     depth = packed.arrays["depth"][:, 0].astype(np.float64)
     depth[~np.isfinite(depth)] = 1e3
     slopes = normals_from_depth(depth, packed.intrinsics)
-    stored = packed.arrays["normal"].transpose(0, 2, 3, 1)[:, 1:-1, 1:-1].astype(np.float64)
+    stored = packed.arrays["normal"].transpose(0, 2, 3, 1)[:, 1:-1, 1:-1] / UNIT
     solid = np.isfinite(packed.arrays["depth"][:, 0])[:, 1:-1, 1:-1]
     cosine = np.clip((slopes * stored).sum(-1)[solid & (np.abs(stored[..., 0]) > 0.2)], -1, 1)
     return float(np.degrees(np.median(np.arccos(cosine))))
@@ -72,7 +73,7 @@ def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: Packed)
             camera.rays(SIZE, SIZE) * np.nan_to_num(depth, posinf=0.0)[frame, ..., None] @ rotations[frame].T
             + camera.camera_to_world[frame, :3, 3]
         )
-        normal = flipped.arrays["normal"][frame].transpose(1, 2, 0).astype(np.float64) @ rotations[frame].T
+        normal = flipped.arrays["normal"][frame].transpose(1, 2, 0) / UNIT @ rotations[frame].T
         solid = np.isfinite(depth[frame])
         ground = solid & (normal[..., 2] > 0.999)
         assert np.abs(points[ground][:, 2]).max() < 0.02
