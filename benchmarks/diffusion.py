@@ -11,6 +11,7 @@ step, end to end. What the real samplers make of the clips is compared with the 
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -53,14 +54,17 @@ ONE_STEP = {"basecolor.l1": 1.0, "normal.cosine": 1.0, "depth.l1": 1.0, "roughne
 class Settings:
     """What to learn, and for how long: steps of the autoencoder, of diffusion, and of the one-step fine-tuning.
 
-    Asked about are the clips of `unseen`, or without it the clips that were learned. `batch` is of both trainings.
-    `minutes` ends diffusion sooner, and the fine-tuning after a quarter of them. `width` is that of the UNet: `narrow`,
-    or a `fifth` of the published one's, for GPUs.
+    Clips of `more` are learned too. Asked about are the clips of `unseen`, or without it the clips that were learned.
+    `batch` is of both trainings. `minutes` ends diffusion sooner, the others after a quarter of them. `width`
+    is that of the UNet: `narrow`, or a `fifth` of the published one's, for GPUs.
     """
 
     dataset: tyro.conf.Positional[Path]
+    more: tuple[Path, ...] = ()
     unseen: Path | None = None
     batch: int = 5
+    rate: float = 1e-3
+    threads: int = 1
     minutes: float | None = None
     width: Literal["narrow", "fifth"] = "narrow"
     autoencoder: int = 2000
@@ -91,26 +95,32 @@ def clips_of(dataset: Path) -> list[dict[str, Tensor]]:
     return clips
 
 
-def learned_autoencoder(clips: list[dict[str, Tensor]], steps: int, batch: int) -> AutoencoderKLTemporalDecoder:
+def learned_autoencoder(clips: list[dict[str, Tensor]], settings: Settings) -> AutoencoderKLTemporalDecoder:
     """A narrow autoencoder that knows these pictures; its latents' scale goes into its `scaling_factor`."""
+    limit = 60 * (settings.minutes or math.inf) / 4
     videos = torch.stack([modelspace.replicate(video) for clip in clips for video in clip.values()])  # (N, T, 3, H, W)
     videos = videos.to(DEVICE)
     frames = videos.shape[1]
     vae = AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * 3, block_out_channels=(32, 32, 64), layers_per_block=1
     ).to(DEVICE)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.0)
     draw = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        chosen = videos[torch.randperm(len(videos), generator=draw)[:batch]].flatten(0, 1)
-        decoded = vae.decode(vae.encode(chosen).latent_dist.mode(), num_frames=frames).sample
-        loss = F.l1_loss(decoded, chosen) + F.mse_loss(decoded, chosen)
+    step, passed, began = 0, 0.0, time.perf_counter()
+    while passed < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * min(1, (step + 1) / 100) * (1 - passed)
+        chosen = videos[torch.randint(len(videos), (max(3, settings.batch),), generator=draw)].flatten(0, 1)
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda"):
+            decoded = vae.decode(vae.encode(chosen).latent_dist.mode(), num_frames=frames).sample
+        loss = F.l1_loss(decoded.float(), chosen) + F.mse_loss(decoded.float(), chosen)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
+        step += 1
+        passed = max(step / settings.autoencoder, (time.perf_counter() - began) / limit)
+    print(f"autoencoder: {step} steps in {time.perf_counter() - began:.0f} s, last loss {loss.item():.3f}", flush=True)
     with torch.no_grad():
         spread = torch.cat([vae.encode(video).latent_dist.mode() for video in videos[:500]]).std()
     vae.register_to_config(scaling_factor=float(1 / spread))
@@ -152,10 +162,11 @@ def scored(renderer: InverseRenderer, clips: list[dict[str, Tensor]], steps: int
 def trained(folder: Path, name: str, start: Path, settings: Settings, **changes: Any) -> Path:
     """The renderer that a run of the real loop leaves in `folder`/`name`."""
     plain: dict[str, Any] = {"name": name, "backbone": "svd", "start": str(start), "seed": settings.seed}
-    plain |= {"data": {"frames": 4, "mirror": False, "cache_gib": 1.0, "threads": 1}}
+    plain |= {"data": {"frames": 4, "mirror": False, "cache_gib": 4.0, "threads": settings.threads}}
     plain |= {"keep": {"log": 100, "pictures": 1_000_000, "checkpoint": 1_000_000, "checkpoints": 1}}
     out = folder / name
-    done = train(Request("inverse", make_config(plain | changes), (str(settings.dataset),), out))
+    datasets = tuple(str(folder) for folder in (settings.dataset, *settings.more))
+    done = train(Request("inverse", make_config(plain | changes), datasets, out))
     print(f"{name}: {done.step} steps in {done.seconds:.0f} s, last loss {done.loss:.3f}\n", flush=True)
     return out / "renderer"
 
@@ -174,18 +185,19 @@ def autoencoded(vae: AutoencoderKLTemporalDecoder, clips: list[dict[str, Tensor]
 def main(settings: Settings) -> None:
     """Train and print a Markdown table."""
     torch.manual_seed(settings.seed)
-    clips = clips_of(settings.dataset)
+    clips = [clip for folder in (settings.dataset, *settings.more) for clip in clips_of(folder)]
     asked = clips_of(settings.unseen) if settings.unseen else clips
     shape = tuple(clips[0]["rgb"].shape)
-    print(f"{settings.dataset}: {len(clips)} clips of {shape[0]} frames of {shape[3]}x{shape[2]}")
+    print(f"learned: {len(clips)} clips of {shape[0]} frames of {shape[3]}x{shape[2]}")
     print(f"asked about: {settings.unseen or 'the same'}, {len(asked)} clips\n", flush=True)
-    vae = learned_autoencoder(clips, settings.autoencoder, max(3, settings.batch))
+    vae = learned_autoencoder(clips, settings)
     rows = [("autoencoder alone", autoencoded(vae, asked), "", "")]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         unet = InverseUNet(in_channels=8, out_channels=4, **UNETS[settings.width])
         InverseRenderer(unet, default_scheduler(), vae, licence="Apache-2.0").save_pretrained(folder / "random")
-        rate = {"batch": settings.batch, "learning_rate": 1e-3, "warmup": 50, "schedule": "linear", "final_rate": 0.0}
+        rate = {"batch": settings.batch, "learning_rate": settings.rate, "warmup": 50}
+        rate |= {"schedule": "linear", "final_rate": 0.0}
         rate |= {"ema": 0.995, "precision": "bfloat16" if DEVICE == "cuda" else "float32"}
         optimise = rate | {"steps": settings.diffusion, "minutes": settings.minutes}
         many = trained(
@@ -200,15 +212,15 @@ def main(settings: Settings) -> None:
             sampler="one-step",
             prediction="v",
             losses=ONE_STEP,
-            optimise=optimise | {"steps": settings.one_step, "minutes": quarter, "learning_rate": 3e-4},
+            optimise=optimise | {"steps": settings.one_step, "minutes": quarter, "learning_rate": 0.3 * settings.rate},
         )
-        for name, path, steps in (
-            ("before training", folder / "random", settings.sampled),
-            (f"diffusion, {settings.sampled} steps", many, settings.sampled),
-            ("diffusion's weights in one step", many, 1),
-            ("one step, fine-tuned", one, 1),
+        for name, path, steps, count in (
+            ("before training, of four clips", folder / "random", settings.sampled, 4),
+            (f"diffusion, {settings.sampled} steps", many, settings.sampled, len(asked)),
+            ("diffusion's weights in one step", many, 1, len(asked)),
+            ("one step, fine-tuned", one, 1, len(asked)),
         ):
-            made = scored(InverseRenderer.from_pretrained(path).to(DEVICE), asked, steps)
+            made = scored(InverseRenderer.from_pretrained(path).to(DEVICE), asked[:count], steps)
             rows.append((name, made.psnr, f"{made.sharpness:.2f}", f"{made.seconds:.2f}"))
     kind = "s" if DEVICE == "cuda" else "CPU s"
     print(f"| dB | {' | '.join(GBUFFERS)} | sharpness | {kind} a clip |\n|{'---|' * (len(GBUFFERS) + 3)}")
