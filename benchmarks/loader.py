@@ -6,8 +6,8 @@
 Bare decoding reads every frame of the videos that the loader reads, and with --light environment.exr, from memory, and
 copies the planes; it checks nothing, converts nothing and builds no batch. The loader reads from disk, checks hashes,
 brings values to the table's conventions, cuts, mirrors, and stacks batches. `first visit` decodes, `cached` is every
-epoch after the first. Short rounds alternate, and what counts is the median of their ratios, so that other work on the
-machine falls on all.
+epoch after the first. They take turns, a batch of the same clips each, and what counts is the median of the ratios, so
+that other work on the machine falls on all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -36,13 +37,17 @@ _READ = ("rgb", "mask", *GBUFFERS)
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure: `clips` of `dataset` (over again if it has fewer), `threads` decoders, `rounds` rounds."""
+    """What to measure: `clips` of `dataset` (over again if it has fewer) with `threads` decoders."""
 
     dataset: tyro.conf.Positional[Path]
     light: bool = False
-    clips: int = 48
+    clips: int = 400
     threads: int = 1
-    rounds: int = 9
+
+
+_BATCH = 4
+_WARM = 3
+"""Batches that are not counted."""
 
 
 def bare(files: dict[str, bytes], *, light: bool) -> int:
@@ -60,11 +65,17 @@ def bare(files: dict[str, bytes], *, light: bool) -> int:
     return size
 
 
-def rate(settings: Settings, job: Callable[[], None]) -> tuple[float, float]:
-    """Clips a second of wall time, and of the process' own CPU time."""
+def bare_batch(pool: ThreadPoolExecutor, clips: list[dict[str, bytes]], *, light: bool) -> None:
+    """`bare` for each of the clips, on the pool's threads."""
+    for _ in pool.map(partial(bare, light=light), clips):
+        pass
+
+
+def timed[T](job: Callable[[], T]) -> tuple[T, list[float]]:
+    """What `job` gives; its seconds of wall time, and those of the process' own CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
-    job()
-    return settings.clips / (time.perf_counter() - wall), settings.clips / (time.process_time() - cpu)
+    result = job()
+    return result, [time.perf_counter() - wall, time.process_time() - cpu]
 
 
 def main(settings: Settings) -> None:
@@ -72,44 +83,43 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(1)
     dataset = open_dataset(settings.dataset)
     held = dataset.rows()
-    rows = (held * -(-settings.clips // len(held)))[: settings.clips]
-    files = [dataset.files(row) for row in rows]
-    source = DatasetSource(dataset, rows)
-    augmentation = Augmentation(rows[0].frames, permute=True, reverse=True, exposure_stops=(-0.5, 0.5))
+    files = {row.key: dataset.files(row) for row in held}
+    source = DatasetSource(dataset, held)
+    augmentation = Augmentation(held[0].frames, permute=True, reverse=True, exposure_stops=(-0.5, 0.5))
     options = LoaderOptions(
         augmentation,
-        batch=4,
+        batch=_BATCH,
         panorama=(32, 64) if settings.light else None,
         background=settings.light,
         threads=settings.threads,
         ahead=0,  # nothing is decoded that is not asked for
     )
-
-    def decode_bare() -> None:
-        with ThreadPoolExecutor(settings.threads) as pool:
-            for _ in pool.map(lambda clip: bare(clip, light=settings.light), files):
-                pass
-
-    def load(loader: Loader) -> None:
-        for _ in range(0, settings.clips, options.batch):
-            next(loader)
-
-    found: dict[str, list[tuple[float, float]]] = {"bare": [], "first visit": [], "cached": []}
-    cached = Loader(source, LoaderOptions(**{**vars(options), "cache_bytes": 8 << 30}))
-    load(cached)
-    for _ in range(settings.rounds):
-        found["bare"].append(rate(settings, decode_bare))
-        with Loader(source, options) as fresh:
-            found["first visit"].append(rate(settings, lambda: load(fresh)))
-        found["cached"].append(rate(settings, lambda: load(cached)))
-    cached.close()
+    found: dict[str, list[list[float]]] = {"bare": [], "first visit": [], "cached": []}
+    with (
+        ThreadPoolExecutor(settings.threads) as pool,
+        Loader(source, options) as fresh,
+        Loader(source, replace(options, cache_bytes=8 << 30)) as cached,
+    ):
+        for _ in range(-(-len(held) // _BATCH)):
+            next(cached)  # visits every clip
+        for turn in range(-_WARM, settings.clips // _BATCH):
+            batch, first = timed(partial(next, fresh))
+            clips = [files[key] for key in batch.keys]
+            seconds = {
+                "bare": timed(partial(bare_batch, pool, clips, light=settings.light))[1],
+                "first visit": first,
+                "cached": timed(partial(next, cached))[1],
+            }
+            if turn >= 0:
+                for name, times in found.items():
+                    times.append(seconds[name])
     print(
-        f"{settings.dataset}: {rows[0].frames} frames of {rows[0].width}x{rows[0].height}, {settings.threads} threads\n"
+        f"{settings.dataset}: {held[0].frames} frames of {held[0].width}x{held[0].height}, {settings.threads} threads\n"
     )
     print("| | clips/s | of bare | clips per CPU second | of bare |\n|---|---|---|---|---|")
     base = np.array(found["bare"])
-    for name, rates in found.items():
-        (wall, cpu), (share, cpu_share) = np.median(rates, axis=0), np.median(rates / base, axis=0)
+    for name, times in found.items():
+        (wall, cpu), (share, cpu_share) = _BATCH / np.median(times, axis=0), np.median(base / times, axis=0)
         print(f"| {name} | {wall:.1f} | {share:.2f} | {cpu:.1f} | {cpu_share:.2f} |")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from manifests import azimuthal
 from manifests.attributes import Attribute, attribute
 from manifests.camera import Camera
 from manifests.environment import Environment
@@ -54,15 +55,16 @@ class Clip:
         shape: tuple[int, ...] | None = None
         for name, array in self.arrays.items():
             known = _known(self.key, name)
-            if array.ndim != 4 or array.shape[3] != known.channels:
-                raise ClipError(f"clip {self.key}, {name}: shape {array.shape}, expected (T, H, W, {known.channels})")
+            channels, dtype = self._form(known)
+            if array.ndim != 4 or array.shape[3] != channels:
+                raise ClipError(f"clip {self.key}, {name}: shape {array.shape}, expected (T, H, W, {channels})")
             shape = shape or array.shape[:3]
             if array.shape[:3] != shape or 0 in array.shape:
                 raise ClipError(
                     f"clip {self.key}, {name}: frames of shape {array.shape[:3]}, the clip's others have {shape}"
                 )
-            if array.dtype != self._dtype(known):
-                raise ClipError(f"clip {self.key}, {name}: dtype {array.dtype}, expected {self._dtype(known)}")
+            if array.dtype != dtype:
+                raise ClipError(f"clip {self.key}, {name}: dtype {array.dtype}, expected {dtype}")
             self._check_values(known, array)
         self._check_camera()
         self._check_environment()
@@ -82,8 +84,8 @@ class Clip:
         height, width = next(iter(self.arrays.values())).shape[1:3]
         return int(height), int(width)
 
-    def _dtype(self, known: Attribute) -> str:
-        return known.dtype
+    def _form(self, known: Attribute) -> tuple[int, str]:
+        return known.channels, known.dtype
 
     def _check_values(self, known: Attribute, array: np.ndarray) -> None:
         """Each frame within the table's range; +inf passes only where the background is +inf, NaN never."""
@@ -127,12 +129,12 @@ class CodedClip(Clip):
     """A clip in few bytes, as networks see it.
 
     Attributes of the range [0, 1] are uint8, 255 being 1, and colours are sRGB-encoded (rgb exposed before). Normals
-    are int16, `UNIT` being 1 (directions to 0.002 degrees), depth is a half float (to 0.05 %), instances are as in
+    are two int16, their place in the plane of `azimuthal.py`, depth is a half float (to 0.05 %), instances are as in
     `Clip`.
     """
 
-    def _dtype(self, known: Attribute) -> str:
-        return coded_dtype(known)
+    def _form(self, known: Attribute) -> tuple[int, str]:
+        return coded_form(known)
 
     def _check_values(self, known: Attribute, array: np.ndarray) -> None:
         """Whole numbers are right by their making; halves that are not negative are ordered as their bits are."""
@@ -140,27 +142,24 @@ class CodedClip(Clip):
             raise ClipError(f"clip {self.key}, {known.name}: NaN or a value outside [{known.low:g}, {known.high:g}]")
 
 
-UNIT = 32767
-"""What stands for 1 in the normals of a `CodedClip`."""
-
-
-def coded_dtype(known: Attribute) -> str:
-    """The dtype of an attribute in a `CodedClip`."""
+def coded_form(known: Attribute) -> tuple[int, str]:
+    """Channels and dtype of an attribute in a `CodedClip`."""
     if (known.low, known.high) == (0.0, 1.0) or known.compact == "srgb":
-        return "uint8"
-    return {"azimuthal": "int16", "log-depth": "float16"}.get(known.compact, known.dtype)
+        return known.channels, "uint8"
+    if known.is_vector:
+        return 2, "int16"
+    return known.channels, "float16" if known.dtype == "float32" else known.dtype
 
 
 def to_codes(known: Attribute, values: np.ndarray) -> np.ndarray:
-    """Values of an attribute, colours sRGB-encoded, as a `CodedClip` has them, rounded."""
-    match coded_dtype(known):
+    """Values (..., C) of an attribute, colours sRGB-encoded, as a `CodedClip` has them, rounded."""
+    match coded_form(known)[1]:
         case "uint8":
             codes = values * np.float32(255)
             codes += np.float32(0.5)
             return np.clip(codes, 0, 255, out=codes).astype(np.uint8)
         case "int16":
-            codes = values * np.float32(UNIT)
-            return np.clip(np.rint(codes, out=codes), -UNIT, UNIT, out=codes).astype(np.int16)
+            return azimuthal.to_codes(values)
         case "float16":
             with np.errstate(over="ignore"):  # what is too far for a half float is background
                 return np.abs(values).astype(np.float16)

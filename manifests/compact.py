@@ -10,18 +10,22 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from manifests.attributes import ATTRIBUTES, Attribute
-from manifests.clip import Clip, coded_dtype, to_codes
+from manifests.clip import Clip, coded_form, to_codes
 from manifests.clipheader import ClipHeader, Stored, need
 from manifests.coding import FORMATS, PATIENT, QUALITIES, SCHEMES
 from manifests.errors import CodecError
 from manifests.fidelity import Fidelity, excess
 from manifests.quantize import Restorer, depth_range, quantize
 from manifests.video import decode_video, encode_video
+
+if TYPE_CHECKING:
+    from manifests.recode import Recoder
 
 _ATTEMPTS = 4
 _FINEST = 1
@@ -190,7 +194,7 @@ def _decode_attribute(
     """(T, C, H, W) of one attribute; `inside` (T, 1, H, W) is false where the background comes back."""
     known, stored = ATTRIBUTES[name], header.attributes[name]
     size = (header.height, header.width)
-    restorer = Restorer(stored, header.exposure if name == "rgb" else 1.0, coded=coded)
+    restorer = _restorer(stored, header.exposure if name == "rgb" else 1.0, coded=coded)
     background = known.background_array()
     if coded:
         background = to_codes(known, background)  # of colours it is black, in any encoding
@@ -201,8 +205,8 @@ def _decode_attribute(
         together = math.ceil(len(frames) / math.ceil(len(frames) * size[0] * size[1] / _TOGETHER))
         for index, (_, planes) in enumerate(decoded):
             if index == 0:  # only now is the claimed size more than a claim
-                dtype = coded_dtype(known) if coded else known.dtype
-                out = np.empty((len(frames), known.channels, *size), dtype=dtype)
+                channels, dtype = coded_form(known) if coded else (known.channels, known.dtype)
+                out = np.empty((len(frames), channels, *size), dtype=dtype)
                 raw = np.empty((len(planes), together, *size), dtype=planes[0].dtype)
             place = index % together
             for kept, plane in zip(raw, planes, strict=True):
@@ -215,6 +219,14 @@ def _decode_attribute(
     except CodecError as error:
         raise CodecError(f"clip {key}, {name}: {error}") from None
     return out
+
+
+def _restorer(stored: Stored, factor: float, *, coded: bool) -> Restorer | Recoder:
+    if not coded:
+        return Restorer(stored, factor)
+    from manifests.recode import Recoder  # only loaders want codes: OpenCV stays out of the processes that render
+
+    return Recoder(stored)
 
 
 def _clear(planes: np.ndarray, inside: np.ndarray, background: np.ndarray) -> None:

@@ -1,15 +1,11 @@
 """Between attribute values and the integer planes that a video can hold: the schemes named in the attribute table.
 
-    srgb        10-bit full-range Y'CbCr (BT.709 matrix) of sRGB(factor * value) clipped to [0, 1]
-    unit        round(1023 v)
-    coverage    round(255 v), but 0 and 255 only where v is exactly 0 and 1, so that both survive exactly
-    azimuthal   a unit vector as two 10-bit planes: Lambert's azimuthal equal-area projection about +z. Errors in the
-                plane are errors of direction, alike everywhere; what comes back has unit length by construction
-    log-depth   0 is +inf, k >= 1 is low * (high / low) ** ((k - 1) / (levels - 1)): the same relative step everywhere
-    index       the integer itself
-
-Lambert's projection: (X, Y) = (x, y) sqrt(2 / (1 + z)), inverse (x, y) = (X, Y) sqrt(1 - s / 4), z = 1 - s / 2
-with s = X^2 + Y^2 (Snyder, Map Projections: A Working Manual, USGS 1987, section 24).
+srgb        10-bit full-range Y'CbCr (BT.709 matrix) of sRGB(factor * value) clipped to [0, 1]
+unit        round(1023 v)
+coverage    round(255 v), but 0 and 255 only where v is exactly 0 and 1, so that both survive exactly
+azimuthal   a unit vector as two 10-bit planes, its place in the projection of `azimuthal.py`
+log-depth   0 is +inf, k >= 1 is low * (high / low) ** ((k - 1) / (levels - 1)): the same relative step everywhere
+index       the integer itself
 """
 
 from __future__ import annotations
@@ -18,23 +14,24 @@ import functools
 
 import numpy as np
 
-from manifests.clip import UNIT
+from manifests.azimuthal import STEPS, project
 from manifests.clipheader import Stored
 from manifests.environment import srgb_decode, srgb_encode
 
 DEPTH_STEP = 2e-3
 """Relative step of `log-depth`, as long as 12 bits cover the clip's range with it (far / near up to 3,600)."""
 
-_TOP = 1023
-_MIDDLE = 512
+TOP = 1023
+MIDDLE = 512
+SPREAD = STEPS / 64
+"""Steps of a plane to a unit of the projection."""
+LUMA = (0.2126, 0.7152, 0.0722)
+CB = 2 * (1 - LUMA[2])
+CR = 2 * (1 - LUMA[0])
 _DEPTH_TOP = 4095
 _FARTHEST = 1e6
-_SPREAD = np.float32(255.5)
-_LUMA = (0.2126, 0.7152, 0.0722)
-_CB = 2 * (1 - _LUMA[2])
-_CR = 2 * (1 - _LUMA[0])
-_TABLE = 4095
 _CODE = 255
+_TABLE = 4095
 
 
 def depth_range(depth: np.ndarray) -> tuple[float, float, int]:
@@ -54,7 +51,7 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
         case "srgb":
             return _ycc(np.clip(srgb_encode(values * np.float32(factor)), 0, 1))
         case "unit":
-            return [np.rint(np.clip(values[..., 0], 0, 1) * _TOP).astype(np.uint16)]
+            return [np.rint(np.clip(values[..., 0], 0, 1) * TOP).astype(np.uint16)]
         case "coverage":
             value = values[..., 0]
             code = np.clip(np.rint(value * 255), 1, 254)
@@ -68,25 +65,28 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
     raise ValueError(f"unknown scheme {stored.scheme!r}")
 
 
+def depth_table(stored: Stored) -> np.ndarray:
+    """Depth (float64) by code of `log-depth`; no code is beyond the table."""
+    place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
+    table = stored.low * np.exp(place * np.log(stored.high / stored.low))
+    table[0] = np.inf
+    return table
+
+
 class Restorer:
     """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share.
 
-    It runs in the loader's inner loop, so every step works in place on whole planes. With `coded`, what comes back is
-    as in a `CodedClip`: rounded to its whole numbers and halves, and colours as sRGB(factor * value).
+    Every step works in place on whole planes.
     """
 
-    def __init__(self, stored: Stored, factor: float = 1.0, *, coded: bool = False) -> None:
-        self._scheme, self._coded = stored.scheme, coded
+    def __init__(self, stored: Stored, factor: float = 1.0) -> None:
+        self._scheme = stored.scheme
         self._scratch: list[np.ndarray] = []
-        self._table: np.ndarray | None = None
-        if stored.scheme == "srgb" and not coded:
+        self._table = np.empty(0, np.float32)
+        if stored.scheme == "srgb":
             self._table = (_linear_colours() / factor).astype(np.float32)
         elif stored.scheme == "log-depth":
-            place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
-            table = stored.low * np.exp(place * np.log(stored.high / stored.low))
-            table[0] = np.inf
-            with np.errstate(over="ignore"):  # what is too far for a half float is background
-                self._table = table.astype(np.float16 if coded else np.float32)
+            self._table = depth_table(stored).astype(np.float32)
 
     def restore(self, planes: list[np.ndarray], out: np.ndarray) -> None:
         """Write the values of `planes`, (T, H, W) each, into `out` (T, C, H, W)."""
@@ -94,9 +94,9 @@ class Restorer:
             case "srgb":
                 self._colours(planes, out)
             case "unit":
-                self._shares(planes[0], _TOP, out[:, 0])
+                np.divide(planes[0], np.float32(TOP), out=out[:, 0])
             case "coverage":
-                self._shares(planes[0], _CODE, out[:, 0])
+                np.divide(planes[0], np.float32(_CODE), out=out[:, 0])
             case "azimuthal":
                 self._directions(planes, out)
             case "log-depth":
@@ -110,66 +110,47 @@ class Restorer:
         return self._scratch
 
     def _look_up(self, codes: np.ndarray, out: np.ndarray) -> None:
-        assert self._table is not None
         np.take(self._table, codes, out=out, mode="clip")
 
-    def _shares(self, codes: np.ndarray, top: int, out: np.ndarray) -> None:
-        if not self._coded:
-            np.divide(codes, np.float32(top), out=out)
-        elif top == _CODE:
-            out[:] = codes
-        else:
-            import cv2  # only loaders want codes: it stays out of the processes that render
-
-            for frame, target in zip(codes, out, strict=True):  # ten times faster than numpy
-                target[:] = cv2.convertScaleAbs(frame, alpha=_CODE / top)
-
     def _colours(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        """Y'CbCr to R'G'B', which are the 8-bit codes themselves or indices into the table of linear values."""
+        """Y'CbCr to R'G'B', which are indices into the table of linear values."""
         luma, blue, red, work = self._buffers(planes[0].shape, 4)
-        scale = (_CODE if self._coded else _TABLE) / _TOP
+        scale = _TABLE / TOP
         np.multiply(planes[0], np.float32(scale), out=luma)
         luma += np.float32(0.5)
-        np.subtract(planes[1], np.float32(_MIDDLE), out=blue)
-        np.subtract(planes[2], np.float32(_MIDDLE), out=red)
-        for channel, chroma, weight in ((0, red, _CR * scale), (2, blue, _CB * scale)):
+        np.subtract(planes[1], np.float32(MIDDLE), out=blue)
+        np.subtract(planes[2], np.float32(MIDDLE), out=red)
+        for channel, chroma, weight in ((0, red, CR * scale), (2, blue, CB * scale)):
             np.multiply(chroma, np.float32(weight), out=work)
             work += luma
             self._colour(work, out[:, channel])
-        red *= np.float32(_LUMA[0] * _CR / _LUMA[1] * scale)
-        blue *= np.float32(_LUMA[2] * _CB / _LUMA[1] * scale)
+        red *= np.float32(LUMA[0] * CR / LUMA[1] * scale)
+        blue *= np.float32(LUMA[2] * CB / LUMA[1] * scale)
         luma -= red
         luma -= blue
         self._colour(luma, out[:, 1])
 
     def _colour(self, channel: np.ndarray, out: np.ndarray) -> None:
-        np.clip(channel, 0, _CODE if self._coded else _TABLE, out=channel)
-        if self._coded:
-            out[:] = channel
-        else:
-            self._look_up(channel.astype(np.uint16), out)
+        np.clip(channel, 0, _TABLE, out=channel)
+        self._look_up(channel.astype(np.uint16), out)
 
     def _directions(self, planes: list[np.ndarray], out: np.ndarray) -> None:
-        *vector, work = self._buffers(planes[0].shape, 4)
-        unit = np.float32(UNIT if self._coded else 1)
-        x, y, z = vector if self._coded else (out[:, channel] for channel in range(3))
+        (work,) = self._buffers(planes[0].shape, 1)
+        x, y, z = (out[:, channel] for channel in range(3))
         for plane, target in ((planes[0], x), (planes[1], y)):
-            np.subtract(plane, np.float32(_MIDDLE), out=target)
+            np.subtract(plane, np.float32(MIDDLE), out=target)
         np.multiply(x, x, out=z)
         np.multiply(y, y, out=work)
         z += work
-        z *= np.float32(-1 / _SPREAD**2)
+        z *= np.float32(-1 / SPREAD**2)
         np.maximum(z, np.float32(-4), out=z)
         np.add(z, np.float32(4), out=work)
         np.sqrt(work, out=work)
-        work *= np.float32(0.5 / _SPREAD) * unit
+        work *= np.float32(0.5 / SPREAD)
         x *= work
         y *= work
-        z *= np.float32(0.5) * unit
-        z += unit
-        if self._coded:
-            for channel, values in enumerate(vector):
-                out[:, channel] = np.rint(values, out=values)
+        z *= np.float32(0.5)
+        z += 1
 
 
 @functools.cache
@@ -180,19 +161,15 @@ def _linear_colours() -> np.ndarray:
 
 def _ycc(encoded: np.ndarray) -> list[np.ndarray]:
     red, green, blue = (encoded[..., channel] for channel in range(3))
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    chroma = [(blue - luma) * np.float32(_TOP / _CB) + _MIDDLE, (red - luma) * np.float32(_TOP / _CR) + _MIDDLE]
-    return [np.clip(np.rint(plane), 0, _TOP).astype(np.uint16) for plane in (luma * _TOP, *chroma)]
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    chroma = [(blue - luma) * np.float32(TOP / CB) + MIDDLE, (red - luma) * np.float32(TOP / CR) + MIDDLE]
+    return [np.clip(np.rint(plane), 0, TOP).astype(np.uint16) for plane in (luma * TOP, *chroma)]
 
 
 def _project(normal: np.ndarray) -> list[np.ndarray]:
-    """The two planes of Lambert's projection and a constant third one."""
-    away = 1 + normal[..., 2]
-    scale = np.sqrt(2 / np.maximum(away, 1e-6)) * _SPREAD
-    planes = [np.rint(normal[..., axis] * scale) + _MIDDLE for axis in range(2)]
-    planes[0] = np.where(away < 1e-6, _MIDDLE + 2 * _SPREAD, planes[0])
-    codes = [np.clip(plane, 0, _TOP).astype(np.uint16) for plane in planes]
-    return [*codes, np.full_like(codes[0], _MIDDLE)]
+    """The two planes of the projection and a constant third one."""
+    codes = np.clip(np.rint(project(normal) * np.float32(SPREAD)) + MIDDLE, 0, TOP).astype(np.uint16)
+    return [codes[..., 0], codes[..., 1], np.full_like(codes[..., 0], MIDDLE)]
 
 
 def _log_codes(depth: np.ndarray, stored: Stored) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from manifests.attributes import GBUFFERS
+from manifests.azimuthal import STEPS
 from manifests.environment import srgb_decode, srgb_encode
 from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
 from training.batch import Batch, Samples, changed
@@ -60,7 +61,7 @@ class Coded:
             elif array.dtype == torch.uint8:
                 gbuffers[name] = _looked_up(colours if name == "basecolor" else linear, array)
             else:
-                gbuffers[name] = _unit(array.float())
+                gbuffers[name] = _directions(array)
         return Samples(
             rgb=_looked_up(self.tables, arrays["rgb"]),
             gbuffers=gbuffers,
@@ -175,7 +176,9 @@ def _indexed(tables: Tensor, codes: Tensor) -> Tensor:
     return torch.stack([table[clip.int()] for table, clip in zip(tables, codes, strict=True)])
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Codes of unit vectors (B, T, 3, H, W), as float32, brought to unit length; in place."""
-    x, y, z = vectors.unbind(dim=2)
-    return vectors.mul_(x.square().addcmul_(y, y).addcmul_(z, z).rsqrt_().unsqueeze(2))
+def _directions(codes: Tensor) -> Tensor:
+    """Unit vectors (B, T, 3, H, W) of their `codes` (B, T, 2, H, W) in the plane of `manifests.azimuthal`."""
+    x, y = codes.float().div_(STEPS).unbind(dim=2)
+    square = x.square().addcmul_(y, y).clamp_max_(4)
+    shrunk = (1 - square / 4).sqrt_()
+    return torch.stack([x * shrunk, y * shrunk, 1 - square / 2], dim=2)

@@ -32,8 +32,8 @@ class Packed:
 
     Attributes:
         arrays: planar (T, C, H, W) by name, as in `CodedClip`: uint8 for colours (sRGB; rgb exposed), roughness,
-            metallic and mask, int16 for normals, float16 for depth in scene units; and float16 for `BACKGROUND` where
-            it was asked for.
+            metallic and mask, two int16 for normals, float16 for depth in scene units; and float16 for `BACKGROUND`
+            where it was asked for.
         panorama: (T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None when not asked for.
         exposure: factor that brings the panorama to the scale of rgb.
         intrinsics: (3, 3) float64 in pixels.

@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from manifests.camera import Camera
-from manifests.clip import UNIT
 from manifests.environment import camera_directions, srgb_encode
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
 from training.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
-from training.coded import _indexed, _looked_up, depth_limits, stacked
+from training.coded import _directions, _indexed, _looked_up, depth_limits, stacked
 from training.samples import BACKGROUND, Packed, pack
 
 SIZE = 32
@@ -37,12 +36,17 @@ def packed(clip) -> Packed:  # type: ignore[no-untyped-def]
     return pack(clip, (16, 32), background=True)
 
 
+def normals(codes: np.ndarray) -> np.ndarray:
+    """(T, H, W, 3) unit vectors of `Packed` normals."""
+    return _directions(torch.from_numpy(np.ascontiguousarray(codes))[None])[0].permute(0, 2, 3, 1).double().numpy()
+
+
 def _agreement(packed: Packed) -> float:
     """Median angle in degrees between stored normals and those of the depth's slopes, where they lean to a side."""
     depth = packed.arrays["depth"][:, 0].astype(np.float64)
     depth[~np.isfinite(depth)] = 1e3
     slopes = normals_from_depth(depth, packed.intrinsics)
-    stored = packed.arrays["normal"].transpose(0, 2, 3, 1)[:, 1:-1, 1:-1] / UNIT
+    stored = normals(packed.arrays["normal"])[:, 1:-1, 1:-1]
     solid = np.isfinite(packed.arrays["depth"][:, 0])[:, 1:-1, 1:-1]
     cosine = np.clip((slopes * stored).sum(-1)[solid & (np.abs(stored[..., 0]) > 0.2)], -1, 1)
     return float(np.degrees(np.median(np.arccos(cosine))))
@@ -73,7 +77,7 @@ def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: Packed)
             camera.rays(SIZE, SIZE) * np.nan_to_num(depth, posinf=0.0)[frame, ..., None] @ rotations[frame].T
             + camera.camera_to_world[frame, :3, 3]
         )
-        normal = flipped.arrays["normal"][frame].transpose(1, 2, 0) / UNIT @ rotations[frame].T
+        normal = normals(flipped.arrays["normal"])[frame] @ rotations[frame].T
         solid = np.isfinite(depth[frame])
         ground = solid & (normal[..., 2] > 0.999)
         assert np.abs(points[ground][:, 2]).max() < 0.02
