@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from renderers.hdrfile import read_hdr
 from renderers.modelspace import srgb_decode, srgb_encode
 
 __all__ = [
+    "backgrounds",
     "decode_hdr",
     "encode_directions",
     "encode_ldr",
@@ -183,9 +185,7 @@ def panoramas(
     A map that shrinks is averaged over each pixel's solid angle, so that small bright lights keep their energy;
     otherwise it is sampled exactly along the pixels' directions, as `Environment.in_camera` does.
     """
-    to_world = torch.as_tensor(camera_to_world, dtype=torch.float64)[:, :3, :3]
-    from_environment = torch.as_tensor(environment_rotation, dtype=torch.float64)
-    return stored_to_panorama(image, from_environment.transpose(1, 2) @ to_world, height, width)
+    return stored_to_panorama(image, _camera_to_environment(environment_rotation, camera_to_world), height, width)
 
 
 def stored_to_panorama(image: Tensor | np.ndarray, camera_to_environment: Tensor, height: int, width: int) -> Tensor:
@@ -201,10 +201,25 @@ def stored_to_panorama(image: Tensor | np.ndarray, camera_to_environment: Tensor
         edges = np.linspace(0, np.pi, source.shape[1] + 1), np.linspace(0, np.pi, rows + 1)
         source = _widened(_widened(_averaged(source, *edges, _TEXELS * width)))
     finer = _SAMPLES if shrinks else 1
-    rotations = torch.as_tensor(camera_to_environment, dtype=torch.float32, device=source.device)
     directions = _subdirections(height, width, finer).to(source.device)
-    frames = [_stored_lookup(source, torch.tensordot(rotation, directions, 1)) for rotation in rotations]
-    return F.avg_pool2d(torch.stack(frames), finer)  # (T, 3, finer h, finer w) -> (T, 3, h, w)
+    return torch.stack(
+        [F.avg_pool2d(seen, finer) for seen in _stored_lookups(source, camera_to_environment, directions)]
+    )
+
+
+def backgrounds(
+    image: Tensor | np.ndarray,
+    environment_rotation: Tensor | np.ndarray,
+    camera_to_world: Tensor | np.ndarray,
+    rays: np.ndarray,
+) -> Tensor:
+    """What each frame's camera would see if nothing stood before the environment: (T, 3, H, W), bilinear.
+
+    As `panoramas`, along `rays` (H, W, 3) of the camera frame, of any length (`manifests.camera.Camera.rays`).
+    """
+    source = torch.as_tensor(image, dtype=torch.float32).permute(2, 0, 1)  # (h, w, 3) -> (3, h, w)
+    turns = _camera_to_environment(environment_rotation, camera_to_world)
+    return torch.stack(list(_stored_lookups(source, turns, _planar(rays).to(source.device))))
 
 
 def panorama_to_stored(panorama: Tensor, camera_to_environment: Tensor, height: int, width: int) -> Tensor:
@@ -255,13 +270,22 @@ def _subdirections(height: int, width: int, finer: int) -> Tensor:
     return torch.from_numpy(np.stack(parts).astype(np.float32))
 
 
-def _stored_lookup(image: Tensor, directions: Tensor) -> Tensor:
-    """Bilinear values (3, H, W) of a planar stored image (3, h, w) along directions (3, H, W) of its own frame."""
+def _camera_to_environment(environment_rotation: Tensor | np.ndarray, camera_to_world: Tensor | np.ndarray) -> Tensor:
+    """Rotations (T, 3, 3) float64 of rotations (T, 3, 3) environment to world and poses (T, 4, 4)."""
+    to_world = torch.as_tensor(camera_to_world, dtype=torch.float64)[:, :3, :3]
+    return torch.as_tensor(environment_rotation, dtype=torch.float64).transpose(1, 2) @ to_world
+
+
+def _stored_lookups(image: Tensor, camera_to_environment: Tensor, directions: Tensor) -> Iterator[Tensor]:
+    """For each rotation (T, 3, 3), bilinear values (3, H, W) of a planar stored image (3, h, w) along directions
+    (3, H, W), of any length, of the camera frame."""
     height, width = image.shape[1:]
-    x, y, z = directions
-    column = (0.5 - torch.atan2(y, x) / (2 * math.pi)) * width - 0.5
-    row = torch.atan2(torch.hypot(x, y), z) / math.pi * height - 0.5
-    return lookup(image[None], column[None], row[None].clamp(0.0, height - 1.0))[0]
+    wide = framed(image[None])
+    for rotation in camera_to_environment.to(directions):
+        x, y, z = torch.tensordot(rotation, directions, 1)
+        column = (0.5 - torch.atan2(y, x) / (2 * math.pi)) * width - 0.5
+        row = torch.atan2(torch.hypot(x, y), z) / math.pi * height - 0.5
+        yield lookup_framed(wide, column[None], row[None].clamp_(0.0, height - 1.0))[0]
 
 
 def _averaged(image: Tensor, old_rows: np.ndarray, new_rows: np.ndarray, width: int) -> Tensor:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from manifests.attributes import ATTRIBUTES
-from manifests.camera import Camera, intrinsics_from_fov
+from manifests.camera import intrinsics_from_fov
 from manifests.clip import Clip, CodedClip, to_codes
-from manifests.environment import HALF_MAX, Environment
-from renderers.environment import panoramas
+from manifests.environment import HALF_MAX
+from renderers.environment import backgrounds, panoramas
 from training.errors import SourceError
 
 BACKGROUND = "background"
@@ -72,20 +73,15 @@ def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = Fal
         rotation, poses = clip.environment.rotation, clip.camera.camera_to_world
         turns = np.concatenate([rotation, poses[:, :3, :3]], axis=1).reshape(len(poses), -1)
         _, which, back = np.unique(turns, axis=0, return_index=True, return_inverse=True)  # many clips never turn
-        seen = panoramas(clip.environment.image, rotation[which], poses[which], *panorama)[back]
-        light = seen.clamp_max_(HALF_MAX).half().numpy()
+        image, rotation, poses = clip.environment.image, rotation[which], poses[which]
+        light = _halves(panoramas(image, rotation, poses, *panorama))[back]
         if background:
-            arrays[BACKGROUND] = _background(clip.environment, clip.camera, clip.size)
+            arrays[BACKGROUND] = _halves(backgrounds(image, rotation, poses, clip.camera.rays(*clip.size)))[back]
     height, width = clip.size
     known = clip.camera
     intrinsics = intrinsics_from_fov(_UNKNOWN_FOV, height, width) if known is None else known.intrinsics
     return Packed(arrays, light, clip.exposure, intrinsics, None if known is None else known.camera_to_world)
 
 
-def _background(environment: Environment, camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """The environment along the viewing rays: (T, 3, H, W) float16."""
-    rays = camera.rays(*size)
-    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    poses = camera.camera_to_world[:, :3, :3]
-    seen = [environment.radiance(rays @ pose.T, frame) for frame, pose in enumerate(poses)]
-    return np.stack(seen).transpose(0, 3, 1, 2).astype(np.float16)  # (T, H, W, 3) -> (T, 3, H, W)
+def _halves(radiance: Tensor) -> np.ndarray:
+    return radiance.clamp_max_(HALF_MAX).half().numpy()

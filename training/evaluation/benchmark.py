@@ -23,7 +23,7 @@ from manifests.errors import DatasetError
 from manifests.exposure import on_screen
 from manifests.parquet import read_parquet
 from manifests.row import ClipRow
-from renderers.environment import panoramas
+from renderers.environment import backgrounds, panoramas
 from renderers.modelspace import channels_last, planar, relative_depth
 from training.evaluation.errors import EvaluationError
 
@@ -93,11 +93,8 @@ class Shot:
         camera, light = self.clip.camera, self.clip.environment
         assert camera is not None
         assert light is not None
-        rays = camera.rays(*self.clip.size)
-        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-        frames = range(self.clip.frames)
-        seen = [light.radiance(rays @ camera.camera_to_world[frame, :3, :3].T, frame) for frame in frames]
-        return np.stack(seen).astype(np.float32) * np.float32(self.clip.exposure)
+        seen = backgrounds(light.image, light.rotation, camera.camera_to_world, camera.rays(*self.clip.size))
+        return seen.permute(0, 2, 3, 1).numpy() * np.float32(self.clip.exposure)  # (T, 3, H, W) -> (T, H, W, 3)
 
 
 @dataclass(frozen=True)
