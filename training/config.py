@@ -16,7 +16,7 @@ from msgspec import Meta
 from manifests.layered import Layered
 from training.errors import ConfigError
 
-PRESETS = ("tiny", "tiny-continued", "svd", "debug")
+PRESETS = ("tiny", "tiny-continued", "tiny-large", "svd", "debug")
 Task = Literal["inverse", "lighting", "forward", "environment", "judge"]
 TASKS: tuple[Task, ...] = get_args(Task)
 """What can be trained; `environment` is the pre-training of the forward renderer's environment encoder, `judge` what

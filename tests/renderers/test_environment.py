@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from manifests import environment as stored
+from manifests.camera import Camera, intrinsics_from_fov
 from manifests.environment import Environment
 from manifests.exr import write_exr
 from renderers import environment as light
@@ -98,6 +99,17 @@ def test_unshrunk_panoramas_equal_the_stored_environment_along_the_published_dir
     made = light.panoramas(image, environment.rotation, pose, 32, 64)
     for frame in range(3):
         expected = environment.in_camera(pose[frame], frame, 32, 64)
+        np.testing.assert_allclose(made[frame].permute(1, 2, 0).numpy(), expected, atol=2e-5)
+
+
+def test_backgrounds_equal_the_stored_environment_along_the_rays() -> None:
+    image = np.random.default_rng(1).random((16, 32, 3)).astype(np.float32)
+    environment, pose = Environment(image, rotations(3)), poses(rotations(3, seed=2))
+    rays = Camera(intrinsics_from_fov(70, 9, 13), pose).rays(9, 13)
+    made = light.backgrounds(image, environment.rotation, pose, rays)
+    unit = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    for frame in range(3):
+        expected = environment.radiance(unit @ pose[frame, :3, :3].T, frame)
         np.testing.assert_allclose(made[frame].permute(1, 2, 0).numpy(), expected, atol=2e-5)
 
 
