@@ -69,7 +69,6 @@ def names() -> tuple[str, ...]:
     return tuple(f"{name}.{channel}" for name, count in IMAGES for channel in range(count))
 
 
-@torch.no_grad()
 def hints(
     gbuffers: Mapping[str, Tensor],
     panorama: Tensor,
@@ -93,7 +92,7 @@ def hints(
             than the panorama has it: a picture sees far more detail of the environment than shading needs.
 
     Returns:
-        Hints. Nothing has gradients.
+        Hints. Shading has gradients, what blocks light has none.
     """
     with torch.autocast(panorama.device.type, enabled=False):  # in training, shading stays float32
         relative, normal = gbuffers["depth"].float(), gbuffers["normal"].float()

@@ -145,6 +145,8 @@ class TrainConfig(Section, frozen=True, kw_only=True):
         network: arguments of the network's class; of the `environment` task, of the encoder's.
         start: renderer folder or hub id whose weights training starts from; null starts from random ones.
         encoder: folder with a pre-trained env_encoder, for forward renderers that have one.
+        rerender: small forward renderer that renders what an inverse renderer predicts, under the clip's light;
+            the picture then has losses too, `rgb.l1` of weight 1 unless `losses` say otherwise.
         sampler: what is trained for: `one-step` or `diffusion`.
         prediction: what the network gives: the `sample` or `v`.
         losses: weight of each "what.loss", such as "normal.cosine" (`training/objectives/losses.py`).
@@ -159,6 +161,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     network: dict[str, Any] = {}
     start: str | None = None
     encoder: str | None = None
+    rerender: str | None = None
     sampler: Literal["one-step", "diffusion"] = "one-step"
     prediction: Literal["sample", "v"] = "sample"
     losses: dict[str, NotNegative] = {}

@@ -54,7 +54,13 @@ _DEFAULT = Options()
 
 @app.command
 def inverse(
-    dataset: Positional[Dataset], out: Positional[Out], /, *, images: tuple[str, ...] = (), options: Flags = _DEFAULT
+    dataset: Positional[Dataset],
+    out: Positional[Out],
+    /,
+    *,
+    images: tuple[str, ...] = (),
+    rerender: str | None = None,
+    options: Flags = _DEFAULT,
 ) -> int:
     """Train an inverse renderer: video in, G-buffers out.
 
@@ -64,9 +70,10 @@ def inverse(
         dataset: dataset folder or URL.
         out: folder of the run; the result is OUT/renderer.
         images: datasets or folders of single images that co-train as one-frame videos.
+        rerender: small forward renderer that shows what is predicted; its picture has to be that of the clip, too.
         options: how to train.
     """
-    return _train("inverse", dataset, out, options, images=images)
+    return _train("inverse", dataset, out, options, images=images, changes={"rerender": rerender} if rerender else {})
 
 
 @app.command

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from manifests.attributes import GBUFFERS
+from renderers import modelspace
 from renderers.base import Renderer
 from renderers.environment import encode_ldr
 from renderers.inverse import InverseRenderer
@@ -105,6 +106,45 @@ def test_tiny_objectives_give_a_loss_a_clip_gradients_and_pictures(batch: Batch)
         with torch.no_grad():
             (picture,) = objective.pictures(lit).values()
         assert picture.shape[0] == 3 and picture.min() >= 0 and picture.max() <= 1
+
+
+def test_the_picture_of_what_is_predicted_tells_base_colours_that_are_too_dark(batch: Batch, tmp_path: Path) -> None:
+    config = _tiny("forward")
+    ForwardObjective(config, make_networks(config, "forward")).save(tmp_path / "forward", {})
+    config = _tiny("inverse", rerender=str(tmp_path / "forward"))
+    objective = InverseObjective(config, make_networks(config, "inverse"))
+
+    def shown(gain: float | torch.Tensor) -> torch.Tensor:
+        values = {**batch.gbuffers, "basecolor": batch.gbuffers["basecolor"] * gain}
+        return objective._rerendered({name: modelspace.to_model(name, value) for name, value in values.items()}, batch)
+
+    for gain in (0.5, 0.8):
+        factor = torch.tensor(gain, requires_grad=True)
+        loss = losses.l1(shown(factor), shown(1.0), batch.mask).mean()
+        (slope,) = torch.autograd.grad(loss, factor)
+        step = losses.l1(shown(gain + 0.01), shown(1.0), batch.mask).mean() - loss
+        assert loss > 0.01 and slope.item() == pytest.approx(step.item() / 0.01, rel=0.1) and slope < 0
+    assert objective.needs.panorama and objective.needs.background
+    frozen = [parameter.clone() for parameter in objective.networks.forward.parameters()]  # type: ignore[union-attr]
+    found, norm = _gradients(objective, batch)
+    assert norm > 0 and "rgb.l1" in found.parts and "basecolor.l1" in found.parts
+    assert all(parameter.grad is None for parameter in objective.networks.forward.parameters())  # type: ignore[union-attr]
+    assert all(map(torch.equal, frozen, objective.networks.forward.parameters()))  # type: ignore[union-attr]
+    pictures_alone = objective.losses(objective.network, dataclasses.replace(batch, panorama=None))
+    assert "rgb.l1" not in pictures_alone.parts, "single images have no light"
+
+
+def test_what_cannot_be_rendered_again_is_refused(tmp_path: Path) -> None:
+    config = _tiny("forward")
+    ForwardObjective(config, make_networks(config, "forward")).save(tmp_path / "forward", {})
+    config = _tiny("inverse")
+    InverseObjective(config, make_networks(config, "inverse")).save(tmp_path / "inverse", {})
+    wrong = _tiny("inverse", rerender=str(tmp_path / "inverse"))
+    with pytest.raises(ConfigError, match=r"tiny: rerender: .* no forward renderer"):
+        make_networks(wrong, "inverse")
+    config = _tiny("inverse", rerender=str(tmp_path / "forward"), network={**SMALL, "joint": False})
+    with pytest.raises(ConfigError, match="tiny: rerender: needs a network that predicts all"):
+        InverseObjective(config, make_networks(config, "inverse"))
 
 
 def test_a_clip_s_loss_does_not_depend_on_its_company(batch: Batch) -> None:

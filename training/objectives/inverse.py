@@ -12,9 +12,10 @@ from manifests.attributes import GBUFFERS
 from renderers import modelspace
 from renderers.inverse import InverseRenderer
 from renderers.registry import Kind
-from renderers.wiring import JOINT, attribute_rows
+from renderers.wiring import JOINT, Scene, attribute_rows
 from training.batch import Batch
 from training.config import TrainConfig
+from training.errors import ConfigError
 from training.objectives.base import Called, Losses, Needs, Objective, denoising, grid, one_step, surface_weight
 from training.objectives.networks import Networks
 
@@ -22,21 +23,30 @@ from training.objectives.networks import Networks
 class InverseObjective(Objective):
     """Predicts G-buffers jointly, or one attribute a clip, as the network's channels say.
 
-    With one attribute a pass, every clip of a batch is asked for one, drawn from its seed.
+    With one attribute a pass, every clip of a batch is asked for one, drawn from its seed. With `rerender`, a frozen
+    forward renderer shows what all predictions together look like under the true light, and `rgb` has losses too: the
+    five then agree with each other and with the picture, where each by itself would only be likely.
     """
 
     kind: ClassVar[Kind] = "inverse"
-    known = GBUFFERS
 
     def __init__(self, config: TrainConfig, networks: Networks) -> None:
         super().__init__(config, networks)
         self._channels = {name: self.space.channels(name) for name in GBUFFERS}
         self.joint = self.wiring.out_channels(self.network) == sum(self._channels.values())
+        if config.rerender and not self.joint:
+            raise ConfigError(f"{config.name}: rerender: needs a network that predicts all attributes at once")
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The G-buffers, and the picture where it is rendered again."""
+        return (*GBUFFERS, "rgb") if self.config.rerender else GBUFFERS
 
     @property
     def needs(self) -> Needs:
-        """All G-buffers, no light."""
-        return Needs()
+        """All G-buffers; the light where the picture is rendered again."""
+        lit = self.config.rerender is not None
+        return Needs(panorama=lit, background=lit)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`."""
@@ -48,7 +58,10 @@ class InverseObjective(Objective):
             return denoising(self._bound(network, batch, asked), clean, batch)
         weight = surface_weight(batch, self.config.background_weight)
         if self.joint:
-            return self.parts(self._predicted(network, batch, asked), true, weight)
+            predicted = self._predicted(network, batch, asked)
+            if batch.panorama is not None and self.networks.forward is not None:
+                predicted["rgb"], true["rgb"] = self._rerendered(predicted, batch), batch.rgb
+            return self.parts(predicted, true, weight)
         losses = [
             self.parts(
                 {name: predicted},
@@ -93,6 +106,12 @@ class InverseObjective(Objective):
             licence="Apache-2.0",
         ).save_pretrained(folder)
 
+    def _weights(self) -> dict[str, float]:
+        """The preset's losses; of pictures that are rendered again, `rgb.l1` where it names none."""
+        weights = super()._weights()
+        named = any(name.startswith("rgb.") for name in weights)
+        return weights if named or not self.config.rerender else {**weights, "rgb.l1": 1.0}
+
     def _drawn(self, batch: Batch) -> list[str]:
         """One attribute a clip, of those that have a loss."""
         names = list(dict.fromkeys(name.partition(".")[0] for name in self.weights)) or list(GBUFFERS)
@@ -115,6 +134,18 @@ class InverseObjective(Objective):
         """All G-buffers in model space from a joint pass."""
         pieces = self._sampled(network, batch, asked).split(list(self._channels.values()), dim=2)
         return {name: self.space.decode(name, piece) for name, piece in zip(GBUFFERS, pieces, strict=True)}
+
+    def _rerendered(self, predicted: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The picture (B, T, 3, H, W), in model space, of predictions in model space under the clip's light."""
+        assert batch.panorama is not None
+        values = {name: modelspace.from_model(name, model) for name, model in predicted.items()}
+        scene = Scene(values, batch.panorama, batch.intrinsics, batch.mask, batch.background)
+        condition, light = self.wiring.forward_inputs(self.space, None, scene, lambda x: x)
+
+        def render(noisy: Tensor, timestep: Tensor) -> Tensor:
+            return self.wiring.forward(self.networks.forward, noisy, timestep, condition, light)
+
+        return one_step(render, batch.rgb.shape, self.config, batch.rgb)
 
     def _one_by_one(self, network: nn.Module, batch: Batch, asked: list[str]) -> list[tuple[str, Tensor]]:
         """(attribute, its model space (1, T, C, H, W)) of every clip, from a pass with one attribute a clip."""

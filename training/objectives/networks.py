@@ -30,10 +30,11 @@ class Networks:
     vae: Any | None = None
     scheduler: Any | None = None
     env_encoder: Any | None = None
+    forward: nn.Module | None = None
 
     def frozen(self) -> list[nn.Module]:
         """What is used but not trained."""
-        return [part for part in (self.vae, self.env_encoder) if part is not None]
+        return [part for part in (self.vae, self.env_encoder, self.forward) if part is not None]
 
 
 def make_networks(config: TrainConfig, kind: Kind) -> Networks:
@@ -45,6 +46,8 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
     if config.encoder:
         root = loading.locate(config.encoder)
         networks.env_encoder = loading.load_model(EnvironmentEncoder, root, "env_encoder", dtype=None, variant=None)
+    if config.rerender:
+        networks.forward = _small_forward(config)
     if family.latent and networks.vae is None:
         raise ConfigError(f"{config.name}: start: backbone {family.name} needs a vae; give a checkpoint that has one")
     if kind != "inverse" and family.latent and networks.env_encoder is None:
@@ -71,6 +74,21 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
         tensors |= load_file(path)
     start_from(unet, tensors)
     return Networks(unet, autoencoder_of(root))
+
+
+def _small_forward(config: TrainConfig) -> nn.Module:
+    """The network of the forward renderer `config.rerender`; ConfigError when it cannot be one of a training step."""
+    assert config.rerender is not None
+    renderer = Renderer.from_pretrained(loading.locate(config.rerender))
+    made: Any = renderer.config
+    ours = made.backbone == config.backbone and made.prediction == config.prediction
+    if renderer.kind != "forward" or not made.hints or not ours:
+        raise ConfigError(
+            f"{config.name}: rerender: {config.rerender} is no forward renderer of backbone tiny, or what is trained "
+            "is of another; only the small networks render within a training step"
+        )
+    unet: nn.Module = renderer.components["unet"]
+    return unet
 
 
 def autoencoder_of(checkpoint: str | Path) -> Any:
