@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from renderers.base import Renderer
 from tests.training.sets import make_set
 from training import checkpointing
-from training.config import Optimise, load_config, make_config
+from training.config import PRESETS, Optimise, load_config, make_config
 from training.errors import ConfigError, TrainingError
 from training.interrupt import Interrupt
 from training.run import Request, make_objective, train
@@ -54,6 +55,18 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert {"loss", "normal.cosine", "rate", "norm", "waiting"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("loss")] == [2, 4, 6]
     assert events.Tags()["images"] == ["inverse"]
+
+
+def test_predictions_are_rendered_again_beside_images_without_light(folder: Path, tmp_path: Path) -> None:
+    forward = load_config("tiny", "forward", {"network": SMALL, "optimise": {"steps": 1, "batch": 2}})
+    train(Request("forward", forward, (str(folder),), tmp_path / "forward"))
+    again = {"rerender": str(tmp_path / "forward/renderer"), "data": {"images_share": 0.5}}
+    request = request_of(folder, tmp_path / "run", optimise={"steps": 6}, keep={"log": 1}, **again)
+    assert train(replace(request, images=(str(folder),))).step == 6
+    events = EventAccumulator(str(request.out / "logs"))
+    events.Reload()
+    assert 0 < len(events.Scalars("rgb.l1")) < 6, "images have no light to be rendered under"
+    assert not (request.out / "renderer" / "forward").exists()
 
 
 def test_training_lowers_the_loss(folder: Path, tmp_path: Path) -> None:
@@ -157,7 +170,7 @@ def test_images_take_their_share_of_the_steps() -> None:
 
 
 @pytest.mark.parametrize("task", ["inverse", "lighting", "forward"])
-@pytest.mark.parametrize("preset", ["tiny", "debug", "svd"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_valid_for_every_task(preset: str, task: Any) -> None:
     config = load_config(preset, task)
     assert config.name == preset
