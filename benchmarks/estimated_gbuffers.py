@@ -16,13 +16,11 @@ import tyro
 
 from manifests.attributes import GBUFFERS
 from manifests.dataset import open_dataset
-from manifests.environment import srgb_encode
 from training.evaluation.benchmark import Part, Shot
 from training.evaluation.forward import environment, true_maps
+from training.evaluation.metrics import best_gain, psnr
 from training.evaluation.models import Maps, Models, load_models
 from training.evaluation.settings import Settings
-
-_GAINS = np.geomspace(0.2, 5, 60)
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,6 @@ class Paths:
     forward: tyro.conf.Positional[str]
 
 
-def psnr(found: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
-    """dB of pictures (T, H, W, 3) in [0, 1] on the pixels `where` (T, H, W)."""
-    return float(-10 * np.log10(np.square(found - truth).mean(axis=-1)[where].mean()))
-
-
-def brought_to_truth(colours: np.ndarray, truth: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Base colours times the gain that brings them nearest to the truth."""
-    gained = [np.clip(colours * np.float32(gain), 0, 1) for gain in _GAINS]
-    return max(gained, key=lambda one: psnr(srgb_encode(one), srgb_encode(truth), where))
-
-
 def costs(models: Models, shot: Shot) -> dict[str, float]:
     """dB by what was estimated."""
     true, estimated, light, exposure = true_maps(shot), models.gbuffers(shot), environment(shot), shot.clip.exposure
@@ -52,7 +39,8 @@ def costs(models: Models, shot: Shot) -> dict[str, float]:
     def seen(gbuffers: Maps, exposure: float = exposure) -> float:
         return psnr(models.picture(shot, gbuffers, light, exposure, 0.0), shot.video, shot.surface)
 
-    gained = brought_to_truth(estimated["basecolor"], true["basecolor"], shot.surface)
+    gain = best_gain(estimated["basecolor"], true["basecolor"], shot.surface)
+    gained = np.clip(estimated["basecolor"] * np.float32(gain), 0, 1)
     return {
         "nothing": seen(true),
         **{name: seen({**true, name: estimated[name]}) for name in GBUFFERS},

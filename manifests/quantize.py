@@ -23,7 +23,9 @@ DEPTH_STEP = 2e-3
 
 TOP = 1023
 MIDDLE = 512
-SPREAD = STEPS / 64
+FINER = 6
+"""Bits by which `azimuthal.STEPS` are finer than those of a plane."""
+SPREAD = STEPS / 2**FINER
 """Steps of a plane to a unit of the projection."""
 LUMA = (0.2126, 0.7152, 0.0722)
 CB = 2 * (1 - LUMA[2])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from manifests.azimuthal import STEPS
 from manifests.clipheader import Stored
-from manifests.quantize import CB, CR, LUMA, MIDDLE, SPREAD, TOP, depth_table
+from manifests.quantize import CB, CR, FINER, LUMA, MIDDLE, TOP, depth_table
 
 _CODE = 255
-_FINER = int(STEPS / SPREAD).bit_length() - 1
 
 
 class Recoder:
@@ -38,7 +36,7 @@ class Recoder:
             case "azimuthal":
                 for channel, plane in enumerate(planes[:2]):
                     np.subtract(plane.view(np.int16), np.int16(MIDDLE), out=out[:, channel])
-                np.left_shift(out, _FINER, out=out)
+                np.left_shift(out, FINER, out=out)
             case "log-depth":
                 np.take(self._table, planes[0], out=out[:, 0], mode="clip")
             case _:

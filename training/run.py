@@ -114,6 +114,8 @@ def make_objective(request: Request) -> Objective:
     config = request.config
     if request.real and request.task != "forward":
         raise TrainingError(f"footage with automatic labels trains forward renderers only, not {request.task}")
+    if request.images and request.task != "inverse":
+        raise TrainingError(f"single images have no light and train inverse renderers only, not {request.task}")
     match request.task:
         case "inverse":
             return InverseObjective(config, make_networks(config, "inverse"))

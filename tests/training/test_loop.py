@@ -67,6 +67,8 @@ def test_predictions_are_rendered_again_beside_images_without_light(folder: Path
     events.Reload()
     assert 0 < len(events.Scalars("rgb.l1")) < 6, "images have no light to be rendered under"
     assert not (request.out / "renderer" / "forward").exists()
+    with pytest.raises(TrainingError, match="single images have no light"):
+        train(Request("forward", forward, (str(folder),), tmp_path / "lit", images=(str(folder),)))
 
 
 def test_training_lowers_the_loss(folder: Path, tmp_path: Path) -> None:
