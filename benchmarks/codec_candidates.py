@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.clip import Clip
-from manifests.clipheader import Stored
-from manifests.coding import FORMATS
-from manifests.environment import srgb_decode, srgb_encode
-from manifests.quantize import Restorer, depth_range, quantize
-from manifests.video import Format
+from manifests.codec.clip_json import Stored
+from manifests.codec.formats import FORMATS
+from manifests.codec.plane_video import Format
+from manifests.codec.quantize import Restorer, depth_range, quantize
+from manifests.contract.clip import Clip
+from manifests.contract.environment import srgb_decode, srgb_encode
 
 Planes = list[np.ndarray]
 

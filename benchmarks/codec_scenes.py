@@ -24,12 +24,12 @@ from typing import Any
 import bpy
 import numpy as np
 
-from manifests.attributes import ATTRIBUTES
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.codecs import encode_clip
-from manifests.environment import Environment, sanitize
-from manifests.exr import read_exr
+from manifests.codec.codecs import encode_clip
+from manifests.codec.exr import read_exr
+from manifests.contract.attributes import ATTRIBUTES
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment, sanitize
 
 FOV = 45.0
 

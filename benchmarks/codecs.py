@@ -22,12 +22,12 @@ import av
 import numpy as np
 
 from benchmarks.codec_candidates import Candidate, candidates
-from manifests.attributes import ATTRIBUTES
-from manifests.clip import Clip
-from manifests.codecs import decode_clip, encode_clip
-from manifests.coding import QUALITIES
-from manifests.fidelity import Fidelity, excess
-from manifests.video import decode_video, encode_video
+from manifests.codec.codecs import decode_clip, encode_clip
+from manifests.codec.fidelity import Fidelity, excess
+from manifests.codec.formats import QUALITIES
+from manifests.codec.plane_video import decode_video, encode_video
+from manifests.contract.attributes import ATTRIBUTES
+from manifests.contract.clip import Clip
 
 OTHER_BOUNDS = {"depth": 0.003, "mask": 0.01, "instance": 0.0}
 REPEATS = 3

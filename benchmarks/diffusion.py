@@ -25,17 +25,16 @@ from diffusers import AutoencoderKLTemporalDecoder
 from torch import Tensor
 
 from benchmarks.renderers import SCALED_DOWN
-from manifests.attributes import GBUFFERS
+from manifests.contract.attributes import GBUFFERS
 from renderers import modelspace
-from renderers.autoencoder import space_of
 from renderers.inverse import InverseRenderer
-from renderers.samplers import default_scheduler
+from renderers.sampling.samplers import default_scheduler
+from renderers.sampling.spaces import space_of
 from renderers.svd.unet import InverseUNet
-from training.coded import stacked
 from training.config import make_config
+from training.data.batch import pack, stacked
+from training.data.clip_sources import open_source
 from training.run import Request, train
-from training.samples import pack
-from training.source import open_source
 
 NARROW: dict[str, Any] = {
     "block_out_channels": (32, 64, 96, 96),

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from manifests.attributes import GBUFFERS
-from manifests.dataset import open_dataset
+from manifests.contract.attributes import GBUFFERS
+from manifests.store.dataset import open_dataset
 from training.evaluation.benchmark import Part, Shot
-from training.evaluation.forward import environment, true_maps
+from training.evaluation.evaluation_settings import Settings
 from training.evaluation.metrics import best_gain, psnr
 from training.evaluation.models import Maps, Models, load_models
-from training.evaluation.settings import Settings
+from training.evaluation.score_forward import environment, true_maps
 
 
 @dataclass(frozen=True)

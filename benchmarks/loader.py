@@ -26,11 +26,11 @@ import OpenEXR
 import torch
 import tyro
 
-from manifests.attributes import GBUFFERS
-from manifests.dataset import open_dataset
-from training.augment import Augmentation
-from training.loader import Loader, LoaderOptions
-from training.source import DatasetSource
+from manifests.contract.attributes import GBUFFERS
+from manifests.store.dataset import open_dataset
+from training.data.augment import Augmentation
+from training.data.clip_sources import DatasetSource
+from training.data.loader import Loader, LoaderOptions
 
 _READ = ("rgb", "mask", *GBUFFERS)
 

@@ -22,16 +22,16 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from manifests.clip import Clip
-from manifests.codecs import decode_clip, encode_clip
-from manifests.dataset import Dataset, Header, open_dataset, open_or_create
-from manifests.environment import luminance, srgb_decode
-from manifests.exposure import on_screen
-from manifests.row import ClipRow, Sample
-from manifests.shards import write_shard
+from manifests.codec.codecs import decode_clip, encode_clip
+from manifests.contract.clip import Clip
+from manifests.contract.color import on_screen
+from manifests.contract.environment import luminance, srgb_decode
+from manifests.contract.row import ClipRow, Sample
+from manifests.store.dataset import Dataset, Header, open_dataset, open_or_create
+from manifests.store.shards import write_shard
 from renderers.forward import ForwardRenderer
 from training.config import load_config
-from training.evaluation.bars import lora_bars
+from training.evaluation.acceptance import lora_bars
 from training.evaluation.metrics import psnr
 from training.run import Request, train
 

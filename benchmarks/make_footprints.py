@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 
-from scenes.footprints import DATA
-from scenes.meshes import build, footprint
+from scenes.meshes import DATA, build, footprint
 from scenes.providers.builtin import mesh_sources
 from scenes.spec import Footprint
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import bpy
 
 from datagen.blender import session
-from datagen.blender.materials import build_material
+from datagen.blender.material_nodes import build_material
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
-from scenes.looks import FAMILIES
-from scenes.materials import builtin_materials
+from scenes.builtin_materials import builtin_materials
+from scenes.procedural_materials import FAMILIES
 from scenes.spec import (
     Builtin,
     Footprint,

@@ -1,7 +1,7 @@
 """Import every mesh of the fetched packages and print the table: `real_assets.py FOLDER [--processes N]`.
 
-FOLDER is what `fetch_assets.py` made. Files are imported apart from this process (`datagen.isolation`) and their own
-materials instrumented, so the table says how much of content that nobody here wrote can be used.
+FOLDER is what `fetch_assets.py` made. Files are imported apart from this process (`datagen.assets.isolation`) and
+their own materials instrumented, so the table says how much of content that nobody here wrote can be used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datagen.isolation import Bounds
-from datagen.scoring import ScoringOptions, ScoringReport, score_catalogue
-from datagen.verdict import Verdict
+from datagen.assets.isolation import Bounds, Verdict
+from datagen.assets.scoring import ScoringOptions, ScoringReport, score_catalogue
 from scenes.catalogue import Catalogue
 from scenes.providers.folder import folder_catalogue
 

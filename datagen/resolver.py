@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datagen.errors import RenderError
+from manifests.errors import RenderError
 from scenes.spec import File, TextureSet
 
 

@@ -9,7 +9,7 @@ Pieces of evidence, each of which grows where labels get worse:
                that the network took the picture's brightness for the surface's
     render     the labels are shaded under the estimated light (split sum) and compared with the video: a picture that
                they cannot explain is wrong somewhere
-    judge      what the checkpoint's judge expects (`renderers/judge.py`); it costs no further pass
+    judge      what the checkpoint's judge expects (`renderers/label_error.py`); it costs no further pass
     contrast   how much the estimated light varies over the sphere: a light that claims much errs more
 
 Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
@@ -27,11 +27,11 @@ from types import MappingProxyType
 import numpy as np
 from torch import Tensor
 
-from manifests.attributes import GBUFFERS
-from manifests.environment import encode_log
-from renderers.judge import UNITS, differences
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.environment import encode_log
+from renderers.label_error import UNITS, differences
 from renderers.modelspace import srgb_encode
-from renderers.shading import split_sum
+from renderers.shading.split_sum import split_sum
 
 ENVIRONMENT = "environment"
 RENDER = "render"
@@ -70,7 +70,7 @@ CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
 def disagreement(labels: Mapping[str, Tensor], others: Mapping[str, Tensor], weight: Tensor) -> dict[str, float]:
     """How far two sets of labels (1, T, C, H, W) differ, by attribute, where `weight` (1, T, 1, H, W) counts.
 
-    In the units of `renderers.judge.differences`.
+    In the units of `renderers.label_error.differences`.
     """
     return {name: float(value) for name, value in differences(labels, others, weight).items()}
 

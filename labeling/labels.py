@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from labeling import confidence
-from labeling.errors import LabelingError
-from labeling.settings import Checkpoint, Settings, files_digest
-from manifests.attributes import GBUFFERS
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.environment import srgb_decode, srgb_encode
-from renderers.environment import panorama_to_stored, panoramas
-from renderers.geometry import surface_coverage
+from labeling.label_settings import Checkpoint, Settings, files_digest
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.errors import LabelingError
+from renderers.checkpoints.reading import locate
 from renderers.inverse import InverseRenderer
+from renderers.light.panoramas import panorama_to_stored, panoramas
 from renderers.lighting_estimator import estimator
-from renderers.loading import locate
 from renderers.modelspace import channels_last, planar
-from renderers.shading import camera_rays
+from renderers.shading.split_sum import camera_rays
+from renderers.shading.view_geometry import surface_coverage
 
 LEVEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 """Camera to world where no pose is known: a still, level camera that looks along +y, in a world with z up."""

@@ -29,7 +29,6 @@ from lightloom.commands import (
     studio,
     train,
     view,
-    weights,
 )
 from manifests.errors import LightloomError
 
@@ -48,7 +47,6 @@ app.command(label.app, name="label", help="Plan, make and watch datasets of real
 app.command(train.app, name="train", help="Train inverse, lighting and forward renderers.")
 app.command(evaluate.app, name="evaluate", help="Build benchmarks of unseen scenes and measure renderers on them.")
 app.command(checkpoint.app, name="checkpoint", help="Inspect checkpoints of renderers, convert published ones.")
-app.command(weights.app, name="weights", help="Pack and rebuild the weights that come with the package.")
 app.command(data.app, name="data", help="Verify, repair, merge and describe datasets.")
 
 DESCRIPTION = """Weave training data for neural rendering.
@@ -57,14 +55,18 @@ Example: lightloom datagen run out/set --recipe tiny --clips 64
 Add --debug to any command to see the traceback of an error."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code. tyro itself exits with 2 on a usage error and 0 on --help."""
+def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "lightloom") -> int:
+    """Run one command line of `commands`; returns the exit code.
+
+    tyro itself exits with 2 on a usage error and 0 on --help.
+    """
     arguments = list(arguments)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
     try:
-        code = app.cli(prog="lightloom", description=DESCRIPTION, args=arguments or ["--help"])
+        described = DESCRIPTION if commands is app else None
+        code = commands.cli(prog=prog, description=described, args=arguments or ["--help"])
     except LightloomError as error:
         if debug:
             traceback.print_exc()

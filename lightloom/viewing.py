@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
-from manifests.codecs import decode_clip
-from manifests.dataset import open_dataset
+from manifests.codec.codecs import decode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
 from manifests.display import light_picture, pictures
 from manifests.errors import LightloomError
-from manifests.layout import HEADER
+from manifests.store.dataset import open_dataset
+from manifests.store.layout import HEADER
 
 _PICTURES = ("rgb", *(name for name in GBUFFERS if name != "depth"), "geometric_normal", "mask")
 _MOST_POINTS = 1 << 16

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from manifests.attributes import ATTRIBUTES
-from manifests.clip import Clip
-from manifests.environment import luminance, srgb_encode
+from manifests.contract.attributes import ATTRIBUTES
+from manifests.contract.clip import Clip
+from manifests.contract.environment import luminance, srgb_encode
 
 PAPER = (24, 25, 28)
 """What lies behind surfaces in pictures of G-buffers, where the mask is 0."""

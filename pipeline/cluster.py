@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 import psutil
 import ray
 
-from manifests.errors import LightloomError
-from pipeline.failures import RayLostError
+from manifests.errors import LightloomError, RayLostError
 from pipeline.options import RunOptions, Share, share, this_machine
 
 _QUIET = {

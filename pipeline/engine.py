@@ -12,17 +12,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests import layout
-from manifests.atomic import disk_full
-from manifests.dataset import Dataset, open_dataset
-from manifests.errors import DatasetError
+from manifests.errors import DatasetError, InterruptedRunError, RunError
+from manifests.files import disk_full
+from manifests.store import layout
+from manifests.store.dataset import Dataset, open_dataset
+from pipeline.backlog import Packer, Progress, progress_of, requeue_failures
 from pipeline.cluster import connect
 from pipeline.dispatch import Dispatcher
-from pipeline.failures import InterruptedRunError, RunError
 from pipeline.options import RunOptions
-from pipeline.packing import Packer
 from pipeline.progress import ProgressBar, by_reason, duration
-from pipeline.resume import Progress, progress_of, requeue_failures
 from pipeline.signals import StopSignals
 from pipeline.stage import Stage
 

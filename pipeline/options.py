@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 import psutil
 
 CORES_PER_WORKER = 8
 MEMORY_PER_WORKER = 4 << 30
+
+DeviceKind = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
+"""What Cycles may render on; "auto" takes the fastest that is there."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from manifests.row import Sample
+from manifests.contract.row import Sample
 
 type Finish = Callable[[], list[Sample]]
 """The second half of an item: encodes what was produced, on a thread beside the next item's first half."""
@@ -22,7 +22,7 @@ class Worker(Protocol):
     `prefetch(index: int) -> None` (`Ahead`); it is told of each item before the one that it then has to produce, must
     return at once, and must expect that the item never comes, since another worker may get it.
 
-    An item that cannot ever be made raises `pipeline.failures.ItemError`; it is quarantined at once. Any other
+    An item that cannot ever be made raises `manifests.errors.ItemError`; it is quarantined at once. Any other
     exception is tried again on a fresh worker before the item is quarantined.
     """
 

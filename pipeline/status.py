@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests import layout
-from manifests.dataset import open_dataset
-from manifests.shards import read_failure
+from manifests.store import layout
+from manifests.store.dataset import open_dataset
+from manifests.store.shards import read_failure
+from pipeline.backlog import progress_of
 from pipeline.progress import by_reason
-from pipeline.resume import progress_of
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,15 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 
-from manifests.atomic import disk_full, sync_folder, write_bytes
-from renderers import autoencoder, checkpoints, loading, samplers
-from renderers.canvas import Canvas, Tile, plan_canvas, tiled
-from renderers.errors import CheckpointError, InputError
-from renderers.guidance import Guidance
-from renderers.registry import Kind, Prediction, Sampler, backbone, backbone_of, component_class
-from renderers.windows import Window, WindowPlan, plan_windows, windowed
-from renderers.wiring import WIRINGS, Wiring
+from manifests.errors import CheckpointError, InputError
+from manifests.files import disk_full, sync_folder, write_bytes
+from renderers.backbones import WIRINGS, Wiring
+from renderers.checkpoints import reading, summary
+from renderers.checkpoints.registry import Kind, Prediction, Sampler, backbone, backbone_of, component_class
+from renderers.sampling import samplers, spaces
+from renderers.sampling.samplers import Guidance
+from renderers.sampling.tiles import Canvas, Tile, plan_canvas, tiled
+from renderers.sampling.windows import Window, WindowPlan, plan_windows, windowed
 
 StepCallback = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any] | None]
 """diffusers' `callback_on_step_end(pipeline, step, timestep, {"latents": ...})`; returned latents replace them."""
@@ -83,7 +84,7 @@ class Renderer(DiffusionPipeline):
             licence=licence,
             **more,
         )
-        self._chunk = autoencoder.DECODE_FRAMES
+        self._chunk = spaces.DECODE_FRAMES
 
     @property
     def components(self) -> dict[str, Any]:
@@ -96,9 +97,9 @@ class Renderer(DiffusionPipeline):
         return WIRINGS[self.config["backbone"]]
 
     @property
-    def space(self) -> autoencoder.Space:
+    def space(self) -> spaces.Space:
         """Latents or pixels."""
-        return autoencoder.space_of(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
+        return spaces.space_of(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
 
     def enable_vae_slicing(self, frames: int = 4) -> None:
         """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders.
@@ -111,7 +112,7 @@ class Renderer(DiffusionPipeline):
 
     def disable_vae_slicing(self) -> None:
         """Encode and decode a whole window at a time again."""
-        self._chunk = autoencoder.DECODE_FRAMES
+        self._chunk = spaces.DECODE_FRAMES
 
     def load_small_decoder(self, folder: str | Path) -> None:
         """Decode with the distilled decoder in `folder` (diffusers' AutoencoderTiny, such as TAESD) from now on.
@@ -123,8 +124,8 @@ class Renderer(DiffusionPipeline):
         vae = getattr(self, "vae", None)
         if vae is None or "decoder" not in self.components:
             raise InputError(f"this {type(self).__name__} decodes no latents; there is nothing to speed up")
-        root = loading.locate(folder)
-        decoder = loading.load_model(
+        root = reading.locate(folder)
+        decoder = reading.load_model(
             component_class("decoder", "AutoencoderTiny", self.kind, published=False),
             root,
             ".",
@@ -155,10 +156,10 @@ class Renderer(DiffusionPipeline):
         Called on `Renderer` it gives whichever pipeline the checkpoint holds. `settings` override what model_index.json
         says (`sampler="one-step"`, ...). Raises CheckpointError.
         """
-        root = loading.locate(source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
-        index = loading.read_json(root, loading.INDEX)
+        root = reading.locate(source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        index = reading.read_json(root, reading.INDEX)
         published = "backbone" not in index
-        kind = checkpoints.inspect(root, variant=variant).kind
+        kind = summary.inspect(root, variant=variant).kind
         target = next((known for known in _pipelines() if known.kind == kind), None)
         if target is None or not issubclass(target, cls):
             right = f"load it with {target.__name__}" if target else "this version has no pipeline for it"
@@ -175,7 +176,7 @@ class Renderer(DiffusionPipeline):
             chosen = _component_class(root, name, named, kind, published=published)
             modules[name] = _component(chosen, root, name, torch_dtype, variant)
         if "unet" not in modules:
-            raise CheckpointError(f"{root / loading.INDEX}: names no unet; the checkpoint is incomplete")
+            raise CheckpointError(f"{root / reading.INDEX}: names no unet; the checkpoint is incomplete")
         unknown = sorted(set(settings) - set(options))
         if unknown:
             raise InputError(f"{target.__name__} has no setting {unknown[0]!r}; it has {', '.join(options)}")
@@ -183,7 +184,7 @@ class Renderer(DiffusionPipeline):
         try:
             pipeline = target(**modules, **recorded)
         except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{root / loading.INDEX}: its settings do not fit ({error})") from error
+            raise CheckpointError(f"{root / reading.INDEX}: its settings do not fit ({error})") from error
         pipeline._loaded(root)
         return pipeline
 
@@ -205,7 +206,7 @@ class Renderer(DiffusionPipeline):
         Raises CheckpointError if `folder` holds something else, DiskFull if there is no room.
         """
         target = Path(folder)
-        if target.exists() and not (target / loading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
+        if target.exists() and not (target / reading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
             raise CheckpointError(f"{target}: exists and is no checkpoint; choose another folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         token = f"{os.getpid()}-{uuid4().hex[:8]}"
@@ -221,7 +222,7 @@ class Renderer(DiffusionPipeline):
                         module.save_pretrained(temporary / name)
                 self._saved(temporary)
                 index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
-                write_bytes(temporary / loading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
+                write_bytes(temporary / reading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
                 _sync(temporary)
                 if target.exists():
                     target.rename(old)
@@ -294,18 +295,18 @@ def _pipelines() -> tuple[type[Renderer], ...]:
 def _component_class(root: Path, name: str, named: str | None, kind: Kind, *, published: bool) -> Any:
     """The class for one component, by what model_index.json or its own JSON calls it."""
     if name == "scheduler" and named is None:
-        named = loading.read_json(root, _SCHEDULER).get("_class_name")
+        named = reading.read_json(root, _SCHEDULER).get("_class_name")
     return component_class(name, named, kind, published=published)
 
 
 def _component(chosen: Any, root: Path, name: str, dtype: torch.dtype | None, variant: str | None) -> Any:
     """One component of a checkpoint as an instance of `chosen`."""
     if name == "scheduler":
-        return chosen.from_config(loading.read_json(root, _SCHEDULER))
+        return chosen.from_config(reading.read_json(root, _SCHEDULER))
     if name == "vae" and dtype == torch.float16:
-        upcast = loading.read_json(root, Path(name) / "config.json").get("force_upcast", True)
+        upcast = reading.read_json(root, Path(name) / "config.json").get("force_upcast", True)
         dtype = torch.float32 if upcast else dtype
-    return loading.load_model(chosen, root, name, dtype=dtype, variant=variant)
+    return reading.load_model(chosen, root, name, dtype=dtype, variant=variant)
 
 
 def checked_size(size: Any) -> tuple[int, int]:

@@ -11,19 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.clip import Clip
-from manifests.environment import Environment
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment
+from manifests.errors import InputError
 from renderers import modelspace
+from renderers.backbones import Scene
 from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size
-from renderers.canvas import Tile
-from renderers.errors import InputError
-from renderers.guidance import Guidance
-from renderers.inputs import gbuffer_values, given_light, pinhole
-from renderers.outputs import ForwardOutput
-from renderers.registry import Kind, Prediction, Sampler
+from renderers.checkpoints.registry import Kind, Prediction, Sampler
+from renderers.inputs import ForwardOutput, gbuffer_values, given_light, pinhole
+from renderers.sampling.samplers import Guidance
+from renderers.sampling.tiles import Tile
+from renderers.sampling.windows import OVERLAP, WINDOW, Window
 from renderers.svd import layout, lora
-from renderers.windows import OVERLAP, WINDOW, Window
-from renderers.wiring import Scene
 
 GUIDANCE = 1.2
 LORA_SCALE = 0.25
@@ -37,7 +36,7 @@ class ForwardRenderer(Renderer):
     panorama in each frame's camera frame. A LoRA that absorbed real footage has a free strength (section 4.3).
 
     Args:
-        unet: network of a registered backbone (`renderers.registry`).
+        unet: network of a registered backbone (`renderers.checkpoints.registry`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         env_encoder: environment encoder of backbones that have one.

@@ -7,21 +7,22 @@ NaN or a linear environment in 8 bits are refused with what was expected.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from manifests.attributes import ATTRIBUTES, GBUFFERS
-from manifests.camera import intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.environment import Environment
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract.camera import intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment
+from manifests.errors import InputError
 from renderers import modelspace
-from renderers.environment import lookup, panorama_directions, panorama_position, panoramas, shrink_panorama
-from renderers.errors import InputError
-from renderers.shading import camera_rays
+from renderers.light.panoramas import lookup, panorama_directions, panorama_position, panoramas, shrink_panorama
+from renderers.shading.split_sum import camera_rays
 
 Video = np.ndarray | Clip
 _TOLERANCE = 1e-3
@@ -129,7 +130,7 @@ def given_light(environment: Any, frames: int, camera_to_world: Any = None, expo
         raise InputError(f"environment has dtype {array.dtype}, expected linear HDR radiance in floats")
     _finite("environment", array)
     if array.min() < 0:
-        raise InputError("environment holds negative radiance; pass it through manifests.environment.sanitize")
+        raise InputError("environment holds negative radiance; pass it through manifests.contract.environment.sanitize")
     return Light(modelspace.planar(array if array.ndim == 4 else array[None])[0], None, float(exposure))
 
 
@@ -186,7 +187,7 @@ def _check_values(name: str, array: np.ndarray) -> None:
             raise InputError("depth holds NaN or negative values, expected distances, +inf for background")
         return
     _finite(name, array)
-    _between(name, array, known.low, known.high, "values follow manifests/attributes.py")
+    _between(name, array, known.low, known.high, "values follow manifests/contract/attributes.py")
 
 
 def _finite(name: str, array: np.ndarray) -> None:
@@ -200,3 +201,46 @@ def _between(name: str, array: np.ndarray, low: float, high: float, hint: str) -
     smallest, largest = float(array.min()), float(array.max())
     if smallest < low - _TOLERANCE or largest > high + _TOLERANCE:
         raise InputError(f"{name} has values in [{smallest:.4g}, {largest:.4g}], expected [{low:g}, {high:g}]; {hint}")
+
+
+Array = np.ndarray | Tensor
+
+
+@dataclass
+class InverseOutput(BaseOutput):
+    """G-buffers of one video.
+
+    Attributes:
+        gbuffers: by attribute name (T, H, W, C) float32 in the table's conventions (linear base colour, unit
+            camera-space normals, linear roughness and metallic); depth, however, is relative to its clip:
+            near 0, far and background 1.
+        expected_errors: by attribute, what a checkpoint with a judge expects the clip's labels to be wrong by on
+            surfaces: RMSE, of base colour in sRGB, of depth after the best scale and shift; normals in degrees.
+            None without a judge, and where not all five attributes were asked for.
+    """
+
+    gbuffers: Mapping[str, Array] = field(default_factory=dict)
+    expected_errors: Mapping[str, float] | None = None
+
+
+@dataclass
+class ForwardOutput(BaseOutput):
+    """One rendered video: (T, H, W, 3) float32 sRGB in [0, 1]."""
+
+    video: Array
+
+
+@dataclass
+class LightingOutput(BaseOutput):
+    """Estimated light of one video, in the frame of its first camera.
+
+    Attributes:
+        environment: (h, w, 3) float32 linear HDR panorama on `contract.environment.camera_directions(h, w)`: y up,
+            centre column +z (behind the camera), in the video's exposure.
+        ldr: (h, w, 3) in [0, 1], E_ldr: extended Reinhard, white point 16.
+        log: (h, w, 3) in [0, 1], E_log: log1p over log1p(10,000).
+    """
+
+    environment: Array
+    ldr: Array
+    log: Array

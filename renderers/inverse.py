@@ -9,17 +9,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from manifests.attributes import GBUFFERS
+from manifests.contract.attributes import GBUFFERS
+from manifests.errors import CheckpointError, InputError
 from renderers import modelspace
+from renderers.backbones import JOINT, attribute_rows
 from renderers.base import Cut, Generator, Renderer, StepCallback, base_seed
-from renderers.canvas import Canvas, Tile, plan_canvas
-from renderers.depth_alignment import blend_depth, blend_depth_tiles
-from renderers.errors import CheckpointError, InputError
-from renderers.inputs import Video, model_video
-from renderers.outputs import InverseOutput
-from renderers.registry import Kind, Prediction, Sampler
-from renderers.windows import OVERLAP, WINDOW, Window, WindowPlan, blend, plan_windows
-from renderers.wiring import JOINT, attribute_rows
+from renderers.checkpoints.registry import Kind, Prediction, Sampler
+from renderers.inputs import InverseOutput, Video, model_video
+from renderers.sampling.depth_alignment import blend_depth, blend_depth_tiles
+from renderers.sampling.tiles import Canvas, Tile, plan_canvas
+from renderers.sampling.windows import OVERLAP, WINDOW, Window, WindowPlan, blend, plan_windows
 
 
 class InverseRenderer(Renderer):
@@ -29,10 +28,10 @@ class InverseRenderer(Renderer):
     with the channels for it predicts all five in one pass (`joint`).
 
     Args:
-        unet: network of a registered backbone (`renderers.registry`).
+        unet: network of a registered backbone (`renderers.checkpoints.registry`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
-        judge: says how wrong this network's G-buffers probably are (`renderers/judge.py`); None where it has none.
+        judge: says how wrong this network's G-buffers probably are (`label_error.py`); None where it has none.
         decoder: distilled decoder in place of the autoencoder's own (`load_small_decoder`).
         sampler: "diffusion" or "one-step"; None is the backbone's default.
         prediction: "v" or "sample"; None is the backbone's default.

@@ -16,19 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.clip import Clip
+from manifests.contract.clip import Clip
+from manifests.errors import InputError
+from renderers.backbones import View
 from renderers.base import Cut, Generator, Renderer, StepCallback, base_seed, checked_size
-from renderers.canvas import plan_canvas
-from renderers.environment import decode_hdr, encode_ldr, encode_log
-from renderers.errors import InputError
-from renderers.inputs import Video, gbuffer_values, model_video, pinhole, resize_panorama
+from renderers.checkpoints.registry import Kind, Prediction, Sampler
+from renderers.inputs import LightingOutput, Video, gbuffer_values, model_video, pinhole, resize_panorama
+from renderers.light.panoramas import decode_hdr, encode_ldr, encode_log
+from renderers.light.solver import Fit, solve_light
 from renderers.modelspace import channels_last, display, planar
-from renderers.outputs import LightingOutput
-from renderers.registry import Kind, Prediction, Sampler
-from renderers.shading import camera_rays
-from renderers.solver import Fit, solve_light
-from renderers.windows import WINDOW, plan_windows
-from renderers.wiring import View
+from renderers.sampling.tiles import plan_canvas
+from renderers.sampling.windows import WINDOW, plan_windows
+from renderers.shading.split_sum import camera_rays
 
 HEIGHT = 32
 _ENVIRONMENT_SIZE = (512, 512)
@@ -54,7 +53,7 @@ class LightingEstimator(Renderer):
     """Estimates light with a trained network.
 
     Args:
-        unet: network of a registered backbone (`renderers.registry`).
+        unet: network of a registered backbone (`renderers.checkpoints.registry`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         env_encoder: encoder of the video's (and its G-buffers') latents, of backbones that have one.
@@ -138,7 +137,7 @@ class LightingEstimator(Renderer):
 
 @dataclass(frozen=True)
 class SolverLightingEstimator:
-    """Estimates light without weights, by inverting the shading of known G-buffers (`renderers.solver`).
+    """Estimates light without weights, by inverting the shading of known G-buffers (`renderers.light.solver`).
 
     Attributes:
         fit: how light is fitted.
@@ -187,7 +186,7 @@ def estimator(checkpoint: str | Path | None = None) -> Estimator:
 
 @dataclass(frozen=True)
 class Observation:
-    """A checked video with what is known of it: tensors as in `renderers.wiring.View`, (1, T, ...)."""
+    """A checked video with what is known of it: tensors as in `renderers.backbones.View`, (1, T, ...)."""
 
     rgb: Tensor
     gbuffers: Mapping[str, Tensor] | None

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.attributes import ATTRIBUTES, GBUFFERS
-from renderers.errors import InputError
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.errors import InputError
 
 NEAR_QUANTILE = 0.02
 FAR_QUANTILE = 0.98

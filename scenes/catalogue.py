@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta
 
-from manifests.atomic import atomic_file
 from manifests.errors import LightloomError
-from manifests.parquet import read_parquet
+from manifests.files import atomic_file
+from manifests.store.tables import read_parquet
 from scenes.licences import LicencePolicy
 from scenes.spec import Data, Footprint, Material, Source, Unit
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.camera import intrinsics_from_fov
+from manifests.contract.camera import intrinsics_from_fov
 from scenes.distributions import draw_many
 from scenes.motion import frame_times, look_axes, moved_at, spherical_at
 from scenes.placement import smallest_distance
+from scenes.recipe_sections import FramingRules
 from scenes.recipes import Recipe
-from scenes.rules import FramingRules
 from scenes.spec import CameraMotion, Object, RenderSettings, View
 
 _BATCHES = (4, 12, 48, 64)  # most scenes need one view or two

@@ -7,7 +7,10 @@ the parameters alone; only Suzanne, whose vertices belong to Blender, is built b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -91,3 +94,15 @@ def footprint(mesh: MeshData) -> Footprint:
 
 def _up(value: float) -> float:
     return float(np.ceil(value * 1e4 - 1e-3) / 1e4)
+
+
+DATA = Path(__file__).parent / "data" / "footprints.json"
+SUZANNE_FOOTPRINT = Footprint(radius=0.5359, height=0.7195)
+
+
+@lru_cache(maxsize=1)
+def footprints() -> dict[str, Footprint]:
+    """Footprint of every built-in mesh by uid."""
+    table = json.loads(DATA.read_text("utf-8"))
+    shipped = {uid: Footprint(radius=radius, height=height) for uid, (radius, height) in table.items()}
+    return shipped | {"builtin/mesh/suzanne": SUZANNE_FOOTPRINT}

@@ -9,7 +9,7 @@ import colorsys
 
 import numpy as np
 
-from manifests.environment import srgb_decode
+from manifests.contract.environment import srgb_decode
 
 Colour = tuple[float, float, float]
 

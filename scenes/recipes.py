@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from manifests.layered import Layered
+from manifests.yaml_presets import Layered
 from scenes.distributions import Limits, fault, support
 from scenes.licences import LicencePolicy
-from scenes.rules import (
+from scenes.recipe_sections import (
     CameraChoice,
     Count,
     FramingRules,

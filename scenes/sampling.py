@@ -21,10 +21,10 @@ import msgspec
 import numpy as np
 
 from scenes.catalogue import Asset, Catalogue
-from scenes.choreography import draw_camera, draw_light, draw_names, draw_slides, draw_turns
 from scenes.distributions import draw, draw_many
-from scenes.dressing import Pools, SamplingError, draw_lights, draw_material, draw_surface, pools
 from scenes.framing import Stage, find_view
+from scenes.materials_and_light import Pools, SamplingError, draw_lights, draw_material, draw_surface, pools
+from scenes.motion import draw_camera, draw_light, draw_names, draw_slides, draw_turns
 from scenes.placement import Floor, place
 from scenes.recipes import Recipe
 from scenes.spec import (

@@ -217,7 +217,8 @@ class RenderSettings(Data, frozen=True, kw_only=True):
 
     `samples` caps the samples per pixel; `adaptive_threshold` 0 turns adaptive sampling off. `environment_height`
     is the height of the lat-long image that is rendered and stored (width is twice that); `importance_width` the
-    greatest width of Cycles' importance map of it (`datagen.importance`): twice the image's, or small suns are missed.
+    greatest width of Cycles' importance map of it (`datagen.blender.world`): twice the image's, or small suns are
+    missed.
     `clamp_indirect` 0 means no clamp.
     """
 

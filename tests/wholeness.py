@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from manifests import layout
-from manifests.atomic import is_temporary
-from manifests.dataset import Dataset, open_dataset
-from manifests.verify import verify
+from manifests.audit.verify import verify
+from manifests.files import is_temporary
+from manifests.store import layout
+from manifests.store.dataset import Dataset, open_dataset
 
 VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts"}
 FOLLOWS = {"offset", "size", "sha256"}  # of the bytes in the tar, which hold the row's volatile fields too

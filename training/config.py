@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from manifests.layered import Layered
-from training.errors import ConfigError
+from manifests.errors import ConfigError
+from manifests.yaml_presets import Layered
 
 PRESETS = ("tiny", "tiny-continued", "tiny-large", "svd", "debug")
 Task = Literal["inverse", "lighting", "forward", "environment", "judge"]
@@ -42,7 +42,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Data(Section, frozen=True, kw_only=True):
-    """What a training sample looks like (`training/augment.py`, `training/loader.py`).
+    """What a training sample looks like (`training/data/augment.py`, `training/data/loader.py`).
 
     Attributes:
         frames: T.
@@ -141,7 +141,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     Attributes:
         name: of the preset.
         seed: decides weights, order, augmentation and noise.
-        backbone: family of networks (`renderers.registry`).
+        backbone: family of networks (`renderers.checkpoints.registry`).
         network: arguments of the network's class; of the `environment` task, of the encoder's.
         start: renderer folder or hub id whose weights training starts from; null starts from random ones.
         encoder: folder with a pre-trained env_encoder, for forward renderers that have one.

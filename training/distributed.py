@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from manifests.errors import TrainingError
 from training.config import make_config, to_plain
-from training.errors import TrainingError
 from training.loop import Outcome
 from training.run import Request, train
 

@@ -7,30 +7,64 @@ never stopped.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from training import checkpointing
-from training.batch import Batch
-from training.checkpointing import Progress, State
-from training.config import TrainConfig
-from training.errors import TrainingError
+from manifests.errors import TrainingError
+from training import run_state
+from training.config import Optimise, TrainConfig
+from training.data.batch import Batch
+from training.data.loader import Loader
 from training.interrupt import Interrupt
-from training.loader import Loader
 from training.muon import Muon
-from training.objectives.base import Objective
-from training.reports import Reports
-from training.schedule import learning_rate, progress, streams_of
+from training.objectives.objective import Objective
+from training.run_state import Progress, State
+from training.tensorboard import Reports
+
+IMAGES = "images"
+
+
+def progress(optimise: Optimise, step: int, seconds: float) -> float:
+    """Share of the run that is done: of its steps, or of its minutes where they are further."""
+    timed = 0.0 if optimise.minutes is None else seconds / (60 * optimise.minutes)
+    return min(1.0, max(step / optimise.steps, timed))
+
+
+def learning_rate(optimise: Optimise, step: int, done: float) -> float:
+    """Rate of step `step` (from 0), when the share `done` of the run is over."""
+    risen = min(1.0, (step + 1) / (optimise.warmup + 1))
+    match optimise.schedule:
+        case "cosine":
+            fallen = 0.5 * (1 + math.cos(math.pi * done))
+        case "linear":
+            fallen = 1 - done
+        case _:
+            return optimise.learning_rate * risen
+    return optimise.learning_rate * risen * (optimise.final_rate + (1 - optimise.final_rate) * fallen)
+
+
+def streams_of(config: TrainConfig, step: int, streams: Sequence[str], images: bool) -> list[str]:
+    """The stream of each part of step `step`: `accumulation` parts of each of `streams`.
+
+    Where there are images, the whole main part of a step is taken from them with probability `images_share`.
+    """
+    rng = np.random.default_rng([config.seed, step, 0x1A6E])
+    still = images and rng.random() < config.data.images_share
+    chosen = [IMAGES if name == "main" and still else name for name in streams]
+    return [name for name in chosen for _ in range(config.optimise.accumulation)]
+
 
 _SHOWN = 4
 
@@ -79,7 +113,7 @@ class Trainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint. Loaders must have been opened at its positions."""
-        done = checkpointing.load(folder, self.state)
+        done = run_state.load(folder, self.state)
         self.step, self.seconds = done.step, done.seconds
 
     def run(self, reports: Reports, interrupt: Interrupt) -> Outcome:
@@ -105,7 +139,7 @@ class Trainer:
                 folder = self.save()
             if stop:
                 raise KeyboardInterrupt
-        if checkpointing.checkpoints(self.out)[-1:] != [self._folder()]:
+        if run_state.checkpoints(self.out)[-1:] != [self._folder()]:
             folder = self.save()
         self._picture(reports)
         spent = self.seconds - before
@@ -116,16 +150,16 @@ class Trainer:
         if self.accelerator.is_main_process:
             positions = {name: loader.position for name, loader in self.loaders.items()}
             done = Progress(self.step, self.seconds, positions)
-            checkpointing.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
+            run_state.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
         self.accelerator.wait_for_everyone()
         return self._folder()
 
     def _folder(self) -> Path:
-        return self.out / checkpointing.FOLDER / f"{self.step:08d}"
+        return self.out / run_state.FOLDER / f"{self.step:08d}"
 
     def write_renderer(self, folder: Path) -> None:
         """Write the result, with averaged weights, in the renderers' layout."""
-        with checkpointing.averaged(self.state):
+        with run_state.averaged(self.state):
             self._write(folder)
 
     def _write(self, folder: Path) -> None:
@@ -172,7 +206,7 @@ class Trainer:
         bad = self._agreed(0.0 if bool(torch.isfinite(value.detach())) else 1.0)
         if not bad:
             return
-        found = checkpointing.checkpoints(self.out)
+        found = run_state.checkpoints(self.out)
         where = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
         raise TrainingError(
             f"step {self.step}: {what} is {float(value.detach()):g} on clips {', '.join(keys)}; {where}. "
@@ -194,7 +228,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         network = self.state.network.eval()
-        with checkpointing.averaged(self.state), self.accelerator.autocast():
+        with run_state.averaged(self.state), self.accelerator.autocast():
             batch = self.loaders["main"].sample(_SHOWN).to(self.accelerator.device)
             reports.pictures(self.step, self.objective.pictures(batch))
         network.train()

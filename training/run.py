@@ -1,7 +1,7 @@
 """A training run from request to renderer: data, networks, loop, and the folder in which all of it lives.
 
 OUT/run.json        what is trained on what; a resumed run must want the same
-OUT/checkpoints/    full states (`training/checkpointing.py`)
+OUT/checkpoints/    full states (`training/run_state.py`)
 OUT/logs/           TensorBoard
 OUT/cache/          shards of datasets behind URLs
 OUT/renderer/       the result, once the schedule has ended
@@ -22,19 +22,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from manifests.atomic import write_bytes
-from training import checkpointing
-from training.augment import Augmentation
+from manifests.errors import TrainingError
+from manifests.files import write_bytes
+from training import run_state
 from training.config import Task, TrainConfig, to_plain
-from training.errors import TrainingError
+from training.data.augment import Augmentation
+from training.data.clip_sources import Joined, Source, open_source
+from training.data.loader import Loader, LoaderOptions
 from training.interrupt import Interrupt
-from training.loader import Loader, LoaderOptions
-from training.loop import Outcome, Trainer
-from training.objectives.base import Needs, Objective
-from training.objectives.networks import make_networks
-from training.reports import Reports
-from training.schedule import IMAGES
-from training.source import Joined, Source, open_source
+from training.loop import IMAGES, Outcome, Trainer
+from training.objectives.objective import Needs, Objective
+from training.objectives.starting_networks import make_networks
+from training.tensorboard import Reports
 
 IDENTITY = "run.json"
 _MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing")
@@ -82,7 +81,7 @@ def train(request: Request) -> Outcome:
         if accelerator.is_main_process:
             stack.enter_context(_prepared(request))
         accelerator.wait_for_everyone()
-        found = checkpointing.checkpoints(request.out) if request.resume else []
+        found = run_state.checkpoints(request.out) if request.resume else []
         positions = _positions(found[-1]) if found else {}
         objective = make_objective(request)
         loaders = {
@@ -98,18 +97,18 @@ def train(request: Request) -> Outcome:
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
         outcome = trainer.run(reports, stack.enter_context(Interrupt()))
         if accelerator.is_main_process:
-            trainer.write_renderer(request.out / checkpointing.RENDERER)
+            trainer.write_renderer(request.out / run_state.RENDERER)
         accelerator.wait_for_everyone()
         return outcome
 
 
 def make_objective(request: Request) -> Objective:
     """The objective of a request, with its networks."""
-    from training.objectives.environment import EnvironmentObjective, light_networks
-    from training.objectives.forward import ForwardObjective
-    from training.objectives.inverse import InverseObjective
-    from training.objectives.judge import JudgeObjective
-    from training.objectives.lighting import LightingObjective
+    from training.objectives.environment_autoencoder import EnvironmentObjective, light_networks
+    from training.objectives.forward_rendering import ForwardObjective
+    from training.objectives.inverse_rendering import InverseObjective
+    from training.objectives.label_error_training import JudgeObjective
+    from training.objectives.light_estimation import LightingObjective
 
     config = request.config
     if request.real and request.task != "forward":
@@ -186,7 +185,7 @@ def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> Source:
 
 
 def _positions(checkpoint: Path) -> dict[str, int]:
-    return dict(checkpointing.read_progress(checkpoint).positions)
+    return dict(run_state.read_progress(checkpoint).positions)
 
 
 def _record(request: Request, loaders: dict[str, Loader]) -> dict[str, Any]:

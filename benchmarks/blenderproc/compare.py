@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 import datagen
-from manifests.environment import srgb_encode
-from manifests.exr import read_exr
+from manifests.codec.exr import read_exr
+from manifests.contract.environment import srgb_encode
 from scenes.recipes import load_recipe
 
 HERE = Path(__file__).parent

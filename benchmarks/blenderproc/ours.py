@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 
 from datagen.blender import session
-from datagen.blender.camera import add_camera
+from datagen.blender.cycles_settings import apply_settings, frame_path, set_output
+from datagen.blender.keyframes import add_camera
+from datagen.blender.material_aovs import instrument
 from datagen.blender.passes import attribute_names, enable_passes, read_frame
-from datagen.blender.settings import apply_settings, frame_path, set_output
-from datagen.blender.walker import instrument
 from datagen.blender.world import World
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.exr import read_exr
+from manifests.codec.exr import read_exr
+from manifests.contract.camera import Camera, intrinsics_from_fov
 from scenes.recipes import load_recipe
 from scenes.spec import RenderSettings
 

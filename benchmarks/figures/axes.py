@@ -19,9 +19,9 @@ from benchmarks.figures.stage import (
     rendered,
     still_life,
 )
-from manifests.camera import Camera
-from manifests.clip import Clip
-from manifests.environment import camera_directions, srgb_encode
+from manifests.contract.camera import Camera
+from manifests.contract.clip import Clip
+from manifests.contract.environment import camera_directions, srgb_encode
 
 _AXES = ((RED, "x"), (GREEN, "y"), (BLUE, "z"))
 

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from datagen.blender import session
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver, cache_folder
-from manifests.clip import Clip
-from manifests.environment import srgb_decode
-from manifests.exr import write_exr
+from manifests.codec.exr import write_exr
+from manifests.contract.clip import Clip
+from manifests.contract.environment import srgb_decode
 from scenes.catalogue import Asset
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import (
@@ -159,8 +159,8 @@ def rendered(spec: SceneSpec) -> Clip:
 def letters() -> np.ndarray:
     """A stored environment (h, 2h, 3), linear: a sky over ground, with the name of each horizontal axis on it.
 
-    The places of the names are those of `manifests.environment`: the centre column looks along +x, +y is a quarter to
-    the left, the edges meet at -x.
+    The places of the names are those of `manifests.contract.environment`: the centre column looks along +x, +y is a
+    quarter to the left, the edges meet at -x.
     """
     height, width = _HEIGHT, 2 * _HEIGHT
     rows = np.linspace(0, 1, height)[:, None, None]

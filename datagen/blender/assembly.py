@@ -5,22 +5,78 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import bmesh
+import bpy
 import msgspec
 import numpy as np
 
-from datagen.blender.camera import add_camera
-from datagen.blender.geometry import build_mesh, ground_mesh, suzanne
 from datagen.blender.importing import import_mesh
-from datagen.blender.materials import build_material
-from datagen.blender.poses import pose
-from datagen.blender.walker import instrument
+from datagen.blender.keyframes import add_camera, pose
+from datagen.blender.material_aovs import instrument
+from datagen.blender.material_nodes import build_material
 from datagen.blender.world import World
 from datagen.resolver import Resolver
-from manifests.camera import Camera
-from manifests.row import MaterialUse
+from manifests.contract.camera import Camera
+from manifests.contract.row import MaterialUse
 from scenes import motion
 from scenes.meshes import build
+from scenes.meshgen.surface import MeshData
 from scenes.spec import Builtin, Material, Native, Principled, SceneSpec, Source
+
+_SUZANNE_LEVELS = 2
+
+
+def build_mesh(data: MeshData, name: str) -> Any:
+    """Object of a `MeshData`, not yet linked to a scene; its UV layer is called "UVMap"."""
+    mesh = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(data.vertices))
+    mesh.loops.add(len(data.corners))
+    mesh.polygons.add(len(data.sizes))
+    mesh.vertices.foreach_set("co", np.ascontiguousarray(data.vertices, dtype=np.float32).ravel())
+    mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(data.corners, dtype=np.int32))
+    mesh.polygons.foreach_set("loop_start", data.starts().astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ascontiguousarray(data.smooth, dtype=bool))
+    layer = mesh.uv_layers.new(name="UVMap")
+    layer.uv.foreach_set("vector", np.ascontiguousarray(data.uvs, dtype=np.float32).ravel())
+    mesh.update(calc_edges=True)
+    return bpy.data.objects.new(name, mesh)
+
+
+def ground_mesh(size: float) -> Any:
+    """Square plane object at z = 0, `size` scene units a side; one UV unit is one scene unit."""
+    half = size / 2
+    square = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
+    data = MeshData(np.pad(square, ((0, 0), (0, 1))), np.arange(4), np.array([4]), square, np.array([False]))
+    return build_mesh(data, "ground")
+
+
+def suzanne() -> Any:
+    """Blender's monkey, subdivided and smooth, in the normalised frame of `scenes.spec.Object`, looking along -y."""
+    coarse = bpy.data.meshes.new("suzanne")
+    shape = bmesh.new()
+    bmesh.ops.create_monkey(shape, calc_uvs=True)
+    shape.to_mesh(coarse)
+    shape.free()
+    obj = bpy.data.objects.new("suzanne", coarse)
+    obj.modifiers.new("subdivision", "SUBSURF").levels = _SUZANNE_LEVELS
+    bpy.context.scene.collection.objects.link(obj)
+    obj.data = bpy.data.meshes.new_from_object(obj.evaluated_get(bpy.context.evaluated_depsgraph_get()))
+    obj.modifiers.clear()
+    bpy.context.scene.collection.objects.unlink(obj)
+    obj.data.polygons.foreach_set("use_smooth", np.ones(len(obj.data.polygons), dtype=bool))
+    _normalise(obj.data)
+    return obj
+
+
+def _normalise(mesh: Any) -> None:
+    flat = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    points = flat.reshape(-1, 3)
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+    mesh.vertices.foreach_set("co", ((points - centre) / (high - low).max()).astype(np.float32).ravel())
+    mesh.update()
+
 
 GROUND_INSTANCE = 1
 _PLAIN = Principled(uid="default", basecolor=(0.8, 0.8, 0.8), roughness=0.5, metallic=0.0)  # of slots without one

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import bpy
 
-from datagen.errors import RenderError
+from manifests.errors import RenderError
 
 Kind = Literal["OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
 ORDER: tuple[Kind, ...] = get_args(Kind)

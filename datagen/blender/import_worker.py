@@ -1,4 +1,4 @@
-"""The process in which `datagen.isolation` examines files: a path a line comes in, a verdict a line goes out.
+"""The process in which `datagen.assets.isolation` examines files: a path a line comes in, a verdict a line goes out.
 
 Answers leave through a pipe of their own (its descriptor is the only argument), since importers print as they like.
 """
@@ -16,13 +16,12 @@ from typing import Any
 
 import msgspec
 
-from datagen.assetfile import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.assets.inspection import inspect
+from datagen.assets.isolation import READY, Verdict, score
 from datagen.blender.importing import Imported, import_mesh
+from datagen.blender.material_aovs import instrument
 from datagen.blender.session import leave, purge, snapshot, start
-from datagen.blender.walker import instrument
-from datagen.inspection import inspect
-from datagen.isolation import READY
-from datagen.verdict import Verdict, score
 
 _LARGEST_FILE = 2 << 30
 _SET_PARENT_DEATH_SIGNAL = 1

@@ -9,9 +9,9 @@ from typing import Any
 
 import bpy
 
-from datagen.assetfile import AssetError, Inspection, Limits, inside, shown
-from datagen.images import check_header
-from datagen.wavefront import Phong, read_materials
+from datagen.assets.asset_file import AssetError, Inspection, Limits, inside, shown
+from datagen.assets.texture_images import check_header
+from datagen.assets.wavefront import Phong, read_materials
 
 PLAIN_ROUGHNESS = 0.5
 _DIELECTRIC_IOR = 1.5

@@ -1,8 +1,8 @@
 """Bring a mesh file of any origin into Blender: as plain meshes under one root, or as a typed rejection.
 
-The importers trust their files and report failure on the terminal. So a file is judged before (`datagen.inspection`),
-imported in a scene of its own, what was printed is read, what was loaded is checked, and everything but the meshes
-and their materials is removed again.
+The importers trust their files and report failure on the terminal. So a file is judged before
+(`datagen.assets.inspection`), imported in a scene of its own, what was printed is read, what was
+loaded is checked, and everything but the meshes and their materials is removed again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 import bpy
 
-from datagen import gltf, specgloss
-from datagen.assetfile import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.assets import gltf, specgloss
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.assets.inspection import inspect
 from datagen.blender.capture import captured
 from datagen.blender.imported_materials import check_images, described, plain_material, set_phong
 from datagen.blender.normalising import Normalised, normalise
 from datagen.blender.session import snapshot
 from datagen.blender.usd_references import check_references
-from datagen.inspection import inspect
 from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
@@ -61,8 +61,8 @@ def import_mesh(path: Path, limits: Limits = DEFAULT_LIMITS) -> Imported:
     """Import a .glb, .gltf, .obj, .fbx, .usd, .usda, .usdc or .usdz file.
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
-    it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.specgloss`).
-    Raises AssetError with a reason of `datagen.assetfile.Reason`; `log_tail` holds what the importer printed.
+    it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.assets.specgloss`).
+    Raises AssetError with a reason of `datagen.assets.asset_file.Reason`; `log_tail` holds what the importer printed.
     """
     inspection = inspect(path, limits)
     with _apart() as (scene, kept), TemporaryDirectory(prefix="lightloom-") as folder:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from manifests.attributes import ATTRIBUTES, Attribute
+from manifests.codec.exr import read_exr
+from manifests.contract.attributes import ATTRIBUTES, Attribute
 from manifests.errors import CodecError
-from manifests.exr import read_exr
 
 LAYER = "ViewLayer"
 SAMPLES = "Debug Sample Count.X"

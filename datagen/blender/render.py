@@ -16,18 +16,15 @@ import numpy as np
 from datagen.blender import session
 from datagen.blender.assembly import Assembled, assemble
 from datagen.blender.capture import TAIL_BYTES, captured
-from datagen.blender.environment import LightImage, light_image
+from datagen.blender.cycles_settings import apply_settings, counted, frame_path, set_output
+from datagen.blender.light_image import LightImage, light_image
 from datagen.blender.passes import attribute_names, enable_passes, read_frame
-from datagen.blender.samples import counted
-from datagen.blender.settings import apply_settings, frame_path, set_output
-from datagen.errors import RenderError
-from datagen.exposure import clip_exposure
-from datagen.quality import image_flags
+from datagen.clip_checks import clip_exposure, image_flags
 from datagen.resolver import Resolver
-from manifests.clip import Clip
-from manifests.environment import HALF_MAX, Environment
-from manifests.errors import CodecError, LightloomError
-from manifests.row import MaterialUse
+from manifests.contract.clip import Clip
+from manifests.contract.environment import HALF_MAX, Environment
+from manifests.contract.row import MaterialUse
+from manifests.errors import CodecError, LightloomError, RenderError
 from scenes import motion
 from scenes.spec import SceneSpec, digest
 
@@ -43,7 +40,7 @@ class Rendered:
         clips: keys `<scene index>-<light>`; their arrays other than `rgb` are the same objects.
         seconds: wall time of each; the first one's holds the assembly of the scene.
         samples: mean samples a pixel that Cycles really took.
-        flags: findings about the images (`datagen.quality`), and `sanitized-environment`, `nan-pixels`.
+        flags: findings about the images (`datagen.clip_checks`), and `sanitized-environment`, `nan-pixels`.
         device: what rendered it.
         materials: every material, how its parameters were resolved, and its share of the surface pixels.
         log_tail: the end of what Blender printed.

@@ -13,7 +13,7 @@ import bpy
 
 from datagen.blender import devices
 from datagen.blender.capture import Log, captured
-from datagen.errors import RenderError
+from manifests.errors import RenderError
 
 _COLLECTIONS = tuple(p.identifier for p in bpy.data.bl_rna.properties if p.type == "COLLECTION")
 _ADDONS = {"cycles", "io_scene_gltf2", "io_scene_fbx"}

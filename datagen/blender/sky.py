@@ -22,11 +22,10 @@ import numpy as np
 from mathutils import Matrix
 
 from datagen.blender import session
-from datagen.errors import RenderError
-from manifests.atomic import write_bytes
-from manifests.environment import latlong_directions
-from manifests.errors import CodecError
-from manifests.exr import read_exr, write_exr
+from manifests.codec.exr import read_exr, write_exr
+from manifests.contract.environment import latlong_directions
+from manifests.errors import CodecError, RenderError
+from manifests.files import write_bytes
 from scenes.spec import Value
 
 SCALE = 1 / 64

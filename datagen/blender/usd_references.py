@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 
-from datagen.assetfile import AssetError, Limits, check_file, inside, shown
+from datagen.assets.asset_file import AssetError, Limits, check_file, inside, shown
 
 
 def check_references(path: Path, limits: Limits) -> None:

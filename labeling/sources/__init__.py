@@ -1,6 +1,6 @@
-from labeling.sources.base import Discovery, Footage, FootageCamera, Frame, Problem, Reader
 from labeling.sources.discovery import SourceOptions, discover
-from labeling.sources.opening import open_footage
+from labeling.sources.footage import Discovery, Footage, FootageCamera, Frame, Problem, Reader
+from labeling.sources.frame_reader import open_footage
 
 __all__ = [
     "Discovery",

@@ -5,17 +5,59 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 
 import msgspec
+import yaml
+from msgspec import Meta
 
-from labeling.errors import FootageError, SourceError
 from labeling.sources import dl3dv
-from labeling.sources.base import Discovery, Footage, Problem, Reason, uid_of
-from labeling.sources.sidecar import SIDECAR, Rule, read_sidecar, rule_for
-from labeling.sources.stores import is_image, speakable
-from labeling.sources.video import SUFFIXES
+from labeling.sources.footage import Discovery, Footage, Problem, Reason, uid_of
+from labeling.sources.frame_stores import is_image, speakable
+from labeling.sources.video_reader import SUFFIXES
+from manifests.errors import FootageError, FootageSourceError
+
+SIDECAR = "lightloom-footage.yaml"
+_LARGEST = 1 << 20
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Facts about the items that `path` matches; `fps` counts for frame folders and scenes, videos have their own."""
+
+    path: Annotated[str, Meta(min_length=1)] = "**"
+    licence: str = ""
+    author: str = ""
+    url: str = ""
+    label: str = ""
+    fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+
+
+class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    footage: tuple[Rule, ...]
+
+
+def read_sidecar(root: Path) -> tuple[tuple[Rule, ...], list[Problem]]:
+    """The rules in `root`, none where there is no sidecar."""
+    path = root / SIDECAR
+    try:
+        if not path.is_file():
+            return (), []
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"larger than {_LARGEST >> 20} MiB")
+        text = path.read_text("utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("aliases are not read")  # a few lines of them expand without end
+        return msgspec.convert(yaml.safe_load(text), _Sidecar).footage, []
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
+        message = " ".join(str(error).split())[:300]
+        return (), [Problem(reason="bad-sidecar", path=SIDECAR, message=message)]
+
+
+def rule_for(rules: tuple[Rule, ...], name: str) -> Rule:
+    """The first rule that fits an item's name; an empty one where none does."""
+    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), Rule())
+
 
 _DEPTH = 12
 _NAMED = 3
@@ -48,18 +90,18 @@ def discover(
 ) -> Discovery:
     """All footage at `path` (a file or a folder), in the order of its uid, with every problem on the way.
 
-    kind: look for one kind only. Raises SourceError if `path` cannot be searched.
+    kind: look for one kind only. Raises FootageSourceError if `path` cannot be searched.
     """
     given = Path(path)
     root = given.resolve()
     if not root.exists():
-        raise SourceError(
+        raise FootageSourceError(
             f"{given}: no such file or folder; give a video, a folder of videos or frames, or a DL3DV tree"
         )
     if root.is_file():
         return _Search(root.parent, kind, options).single(root)
     if not root.is_dir():
-        raise SourceError(f"{given} is neither a regular file nor a folder")
+        raise FootageSourceError(f"{given} is neither a regular file nor a folder")
     return _Search(root, kind, options).run()
 
 
@@ -98,7 +140,7 @@ class _Search:
         elif "video" in self._kinds:
             self._add(Footage(uid=uid_of(path.name), kind="video", name=path.name, path=str(path)))
         else:
-            raise SourceError(f"{path.name} is a file; frames lie in a folder, scenes in a folder or a zip")
+            raise FootageSourceError(f"{path.name} is a file; frames lie in a folder, scenes in a folder or a zip")
         return self._result()
 
     def _walk(self, folder: Path, depth: int) -> Iterator[tuple[Path, list[str], list[str]]]:

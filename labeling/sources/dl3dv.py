@@ -1,7 +1,7 @@
 """A DL3DV-10K tree: scenes as `{batch}/{hash}.zip` or extracted folders, with an index of hash, label, batch, duration.
 
 A partial download looks whole, so what is there is held against what is announced: the tree against its index here,
-each scene's images against its transforms.json when it is opened (`labeling/sources/frames.py`).
+each scene's images against its transforms.json when it is opened (`labeling/sources/frame_reader.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from labeling.errors import FootageError
-from labeling.sources.base import Problem
-from labeling.sources.stores import is_image, open_store
+from labeling.sources.footage import Problem
+from labeling.sources.frame_stores import is_image, open_store
+from manifests.errors import FootageError
 
 LICENCE = "CC-BY-NC-4.0"
 AUTHOR = "DL3DV-10K (Ling et al.)"

@@ -17,8 +17,8 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from labeling.errors import FootageError
-from labeling.sources.base import fitted
+from labeling.sources.footage import fitted
+from manifests.errors import FootageError
 
 _UNSPECIFIED = 2
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from labeling.errors import FootageError
-from labeling.sources.base import FootageCamera
+from labeling.sources.footage import FootageCamera
+from manifests.errors import FootageError
 
 _PINHOLES = {"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL"}
 _SHARED = ("fl_x", "fl_y", "cx", "cy", "w", "h", "k1", "k2", "k3", "p1", "p2")

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 if TYPE_CHECKING:
-    from datagen.verdict import Verdict
+    from datagen.assets.isolation import Verdict
     from scenes.catalogue import Catalogue
 
 app = SubcommandApp()
@@ -113,7 +113,7 @@ def list_(
 
 
 def _score(catalogue: Catalogue, processes: int, again: bool) -> Catalogue:
-    from datagen.scoring import ScoringOptions, score_catalogue
+    from datagen.assets.scoring import ScoringOptions, score_catalogue
 
     waiting = sum(asset.kind == "mesh" and (again or "unscored" in asset.flags) for asset in catalogue.assets)
     if not waiting:

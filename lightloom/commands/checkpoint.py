@@ -24,7 +24,7 @@ def inspect_(checkpoint: Positional[Folder], /, *, variant: str | None = None, j
         variant: look at `NAME.VARIANT.safetensors` files, such as fp16.
         json: print JSON in place of a table.
     """
-    from renderers.checkpoints import inspect
+    from renderers.checkpoints.summary import inspect
 
     summary = inspect(checkpoint, variant=variant)
     print(summary.json() if json else summary.table())
@@ -54,8 +54,8 @@ def convert(
         sampler: how the weights were trained to be sampled; the files do not tell.
         variant: take `NAME.VARIANT.safetensors` files, such as fp16.
     """
-    from renderers.checkpoints import inspect
-    from renderers.conversion import convert as write
+    from renderers.checkpoints.conversion import convert as write
+    from renderers.checkpoints.summary import inspect
 
     write(source, destination, kind, licence=licence, sampler=sampler, variant=variant)
     print(inspect(destination, variant=variant).table())

@@ -42,7 +42,7 @@ def verify(
         level: `quick` looks at sizes and structure, `full` at every byte, `decode` also decodes every clip.
         threads: shards checked at once.
     """
-    from manifests.verify import verify as check
+    from manifests.audit.verify import verify as check
 
     with _bytes_bar("verify", (dataset,)) as progress:
         report = check(dataset, level, threads, progress)
@@ -64,7 +64,7 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
         dataset: folder of the dataset.
         threads: shards checked at once.
     """
-    from manifests.repair import repair as mend
+    from manifests.audit.repair import repair as mend
 
     with _bytes_bar("repair", (dataset,)) as progress:
         report = mend(dataset, threads, progress)
@@ -90,7 +90,7 @@ def merge(datasets: Positional[tuple[Path, ...]], /, *, out: Path) -> int:
         datasets: folders of two or more finished datasets.
         out: folder of the new dataset.
     """
-    from manifests.merge import merge as combine
+    from manifests.audit.merge import merge as combine
 
     with _bytes_bar("merge", datasets) as progress:
         total = combine(datasets, out, progress)
@@ -108,7 +108,7 @@ def stats(dataset: Positional[Folder], /, *, json: bool = False) -> int:
         dataset: folder of the dataset.
         json: print JSON in place of tables.
     """
-    from manifests.stats import stats as count
+    from manifests.audit.stats import stats as count
 
     result = count(dataset)
     print(result.json() if json else result.text())
@@ -125,7 +125,7 @@ def attribution(dataset: Positional[Folder], /, *, out: Path | None = None) -> i
         dataset: folder of the dataset.
         out: folder for ATTRIBUTION.md and attribution.csv; the dataset's own if not given.
     """
-    from manifests.attribution import attribution as credits_of
+    from manifests.audit.attribution import attribution as credits_of
 
     result = credits_of(dataset)
     for warning in result.warnings:

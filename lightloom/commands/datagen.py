@@ -9,10 +9,10 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from datagen.choices import Codec, DeviceKind
 from lightloom.commands.assets import load
+from manifests.contract.attributes import Codec
 from manifests.errors import LightloomError
-from pipeline.options import RunOptions
+from pipeline.options import DeviceKind, RunOptions
 
 app = SubcommandApp()
 Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
@@ -51,8 +51,7 @@ def plan(
         device: what renders.
         price: price of a worker hour, in any currency.
     """
-    from datagen.plan import measure_plan
-    from datagen.run import Settings
+    from datagen.generation import Settings, measure_plan
     from scenes.recipes import load_recipe
 
     settings = Settings(load_recipe(recipe), clips, seed, codec)
@@ -90,7 +89,7 @@ def run(
         device: what renders; `auto` takes the fastest there is.
         options: how to run it.
     """
-    from datagen.run import Settings, generate, resume
+    from datagen.generation import Settings, generate, resume
     from scenes.recipes import load_recipe
 
     if recipe is None and clips is None:
@@ -139,7 +138,7 @@ def render(
         catalogue: where the spec's assets come from; the built-in catalogue if not given.
         device: what renders.
     """
-    from datagen.single import render_spec
+    from datagen.render_stage import render_spec
 
     for line in render_spec(spec, out, load(catalogue), codec, device):
         print(line)

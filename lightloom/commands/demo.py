@@ -17,10 +17,10 @@ def demo(*, out: Path = Path("out/demo"), preset: str = "default") -> int:
         out: folder for everything; OUT/index.html tells the story.
         preset: `default` (minutes on two cores), `small` (an afternoon), or a YAML file.
     """
-    from lightloom.demo.chain import Chain
+    from lightloom.demo.demo_commands import Chain
     from lightloom.demo.page import write_page
     from lightloom.demo.sizes import load_sizes
-    from lightloom.demo.stages import run_stages
+    from lightloom.stages import run_stages
 
     clock = time.monotonic()
     chain = Chain(out, load_sizes(preset))

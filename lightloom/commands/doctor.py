@@ -150,13 +150,13 @@ def _disk(name: str, folder: Path) -> Finding:
 
 
 def _encoders() -> Finding:
-    """The encoders of `manifests.coding`, without which no compact dataset can be written."""
+    """The encoders of `manifests.codec.formats`, without which no compact dataset can be written."""
     try:
         import av
         from av.codec.codec import UnknownCodecError
     except ImportError as error:
         return Finding("ffmpeg", "missing", str(error), _INSTALL)
-    from manifests.coding import FORMATS
+    from manifests.codec.formats import FORMATS
 
     there, lacking = [], []
     for name in sorted({coding.encoder for coding in FORMATS.values()}):

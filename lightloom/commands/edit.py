@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from lightloom.commands.rendering import DEFAULT, Flags, settings_of
+from editing.settings import DEFAULT, Flags, settings_of
 
 
 def edit(
@@ -47,10 +47,10 @@ def edit(
         show: write the light, estimated from the beginning, beside OUT (.light.exr, .light.png).
         rendering: which renderers, and how.
     """
-    from lightloom.editing import edit_film, parse_material
-    from lightloom.films import open_film
-    from lightloom.selecting import Choice
-    from lightloom.weights import check, load_estimator, load_forward, load_inverse
+    from editing.film import open_film
+    from editing.material_edits import edit_film, parse_material
+    from editing.selection import Choice
+    from editing.weights import check, load_estimator, load_forward, load_inverse
 
     settings = replace(settings_of(rendering), strength=strength)
     choice = Choice.parse(select, mask, pick, tolerance)

@@ -12,10 +12,10 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from datagen.choices import Codec, DeviceKind
+from editing.settings import DEFAULT, Flags
 from lightloom.commands.assets import load
-from lightloom.commands.rendering import DEFAULT, Flags
-from pipeline.options import RunOptions
+from manifests.contract.attributes import Codec
+from pipeline.options import DeviceKind, RunOptions
 
 app = SubcommandApp()
 Options = Annotated[RunOptions, tyro.conf.arg(name="")]
@@ -59,7 +59,7 @@ def build(
         device: what renders; `auto` takes the fastest there is.
         options: how to run it.
     """
-    from datagen.run import Settings, generate
+    from datagen.generation import Settings, generate
     from scenes.recipes import load_recipe
 
     assets = load(catalogue)
@@ -115,9 +115,9 @@ def run(
         scenes: most scenes of each part; all if not given.
         seed: of the noise that diffusion starts from.
     """
-    from training.evaluation.report import REPORT
-    from training.evaluation.run import evaluate
-    from training.evaluation.settings import Settings
+    from training.evaluation.evaluation_report import REPORT
+    from training.evaluation.evaluation_run import evaluate
+    from training.evaluation.evaluation_settings import Settings
 
     settings = Settings(
         benchmark, inverse, forward, lighting, training, steps, window, guidance, lora_scale, scenes, seed
@@ -154,9 +154,9 @@ def edits(
         render: what renders the truth; `auto` takes the fastest there is.
         rendering: which renderers, and how.
     """
-    from lightloom.editbench.report import REPORT
-    from lightloom.editbench.run import score_edits
-    from lightloom.weights import check
+    from editing.benchmark.edit_report import REPORT
+    from editing.benchmark.edit_run import score_edits
+    from editing.weights import check
 
     check(inverse=rendering.inverse, forward=rendering.forward)  # before anything is rendered
     findings = score_edits(benchmark, out, rendering, scenes=scenes, device=render)

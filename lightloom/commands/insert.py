@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from lightloom.commands.rendering import DEFAULT, Flags, OptionError, settings_of
+from editing.settings import DEFAULT, Flags, OptionError, settings_of
 
 _PIXEL = re.compile(r"(\d{1,5}),(\d{1,5})")
 
@@ -44,11 +44,11 @@ def insert(
         gbuffers: folder for the G-buffers with the object, as a clip of exact codec.
         rendering: which renderers, and how.
     """
-    from datagen.insertion import find_asset
+    from datagen.insert_render import find_asset
+    from editing.film import open_film
+    from editing.insertion import Place, insert_into
+    from editing.weights import check, load_forward
     from lightloom.commands.assets import load
-    from lightloom.films import open_film
-    from lightloom.inserting import Place, insert_into
-    from lightloom.weights import check, load_forward
 
     settings = settings_of(rendering)
     found = _PIXEL.fullmatch(at)

@@ -14,8 +14,8 @@ from tyro.extras import SubcommandApp
 from pipeline.options import RunOptions
 
 if TYPE_CHECKING:
-    from labeling.settings import Settings
-    from labeling.sources.base import Discovery
+    from labeling.label_settings import Settings
+    from labeling.sources.footage import Discovery
 
 app = SubcommandApp()
 Source = Annotated[Path, tyro.conf.arg(metavar="SOURCE")]
@@ -100,7 +100,7 @@ def run(source: Positional[Source], out: Positional[Folder], /, *, wanted: Wante
         wanted: what is labelled, and how.
         options: how to run it.
     """
-    from labeling.run import label
+    from labeling.label_run import label
 
     found, settings = _found(source, wanted), _settings(wanted)
     report = label(out, found, settings, options)
@@ -131,7 +131,7 @@ def plan(
         price: price of a worker hour, in any currency.
         options: how to run it.
     """
-    from labeling.plan import measure_plan
+    from labeling.label_run import measure_plan
 
     found = _found(source, wanted)
     for line in measure_plan(found, _settings(wanted), videos, measure, price, options=options).lines():
@@ -148,7 +148,7 @@ def status(dataset: Positional[Annotated[Path, tyro.conf.arg(metavar="DATASET")]
     Args:
         dataset: folder of the dataset.
     """
-    from labeling.status import lines
+    from labeling.label_run import lines
 
     print("\n".join(lines(dataset)))
     return 0
@@ -168,9 +168,9 @@ def _found(source: Path, wanted: Options) -> Discovery:
 
 
 def _settings(wanted: Options) -> Settings:
+    from editing.weights import DEFAULTS, chosen
+    from labeling.label_settings import Settings, checkpoint
     from labeling.segments import SegmentOptions
-    from labeling.settings import Settings, checkpoint
-    from lightloom.weights import DEFAULTS, chosen
 
     lighting = wanted.lighting or DEFAULTS["lighting"]
     return Settings(

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from lightloom.commands.rendering import DEFAULT, Flags, OptionError, settings_of
+from editing.settings import DEFAULT, Flags, OptionError, settings_of
 
 
 def relight(
@@ -37,10 +37,10 @@ def relight(
         show: write the video's own light, estimated from its beginning, beside OUT (.light.exr, .light.png).
         rendering: which renderers, and how.
     """
-    from lightloom.films import open_film
-    from lightloom.lights import find_light
-    from lightloom.relighting import relight_film
-    from lightloom.weights import check, load_estimator, load_forward, load_inverse
+    from editing.film import open_film
+    from editing.lights import find_light
+    from editing.relighting import relight_film
+    from editing.weights import check, load_estimator, load_forward, load_inverse
 
     settings = settings_of(rendering)
     if not env:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from lightloom.commands.rendering import DEFAULT, Flags, OptionError, settings_of
+from editing.settings import DEFAULT, Flags, OptionError, settings_of
 
 
 def studio(
@@ -35,8 +35,8 @@ def studio(
         megabytes: larger uploads are refused.
         rendering: which renderers, and how.
     """
+    from editing.weights import check
     from lightloom.studio.limits import Limits, require_gradio
-    from lightloom.weights import check
 
     if not 0 < port < 1 << 16 or frames < 1 or megabytes < 1:
         raise OptionError("--port takes 1 to 65535, --frames and --megabytes at least 1")

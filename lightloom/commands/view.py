@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from lightloom.commands.rendering import OptionError
+from editing.settings import OptionError
 
 
 def view(

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from lightloom.demo import measured, story
-from lightloom.demo.chain import Chain
-from lightloom.demo.stages import Record
-from manifests.atomic import write_bytes
-from manifests.report.shell import page_asset, shell, transport
+from lightloom.demo import evaluation_section, page_sections
+from lightloom.demo.demo_commands import Chain
+from lightloom.stages import Record
+from manifests.files import write_bytes
+from manifests.report.dataset_page import page_asset, shell, transport
 
 PAGE = "index.html"
 _HERE = "lightloom.demo"
@@ -30,22 +30,22 @@ def page(chain: Chain, records: Sequence[Record]) -> str:
     """The page as HTML text."""
     main = Template(page_asset("page.html", _HERE)).substitute(
         transport=transport(),
-        result=story.result(chain),
-        dataset=story.dataset(chain, records),
-        training=story.training(chain, records),
-        footage=story.footage(chain, records),
-        cotraining=story.cotraining(chain, records),
-        evaluation=measured.evaluation(chain, records),
-        edits=story.edits(chain, records),
-        time=story.time(records),
-        next=story.what_next(chain),
+        result=page_sections.result(chain),
+        dataset=page_sections.dataset(chain, records),
+        training=page_sections.training(chain, records),
+        footage=page_sections.footage(chain, records),
+        cotraining=page_sections.cotraining(chain, records),
+        evaluation=evaluation_section.evaluation(chain, records),
+        edits=page_sections.edits(chain, records),
+        time=page_sections.time(records),
+        next=page_sections.what_next(chain),
     )
     return shell(
         title="Lightloom demo",
         eyebrow="Lightloom demo",
         heading="From nothing to a relit video",
-        summary=story.summary(chain),
-        totals=story.totals(chain, records),
+        summary=page_sections.summary(chain),
+        totals=page_sections.totals(chain, records),
         main=main,
         style=page_asset("page.css", _HERE),
     )

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from lightloom.demo.errors import DemoError
-from manifests.layered import Layered
+from manifests.errors import DemoError
+from manifests.yaml_presets import Layered
 
 PRESETS = ("default", "small")
 Count = Annotated[int, Meta(ge=1)]

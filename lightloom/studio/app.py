@@ -15,8 +15,9 @@ from typing import Any, Literal
 import gradio as gr
 import numpy as np
 
-from lightloom.inserting import Place
-from lightloom.lights import NamedLight, find_light
+from editing.insertion import Place
+from editing.lights import NamedLight, find_light
+from editing.selection import TOLERANCE
 from lightloom.studio.limits import StudioError
 from lightloom.studio.listing import MESHES, lights
 from lightloom.studio.materials import CHANGES, LOOKS, material_words
@@ -24,7 +25,6 @@ from lightloom.studio.pictures import film_pixel, fitted, frame_at, gbuffer_pict
 from lightloom.studio.project import Project
 from lightloom.studio.workshop import Result, Workshop
 from manifests.errors import LightloomError
-from renderers.edits.selection import TOLERANCE
 
 Tool = Literal["light", "material", "object"]
 _VIDEOS = [".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from lightloom.films import open_film
-from lightloom.lights import NamedLight, find_light, light_names
-from manifests.dataset import open_dataset
-from manifests.layout import HEADER
+from editing.film import open_film
+from editing.lights import NamedLight, find_light, light_names
+from manifests.store.dataset import open_dataset
+from manifests.store.layout import HEADER
 
 _STUDIOS = 10
 _CLIPS = 32

@@ -8,12 +8,12 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from lightloom.films import Film
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
+from editing.film import Film
+from editing.relighting import resized
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
 from manifests.display import light_picture, pictures
-from renderers.edits.relight import resized
-from renderers.windows import plan_windows
+from renderers.sampling.windows import plan_windows
 
 _SIDE = 960
 _TINT = np.array([1.0, 0.62, 0.16], dtype=np.float32)

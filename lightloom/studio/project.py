@@ -13,19 +13,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lightloom.films import Film, open_film
-from lightloom.footage import VideoWriter
-from lightloom.relighting import Settings, gbuffers_of, seen_size
+from editing.film import Film, open_film
+from editing.relighting import Settings, gbuffers_of, resized, seen_size
+from editing.video import VideoWriter
 from lightloom.studio.limits import Limits, StudioError
-from manifests.attributes import GBUFFERS
-from manifests.camera import Camera
-from manifests.clip import Clip
-from manifests.environment import Environment, srgb_decode
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.camera import Camera
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment, srgb_decode
 from renderers import InverseRenderer
-from renderers.edits.relight import resized
 from renderers.inputs import gbuffer_values
 from renderers.modelspace import channels_last
-from renderers.windows import plan_windows
+from renderers.sampling.windows import plan_windows
 
 _PLAYED_SIDE = 960
 

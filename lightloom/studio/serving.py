@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lightloom.commands.rendering import Rendering
-from lightloom.footage import make_folder
+from editing.settings import Rendering
+from editing.video import make_folder
 from lightloom.studio.limits import Limits, StudioError
 from lightloom.studio.workshop import Workshop
 

@@ -16,23 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from datagen.insertion import find_asset
+from datagen.insert_render import find_asset
+from editing.film import Film, open_film
+from editing.insertion import Place, insert_into
+from editing.lights import LEVEL_CAMERA, NamedLight
+from editing.material_edits import edit_film, parse_material
+from editing.relighting import Settings, intrinsics, relight_film, stored
+from editing.selection import TOLERANCE, Choice, Selector
+from editing.settings import Rendering, settings_of
+from editing.weights import load_estimator, load_forward, load_inverse
 from lightloom.commands.assets import load
-from lightloom.commands.rendering import Rendering, settings_of
-from lightloom.editing import edit_film, parse_material
-from lightloom.films import Film, open_film
-from lightloom.inserting import Place, insert_into
-from lightloom.lights import LEVEL_CAMERA, NamedLight
-from lightloom.relighting import Settings, intrinsics, relight_film, stored
-from lightloom.selecting import Choice, Selector
 from lightloom.studio.limits import Limits, StudioError
 from lightloom.studio.pictures import frame_at
 from lightloom.studio.project import Project, open_project
-from lightloom.weights import load_estimator, load_forward, load_inverse
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.edits.selection import TOLERANCE
 from renderers.lighting_estimator import Estimator
-from renderers.windows import plan_windows
+from renderers.sampling.windows import plan_windows
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from duckdb import DuckDBPyConnection
 
-from manifests import layout
-from manifests.attribution import Attribution, attribution
-from manifests.codecs import decode_clip
-from manifests.dataset import Dataset
+from manifests.audit.attribution import Attribution, attribution
+from manifests.audit.stats import Stats, connect, counts, stats
+from manifests.codec.codecs import decode_clip
+from manifests.contract.clip_summary import BINS, RANGES
+from manifests.contract.row import ClipRow, FailureRow
 from manifests.display import light_picture
 from manifests.errors import LightloomError
-from manifests.header import Measured, read_document
-from manifests.query import connect, counts
 from manifests.report.grids import Grid, grid
-from manifests.row import ClipRow, FailureRow
-from manifests.statistics import BINS, RANGES
-from manifests.stats import Stats, stats
+from manifests.store import layout
+from manifests.store.dataset import Dataset
+from manifests.store.header import Measured, read_document
 
 MOST_SHEETS = 6
 MOST_FAILURES = 40

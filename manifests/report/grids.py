@@ -12,8 +12,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
 from manifests.display import PAPER, pictures
 
 LARGEST_TILE = 288

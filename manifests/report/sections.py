@@ -9,11 +9,11 @@ from html import escape
 import msgspec
 import numpy as np
 
+from manifests.audit.stats import human_bytes
+from manifests.contract.clip_summary import BINS, RANGES
+from manifests.contract.row import ClipRow
 from manifests.report.charts import bars, histogram, number, value_histogram
 from manifests.report.gather import Content, Shown
-from manifests.row import ClipRow
-from manifests.statistics import BINS, RANGES
-from manifests.stats import human_bytes
 
 _UNRESOLVED = ("constant-fallback", "missing-texture", "empty")
 _PIXELS = {

@@ -17,15 +17,18 @@ Shapes cannot tell a convolution's padding, the norms' epsilon or the activation
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.models.unets.unet_2d_blocks import DownEncoderBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_blocks import DownEncoderBlock2D, UpDecoderBlock2D
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from renderers.errors import InputError
+from manifests.errors import InputError
 
 
 class EnvironmentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
@@ -75,3 +78,72 @@ class EnvironmentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diff
 def as_tokens(maps: Sequence[Tensor]) -> list[Tensor]:
     """Feature maps (N, W, h, w) as keys and values for attention: (N, h*w, W), level by level."""
     return [level.flatten(2).transpose(1, 2) for level in maps]  # (N, W, h, w) -> (N, h*w, W)
+
+
+DIRECTION_CHANNELS = 4
+"""Of the latent of E_dir; it is the last of the encoder's three inputs."""
+
+
+class EnvironmentDecoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
+    """Direction features ask, light features answer: latents of E_ldr and E_log (8 channels) out."""
+
+    @register_to_config
+    def __init__(
+        self,
+        out_channels: int = 8,
+        block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        attention_head_dim: int = 64,
+    ) -> None:
+        super().__init__()
+        inputs = tuple(reversed(block_out_channels))  # (1280, 1280, 640, 320)
+        outputs = (*inputs[1:], inputs[-1])  # (1280, 640, 320, 320)
+        self.up_blocks = nn.ModuleList(
+            UpDecoderBlock2D(before, after, num_layers=layers_per_block, add_upsample=index + 1 < len(inputs))
+            for index, (before, after) in enumerate(zip(inputs, outputs, strict=True))
+        )
+        self.conv_out = nn.Sequential(
+            nn.Conv2d(outputs[-1], outputs[-1], kernel_size=3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(outputs[-1], out_channels, kernel_size=3, padding=1),
+        )
+        self.attentions = nn.ModuleList(
+            Transformer2DModel(
+                num_attention_heads=after // attention_head_dim,
+                attention_head_dim=attention_head_dim,
+                in_channels=before,
+                cross_attention_dim=before,
+                use_linear_projection=True,
+                only_cross_attention=True,
+            )
+            for before, after in zip(inputs, outputs, strict=True)
+        )
+
+    def forward(self, light: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
+        """Latents (N, 8, h, w) from feature maps (N, width_i, h / 2^i, w / 2^i) of light and of directions."""
+        tokens = as_tokens(light)
+        hidden = torch.zeros_like(directions[-1])
+        for level, attention, block in zip(
+            reversed(range(len(directions))), self.attentions, self.up_blocks, strict=True
+        ):
+            query = hidden + directions[level]  # (N, W, h, w)
+            hidden = block(attention(query, encoder_hidden_states=tokens[level], return_dict=False)[0])
+        return self.conv_out(hidden)
+
+
+def direction_encoder(**config: Any) -> EnvironmentEncoder:
+    """The published `nrm_encoder`: an encoder of the direction latent alone."""
+    return EnvironmentEncoder(in_channels=DIRECTION_CHANNELS, **config)
+
+
+def reconstruction_loss(
+    latents: Tensor, encoder: EnvironmentEncoder, directions: EnvironmentEncoder, decoder: EnvironmentDecoder
+) -> Tensor:
+    """Mean squared error of the light latents (B, T, 12, h, w), in the order ldr, log, dir, after the round trip.
+
+    Height and width must be multiples of 8, or levels do not fit each other.
+    """
+    split = latents.shape[2] - DIRECTION_CHANNELS
+    target, asked = latents[:, :, :split], latents[:, :, split:]
+    rebuilt = decoder(encoder(latents), directions(asked))  # (B*T, 8, h, w)
+    return functional.mse_loss(rebuilt, target.flatten(0, 1))

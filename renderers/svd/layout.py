@@ -29,8 +29,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from manifests.attributes import ATTRIBUTES, GBUFFERS
-from renderers.errors import CheckpointError, InputError
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.errors import CheckpointError, InputError
 from renderers.svd.unet import InverseUNet
 
 LATENT_CHANNELS = 4

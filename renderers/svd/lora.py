@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from renderers.errors import CheckpointError, InputError
-from renderers.loading import read_header
+from manifests.errors import CheckpointError, InputError
+from renderers.checkpoints.reading import read_header
 
 FILE = "pytorch_lora_weights.safetensors"
 ADAPTER = "real"

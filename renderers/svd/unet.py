@@ -25,7 +25,7 @@ from diffusers.models.transformers.transformer_temporal import TransformerSpatio
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from torch import Tensor, nn
 
-from renderers.errors import InputError
+from manifests.errors import InputError
 from renderers.svd.lora import checkpointed
 
 ADDED_TIME_IDS = (6.0, 127.0, 0.0)

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scenes.builtin_materials import builtin_materials
 from scenes.catalogue import Asset, Catalogue, Split, assign_split, installed_roots
-from scenes.footprints import footprints
-from scenes.materials import builtin_materials
-from scenes.meshes import SUZANNE
+from scenes.meshes import SUZANNE, footprints
 from scenes.meshgen.composites import COMPOSITES
 from scenes.meshgen.rocks import ROCK_STYLES
 from scenes.meshgen.turned import LATHE_STYLES

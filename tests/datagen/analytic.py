@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from datagen.resolver import Resolver
-from manifests.camera import Camera
-from manifests.environment import latlong_directions
-from manifests.exr import write_exr
+from manifests.codec.exr import write_exr
+from manifests.contract.camera import Camera
+from manifests.contract.environment import latlong_directions
 from scenes.spec import (
     Builtin,
     File,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from faulty_stage import smallest_recipe
 
-from datagen.run import Settings, generate
+from datagen.generation import Settings, generate
 from manifests.errors import LightloomError
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from datagen.stage import RenderStage, RenderWorker
+from datagen.render_stage import RenderStage, RenderWorker
 from pipeline.stage import Finish
 from scenes.recipes import Recipe, load_recipe, make_recipe, to_json
 from scenes.spec import File, Object, SceneSpec

@@ -12,7 +12,7 @@ import numpy as np
 
 from datagen.blender import session
 from datagen.blender.capture import captured
-from manifests.exr import read_exr
+from manifests.codec.exr import read_exr
 
 AOVS = {"basecolor": "COLOR", "geometric_normal": "COLOR", "roughness": "VALUE", "metallic": "VALUE", "mask": "VALUE"}
 THRESHOLD = 0.5

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from manifests.attributes import ATTRIBUTES, Attribute
+from manifests.contract.attributes import ATTRIBUTES, Attribute
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conventions.md"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagen.blender.environment import light_image, read_environment, resize_latlong
+from datagen.blender.light_image import light_image, read_environment, resize_latlong
 from datagen.blender.render import render_scene
-from datagen.errors import RenderError
 from datagen.resolver import Resolver
-from manifests.environment import HALF_MAX, latlong_directions
+from manifests.contract.environment import HALF_MAX, latlong_directions
+from manifests.errors import RenderError
 from scenes.spec import Builtin, Light
 from tests.datagen import analytic
 

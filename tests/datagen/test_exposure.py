@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datagen.exposure import clip_exposure
-from datagen.quality import image_flags
-from manifests.environment import luminance
-from manifests.exposure import TARGET
+from datagen.clip_checks import clip_exposure, image_flags
+from manifests.contract.color import TARGET
+from manifests.contract.environment import luminance
 
 
 def grey(values: np.ndarray) -> np.ndarray:

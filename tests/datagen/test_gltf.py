@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datagen.assetfile import AssetError, Limits
-from datagen.gltf import inspect
+from datagen.assets.asset_file import AssetError, Limits
+from datagen.assets.gltf import inspect
 from tests.datagen.meshfiles import GltfFile, flat_png, glb_bytes, huge_png_header, noise_png, png
 
 

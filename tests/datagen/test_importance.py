@@ -1,6 +1,6 @@
 import numpy as np
 
-from datagen.importance import importance_width
+from datagen.blender.world import importance_width
 
 
 def dim(height: int = 128) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datagen.assetfile import AssetError, Limits
+from datagen.assets.asset_file import AssetError, Limits
 from tests.datagen.meshfiles import HIGH, LOW, GltfFile, box, noise_png, obj
 
 bpy = pytest.importorskip("bpy")

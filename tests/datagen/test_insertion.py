@@ -5,12 +5,12 @@ import pytest
 from scipy import ndimage
 
 from datagen.blender.render import render_scene
-from datagen.errors import RenderError
-from datagen.insertion import Insert, find_asset, render_insert
+from datagen.insert_render import Insert, find_asset, render_insert
 from datagen.resolver import Resolver
-from manifests.camera import Camera
-from manifests.codecs import decode_clip
-from renderers.edits.insertion import composite, stand
+from editing.insertion import composite, stand
+from manifests.codec.codecs import decode_clip
+from manifests.contract.camera import Camera
+from manifests.errors import RenderError
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import File, Native, Orbit, View
 from tests.datagen import analytic

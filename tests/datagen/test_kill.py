@@ -13,8 +13,8 @@ from drivers import Driver
 from faulty_stage import WeighedStage, smallest_recipe
 from wholeness import assert_whole, content
 
-from datagen.run import Settings, create, stage_of
-from manifests.dataset import open_dataset
+from datagen.generation import Settings, create, stage_of
+from manifests.store.dataset import open_dataset
 from pipeline.engine import run
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue

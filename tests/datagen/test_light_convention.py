@@ -10,8 +10,8 @@ import pytest
 
 from datagen.blender import session
 from datagen.blender.render import render_scene
-from manifests.clip import Clip
-from manifests.environment import Environment, encode_ldr, sample_latlong
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment, encode_ldr, sample_latlong
 from tests.datagen import analytic
 
 

@@ -12,14 +12,13 @@ import pytest
 from PIL import Image
 
 from datagen.blender.graphs import FAMILIES as GRAPHS
-from datagen.blender.materials import build_material
-from datagen.blender.walker import instrument
-from datagen.errors import RenderError
+from datagen.blender.material_aovs import instrument
+from datagen.blender.material_nodes import build_material
 from datagen.resolver import Resolver
-from manifests.environment import srgb_decode
-from scenes.looks import FAMILIES
-from scenes.materials import builtin_materials, sample_procedural
-from scenes.measured import measured_materials
+from manifests.contract.environment import srgb_decode
+from manifests.errors import RenderError
+from scenes.builtin_materials import builtin_materials, measured_materials, sample_procedural
+from scenes.procedural_materials import FAMILIES
 from scenes.spec import Native, Principled, Procedural, SpecError, TextureSet
 from tests.datagen.harness import Picture, Stage, on_stage
 

@@ -9,9 +9,9 @@ import pytest
 
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
-from manifests.attributes import ATTRIBUTES
-from manifests.clip import Clip
-from scenes.materials import sample_procedural
+from manifests.contract.attributes import ATTRIBUTES
+from manifests.contract.clip import Clip
+from scenes.builtin_materials import sample_procedural
 from scenes.spec import Ground, Light, Orbit, View
 from tests.datagen import analytic
 

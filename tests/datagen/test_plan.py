@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from faulty_stage import smallest_recipe
 
-from datagen.plan import Plan, measure_plan
-from datagen.run import Settings
+from datagen.generation import Plan, Settings, measure_plan
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
 

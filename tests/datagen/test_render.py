@@ -11,8 +11,8 @@ import pytest
 
 from datagen.blender import session
 from datagen.blender.render import render_scene
-from datagen.errors import RenderError
 from datagen.resolver import Resolver
+from manifests.errors import RenderError
 from scenes import motion
 from scenes.spec import Builtin, File, Light, Native, ObjectRotation, ObjectTranslation, SceneSpec, digest
 from tests.datagen import analytic
@@ -93,7 +93,7 @@ def test_suzanne_stands_in_the_normalised_frame(resolver: Resolver, tmp_path: Pa
     monkey = analytic.sphere(mesh=Builtin(uid="suzanne", generator="suzanne"))
     clip = render_scene(analytic.scene(objects=(monkey,)), resolver, tmp_path).clips[0]
     assert (clip.arrays["instance"] == 2).mean() > 0.05
-    from datagen.blender.geometry import suzanne
+    from datagen.blender.assembly import suzanne
 
     with session.current().scene():
         points = np.array([vertex.co for vertex in suzanne().data.vertices])

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from datagen.errors import RenderError
 from datagen.resolver import Resolver
+from manifests.errors import RenderError
 from scenes.spec import File, TextureSet
 
 

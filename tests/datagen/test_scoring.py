@@ -9,11 +9,10 @@ import numpy as np
 import psutil
 import pytest
 
-from datagen.assetfile import Inspection
-from datagen.isolation import Bounds, ImportProcess, IsolationError
-from datagen.scoring import ScoringOptions, score_catalogue
-from datagen.verdict import Verdict, score
-from manifests.row import MaterialUse
+from datagen.assets.asset_file import Inspection
+from datagen.assets.isolation import Bounds, ImportProcess, IsolationError, Verdict, score
+from datagen.assets.scoring import ScoringOptions, score_catalogue
+from manifests.contract.row import MaterialUse
 from scenes.catalogue import Asset, Catalogue
 from scenes.spec import File
 from tests.datagen.meshfiles import GltfFile, flat_png, noise_png, obj

@@ -10,7 +10,7 @@ import pytest
 
 from datagen.blender import devices, session
 from datagen.blender.capture import captured, error_lines
-from datagen.errors import RenderError
+from manifests.errors import RenderError
 
 
 def test_a_scene_leaves_nothing_behind(cpu: None) -> None:

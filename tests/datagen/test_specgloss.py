@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagen.assetfile import AssetError
-from datagen.gltf import Gltf, inspect
-from datagen.specgloss import convert, metallic_roughness
+from datagen.assets.asset_file import AssetError
+from datagen.assets.gltf import Gltf, inspect
+from datagen.assets.specgloss import convert, metallic_roughness
 from tests.datagen.meshfiles import GltfFile, flat_png, png
 
 NAME = "KHR_materials_pbrSpecularGlossiness"

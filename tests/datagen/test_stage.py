@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from faulty_stage import FaultyStage, smallest_recipe
 
-from datagen.run import Settings, create, generate, resume, stage_of
-from datagen.stage import asset_uses
-from manifests.attributes import REQUIRED
-from manifests.codecs import decode_clip
-from manifests.dataset import Dataset, open_dataset
+from datagen.generation import Settings, create, generate, resume, stage_of
+from datagen.render_stage import asset_uses
+from manifests.audit.verify import verify
+from manifests.codec.codecs import decode_clip
+from manifests.codec.exr import write_exr
+from manifests.contract.attributes import REQUIRED
 from manifests.errors import DatasetError
-from manifests.exr import write_exr
-from manifests.verify import verify
+from manifests.store.dataset import Dataset, open_dataset
 from pipeline.cluster import connect
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -113,7 +113,7 @@ def test_a_clip_is_rendered_again_from_its_spec_pixel_for_pixel(made: Dataset, t
     files = made.files(row)
     (tmp_path / "scene.json").write_bytes(files["spec.json"])
     script = (
-        "import sys; from pathlib import Path; from datagen.blender import session; from datagen.single import "
+        "import sys; from pathlib import Path; from datagen.blender import session; from datagen.render_stage import "
         "render_spec; from scenes.providers.builtin import builtin_catalogue; "
         "session.leave(lambda: print(render_spec(Path(sys.argv[1]), Path(sys.argv[2]), builtin_catalogue())) or 0)"
     )
@@ -157,8 +157,9 @@ def test_a_full_scratch_folder_stops_the_run_and_does_not_condemn_the_scene(tmp_
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", disk], check=False).returncode:
         pytest.skip("mounting a small disk needs root")
     script = (
-        "import sys; from pathlib import Path; from datagen.blender import session; from datagen.run import stage_of; "
-        "from manifests.dataset import open_dataset; from manifests.errors import DiskFull\n"
+        "import sys; from pathlib import Path; from datagen.blender import session; "
+        "from datagen.generation import stage_of; "
+        "from manifests.store.dataset import open_dataset; from manifests.errors import DiskFull\n"
         "def main():\n"
         "    try: stage_of(open_dataset(Path(sys.argv[1]))).make_worker().produce(0)\n"
         "    except DiskFull as error: print(error); return 7\n"

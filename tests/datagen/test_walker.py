@@ -9,8 +9,8 @@ import bpy
 import numpy as np
 import pytest
 
-from datagen.blender.walker import instrument
-from manifests.environment import srgb_decode
+from datagen.blender.material_aovs import instrument
+from manifests.contract.environment import srgb_decode
 from tests.datagen.glb import import_plane, plane_glb, png
 from tests.datagen.harness import Picture, Stage, nodes_material, on_stage, shader
 

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 
-from datagen.blender.walker import instrument
+from datagen.blender.material_aovs import instrument
 from tests.datagen.glb import import_plane, plane_glb
 from tests.datagen.harness import Stage, nodes_material, on_stage, shader
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from datagen.assetfile import AssetError
-from datagen.wavefront import Phong, inspect, read_materials
+from datagen.assets.asset_file import AssetError
+from datagen.assets.wavefront import Phong, inspect, read_materials
 from tests.datagen.meshfiles import noise_png, obj
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from labelkit import QuickStage, settings
 
-from labeling.run import create
+from labeling.label_run import create
 from labeling.sources import discover
 from manifests.errors import LightloomError
 from pipeline.engine import run

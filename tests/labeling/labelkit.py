@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from footage import encode, shot
 
+from labeling.label_settings import Settings, checkpoint
+from labeling.label_stage import LabelStage, LabelWorker
 from labeling.segments import SegmentOptions
-from labeling.settings import Settings, checkpoint
-from labeling.stage import LabelStage, LabelWorker
+from renderers.checkpoints.registry import BACKBONES
 from renderers.inverse import InverseRenderer
+from renderers.light.solver import Fit
 from renderers.lighting_estimator import SolverLightingEstimator
-from renderers.registry import BACKBONES
-from renderers.solver import Fit
 
 LENGTH = 6
 QUICK_FIT = SolverLightingEstimator(Fit(pixels=200, rounds=1, steps=5), rows=8)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from labeling.ahead import Ahead
+from labeling.label_stage import Ahead
 
 
 @pytest.fixture

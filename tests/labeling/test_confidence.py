@@ -12,9 +12,9 @@ from torch import Tensor
 from labeling import confidence
 from labeling.confidence import CALIBRATION, disagreement, overall, render_error, scores
 from labeling.labels import mirrored
-from manifests.attributes import GBUFFERS
+from manifests.contract.attributes import GBUFFERS
 from renderers.modelspace import srgb_encode
-from renderers.shading import camera_rays, split_sum
+from renderers.shading.split_sum import camera_rays, split_sum
 
 SHAPE = (1, 2, 1, 12, 16)
 WHOLE = torch.ones(SHAPE)

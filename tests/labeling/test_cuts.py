@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from labeling.cuts import CutDetector, thumbnail
+from labeling.segments import CutDetector, thumbnail
 from tests.labeling.footage import shot
 
 

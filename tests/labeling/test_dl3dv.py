@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.errors import FootageError
 from labeling.segments import Segment, SegmentOptions, plan
 from labeling.sources import Discovery, Frame, Problem, Reader, SourceOptions, discover, open_footage
-from labeling.sources.stores import ZipStore
-from manifests.camera import Camera
+from labeling.sources.frame_stores import ZipStore
+from manifests.contract.camera import Camera
+from manifests.errors import FootageError
 from tests.labeling.footage import shot
 
 HASH = hashlib.sha256(b"scene").hexdigest()
@@ -298,7 +298,7 @@ def test_a_cut_off_zip_and_a_damaged_member_are_reported(tmp_path: Path) -> None
 
 
 def test_bombs_are_refused_before_they_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labeling.sources.stores.MAX_FILE", 1 << 20)
+    monkeypatch.setattr("labeling.sources.frame_stores.MAX_FILE", 1 << 20)
     contents = files(transforms())
     bomb = tmp_path / f"{HASH}.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -317,7 +317,7 @@ def test_bombs_are_refused_before_they_fill_the_memory(tmp_path: Path, monkeypat
         store.read(f"{HASH}/images_4/frame_00009.png")
     assert caught.value.reason in ("damaged", "refused")
     store.close()
-    monkeypatch.setattr("labeling.sources.stores._MAX_DIRECTORY", 100)
+    monkeypatch.setattr("labeling.sources.frame_stores._MAX_DIRECTORY", 100)
     assert reasons(discover(tmp_path).problems) == ["unreadable"]
 
 

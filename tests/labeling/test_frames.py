@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.errors import FootageError
 from labeling.sources import Frame, Reader, SourceOptions, discover, open_footage
-from labeling.sources.frames import numbering, read_image
+from labeling.sources.frame_reader import numbering, read_image
+from manifests.errors import FootageError
 from tests.labeling.footage import shot
 
 

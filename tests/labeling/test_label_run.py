@@ -16,20 +16,18 @@ from drivers import Driver
 from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse, settings
 from wholeness import assert_whole, content
 
-from labeling.errors import SourceError
-from labeling.run import create
+from labeling.label_run import create, lines
 from labeling.sources import SourceOptions, discover
-from labeling.status import lines
-from manifests import layout
-from manifests.attribution import attribution
-from manifests.dataset import Dataset, open_dataset
-from manifests.verify import verify
+from manifests.audit.attribution import attribution
+from manifests.audit.verify import verify
+from manifests.errors import FootageSourceError
+from manifests.store import layout
+from manifests.store.dataset import Dataset, open_dataset
 from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
-from training.coded import stacked
-from training.samples import pack
-from training.source import open_source
+from training.data.batch import pack, stacked
+from training.data.clip_sources import open_source
 
 torch.set_num_threads(1)
 HERE = Path(__file__).parent
@@ -107,7 +105,7 @@ def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, R
 
 def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="holds no footage"):
+    with pytest.raises(FootageSourceError, match="holds no footage"):
         create(tmp_path / "set", discover(tmp_path / "empty"), settings(weights))
     assert not (tmp_path / "set").exists()
 

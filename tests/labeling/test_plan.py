@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from labelkit import make_source, save_inverse, settings
 
-from labeling.plan import Plan, measure_plan
+from labeling.label_run import Plan, measure_plan
 from labeling.segments import SegmentOptions
 from labeling.sources import discover
 from manifests.errors import LightloomError

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labeling.errors import LabelingError
 from labeling.segments import Dropped, Segment, SegmentOptions, plan
-from labeling.sources.base import Footage, FootageCamera, Frame, Reader
+from labeling.sources.footage import Footage, FootageCamera, Frame, Reader
+from manifests.errors import LabelingError
 from tests.labeling.footage import shot
 
 

@@ -13,23 +13,20 @@ import torch
 from footage import encode, shot
 from labelkit import LENGTH, QUICK_FIT, black_video, make_source, save_inverse, settings
 
-from labeling.errors import LabelingError
+from labeling.label_rows import Spec
+from labeling.label_run import create, stage_of
+from labeling.label_settings import Settings, checkpoint
+from labeling.label_stage import LabelStage, LabelWorker
 from labeling.labels import LEVEL
-from labeling.rows import Spec
-from labeling.run import create, stage_of
-from labeling.settings import Settings, checkpoint
 from labeling.sources import SourceOptions, discover
-from labeling.sources.base import FootageCamera
-from labeling.stage import LabelStage, LabelWorker
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
-from manifests.codecs import decode_clip
-from manifests.environment import srgb_encode
-from manifests.errors import DatasetError
-from manifests.row import ITEM_CLIPS, Sample
-from pipeline.failures import ItemError
-from renderers.environment import panoramas
-from renderers.errors import CheckpointError
+from labeling.sources.footage import FootageCamera
+from manifests.codec.codecs import decode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
+from manifests.contract.environment import srgb_encode
+from manifests.contract.row import ITEM_CLIPS, Sample
+from manifests.errors import CheckpointError, DatasetError, ItemError, LabelingError
+from renderers.light.panoramas import panoramas
 
 CHECKS = ("mirror", "window", "exposure")
 

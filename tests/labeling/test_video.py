@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
-from labeling.errors import FootageError, SourceError
 from labeling.sources import Discovery, Footage, Frame, Reader, SourceOptions, discover, open_footage
-from labeling.sources.video import VideoReader
+from labeling.sources.video_reader import VideoReader
+from manifests.errors import FootageError, FootageSourceError
 from tests.labeling.footage import encode, shot
 
 
@@ -231,7 +231,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_too_many_frames_are_not_read(tmp_path: Path, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labeling.sources.video.MAX_FRAMES", 12)
+    monkeypatch.setattr("labeling.sources.video_reader.MAX_FRAMES", 12)
     reader, found = read(encode(tmp_path / "a.mp4", frames))
     assert len(found) == reader.frames == 12
     assert [problem.reason for problem in reader.problems] == ["too-many-frames"]
@@ -241,7 +241,7 @@ def test_an_absurd_size_is_refused_before_it_is_decoded(
     tmp_path: Path, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = encode(tmp_path / "a.mp4", frames)
-    monkeypatch.setattr("labeling.sources.video.MAX_PIXELS", 64 * 47)
+    monkeypatch.setattr("labeling.sources.video_reader.MAX_PIXELS", 64 * 47)
     with pytest.raises(FootageError, match="64x48") as caught:
         read(path)
     assert caught.value.reason == "refused"
@@ -292,7 +292,7 @@ def test_a_folder_of_videos_is_found_in_a_fixed_order_with_what_is_stated_of_it(
 def test_one_video_is_a_source_and_nothing_is_an_error(tmp_path: Path, frames: np.ndarray) -> None:
     path = encode(tmp_path / "a.mp4", frames[:2])
     assert [item.path for item in discover(path).footage] == [str(path)]
-    with pytest.raises(SourceError, match="no such file"):
+    with pytest.raises(FootageSourceError, match="no such file"):
         discover(tmp_path / "nothing")
 
 

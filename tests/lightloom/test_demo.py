@@ -14,13 +14,13 @@ import numpy as np
 import psutil
 import pytest
 
-from lightloom.demo import story
-from lightloom.demo.chain import Chain
-from lightloom.demo.errors import DemoError
-from lightloom.demo.footage import choose
+from lightloom.demo import page_sections
+from lightloom.demo.demo_commands import Chain
+from lightloom.demo.demo_film import choose
 from lightloom.demo.sizes import PRESETS, load_sizes
-from lightloom.demo.stages import FOLDER, Record, Stage, run_stages
-from manifests.clip import Clip
+from lightloom.stages import FOLDER, Record, Stage, run_stages
+from manifests.contract.clip import Clip
+from manifests.errors import DemoError
 from tests.drivers import Driver, wait_until
 
 PROGRAM = """
@@ -38,7 +38,7 @@ sys.exit((folder / f"{name}.broken").exists() and 3)
 """
 DRIVER = """
 import pathlib, sys
-from lightloom.demo.stages import Stage, run_stages
+from lightloom.stages import Stage, run_stages
 folder, program = pathlib.Path(sys.argv[1]), (sys.executable, "-c", sys.argv[2])
 stages = [Stage("long", "Wait", lambda: [str(folder), "long", "60"])]
 run_stages(folder, stages, program=program)
@@ -184,7 +184,7 @@ def filmed(key: str, side: int, *, gone: bool = False) -> Clip:
 
 def test_text_on_the_page_is_escaped() -> None:
     record = Record(name="x", title="<i>title</i>", line="lightloom '<script>'", starts=2, seconds=3, done=True)
-    html = story.time([record])
+    html = page_sections.time([record])
     assert "<i>" not in html and "<script>" not in html and "&lt;script&gt;" in html
 
 

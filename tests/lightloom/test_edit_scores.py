@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from lightloom.editbench.cases import material_cases, plain, shortened, still, subject_of
-from lightloom.editbench.truth import TruthError, Truths
-from manifests.clip import Clip
+from editing.benchmark.cases import material_cases, plain, shortened, still, subject_of
+from editing.benchmark.truth import TruthError, Truths
+from manifests.contract.clip import Clip
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
@@ -21,12 +21,12 @@ from scenes.spec import Principled, SceneSpec
 DRIVER = """
 import contextlib, io, json, os, sys
 from pathlib import Path
-from datagen.run import Settings, generate
+from datagen.generation import Settings, generate
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe, make_recipe, to_json
 from lightloom.cli import run
-import lightloom.editbench.cases as cases
+import editing.benchmark.cases as cases
 cases.FRAMES, cases.SAMPLES = 2, 8
 plain = json.loads(to_json(load_recipe("synthetic-scenes-tiny")))
 plain["frames"], plain["lights"]["per_scene"] = 2, 1
@@ -36,7 +36,7 @@ generate(Path("benchmark/scenes"), Settings(recipe, 1, 3, "exact", 1), builtin_c
 import torch
 torch.set_num_threads(1)
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.registry import BACKBONES
+from renderers.checkpoints.registry import BACKBONES
 small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
 for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
     pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.dataset import open_dataset
+from manifests.store.dataset import open_dataset
 from scenes.catalogue import Catalogue
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import BENCHMARK_RECIPES, load_recipe
@@ -27,7 +27,7 @@ import sys
 import torch
 from lightloom.cli import run
 from renderers.forward import ForwardRenderer
-from renderers.tiny.forward import TinyForward
+from renderers.tiny.tiny_renderers import TinyForward
 torch.set_num_threads(1)
 torch.manual_seed(0)
 benchmark, out, checkpoint = sys.argv[1:]

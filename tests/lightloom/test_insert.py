@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from manifests.clip import Clip
-from manifests.codecs import decode_clip
-from manifests.environment import srgb_encode
+from manifests.codec.codecs import decode_clip
+from manifests.contract.clip import Clip
+from manifests.contract.environment import srgb_encode
 from tests.lightloom.torchlines import TINY, run_lines
 from tests.manifests.clips import clip_sample, make_dataset
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.dataset import open_dataset
+from manifests.store.dataset import open_dataset
 
 RECIPE = """
 base: tiny

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightloom.footage import open_video, steady
+from editing.video import open_video, steady
 from tests.lightloom.torchlines import TINY
 from tests.manifests.clips import clip_sample, make_dataset
 
@@ -22,17 +22,17 @@ import json, sys, zipfile
 from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
-from lightloom.commands.rendering import Rendering
-from lightloom.inserting import Place
-from lightloom.lights import NamedLight, find_light
+from editing.settings import Rendering
+from editing.insertion import Place
+from editing.lights import NamedLight, find_light
 from lightloom.studio.listing import MESHES, lights, offered
 from lightloom.studio.materials import hex_colour, material_words
 from lightloom.studio.pictures import film_pixel, fitted, gbuffer_pictures, marked
 from lightloom.studio.limits import Limits
 from lightloom.studio.workshop import Workshop
-from manifests.environment import Environment, srgb_decode
+from manifests.contract.environment import Environment, srgb_decode
 from manifests.errors import LightloomError
-from renderers.windows import plan_windows
+from renderers.sampling.windows import plan_windows
 from tests.datagen.meshfiles import GltfFile
 from tests.labeling.footage import encode, shot
 encode(Path("pan.mkv"), shot(1, 6, 33, 48), codec="ffv1", pixels="bgr0", rate=10)

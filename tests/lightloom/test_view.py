@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests.codecs import decode_clip
+from manifests.codec.codecs import decode_clip
 from tests.manifests.clips import clip_sample, make_dataset
 
 COMMAND = [sys.executable, "-c", "from lightloom.cli import main; main()", "view"]

@@ -1,4 +1,4 @@
-"""`lightloom weights`: what is packed loads, says what it is, and leaks nothing of the machine that trained it."""
+"""`benchmarks.weights`: what is packed loads, says what it is, and leaks nothing of the machine that trained it."""
 
 import json
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from torchlines import run_and_look
 
-from lightloom.rebuilding import SHARES, Rebuild
-from lightloom.weights import DEFAULTS, KINDS, LORA, SHIPPED, WeightsError, chosen, found_in, named
+from benchmarks.weights.rebuilding import SHARES, Rebuild
+from editing.weights import DEFAULTS, KINDS, LORA, SHIPPED, WeightsError, chosen, found_in, named
 
 SETUP = """
 torch.manual_seed(0)
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
-from renderers.registry import BACKBONES
+from renderers.checkpoints.registry import BACKBONES
 from renderers.svd.lora import add_lora
 from tests.training.analytic_benchmark import write_part
 write_part(Path("benchmark/scenes"), scenes=1)
@@ -40,7 +40,7 @@ with torch.no_grad():
 InverseRenderer(network).save_pretrained(wild)
 """
 AFTER = """
-from lightloom import weights
+from editing import weights
 weights.DEFAULTS.update(weights.found_in(Path("packed")))
 inverse, forward = weights.load_inverse(None), weights.load_forward(None)
 plain = weights.load_forward(None, lora=False)
@@ -192,14 +192,7 @@ def test_a_rebuild_makes_weights_and_does_nothing_the_second_time(tmp_path):
     preset.write_text(f"base: debug\nname: quick\nnetwork: {narrow}\n")
     words = ["--minutes", "1", "--clips", "4", "--footage", "2", "--scenes", "1", "--preset", str(preset)]
     words += ["--continued", str(preset)]
-    command = [
-        sys.executable,
-        "-c",
-        "from lightloom.cli import main; main()",
-        "weights",
-        "build",
-        str(tmp_path / "out"),
-    ]
+    command = [sys.executable, "-m", "benchmarks.weights", "build", str(tmp_path / "out")]
     for again in (False, True):
         made = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr[-3000:]

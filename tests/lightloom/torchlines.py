@@ -25,7 +25,7 @@ from pathlib import Path
 
 TINY = """
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.registry import BACKBONES
+from renderers.checkpoints.registry import BACKBONES
 small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
 for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
     pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
@@ -38,7 +38,12 @@ for arguments in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = lightloom.cli.run(arguments)
+            if arguments[0] == "weights":
+                from benchmarks.weights.__main__ import app as weights
+
+                code = lightloom.cli.run(arguments[1:], weights, "python -m benchmarks.weights")
+            else:
+                code = lightloom.cli.run(arguments)
         except SystemExit as stop:
             code = stop.code
     results.append((code, out.getvalue(), err.getvalue()))

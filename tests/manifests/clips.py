@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests import codecs
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.dataset import Dataset, Header, open_or_create
-from manifests.environment import Environment
-from manifests.row import AssetUse, ClipRow, FailureRow, MaterialUse, Sample
-from manifests.shards import write_shard
-from manifests.statistics import summarise
+from manifests.codec import codecs
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.clip_summary import summarise
+from manifests.contract.environment import Environment
+from manifests.contract.row import AssetUse, ClipRow, FailureRow, MaterialUse, Sample
+from manifests.store.dataset import Dataset, Header, open_or_create
+from manifests.store.shards import write_shard
 
 SUN = np.array([0.4, -0.5, 0.77])
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.environment import Environment
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment
 
 
 def make_clip(frames: int = 3, height: int = 64, width: int = 64, **changes: Any) -> Clip:

@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
-from manifests import archive
-from manifests.archive import ArchiveError
+from manifests.store import archive
+from manifests.store.archive import ArchiveError
 
 
 def tar_of(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests.atomic import atomic_file, disk_full, is_temporary, write_bytes
 from manifests.errors import DiskFull
+from manifests.files import atomic_file, disk_full, is_temporary, write_bytes
 
 
 def test_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:

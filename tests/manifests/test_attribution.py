@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manifests.attribution import Credit, attribution
-from manifests.row import AssetUse, Sample
+from manifests.audit.attribution import Credit, attribution
+from manifests.contract.row import AssetUse, Sample
 from tests.manifests.clips import make_dataset, raw_sample
 
 HOSTILE = AssetUse(

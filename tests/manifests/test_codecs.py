@@ -10,16 +10,16 @@ import av
 import numpy as np
 import pytest
 
-from manifests import compact
-from manifests.attributes import ATTRIBUTES
-from manifests.azimuthal import STEPS
-from manifests.clip import Clip
-from manifests.clipheader import MAX_JSON
-from manifests.codecs import decode_clip, encode_clip
-from manifests.coding import QUALITIES
-from manifests.environment import srgb_encode
+from manifests.codec import compact
+from manifests.codec.clip_json import MAX_JSON
+from manifests.codec.codecs import decode_clip, encode_clip
+from manifests.codec.exr import read_exr
+from manifests.codec.formats import QUALITIES
+from manifests.contract.attributes import ATTRIBUTES
+from manifests.contract.azimuthal import STEPS
+from manifests.contract.clip import Clip
+from manifests.contract.environment import srgb_encode
 from manifests.errors import ClipError, CodecError
-from manifests.exr import read_exr
 from tests.manifests.codec_clips import make_clip
 
 CODECS = ("exact", "compact")

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manifests.dataset import open_dataset, open_or_create
+from manifests.contract.row import Sample
 from manifests.errors import DatasetError
-from manifests.header import Bound, read_document
-from manifests.row import Sample
-from manifests.shards import write_item
+from manifests.store.dataset import open_dataset, open_or_create
+from manifests.store.header import Bound, read_document
+from manifests.store.shards import write_item
 from tests.manifests.clips import header, make_dataset, raw_sample
 
 
@@ -61,7 +61,8 @@ def test_clean_removes_leftovers_and_nothing_else(tmp_path: Path) -> None:
 
 def test_second_process_cannot_lock(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "d")
-    code = f"from manifests.dataset import open_dataset\nwith open_dataset({str(dataset.path)!r}).lock(): print('in')"
+    code = "from manifests.store.dataset import open_dataset\n"
+    code += f"with open_dataset({str(dataset.path)!r}).lock(): print('in')"
     run = [sys.executable, "-c", code]
     root = Path(__file__).parents[2]
     with dataset.lock():

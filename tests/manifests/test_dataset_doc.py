@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.row import ClipRow
+from manifests.contract.row import ClipRow
 from tests.manifests.clips import clip_sample, make_dataset
 
 PAGE = Path(__file__).parents[2] / "docs" / "dataset.md"

@@ -8,9 +8,9 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from manifests import exr
+from manifests.codec import exr
+from manifests.codec.exr import read_exr, write_exr
 from manifests.errors import CodecError
-from manifests.exr import read_exr, write_exr
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from manifests.errors import DatasetError
-from manifests.header import Document, Source, attribute_table, difference, read_document, write_document
+from manifests.store.header import Document, Source, attribute_table, difference, read_document, write_document
 from tests.manifests.clips import header
 
 

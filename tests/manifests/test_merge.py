@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manifests.dataset import open_or_create
+from manifests.audit.merge import merge
+from manifests.audit.repair import repair
+from manifests.audit.stats import stats
+from manifests.audit.verify import verify
+from manifests.contract.row import Sample
 from manifests.errors import DatasetError
-from manifests.merge import merge
-from manifests.repair import repair
-from manifests.row import Sample
-from manifests.stats import stats
-from manifests.verify import verify
+from manifests.store.dataset import open_or_create
 from tests.manifests.clips import header, make_dataset, raw_sample
 
 
@@ -43,7 +43,7 @@ def test_colliding_keys_get_a_prefix_and_every_clip_survives(tmp_path: Path) -> 
 
 
 def merge_header(tmp_path: Path):  # type: ignore[no-untyped-def]
-    from manifests.header import read_document
+    from manifests.store.header import read_document
 
     return read_document(tmp_path / "out").header
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from manifests.clipheader import Stored
-from manifests.environment import srgb_encode
-from manifests.quantize import DEPTH_STEP, Restorer, depth_range, quantize
+from manifests.codec.clip_json import Stored
+from manifests.codec.quantize import DEPTH_STEP, Restorer, depth_range, quantize
+from manifests.contract.environment import srgb_encode
 
 
 def round_trip(values: np.ndarray, stored: Stored, factor: float = 1.0) -> np.ndarray:

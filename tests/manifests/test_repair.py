@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from manifests import layout
-from manifests.dataset import Dataset
+from manifests.audit.repair import repair
+from manifests.audit.verify import verify
 from manifests.errors import DatasetError
-from manifests.header import Document, write_document
-from manifests.repair import repair
-from manifests.shards import read_item, write_item, write_shard
-from manifests.verify import verify
+from manifests.store import layout
+from manifests.store.dataset import Dataset
+from manifests.store.header import Document, write_document
+from manifests.store.shards import read_item, write_item, write_shard
 from tests.manifests.clips import failure, header, make_dataset, raw_sample
 from tests.manifests.test_verify import flip, rewrite_rows
 

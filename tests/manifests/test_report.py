@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifests.dataset import Dataset
+from manifests.contract.row import AssetUse, Sample
 from manifests.display import pictures
 from manifests.report import write_report
 from manifests.report.charts import bars, histogram, number, value_histogram
 from manifests.report.grids import grid
-from manifests.row import AssetUse, Sample
+from manifests.store.dataset import Dataset
 from tests.manifests.clips import clip_sample, make_dataset, raw_sample, sphere_clip
 
 EVIL = "<script>alert(1)</script>\"'$name"

@@ -10,10 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manifests.dataset import open_or_create
+from manifests.contract.row import Sample
 from manifests.errors import DatasetError
-from manifests.row import Sample
-from manifests.shards import read_failure, read_item, read_manifest, read_sample, write_failure, write_item, write_shard
+from manifests.store.dataset import open_or_create
+from manifests.store.shards import (
+    read_failure,
+    read_item,
+    read_manifest,
+    read_sample,
+    write_failure,
+    write_item,
+    write_shard,
+)
 from tests.manifests.clips import failure, header, make_dataset, raw_sample, row
 
 
@@ -151,8 +159,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.manifests.clips import header, raw_sample, failure
-from manifests.dataset import open_or_create
-from manifests.shards import read_item, write_item, write_shard
+from manifests.store.dataset import open_or_create
+from manifests.store.shards import read_item, write_item, write_shard
 
 def work(path):
     dataset = open_or_create(path, header())

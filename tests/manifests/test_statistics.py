@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from manifests.clip import Clip
-from manifests.environment import Environment, srgb_encode
-from manifests.statistics import BINS, histogram, summarise
+from manifests.contract.clip import Clip
+from manifests.contract.clip_summary import BINS, histogram, summarise
+from manifests.contract.environment import Environment, srgb_encode
 from tests.manifests.clips import sphere_clip
 
 

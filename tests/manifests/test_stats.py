@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from manifests.audit.stats import human_bytes, stats
+from manifests.contract.row import Sample
 from manifests.errors import DatasetError
-from manifests.row import Sample
-from manifests.stats import human_bytes, stats
 from tests.manifests.clips import make_dataset, raw_sample
 
 

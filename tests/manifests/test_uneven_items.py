@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manifests.dataset import Dataset, open_or_create
+from manifests.audit.repair import repair
+from manifests.audit.verify import verify
+from manifests.contract.row import ITEM_CLIPS, Sample
 from manifests.errors import DatasetError
-from manifests.repair import repair
-from manifests.row import ITEM_CLIPS, Sample
-from manifests.shards import write_item, write_shard
-from manifests.verify import verify
+from manifests.store.dataset import Dataset, open_or_create
+from manifests.store.shards import write_item, write_shard
 from tests.manifests.clips import failure, header, raw_sample
 
 COUNTS = (1, 3, 2)

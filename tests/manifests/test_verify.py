@@ -13,13 +13,13 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import archive
-from manifests.dataset import Dataset
+from manifests.audit.verify import verify
+from manifests.contract.row import ClipRow
 from manifests.errors import DatasetError
-from manifests.header import Document, write_document
-from manifests.row import ClipRow
-from manifests.shards import read_manifest, write_item, write_manifest
-from manifests.verify import verify
+from manifests.store import archive
+from manifests.store.dataset import Dataset
+from manifests.store.header import Document, write_document
+from manifests.store.shards import read_manifest, write_item, write_manifest
 from tests.manifests.clips import clip_sample, header, make_dataset, raw_sample
 
 
@@ -310,8 +310,8 @@ def test_verify_and_repair_need_neither_blender_nor_torch_nor_ray(dataset: Datas
 import sys
 for name in ("bpy", "torch", "ray", "objaverse", "diffusers"):
     sys.modules[name] = None
-from manifests.repair import repair
-from manifests.verify import verify
+from manifests.audit.repair import repair
+from manifests.audit.verify import verify
 from pathlib import Path
 path = Path({str(dataset.path)!r})
 assert verify(path, "decode").findings

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from manifests.coding import FORMATS
+from manifests.codec.formats import FORMATS
+from manifests.codec.plane_video import decode_video, encode_video
 from manifests.errors import CodecError
-from manifests.video import decode_video, encode_video
 
 SIZES = [(64, 64), (33, 47), (1, 50), (50, 1), (1, 1), (17, 16)]
 

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from toy_stage import QUICK, ToyStage, content, expected, toy_dataset, toy_sample
 
-from manifests.errors import DatasetError, DiskFull
-from manifests.shards import write_item
+from manifests.errors import DatasetError, DiskFull, TooManyFailuresError, WorkerStartError
+from manifests.store.shards import write_item
 from pipeline.engine import run
-from pipeline.failures import TooManyFailuresError, WorkerStartError
 from pipeline.options import RunOptions
 
 

@@ -13,9 +13,9 @@ import pytest
 from drivers import Driver, wait_until
 from toy_stage import ToyStage, content, expected, toy_dataset
 
-from manifests import layout
-from manifests.atomic import is_temporary
 from manifests.errors import DiskFull
+from manifests.files import is_temporary
+from manifests.store import layout
 from pipeline.engine import run
 from pipeline.options import RunOptions
 

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.logs import LOG_BYTES, TAIL_BYTES, tail
+from pipeline.actors import LOG_BYTES, TAIL_BYTES, tail
 
 WRITER = """
 import os, sys
 from pathlib import Path
-from pipeline.logs import OutputLog
+from pipeline.actors import OutputLog
 log = OutputLog(Path(sys.argv[1]))
 {body}
 """

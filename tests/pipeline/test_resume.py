@@ -4,11 +4,10 @@ from pathlib import Path
 
 from toy_stage import ToyStage, content, expected, toy_dataset, toy_sample
 
-from manifests.dataset import Dataset
-from manifests.row import FailureRow
-from manifests.shards import write_failure, write_item
-from pipeline.packing import pack
-from pipeline.resume import progress_of, requeue_failures
+from manifests.contract.row import FailureRow
+from manifests.store.dataset import Dataset
+from manifests.store.shards import write_failure, write_item
+from pipeline.backlog import pack, progress_of, requeue_failures
 
 
 def half_done(path: Path) -> Dataset:

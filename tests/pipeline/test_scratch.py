@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.scratch import Scratch
+from manifests.files import Scratch
 
-OWNER = "import os, sys; from pathlib import Path; from pipeline.scratch import Scratch; "
+OWNER = "import os, sys; from pathlib import Path; from manifests.files import Scratch; "
 
 
 def test_a_folder_is_gone_when_its_owner_closes_it(tmp_path: Path) -> None:

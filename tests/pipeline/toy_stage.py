@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.dataset import Dataset, open_or_create
-from manifests.header import Header
-from manifests.row import ClipRow, Sample
-from pipeline.failures import ItemError
+from manifests.contract.row import ClipRow, Sample
+from manifests.errors import ItemError
+from manifests.store.dataset import Dataset, open_or_create
+from manifests.store.header import Header
 from pipeline.options import RunOptions
 from pipeline.stage import Finish
 

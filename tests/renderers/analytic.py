@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from manifests.camera import intrinsics_from_fov
+from manifests.contract.camera import intrinsics_from_fov
 
 UP = torch.nn.functional.normalize(torch.tensor([0.0, 0.8, 0.6]), dim=0)
 """The ground's normal in the camera frame: the camera looks down at it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.camera import Camera
+from manifests.contract.camera import Camera
 
 ROOT = Path(__file__).parents[2]
 COLOUR = (0.8, 0.5, 0.25)

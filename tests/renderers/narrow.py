@@ -17,8 +17,8 @@ import torch
 from diffusers import AutoencoderKLTemporalDecoder
 from torch import nn
 
-from renderers.samplers import default_scheduler
-from renderers.svd import autoencoding, lora
+from renderers.sampling.samplers import default_scheduler
+from renderers.svd import environment_encoder, lora
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from renderers.svd.layout import UNET_CHANNELS
 from renderers.svd.unet import ForwardUNet, InverseUNet
@@ -71,9 +71,9 @@ def narrow_encoder(seed: int = 0, in_channels: int = 12) -> EnvironmentEncoder:
     return randomize(EnvironmentEncoder(in_channels=in_channels, **ENCODER), seed)
 
 
-def narrow_decoder(seed: int = 0) -> autoencoding.EnvironmentDecoder:
+def narrow_decoder(seed: int = 0) -> environment_encoder.EnvironmentDecoder:
     """A narrow environment decoder."""
-    return randomize(autoencoding.EnvironmentDecoder(attention_head_dim=32, **ENCODER), seed)
+    return randomize(environment_encoder.EnvironmentDecoder(attention_head_dim=32, **ENCODER), seed)
 
 
 def narrow_vae(seed: int = 0) -> AutoencoderKLTemporalDecoder:

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.attributes import GBUFFERS
+from manifests.contract.attributes import GBUFFERS
 from renderers.inverse import InverseRenderer
-from renderers.preconditioning import SIGMA_MAX, coefficients
+from renderers.sampling.samplers import SIGMA_MAX, coefficients
+from renderers.sampling.windows import plan_windows
 from renderers.svd.unet import InverseUNet
-from renderers.windows import plan_windows
 from tests.renderers.narrow import narrow_inverse, narrow_vae
 
 torch.set_num_threads(1)

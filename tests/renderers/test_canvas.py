@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from renderers.canvas import plan_canvas, tiled
-from renderers.depth_alignment import blend_depth_tiles
-from renderers.errors import InputError
+from manifests.errors import InputError
+from renderers.sampling.depth_alignment import blend_depth_tiles
+from renderers.sampling.tiles import plan_canvas, tiled
 
 SIZES = [(64, 64), (37, 61), (1, 1), (1, 130), (97, 301), (255, 33), (120, 213)]
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from renderers.checkpoints import inspect
-from renderers.conversion import convert
-from renderers.errors import CheckpointError, InputError
+from manifests.errors import CheckpointError, InputError
+from renderers.checkpoints.conversion import convert
+from renderers.checkpoints.summary import inspect
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests import environment as stored
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.environment import Environment
-from manifests.exr import write_exr
-from renderers import environment as light
-from renderers.errors import InputError
+from manifests.codec.exr import write_exr
+from manifests.contract import environment as stored
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.environment import Environment
+from manifests.errors import InputError
+from renderers.light import panoramas as light
 from tests.datagen import analytic
 from tests.renderers import cycles_reference
 

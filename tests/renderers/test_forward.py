@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.attributes import ATTRIBUTES, GBUFFERS
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.environment import Environment, latlong_directions
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment, latlong_directions
+from manifests.errors import CheckpointError, InputError
 from renderers import ForwardRenderer, InverseRenderer, modelspace
-from renderers.environment import encode_directions, encode_ldr, encode_log, sample_panorama
-from renderers.errors import CheckpointError, InputError
+from renderers.checkpoints.registry import BACKBONES
 from renderers.inputs import gbuffer_values, given_light, resize_panorama
-from renderers.registry import BACKBONES
+from renderers.light.panoramas import encode_directions, encode_ldr, encode_log, sample_panorama
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)

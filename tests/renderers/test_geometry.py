@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from renderers.geometry import (
+from renderers.modelspace import relative_depth
+from renderers.shading.view_geometry import (
     PRIOR_OFFSET,
     depth_noise,
     depth_offset,
@@ -13,7 +14,6 @@ from renderers.geometry import (
     points,
     surface_coverage,
 )
-from renderers.modelspace import relative_depth
 from tests.renderers.analytic import materials, scene
 
 

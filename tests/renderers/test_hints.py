@@ -11,13 +11,22 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from manifests.codecs import decode_clip
-from manifests.dataset import open_dataset
-from renderers.environment import panoramas
-from renderers.hints import CHANNELS, IMAGES, KEY_LIGHTS, LIGHT_FEATURES, harmonics, hints, names, transport
+from manifests.codec.codecs import decode_clip
+from manifests.store.dataset import open_dataset
+from renderers.light.panoramas import panoramas
 from renderers.modelspace import planar, relative_depth, to_model
-from renderers.shading import camera_rays, split_sum
-from renderers.visibility import DepthBuffer, Lights
+from renderers.shading.hints import (
+    CHANNELS,
+    IMAGES,
+    KEY_LIGHTS,
+    LIGHT_FEATURES,
+    harmonics,
+    hints,
+    names,
+    transport,
+)
+from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.visibility import DepthBuffer, Lights
 from tests.renderers.analytic import UP, Scene, materials, scene
 from tests.renderers.test_visibility import OTHER, SIDE, sky
 

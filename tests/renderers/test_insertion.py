@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.environment import srgb_decode, srgb_encode
-from renderers.edits.insertion import STILL, blend, composite, ground_up, stand
-from renderers.errors import InputError
+from editing.insertion import STILL, blend, composite, ground_up, stand
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.errors import InputError
 
 HEIGHT, WIDTH = 24, 32
 UP = np.array([0.0, 0.0, 1.0])

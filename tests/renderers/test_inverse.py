@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
+from manifests.errors import CheckpointError, InputError
 from renderers import InverseRenderer, Renderer, modelspace
-from renderers.errors import CheckpointError, InputError
-from renderers.registry import BACKBONES
+from renderers.checkpoints.registry import BACKBONES
 from tests.renderers.narrow import narrow_checkpoint, narrow_vae
 
 torch.set_num_threads(1)

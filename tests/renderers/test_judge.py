@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.attributes import GBUFFERS
+from manifests.contract.attributes import GBUFFERS
 from renderers import InverseRenderer
-from renderers.judge import UNITS, Judge, condition_of, differences, target
-from renderers.registry import BACKBONES
+from renderers.checkpoints.registry import BACKBONES
+from renderers.label_error import UNITS, Judge, condition_of, differences, target
 
 torch.set_num_threads(1)
 SHAPE = (2, 3, 1, 16, 24)

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.attributes import ATTRIBUTES, GBUFFERS
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.environment import camera_directions
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import camera_directions
+from manifests.errors import CheckpointError, InputError
 from renderers import LightingEstimator, Renderer, SolverLightingEstimator, modelspace
-from renderers.environment import decode_hdr
-from renderers.errors import CheckpointError, InputError
+from renderers.checkpoints.registry import BACKBONES
+from renderers.light.panoramas import decode_hdr
 from renderers.lighting_estimator import estimator, observe
-from renderers.registry import BACKBONES
-from renderers.shading import camera_rays, split_sum
+from renderers.shading.split_sum import camera_rays, split_sum
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from renderers import ForwardRenderer, InverseRenderer, Renderer, loading
-from renderers.errors import CheckpointError, InputError
-from renderers.registry import BACKBONES, component_class
+from manifests.errors import CheckpointError, InputError
+from renderers import ForwardRenderer, InverseRenderer, Renderer
+from renderers.checkpoints import reading
+from renderers.checkpoints.registry import BACKBONES, component_class
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)
@@ -159,7 +160,7 @@ def test_the_hubs_cache_may_link_to_its_blobs(folder: Path, tmp_path: Path) -> N
     blob.parent.mkdir()
     blob.write_text("{}")
     (snapshot / "model_index.json").symlink_to("../../blobs/abcd")
-    assert loading.read_json(snapshot, "model_index.json") == {}
+    assert reading.read_json(snapshot, "model_index.json") == {}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_broken_safetensors_are_refused_by_their_header(tmp_path: Path, content:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
-        loading.read_header(path)
+        reading.read_header(path)
 
 
 def test_a_truncated_weight_file_is_refused(folder: Path) -> None:
@@ -199,19 +200,19 @@ def test_bad_json_is_refused(folder: Path, text: str, message: str) -> None:
 
 def test_a_json_file_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "model_index.json").open("wb") as file:
-        file.truncate(loading.MAX_JSON + 1)
+        file.truncate(reading.MAX_JSON + 1)
     with pytest.raises(CheckpointError, match="more than the"):
-        loading.read_json(tmp_path, "model_index.json")
+        reading.read_json(tmp_path, "model_index.json")
 
 
 def test_an_index_of_shards_cannot_point_elsewhere(folder: Path) -> None:
     index = folder / "unet" / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"conv_in.weight": "../vae/diffusion_pytorch_model.safetensors"}}))
     with pytest.raises(CheckpointError, match="not plain file names"):
-        loading.weight_files(folder, "unet")
+        reading.weight_files(folder, "unet")
     index.write_text(json.dumps({"weight_map": {"conv_in.weight": "weights.bin"}}))
     with pytest.raises(CheckpointError, match="holds a pickle"):
-        loading.weight_files(folder, "unet")
+        reading.weight_files(folder, "unet")
 
 
 def test_a_sharded_variant_round_trips(published: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from renderers.errors import CheckpointError, InputError
+from manifests.errors import CheckpointError, InputError
 from renderers.svd import lora
 from renderers.svd.unet import ForwardUNet
 from tests.renderers import narrow

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from manifests import environment
-from manifests.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract import environment
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.errors import InputError
 from renderers import modelspace
-from renderers.errors import InputError
 
 torch.set_num_threads(1)
 

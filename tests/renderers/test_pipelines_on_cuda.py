@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import renderers
-from manifests.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
 from tests.renderers.narrow import narrow_checkpoint
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.environment import Environment, latlong_directions, luminance, srgb_encode
+from editing.relighting import enlarged, relight, resized
+from manifests.contract.environment import Environment, latlong_directions, luminance, srgb_encode
 from renderers import ForwardRenderer
-from renderers.edits.relight import automatic_exposure, enlarged, matching_exposure, relight, resized
-from renderers.environment import panorama_directions, panoramas
+from renderers.checkpoints.registry import BACKBONES
+from renderers.light.panoramas import panorama_directions, panoramas
 from renderers.modelspace import channels_last, relative_depth
-from renderers.registry import BACKBONES
-from renderers.shading import camera_rays, split_sum
+from renderers.shading.exposure import automatic_exposure, matching_exposure
+from renderers.shading.split_sum import camera_rays, split_sum
 from tests.renderers.analytic import materials, scene
 
 torch.set_num_threads(1)

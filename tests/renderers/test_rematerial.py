@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.environment import srgb_encode
-from renderers.edits.rematerial import Material, composite, rematerial, softened
-from renderers.environment import panorama_directions
-from renderers.errors import InputError
+from editing.material_edits import Material, composite, rematerial, softened
+from manifests.contract.environment import srgb_encode
+from manifests.errors import InputError
+from renderers.light.panoramas import panorama_directions
 from renderers.modelspace import channels_last
-from renderers.shading import camera_rays, split_sum
+from renderers.shading.split_sum import camera_rays, split_sum
 from tests.renderers.analytic import materials, scene
 
 torch.set_num_threads(1)

@@ -9,10 +9,9 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from torch import Tensor
 
-from renderers import preconditioning as edm
-from renderers.errors import InputError
-from renderers.guidance import Denoiser, strengths
-from renderers.samplers import default_scheduler, sample
+from manifests.errors import InputError
+from renderers.sampling import samplers as edm
+from renderers.sampling.samplers import Denoiser, default_scheduler, sample, strengths
 
 torch.set_num_threads(1)
 SHAPE = (2, 3, 4, 5, 6)

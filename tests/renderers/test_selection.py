@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.codecs import decode_clip
-from manifests.dataset import open_dataset
-from manifests.environment import srgb_encode
-from renderers.edits.selection import Tracker, instance_selection, labels, pick
-from renderers.errors import InputError
+from editing.selection import Tracker, instance_selection, labels, pick
+from manifests.codec.codecs import decode_clip
+from manifests.contract.environment import srgb_encode
+from manifests.errors import InputError
+from manifests.store.dataset import open_dataset
 from renderers.inputs import gbuffer_values
 from renderers.modelspace import channels_last
 

@@ -10,19 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from manifests.camera import Camera, intrinsics_from_fov
-from renderers.brdf import response
-from renderers.environment import (
-    panorama_directions,
-    panoramas,
-    sample_panorama,
-    solid_angles,
-    stored_to_panorama,
-)
-from renderers.errors import InputError
-from renderers.microfacets import smith
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.errors import InputError
+from renderers.light.panoramas import panorama_directions, panoramas, sample_panorama, solid_angles, stored_to_panorama
 from renderers.modelspace import planar, srgb_encode
-from renderers.shading import camera_rays, split_sum
+from renderers.shading.brdf import response, smith
+from renderers.shading.split_sum import camera_rays, split_sum
 from tests.renderers import cycles_reference
 
 RAYS = camera_rays(8, 8, fov_degrees=45)

@@ -10,9 +10,9 @@ import torch
 from diffusers import AutoencoderTiny
 from narrow import narrow_checkpoint, narrow_inverse, narrow_vae
 
-from renderers.errors import CheckpointError, InputError
+from manifests.errors import CheckpointError, InputError
+from renderers.checkpoints.registry import BACKBONES
 from renderers.inverse import InverseRenderer
-from renderers.registry import BACKBONES
 
 
 def save_decoder(folder: Path, **more: object) -> AutoencoderTiny:

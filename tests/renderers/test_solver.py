@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from manifests.attributes import GBUFFERS
-from manifests.codecs import decode_clip
-from manifests.dataset import open_dataset
-from manifests.environment import srgb_encode
-from renderers.environment import panorama_directions, solid_angles
-from renderers.errors import InputError
+from manifests.codec.codecs import decode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.environment import srgb_encode
+from manifests.errors import InputError
+from manifests.store.dataset import open_dataset
+from renderers.light.panoramas import panorama_directions, solid_angles
+from renderers.light.solver import Fit, solve_light
 from renderers.modelspace import channels_last, planar
 from renderers.modelspace import srgb_encode as encode
-from renderers.shading import camera_rays, split_sum
-from renderers.solver import Fit, solve_light
+from renderers.shading.split_sum import camera_rays, split_sum
 from tests.renderers.analytic import materials, scene
 
 QUICK = Fit(pixels=900, rounds=4)

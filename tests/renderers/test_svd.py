@@ -9,14 +9,14 @@ import torch
 from diffusers import UNetSpatioTemporalConditionModel
 from torch import Tensor, nn
 
-from renderers import environment, modelspace
-from renderers.autoencoder import LatentSpace
-from renderers.errors import InputError
+from manifests.errors import InputError
+from renderers import modelspace
+from renderers.backbones import Scene, SvdWiring
+from renderers.light import panoramas
+from renderers.sampling.spaces import LatentSpace
 from renderers.svd import layout
-from renderers.svd.autoencoding import reconstruction_loss
-from renderers.svd.environment_encoder import EnvironmentEncoder, as_tokens
+from renderers.svd.environment_encoder import EnvironmentEncoder, as_tokens, reconstruction_loss
 from renderers.svd.unet import ADDED_TIME_IDS, ForwardUNet, InverseUNet
-from renderers.wiring import Scene, SvdWiring
 from tests.renderers import narrow
 
 torch.set_num_threads(1)
@@ -179,8 +179,8 @@ def test_conditions_enter_in_the_published_order(forward: ForwardUNet, inverse: 
     order = ("basecolor", "normal", "depth", "roughness", "metallic")
     scaled = [space.encode(scene.model_space()[name]) * scaling for name in order]
     torch.testing.assert_close(into_forward, torch.cat([noisy, *scaled], dim=2)[0])
-    images = [environment.encode_ldr(panorama), environment.encode_log(panorama)]
-    images.append(environment.encode_directions(64, 64).expand(1, 1, 3, 64, 64))
+    images = [panoramas.encode_ldr(panorama), panoramas.encode_log(panorama)]
+    images.append(panoramas.encode_directions(64, 64).expand(1, 1, 3, 64, 64))
     latents = [space.encode(2 * image - 1) * scaling for image in images]
     torch.testing.assert_close(into_encoder, torch.cat(latents, dim=2)[0])
 

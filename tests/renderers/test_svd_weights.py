@@ -11,11 +11,11 @@ from diffusers import UNetSpatioTemporalConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from renderers.errors import CheckpointError
+from manifests.errors import CheckpointError
 from renderers.svd import layout
-from renderers.svd.starting import start_from, widen_conv_in
 from renderers.svd.unet import ForwardUNet, InverseUNet
 from tests.renderers import narrow
+from training.objectives.starting_networks import start_from, widen_conv_in
 
 torch.set_num_threads(1)
 

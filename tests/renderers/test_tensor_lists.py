@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from renderers.svd.autoencoding import EnvironmentDecoder, direction_encoder
-from renderers.svd.environment_encoder import EnvironmentEncoder
+from renderers.svd.environment_encoder import EnvironmentDecoder, EnvironmentEncoder, direction_encoder
 from renderers.svd.unet import ForwardUNet, InverseUNet
 
 DATA = Path(__file__).parent / "data"

@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from manifests.attributes import ATTRIBUTES
-from renderers import hints
-from renderers.environment import encode_log, panorama_pixels
-from renderers.errors import InputError
-from renderers.tiny import TinyForward, TinyInverse, TinyLighting, evidence
-from renderers.tiny.blocks import VideoUNet, shift_in_time
+from manifests.contract.attributes import ATTRIBUTES
+from manifests.errors import InputError
+from renderers.light.panoramas import encode_log, panorama_pixels
+from renderers.shading import hints
+from renderers.tiny import TinyForward, TinyInverse, TinyLighting, tiny_lighting
+from renderers.tiny.video_unet import VideoUNet, shift_in_time
 
 SMALL = {"widths": (32, 32, 64), "depths": (1, 1, 1), "embedding": 16}
 
@@ -168,7 +168,7 @@ def cell(direction: tuple[float, float, float]) -> tuple[int, int]:
 
 def gathered(gbuffers, rotations=None, video=None):
     video = random(1, 1, 3, 8, 8) if video is None else video
-    return evidence.gather(video, gbuffers, rays(8, 8), rotations, height=16, width=32)[0]
+    return tiny_lighting.gather(video, gbuffers, rays(8, 8), rotations, height=16, width=32)[0]
 
 
 def test_background_is_the_light_behind_it():

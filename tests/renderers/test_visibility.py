@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from renderers.environment import panorama_directions, solid_angles
-from renderers.visibility import DepthBuffer, Marching, Trace, cluster, march
+from renderers.light.panoramas import panorama_directions, solid_angles
+from renderers.shading.visibility import DepthBuffer, Marching, Trace, cluster, march
 from tests.renderers.analytic import Scene, scene
 
 SIDE = normalize(torch.tensor([0.9, 0.7, 0.1]), dim=0)

@@ -4,9 +4,9 @@ import weakref
 import pytest
 import torch
 
-from renderers.depth_alignment import align, blend_depth
-from renderers.errors import InputError
-from renderers.windows import Window, WindowPlan, blend, plan_windows, stream, windowed
+from manifests.errors import InputError
+from renderers.sampling.depth_alignment import align, blend_depth
+from renderers.sampling.windows import Window, WindowPlan, blend, plan_windows, stream, windowed
 
 LENGTHS = (1, 5, 23, 24, 25, 30, 42, 43, 96, 97, 241)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from manifests.exr import write_exr
+from manifests.codec.exr import write_exr
 
 
 def glb(path: Path, note: str = "x") -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manifests.exr import write_exr
+from manifests.codec.exr import write_exr
 from scenes.catalogue import Catalogue, CatalogueError, Measured, assign_split
 from scenes.providers.files import place_of
 from scenes.providers.folder import folder_catalogue

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from manifests.camera import Camera
+from manifests.contract.camera import Camera
 from scenes.framing import Stage, find_view
 from scenes.motion import camera_at, camera_to_world, frame_times, intrinsics, object_at
 from scenes.recipes import load_recipe

@@ -7,9 +7,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from scenes.looks import FAMILIES
-from scenes.materials import builtin_materials, sample_constant, sample_procedural
-from scenes.measured import measured_materials, provenance
+from scenes.builtin_materials import (
+    builtin_materials,
+    measured_materials,
+    provenance,
+    sample_constant,
+    sample_procedural,
+)
+from scenes.procedural_materials import FAMILIES
 from scenes.spec import Procedural, SpecError
 from scenes.texturesets import find_maps, role
 

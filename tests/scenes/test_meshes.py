@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.make_footprints import measure
-from scenes.footprints import footprints
-from scenes.meshes import FAMILIES, MeshError, build, footprint, normalised
+from scenes.meshes import FAMILIES, MeshError, build, footprint, footprints, normalised
 from scenes.meshgen.composites import COMPOSITES
-from scenes.meshgen.noise import gradient_noise
-from scenes.meshgen.rocks import ROCK_STYLES
+from scenes.meshgen.rocks import ROCK_STYLES, gradient_noise
 from scenes.meshgen.solids import box
 from scenes.meshgen.surface import MeshData, join, place
 from scenes.meshgen.turned import LATHE_STYLES
@@ -93,7 +91,7 @@ def test_footprint_of_a_cube_is_its_diagonal_and_side():
 
 def test_suzanne_has_the_footprint_that_the_catalogue_states():
     pytest.importorskip("bpy")
-    from datagen.blender.geometry import suzanne
+    from datagen.blender.assembly import suzanne
 
     mesh = suzanne().data
     points = np.empty(3 * len(mesh.vertices), np.float32)

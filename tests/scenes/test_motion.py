@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from manifests.camera import Camera
-from manifests.environment import Environment, latlong_directions
+from manifests.contract.camera import Camera
+from manifests.contract.environment import Environment, latlong_directions
 from scenes.motion import (
     camera_at,
     camera_to_world,

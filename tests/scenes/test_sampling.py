@@ -11,7 +11,7 @@ import pytest
 import scenes
 from benchmarks.separation import dense_times, ground_error, vertices, worst_gap
 from scenes.catalogue import Catalogue
-from scenes.dressing import light_kind, pools
+from scenes.materials_and_light import light_kind, pools
 from scenes.motion import camera_at, frame_times, motion_names, object_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe

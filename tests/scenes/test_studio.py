@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scenes.studio import StudioError, black_body, studio_image
+from scenes.studio_light import StudioError, black_body, studio_image
 
 
 def irradiance(image: np.ndarray) -> np.ndarray:

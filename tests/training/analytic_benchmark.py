@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.codecs import encode_clip
-from manifests.dataset import open_or_create
-from manifests.environment import Environment
-from manifests.header import Header
-from manifests.row import AssetUse, ClipRow, Sample
-from manifests.shards import write_shard
+from manifests.codec.codecs import encode_clip
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment
+from manifests.contract.row import AssetUse, ClipRow, Sample
+from manifests.store.dataset import open_or_create
+from manifests.store.header import Header
+from manifests.store.shards import write_shard
 
 FRAMES, SIZE = 3, 32
 LIGHTS = ((0.8, 0.6, 0.4), (0.3, 0.4, 0.8))

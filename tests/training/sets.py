@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from manifests.row import Sample
+from manifests.contract.row import Sample
 from tests.manifests.clips import clip_sample, make_dataset
 
 SIZE = 16

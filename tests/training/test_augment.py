@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.camera import Camera
-from manifests.environment import camera_directions, srgb_encode
+from manifests.contract.camera import Camera
+from manifests.contract.environment import camera_directions, srgb_encode
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
-from training.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
-from training.coded import _directions, _indexed, _looked_up, depth_limits, stacked
-from training.samples import BACKGROUND, Packed, pack
+from training.data.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
+from training.data.batch import BACKGROUND, Packed, _directions, _indexed, _looked_up, depth_limits, pack, stacked
 
 SIZE = 32
 WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask")

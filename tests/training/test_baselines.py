@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.dataset import open_dataset
-from manifests.environment import srgb_decode, srgb_encode
-from renderers.environment import panorama_directions
+from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.errors import EvaluationError
+from manifests.store.dataset import open_dataset
+from renderers.light.panoramas import panorama_directions
 from tests.training.analytic_benchmark import GROUND, LIGHTS, SIZE, THING, TILT, clip_of, write_part
-from training.baselines import forward, inverse, relighting
-from training.baselines.averages import gather_averages
+from training.baselines import forward_baselines, inverse_baselines
+from training.baselines.inverse_baselines import gather_averages
 from training.evaluation import metrics
 from training.evaluation.benchmark import Shot
-from training.evaluation.errors import EvaluationError
 
 torch.set_num_threads(1)
 
@@ -49,58 +49,65 @@ def test_an_empty_set_cannot_be_averaged(tmp_path):
 
 def test_rgb_as_base_colour_is_the_exposed_picture_and_the_oracle_gain_is_no_worse(shots, averages):
     shot = shots[0]
-    found = inverse.inverse_baselines(shot, averages)
-    assert found[inverse.RGB]["basecolor"] == pytest.approx(np.clip(shot.clip.arrays["rgb"], 0, 1))
+    found = inverse_baselines.inverse_baselines(shot, averages)
+    assert found[inverse_baselines.RGB]["basecolor"] == pytest.approx(np.clip(shot.clip.arrays["rgb"], 0, 1))
     truth = shot.gbuffers["basecolor"]
     raw, gain, oracle = (
         metrics.basecolor_psnr(found[name]["basecolor"], truth, shot.surface)
-        for name in (inverse.RGB, inverse.RGB_GAIN, inverse.RGB_ORACLE)
+        for name in (inverse_baselines.RGB, inverse_baselines.RGB_GAIN, inverse_baselines.RGB_ORACLE)
     )
     assert oracle >= max(raw, gain) - 1e-3
 
 
 def test_the_true_cameras_plane_is_exact_on_flat_ground(shots, averages):
     for shot in shots:
-        found = inverse.inverse_baselines(shot, averages)
-        plane = found[inverse.PLANE_ORACLE]
+        found = inverse_baselines.inverse_baselines(shot, averages)
+        plane = found[inverse_baselines.PLANE_ORACLE]
         assert metrics.angular(plane["normal"], shot.gbuffers["normal"], shot.surface).mean < 1e-3
         assert metrics.aligned_depth_rmse(plane["depth"], shot.gbuffers["depth"], shot.surface) < 0.02
-        fitted = found[inverse.PLANE]  # this set has one camera, so the fitted plane is as good
+        fitted = found[inverse_baselines.PLANE]  # this set has one camera, so the fitted plane is as good
         assert metrics.angular(fitted["normal"], shot.gbuffers["normal"], shot.surface).mean < 0.1
 
 
 def test_the_mean_map_of_identical_scenes_is_the_answer(shots, averages):
-    found = inverse.inverse_baselines(shots[0], averages)[inverse.MEAN_MAP]
+    found = inverse_baselines.inverse_baselines(shots[0], averages)[inverse_baselines.MEAN_MAP]
     assert metrics.basecolor_psnr(found["basecolor"], shots[0].gbuffers["basecolor"], shots[0].surface) > 50
     assert metrics.rmse(found["roughness"], shots[0].gbuffers["roughness"], shots[0].surface) < 1e-3
 
 
 def test_without_a_training_set_only_the_baselines_that_need_none_remain(shots):
-    found = inverse.inverse_baselines(shots[0], None)
-    assert set(found) == {inverse.RGB, inverse.RGB_ORACLE, inverse.FACING, inverse.PLANE_ORACLE}
+    found = inverse_baselines.inverse_baselines(shots[0], None)
+    assert set(found) == {
+        inverse_baselines.RGB,
+        inverse_baselines.RGB_ORACLE,
+        inverse_baselines.FACING,
+        inverse_baselines.PLANE_ORACLE,
+    }
 
 
 def test_mean_maps_fit_another_size():
     ramp = np.tile(np.linspace(0, 1, 8, dtype=np.float32)[:, None, None], (1, 8, 1))
-    large = inverse.resized(ramp, 16, 16, "roughness")
+    large = inverse_baselines.resized(ramp, 16, 16, "roughness")
     assert large.shape == (16, 16, 1)
     assert large[:, 0, 0] == pytest.approx(np.clip((np.arange(16) + 0.5) / 2 - 0.5, 0, 7) / 7, abs=1e-5)
 
 
 def test_under_even_light_diffuse_baselines_give_base_colour_times_light(shots):
     shot = shots[0]
-    found = forward.forward_baselines(shot)
+    found = forward_baselines.forward_baselines(shot)
     expected = srgb_encode(shot.clip.arrays["basecolor"] * LIGHTS[0])
-    for name in (forward.MEAN_LIGHT, forward.IRRADIANCE):
+    for name in (forward_baselines.MEAN_LIGHT, forward_baselines.IRRADIANCE):
         assert found[name][shot.surface] == pytest.approx(expected[shot.surface], abs=2e-3)
     lit = shot.surface & (np.abs(shot.video - expected).max(-1) < 1e-3)
-    assert metrics.psnr(found[forward.SPLIT_SUM], shot.video, lit) > 20  # as much, and a thin reflection on top
+    assert (
+        metrics.psnr(found[forward_baselines.SPLIT_SUM], shot.video, lit) > 20
+    )  # as much, and a thin reflection on top
 
 
 def test_where_no_surface_is_every_baseline_shows_the_light_itself(shots):
     sky = shots[1].clip.arrays["mask"][..., 0] == 0
     assert sky.any()
-    for video in forward.forward_baselines(shots[1]).values():
+    for video in forward_baselines.forward_baselines(shots[1]).values():
         assert video[sky] == pytest.approx(
             np.broadcast_to(srgb_encode(np.array(LIGHTS[1])), video[sky].shape), abs=2e-3
         )
@@ -111,20 +118,20 @@ def test_sh_irradiance_of_linear_light_is_exact():
     directions = panorama_directions(64, 128)
     panorama = (1 + 0.5 * directions[1]).expand(1, 3, -1, -1)
     normal = torch.nn.functional.normalize(torch.randn(1, 3, 4, 5, generator=torch.Generator().manual_seed(1)), dim=1)
-    found = forward.sh_irradiance(panorama, normal)
+    found = forward_baselines.sh_irradiance(panorama, normal)
     assert found == pytest.approx((1 + normal[:, 1:2] / 3).expand(-1, 3, -1, -1), abs=5e-3)
 
 
 def test_flattened_light_keeps_its_mean_and_loses_its_directions():
     panorama = np.zeros((2, 32, 64, 3), dtype=np.float32)
     panorama[:, :16] = 2.0  # the upper half of the sphere, but for the half row at the equator
-    flat = forward.flattened(panorama)
+    flat = forward_baselines.flattened(panorama)
     assert flat == pytest.approx(np.full_like(panorama, 1.0), abs=0.05)
     assert np.ptp(flat) == 0
 
 
 def test_light_ratio_turns_one_even_light_into_another(shots):
-    found = relighting.relighting_baselines(*shots)
-    assert (found[relighting.UNCHANGED] == shots[0].video).all()
+    found = forward_baselines.relighting_baselines(*shots)
+    assert (found[forward_baselines.UNCHANGED] == shots[0].video).all()
     expected = srgb_encode(np.clip(srgb_decode(shots[0].video) * np.divide(LIGHTS[1], LIGHTS[0]), 0, 1))
-    assert found[relighting.LIGHT_RATIO] == pytest.approx(expected, abs=2e-3)
+    assert found[forward_baselines.LIGHT_RATIO] == pytest.approx(expected, abs=2e-3)

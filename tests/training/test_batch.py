@@ -5,8 +5,8 @@ import dataclasses
 import torch
 
 from renderers.modelspace import srgb_decode
-from renderers.shading import camera_rays
-from training.batch import Batch
+from renderers.shading.split_sum import camera_rays
+from training.data.batch import Batch
 
 
 def _batch(size: int = 3) -> Batch:

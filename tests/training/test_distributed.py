@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from manifests.errors import TrainingError
 from tests.training.sets import make_set
 from tests.training.test_loop import request_of
-from training import checkpointing
+from training import run_state
 from training.distributed import train_distributed
-from training.errors import TrainingError
 from training.run import Request, train
 
 torch.set_num_threads(1)
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(checkpointing.checkpoints(out)[-1] / "weights.safetensors")
+    return load_file(run_state.checkpoints(out)[-1] / "weights.safetensors")
 
 
 def _close(one: Request, other: Request) -> None:

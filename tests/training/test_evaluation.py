@@ -9,21 +9,20 @@ import pytest
 import torch
 from PIL import Image
 
-from manifests.dataset import open_dataset
+from manifests.errors import EvaluationError
+from manifests.store.dataset import open_dataset
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
-from renderers.tiny.forward import TinyForward
-from renderers.tiny.inverse import TinyInverse
+from renderers.tiny.tiny_renderers import TinyForward, TinyInverse
 from tests.training.analytic_benchmark import FRAMES, SIZE, write_catalogue, write_part
-from training.baselines import forward, inverse, relighting
-from training.evaluation import bars, published
+from training.baselines import forward_baselines, inverse_baselines
+from training.evaluation import acceptance, evaluation_report
 from training.evaluation.benchmark import open_benchmark, seen_in_training
-from training.evaluation.errors import EvaluationError
+from training.evaluation.evaluation_report import RESULTS
+from training.evaluation.evaluation_run import evaluate
+from training.evaluation.evaluation_settings import Settings
 from training.evaluation.gallery import Strip, video_strip, worst_gallery
-from training.evaluation.report import RESULTS
-from training.evaluation.run import evaluate
 from training.evaluation.scores import Score, Table, mean, select, tables
-from training.evaluation.settings import Settings
 
 torch.set_num_threads(1)
 
@@ -129,7 +128,9 @@ def test_tables_hold_means_over_clips_with_the_best_fair_method_in_bold():
 
 def test_bars_hold_exactly_from_their_limits_on():
     def judged(ours):
-        return bars.bars([score(bars.OURS, "surface_psnr", ours), score(forward.SPLIT_SUM, "surface_psnr", 20.0)])
+        return acceptance.bars(
+            [score(acceptance.OURS, "surface_psnr", ours), score(forward_baselines.SPLIT_SUM, "surface_psnr", 20.0)]
+        )
 
     assert bar(judged(22.0), "forward").holds is True
     assert bar(judged(21.99), "forward").holds is False
@@ -137,15 +138,15 @@ def test_bars_hold_exactly_from_their_limits_on():
 
 def test_forward_is_judged_on_scenes_alone():
     scores = [
-        score(bars.OURS, "surface_psnr", 21.0),
-        score(bars.OURS, "surface_psnr", 90.0, part="objects"),
-        score(forward.SPLIT_SUM, "surface_psnr", 20.0),
+        score(acceptance.OURS, "surface_psnr", 21.0),
+        score(acceptance.OURS, "surface_psnr", 90.0, part="objects"),
+        score(forward_baselines.SPLIT_SUM, "surface_psnr", 20.0),
     ]
-    assert bar(bars.bars(scores), "forward").measured == pytest.approx(1.0)
+    assert bar(acceptance.bars(scores), "forward").measured == pytest.approx(1.0)
 
 
 def test_bars_without_scores_are_not_measured_and_never_hold():
-    found = bars.bars([])
+    found = acceptance.bars([])
     assert len(found) > 15
     assert all(one.holds is None and one.line().startswith("not measured") for one in found)
 
@@ -155,14 +156,14 @@ def test_the_inverse_bars_compare_with_the_best_baseline():
         return score(method, "mean_angle", value, task="inverse", attribute="normal")
 
     scores = [
-        angle(bars.OURS, 13.0),
-        angle(inverse.PLANE, 30.0),
-        angle(inverse.MEAN, 40.0),
-        angle(inverse.MEAN_MAP, 20.0),
+        angle(acceptance.OURS, 13.0),
+        angle(inverse_baselines.PLANE, 30.0),
+        angle(inverse_baselines.MEAN, 40.0),
+        angle(inverse_baselines.MEAN_MAP, 20.0),
     ]
-    found = bar(bars.bars(scores), "normals")
+    found = bar(acceptance.bars(scores), "normals")
     assert (found.measured, found.holds) == (pytest.approx(0.65), True)
-    assert bar(bars.bars(scores[:-1]), "normals").holds is None  # a baseline is missing: not judged
+    assert bar(acceptance.bars(scores[:-1]), "normals").holds is None  # a baseline is missing: not judged
 
 
 def test_roughness_has_to_beat_the_mean_not_to_match_it():
@@ -170,10 +171,14 @@ def test_roughness_has_to_beat_the_mean_not_to_match_it():
         return score(method, "rmse", value, task="inverse", attribute="roughness")
 
     for ours, holds in ((0.199, True), (0.2, False)):
-        scores = [rough(bars.OURS, ours), rough(inverse.MEAN, 0.2), rough(inverse.MEAN_MAP, 0.21)]
-        assert bar(bars.bars(scores), "roughness").holds is holds
-    scores = [rough(bars.OURS, 0.15), rough(bars.ONE_FRAME, 0.2)]
-    video = bar(bars.bars(scores), "roughness, video against one frame")
+        scores = [
+            rough(acceptance.OURS, ours),
+            rough(inverse_baselines.MEAN, 0.2),
+            rough(inverse_baselines.MEAN_MAP, 0.21),
+        ]
+        assert bar(acceptance.bars(scores), "roughness").holds is holds
+    scores = [rough(acceptance.OURS, 0.15), rough(acceptance.ONE_FRAME, 0.2)]
+    video = bar(acceptance.bars(scores), "roughness, video against one frame")
     assert (video.measured, video.holds) == (pytest.approx(0.25), None)
 
 
@@ -181,13 +186,17 @@ def test_relighting_has_to_beat_both_of_its_baselines():
     def lit(method, value):
         return score(method, "surface_psnr", value, task="relighting")
 
-    scores = [lit(bars.OURS, 20.0), lit(relighting.UNCHANGED, 15.0), lit(relighting.LIGHT_RATIO, 21.0)]
-    assert [one.holds for one in bars.bars(scores) if one.name == "relighting"] == [True, False]
+    scores = [
+        lit(acceptance.OURS, 20.0),
+        lit(forward_baselines.UNCHANGED, 15.0),
+        lit(forward_baselines.LIGHT_RATIO, 21.0),
+    ]
+    assert [one.holds for one in acceptance.bars(scores) if one.name == "relighting"] == [True, False]
 
 
 def test_lora_bars():
-    assert [one.holds for one in bars.lora_bars(25.0, 20.0, 30.1, 30.0)] == [True, True]
-    assert [one.holds for one in bars.lora_bars(20.0, 20.0, 29.5, 30.0)] == [False, False]
+    assert [one.holds for one in acceptance.lora_bars(25.0, 20.0, 30.1, 30.0)] == [True, True]
+    assert [one.holds for one in acceptance.lora_bars(20.0, 20.0, 29.5, 30.0)] == [False, False]
 
 
 # --- galleries and published figures ---------------------------------------------------------------------------
@@ -207,7 +216,7 @@ def test_the_worst_clips_come_first_on_a_gallery():
 
 
 def test_published_figures_come_with_what_may_be_compared():
-    text = published.markdown()
+    text = evaluation_report.markdown()
     assert "28.3 / .935 / .048" in text
     assert "24.63 / .756 / .257" in text
     assert "Not comparable" in text
@@ -220,9 +229,9 @@ def test_an_untrained_forward_network_scores_like_the_shading_that_it_starts_fro
     evaluation, _ = evaluated
     values = {
         method: mean(select(evaluation.scores, "forward", "surface_psnr", method=method))
-        for method in (bars.OURS, forward.TRACED)
+        for method in (acceptance.OURS, forward_baselines.TRACED)
     }
-    assert values[bars.OURS] == pytest.approx(values[forward.TRACED], abs=0.1)
+    assert values[acceptance.OURS] == pytest.approx(values[forward_baselines.TRACED], abs=0.1)
     assert bar(evaluation.bars, "another light").measured > 1
 
 

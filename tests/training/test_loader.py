@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.codecs import decode_clip
-from manifests.dataset import open_dataset
-from manifests.environment import srgb_encode
+from manifests.codec.codecs import decode_clip
+from manifests.contract.environment import srgb_encode
+from manifests.errors import ClipSourceError
+from manifests.store.dataset import open_dataset
 from renderers.modelspace import relative_depth
 from tests.training.sets import CLIPS, FRAMES, SIZE, make_set
-from training.augment import Augmentation
-from training.batch import Batch
-from training.errors import SourceError
-from training.loader import Loader, LoaderOptions
-from training.source import DatasetSource, Joined, UrlSource, open_source
+from training.data.augment import Augmentation
+from training.data.batch import Batch
+from training.data.clip_sources import DatasetSource, Joined, UrlSource, open_source
+from training.data.loader import Loader, LoaderOptions
 
 VARIED = Augmentation(3, (12, 12), mirror=True, permute=True, reverse=True, exposure_stops=(-0.5, 0.5), dropout=0.3)
 PLAIN = Augmentation(FRAMES, mirror=False)
@@ -116,7 +116,7 @@ def test_only_what_is_asked_for_is_decoded(folder: Path, monkeypatch: pytest.Mon
         seen.append((tuple(attributes), frames, keywords["light"]))
         return decode_clip(key, files, attributes, frames, **keywords)
 
-    monkeypatch.setattr("training.source.decode_clip", spy)
+    monkeypatch.setattr("training.data.clip_sources.decode_clip", spy)
     (batch,) = _batches(folder, _options(Augmentation(1), attributes=("depth",), panorama=None, ahead=1), 1)
     assert set(batch.gbuffers) == {"depth"} and batch.panorama is None and batch.rgb.shape[1] == 1
     for attributes, frames, light in seen:
@@ -142,9 +142,9 @@ def test_labels_and_confidence_come_from_the_rows(tmp_path: Path, folder: Path) 
 
 
 def test_asking_for_more_than_clips_hold_says_so(folder: Path) -> None:
-    with pytest.raises(SourceError, match="none of the 7 clips has 9 frames"):
+    with pytest.raises(ClipSourceError, match="none of the 7 clips has 9 frames"):
         Loader(DatasetSource(open_dataset(folder)), _options(Augmentation(9)))
-    with pytest.raises(SourceError, match="neither a dataset"):
+    with pytest.raises(ClipSourceError, match="neither a dataset"):
         open_source(folder.parent, folder, 1)
 
 
@@ -192,5 +192,5 @@ def test_a_url_gives_the_same_batches_and_keeps_few_shards(
 
 
 def test_a_url_that_is_not_there_is_named(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    with pytest.raises(SourceError, match=r"nothing/dataset.json: cannot be fetched"):
+    with pytest.raises(ClipSourceError, match=r"nothing/dataset.json: cannot be fetched"):
         open_source(server[0] + "/nothing", tmp_path, keep=1)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from manifests.errors import ConfigError, TrainingError
 from renderers.base import Renderer
 from tests.training.sets import make_set
-from training import checkpointing
+from training import run_state
 from training.config import PRESETS, Optimise, load_config, make_config
-from training.errors import ConfigError, TrainingError
 from training.interrupt import Interrupt
+from training.loop import learning_rate, progress, streams_of
 from training.run import Request, make_objective, train
-from training.schedule import learning_rate, progress, streams_of
 
 torch.set_num_threads(1)
 SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}
@@ -43,7 +43,7 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     request = request_of(folder, tmp_path / "run", optimise={"steps": 6}, keep={"checkpoint": 2, "checkpoints": 2})
     done = train(request)
     assert done.step == 6 and np.isfinite(done.loss) and 0 <= done.waiting <= 1
-    assert [path.name for path in checkpointing.checkpoints(request.out)] == ["00000004", "00000006"]
+    assert [path.name for path in run_state.checkpoints(request.out)] == ["00000004", "00000006"]
     assert not list((request.out / "checkpoints").glob(".*"))
     renderer: Any = Renderer.from_pretrained(request.out / "renderer")
     record = renderer.config.training
@@ -85,7 +85,7 @@ def test_training_lowers_the_loss(folder: Path, tmp_path: Path) -> None:
 def test_a_loss_that_is_not_a_number_stops_and_names_the_clips(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.objectives.inverse import InverseObjective
+    from training.objectives.inverse_rendering import InverseObjective
 
     plain, bad = InverseObjective.losses, "00000005-00"
 
@@ -99,7 +99,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_the_clips(
     )
     with pytest.raises(TrainingError, match=rf"the loss is nan on clips {bad}; the last good checkpoint is .*\d+"):
         train(request)
-    last = checkpointing.checkpoints(request.out)
+    last = run_state.checkpoints(request.out)
     for tensor in Renderer.from_pretrained(last[-1] / "renderer").unet.state_dict().values():
         assert torch.isfinite(tensor).all()
 
@@ -119,7 +119,7 @@ def test_accumulated_parts_are_one_batch(folder: Path, tmp_path: Path) -> None:
 def test_averaged_weights_are_what_is_saved(folder: Path, tmp_path: Path) -> None:
     request = request_of(folder, tmp_path / "run", optimise={"ema": 0.99})
     train(request)
-    (_, last) = checkpointing.checkpoints(request.out)
+    (_, last) = run_state.checkpoints(request.out)
     from safetensors.torch import load_file
 
     average, raw = load_file(last / "average.safetensors"), load_file(last / "weights.safetensors")
@@ -141,7 +141,7 @@ def test_an_interrupted_run_keeps_its_last_step(folder: Path, tmp_path: Path, mo
     request = request_of(folder, tmp_path / "run", optimise={"steps": 9}, keep={"checkpoint": 9})
     with pytest.raises(KeyboardInterrupt):
         train(request)
-    assert [path.name for path in checkpointing.checkpoints(request.out)] == ["00000001"]
+    assert [path.name for path in run_state.checkpoints(request.out)] == ["00000001"]
 
 
 def test_a_folder_with_another_run_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.camera import Camera, intrinsics_from_fov
-from manifests.clip import Clip
-from manifests.environment import srgb_encode
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import srgb_encode
+from manifests.errors import EvaluationError
 from training.evaluation import metrics, shadows
-from training.evaluation.errors import EvaluationError
-from training.evaluation.lighting import light_errors, main_direction
-from training.evaluation.motion import temporal_error, true_flow
 from training.evaluation.perceptual import load_perceptual
+from training.evaluation.score_estimates import light_errors, main_direction
+from training.evaluation.temporal import temporal_error, true_flow
 
 torch.set_num_threads(1)
 T, H, W = 3, 16, 16

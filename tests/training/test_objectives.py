@@ -8,28 +8,28 @@ import msgspec
 import pytest
 import torch
 
-from manifests.attributes import GBUFFERS
+from manifests.contract.attributes import GBUFFERS
+from manifests.errors import ConfigError, TrainingError
 from renderers import modelspace
 from renderers.base import Renderer
-from renderers.environment import encode_ldr
 from renderers.inverse import InverseRenderer
+from renderers.light.panoramas import encode_ldr
 from renderers.svd import lora
 from tests.renderers.narrow import WIDTHS, narrow_checkpoint
 from tests.training.sets import make_set
-from training.augment import Augmentation
-from training.batch import Batch
 from training.config import TrainConfig, load_config, make_config
-from training.errors import ConfigError, TrainingError
-from training.loader import Loader, LoaderOptions
+from training.data.augment import Augmentation
+from training.data.batch import Batch
+from training.data.clip_sources import open_source
+from training.data.loader import Loader, LoaderOptions
 from training.objectives import losses
-from training.objectives.base import Losses, Objective
-from training.objectives.environment import EnvironmentObjective, light_networks
-from training.objectives.forward import ForwardObjective
-from training.objectives.inverse import InverseObjective
-from training.objectives.judge import JudgeObjective
-from training.objectives.lighting import LightingObjective
-from training.objectives.networks import make_networks
-from training.source import open_source
+from training.objectives.environment_autoencoder import EnvironmentObjective, light_networks
+from training.objectives.forward_rendering import ForwardObjective
+from training.objectives.inverse_rendering import InverseObjective
+from training.objectives.label_error_training import JudgeObjective
+from training.objectives.light_estimation import LightingObjective
+from training.objectives.objective import Losses, Objective
+from training.objectives.starting_networks import make_networks
 
 torch.set_num_threads(1)
 SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}

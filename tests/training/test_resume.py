@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tests.training.sets import make_set
 from tests.training.test_loop import request_of
-from training import checkpointing
+from training import run_state
 from training.run import train
 
 torch.set_num_threads(1)
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _state(out: Path) -> dict[str, torch.Tensor]:
-    last = checkpointing.checkpoints(out)[-1]
+    last = run_state.checkpoints(out)[-1]
     parts = ("weights", "average", "optimizer")
     tensors = {
         part: load_file(last / f"{part}.safetensors") for part in parts if (last / f"{part}.safetensors").exists()
@@ -74,7 +74,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         _stop_at(patched, 3)
         with pytest.raises(KeyboardInterrupt):
             train(cut)
-    assert [path.name for path in checkpointing.checkpoints(cut.out)] == ["00000003"]
+    assert [path.name for path in run_state.checkpoints(cut.out)] == ["00000003"]
     train(dataclasses.replace(cut, resume=True))
     _same(whole.out, cut.out)
 
@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_still_resumes(folder
     request = request_of(folder, tmp_path / "run", keep={"checkpoint": 2})
     train(request)
     expected = _state(request.out)
-    last = checkpointing.checkpoints(request.out)[-1]
+    last = run_state.checkpoints(request.out)[-1]
     weights = last / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(Exception, match="does not fit this run"):
@@ -99,7 +99,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_still_resumes(folder
     for path in last.iterdir():
         if path.is_file():
             path.unlink()
-    assert [path.name for path in checkpointing.checkpoints(request.out)] == ["00000002"]
+    assert [path.name for path in run_state.checkpoints(request.out)] == ["00000002"]
     train(dataclasses.replace(request, resume=True))
     found = _state(request.out)
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
@@ -120,9 +120,9 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(folder: Path, tmp_path: Path
     command = [sys.executable, "-c", code, str(folder), str(out)]
     for pause in (0.3, 0.8, 1.5, 0.5):
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-        count = len(checkpointing.checkpoints(out))
+        count = len(run_state.checkpoints(out))
         deadline = time.monotonic() + 120
-        while len(checkpointing.checkpoints(out)) <= min(count, 1) and time.monotonic() < deadline:
+        while len(run_state.checkpoints(out)) <= min(count, 1) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(pause)
         process.kill()

@@ -12,11 +12,11 @@ import torch
 from renderers.base import Renderer
 from tests.renderers.narrow import narrow_checkpoint
 from tests.training.sets import make_set
-from training.augment import Augmentation
 from training.config import load_config, make_config
-from training.loader import Loader, LoaderOptions
+from training.data.augment import Augmentation
+from training.data.clip_sources import open_source
+from training.data.loader import Loader, LoaderOptions
 from training.run import Request, train
-from training.source import open_source
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}

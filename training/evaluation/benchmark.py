@@ -15,17 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.attributes import GBUFFERS
-from manifests.clip import Clip
-from manifests.codecs import decode_clip
-from manifests.dataset import Dataset, open_dataset
-from manifests.errors import DatasetError
-from manifests.exposure import on_screen
-from manifests.parquet import read_parquet
-from manifests.row import ClipRow
-from renderers.environment import backgrounds, panoramas
+from manifests.codec.codecs import decode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
+from manifests.contract.color import on_screen
+from manifests.contract.row import ClipRow
+from manifests.errors import DatasetError, EvaluationError
+from manifests.store.dataset import Dataset, open_dataset
+from manifests.store.tables import read_parquet
+from renderers.light.panoramas import backgrounds, panoramas
 from renderers.modelspace import channels_last, planar, relative_depth
-from training.evaluation.errors import EvaluationError
 
 PARTS = ("objects", "scenes", "turns")
 PANORAMA = (32, 64)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from manifests.clip import Clip
+from manifests.contract.clip import Clip
 from manifests.display import PAPER, pictures, tile
+from manifests.errors import EvaluationError
 from training.evaluation.benchmark import Shot
-from training.evaluation.errors import EvaluationError
 
 TILE = 96
 WORST = 8

@@ -17,8 +17,8 @@ from torch import Tensor
 from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from manifests.environment import srgb_encode
-from training.evaluation.errors import EvaluationError
+from manifests.contract.environment import srgb_encode
+from manifests.errors import EvaluationError
 
 HIGHEST_PSNR = 100.0
 """PSNR in dB of equal arrays, so that tables and JSON hold finite numbers."""

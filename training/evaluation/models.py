@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from manifests.attributes import GBUFFERS
-from manifests.environment import Environment
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.environment import Environment
 from training.evaluation.benchmark import Shot
-from training.evaluation.settings import Settings
+from training.evaluation.evaluation_settings import Settings
 
 if TYPE_CHECKING:
     from renderers.forward import ForwardRenderer
@@ -75,7 +75,7 @@ class Models:
 
     def metered(self, shot: Shot, gbuffers: Mapping[str, np.ndarray], light: Environment) -> float:
         """The exposure at which the datasets' rule would take what these G-buffers show, as `relight` does."""
-        from renderers.edits.relight import automatic_exposure
+        from renderers.shading.exposure import automatic_exposure
 
         assert shot.clip.camera is not None
         camera = shot.clip.camera

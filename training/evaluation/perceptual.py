@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.evaluation.errors import EvaluationError
+from manifests.errors import EvaluationError
 
 FRAMES = 4
 """Frames of a clip that are measured, evenly spread: the network costs more than all other metrics together."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.environment import luminance, srgb_decode
-from training.evaluation.errors import EvaluationError
+from manifests.contract.environment import luminance, srgb_decode
+from manifests.errors import EvaluationError
 from training.evaluation.metrics import psnr
 
 SHADOW = 0.7

@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from datagen.blender.graphs import made, metals, natural
-from datagen.blender.graphs.canvas import Canvas, Surface
-from datagen.blender.graphs.knobs import Knobs
+from datagen.blender.graphs import man_made, metals, natural
+from datagen.blender.graphs.node_canvas import Canvas, Knobs, Surface
 
 FAMILIES: Mapping[str, Callable[[Canvas, Knobs], Surface]] = MappingProxyType(
     {
         "wood": natural.wood,
         "rust": metals.rust,
-        "tiles": made.tiles,
+        "tiles": man_made.tiles,
         "brushed": metals.brushed,
         "scratched": metals.scratched,
         "marble": natural.marble,
-        "terrazzo": made.terrazzo,
-        "fabric": made.fabric,
+        "terrazzo": man_made.terrazzo,
+        "fabric": man_made.fabric,
         "concrete": natural.concrete,
-        "leather": made.leather,
+        "leather": man_made.leather,
         "flakes": metals.flakes,
         "gravel": natural.gravel,
-        "pattern": made.pattern,
-        "ceramic": made.ceramic,
-        "plastic": made.plastic,
+        "pattern": man_made.pattern,
+        "ceramic": man_made.ceramic,
+        "plastic": man_made.plastic,
         "hammered": metals.hammered,
     }
 )
-"""The graph of every family in `scenes.looks.FAMILIES`."""
+"""The graph of every family in `scenes.procedural_materials.FAMILIES`."""

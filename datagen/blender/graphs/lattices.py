@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from datagen.blender.graphs.canvas import Canvas, Socket
+from datagen.blender.graphs.node_canvas import Canvas, Socket
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from datagen.blender.graphs.canvas import Canvas, Socket, Surface
-from datagen.blender.graphs.knobs import Knobs
+from datagen.blender.graphs.node_canvas import Canvas, Knobs, Socket, Surface
 
 
 def rust(canvas: Canvas, knobs: Knobs) -> Surface:

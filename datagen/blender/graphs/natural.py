@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from datagen.blender.graphs import lattices
-from datagen.blender.graphs.canvas import Canvas, Surface
-from datagen.blender.graphs.knobs import Knobs
+from datagen.blender.graphs.node_canvas import Canvas, Knobs, Surface
 
 
 def wood(canvas: Canvas, knobs: Knobs) -> Surface:

@@ -1,0 +1,128 @@
+"""`python -m benchmarks.weights build`: the command lines that make the shipped weights, from nothing to cards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from editing.weights import WeightsError
+from lightloom.demo.demo_film import FOLDER, make_footage
+from lightloom.stages import Stage
+from manifests.files import write_bytes
+
+RECIPES = {"dataset": ("train-tiny", 1.0), "objects": ("train-objects", 1 / 3), "unseen": ("train-tiny", 1 / 6)}
+"""Datasets by folder: recipe, and share of the clips. Renderers learn from the first two, their judge from the last."""
+
+SHARES = {"inverse": 0.3, "continued": 0.3, "lighting": 0.1, "forward": 0.2, "cotrained": 0.1}
+"""How the minutes of training are divided."""
+
+_FOOTAGE = {"base": "tiny", "name": "footage", "split": "train", "frames": 24, "render": {"denoiser": "balanced"}}
+_TITLES = {"inverse": "inverse renderer", "lighting": "lighting estimator", "forward": "forward renderer"}
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What to make, and where.
+
+    Attributes:
+        out: folder for everything.
+        minutes: of all trainings together.
+        seed: of the trainings; the datasets and the footage have the next ones.
+        clips: of the training set's larger part; the others are in proportion.
+        footage: clips that stand for real footage, from which the LoRA learns.
+        preset: of the trainings from random weights.
+        continued: preset of the inverse renderer's second training.
+        scenes: of each part of the benchmark; None is the benchmark's own size.
+    """
+
+    out: Path
+    minutes: float
+    seed: int
+    clips: int
+    footage: int
+    preset: str
+    continued: str = "tiny-continued"
+    scenes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.minutes > 0 or self.clips < 1 or self.footage < 2 or self.seed < 0:
+            raise WeightsError(
+                "--minutes has to be above 0, --clips at least 1, --footage at least 2, --seed 0 or more"
+            )
+
+    def stages(self) -> list[Stage]:
+        """All stages in order; each is a command of its own, and goes on where it was."""
+        more = ["--real", self.at("labelled"), "--start", self.at("forward/renderer")]
+        again = ["--start", self.at("inverse/renderer")]
+        return [
+            *(self._dataset(folder, 1 + number) for number, folder in enumerate(RECIPES)),
+            *(self._training(kind, kind, f"Train the {title}") for kind, title in _TITLES.items()),
+            self._training("continued", "inverse", "Train the inverse renderer further", again),
+            _stage("judge", "Train what says how wrong labels are", self._judging()),
+            Stage("scenes", "Render clips to film", self._scenes),
+            Stage("label", "Label the footage", self._label),
+            self._training("cotrained", "forward", "Co-train the forward renderer", more),
+            _stage("benchmark", "Render the benchmark", ["evaluate", "build", self.at("benchmark"), *self._counts()]),
+            _stage("evaluate", "Measure the renderers", self._evaluation()),
+            _stage("pack", "Pack weights and cards", self._packing()),
+        ]
+
+    def at(self, name: str) -> str:
+        """A path below `out`, as it is typed."""
+        return str(self.out / name)
+
+    def renderers(self) -> list[str]:
+        """Options that name the renderers made here."""
+        found = [("inverse", "judge"), ("forward", "cotrained"), ("lighting", "lighting")]
+        return [word for option, name in found for word in (f"--{option}", self.at(f"{name}/renderer"))]
+
+    def _rendered(self, folder: str, recipe: str, clips: int, seed: int) -> list[str]:
+        return ["datagen", "run", self.at(folder), "--recipe", recipe, "--clips", str(clips), "--seed", str(seed)]
+
+    def _dataset(self, folder: str, seed: int) -> Stage:
+        recipe, share = RECIPES[folder]
+        line = self._rendered(folder, recipe, max(2, round(self.clips * share)), self.seed + seed)
+        return _stage(folder, f"Render clips to learn from: {recipe}", line)
+
+    def _training(self, name: str, task: str, title: str, more: Sequence[str] = ()) -> Stage:
+        preset = self.continued if name == "continued" else self.preset
+        minutes = ["--minutes", f"{self.minutes * SHARES[name]:g}"]
+        seed = str(self.seed + (name == "continued"))
+        options = ["--more", self.at("objects"), "--preset", preset, *minutes, "--seed", seed, *more, "--resume"]
+        return _stage(name, title, ["train", task, self.at("dataset"), self.at(name), *options])
+
+    def _judging(self) -> list[str]:
+        options = ["--preset", self.preset, "--seed", str(self.seed), "--resume"]
+        inverse = ["--inverse", self.at("continued/renderer")]
+        return ["train", "judge", self.at("unseen"), self.at("judge"), *inverse, *options]
+
+    def _scenes(self) -> list[str]:
+        recipe = self.out / "footage.yaml"
+        write_bytes(recipe, yaml.safe_dump(_FOOTAGE, sort_keys=False).encode())
+        return self._rendered("scenes", str(recipe), self.footage, self.seed + 4)
+
+    def _label(self) -> list[str]:
+        make_footage(self.out / "scenes", self.out)
+        weights = ["--inverse", self.at("judge/renderer"), "--lighting", self.at("lighting/renderer")]
+        who = ["--licence", "CC0-1.0", "--author", "Lightloom", "--length", "12"]
+        return ["label", "run", self.at(FOLDER), self.at("labelled"), *weights, *who]
+
+    def _counts(self) -> list[str]:
+        if self.scenes is None:
+            return []
+        return [word for part in ("objects", "scenes", "turns") for word in (f"--{part}", str(self.scenes))]
+
+    def _evaluation(self) -> list[str]:
+        folders = [self.at("benchmark"), self.at("evaluation")]
+        return ["evaluate", "run", *folders, *self.renderers(), "--training", self.at("dataset")]
+
+    def _packing(self) -> list[str]:
+        lora = ["--lora", self.at("cotrained/renderer"), "--evaluation", self.at("evaluation")]
+        return ["weights", "pack", *self.renderers(), *lora, "--out", self.at("weights")]
+
+
+def _stage(name: str, title: str, arguments: list[str]) -> Stage:
+    return Stage(name, title, lambda: arguments)

@@ -1,0 +1,112 @@
+"""The process in which `datagen.insert_render` renders an asset alone; its only argument is the request's folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from datagen.blender import session
+from datagen.blender.assembly import Materials, dress, make_object
+from datagen.blender.capture import captured
+from datagen.blender.cycles_settings import apply_settings, frame_path, set_output
+from datagen.blender.keyframes import add_camera, pose
+from datagen.blender.passes import enable_passes, read_frame
+from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, Request
+from datagen.resolver import Resolver, cache_folder
+from manifests.codec.codecs import encode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.camera import Camera
+from manifests.contract.clip import Clip
+from manifests.errors import CodecError, LightloomError, RenderError
+from scenes.spec import RenderSettings
+
+NAMES = (*GBUFFERS, "mask", "instance")
+
+
+def render(request: Request, folder: Path) -> Clip:
+    """Render the request in this process; frames pass through `folder`. Raises RenderError."""
+    frames, size = len(request.camera_to_world), (request.height, request.width)
+    poses = np.array(request.camera_to_world)
+    camera = Camera(np.array(request.intrinsics), poses)
+    drawn = 1 if np.ptp(poses, axis=0).max() == 0 else frames  # a still camera sees a still object
+    started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
+    with started.scene() as scene, tempfile.TemporaryDirectory(dir=folder, prefix="frames-") as scratch:
+        with captured():
+            _build(scene, request, Camera(camera.intrinsics, poses[:drawn]))
+        set_output(scene, Path(scratch), drawn, request.fps)
+        settings = RenderSettings(
+            width=request.width,
+            height=request.height,
+            samples=request.samples,
+            adaptive_threshold=0.0,  # it looks at light, and there is none
+            denoiser="none",
+            max_bounces=0,
+        )
+        apply_settings(scene, settings, seed=0)
+        enable_passes(scene.view_layers[0], NAMES)
+        log = started.render(scene, request.mesh.uid, animation=True)
+        arrays: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
+        for frame in range(drawn):
+            try:
+                found, _ = read_frame(frame_path(Path(scratch), frame), NAMES, size, poses[frame, :3, :3])
+            except (OSError, CodecError) as error:
+                raise RenderError("render-error", f"{request.mesh.uid}, frame {frame}: {error}", log.tail) from None
+            for name, image in found.items():
+                arrays[name].append(image)
+    whole = {name: np.repeat(np.stack(images), frames // drawn, axis=0) for name, images in arrays.items()}
+    return Clip(KEY, whole, camera, fps=request.fps, meta={"asset": request.mesh.uid})
+
+
+def _build(scene: Any, request: Request, camera: Camera) -> None:
+    """Camera and asset, nothing else."""
+    add_camera(scene, camera, request.height, request.width)
+    _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
+    with tempfile.TemporaryDirectory(prefix="lightloom-") as cache:
+        roots = {name: Path(root) for name, root in request.roots.items()}
+        resolver = Resolver(roots, cache_folder(Path(cache)))
+        root = make_object(request.mesh, KEY, resolver)
+        parts = (root, *root.children_recursive)
+        for part in parts:
+            if not part.users_scene:
+                scene.collection.objects.link(part)
+        pose(root, np.array(request.object_to_world)[None])
+        meshes = [part for part in parts if part.type == "MESH"]
+        dress(meshes, request.material, Materials(resolver, geometric_normal=False), INSTANCE)
+
+
+def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:
+    """What measured cameras have and rendered ones have not: a centre off the middle, pixels that are not square."""
+    (fx, _, cx), (_, fy, cy) = intrinsics[:2]
+    lens = scene.camera.data
+    if np.allclose((fx, cx, cy), (fy, width / 2, height / 2), rtol=1e-9, atol=1e-9):
+        return
+    lens.sensor_fit = "HORIZONTAL"
+    lens.angle = float(2 * np.arctan(0.5 * width / fx))
+    scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = max(1.0, fy / fx), max(1.0, fx / fy)
+    lens.shift_x = (width / 2 - cx) / width  # in widths of the picture, along both axes
+    lens.shift_y = (cy - height / 2) / width * (fx / fy)
+
+
+def main() -> int:
+    """Read the request, write the clip, or why there is none."""
+    folder = Path(sys.argv[1])
+    request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=Request)
+    try:
+        files, _ = encode_clip(render(request, folder), "exact")
+    except LightloomError as error:
+        reason = getattr(error, "reason", "render-error")
+        (folder / FAILURE).write_bytes(msgspec.json.encode(Failure(reason=reason, message=str(error))))
+        return 1
+    for suffix, data in files.items():
+        (folder / f"{KEY}.{suffix}").write_bytes(data)
+    return 0
+
+
+if __name__ == "__main__":
+    session.leave(main)

@@ -1,0 +1,162 @@
+"""G-buffers of one asset alone, seen by a camera that is given: what is put into a clip that exists already.
+
+The asset goes through the factory's own import, materials and passes, so that what is inserted is described as what is
+there. Blender runs in a process of its own: the caller has torch loaded, and the file may be a stranger's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+import datagen
+from datagen.assets.asset_file import SUFFIXES
+from manifests.codec.codecs import decode_clip
+from manifests.contract.camera import Camera
+from manifests.contract.clip import Clip
+from manifests.errors import RenderError
+from pipeline.options import DeviceKind
+from scenes.catalogue import Catalogue
+from scenes.spec import Data, File, Material, Native, Positive, Principled, Source
+
+CHILD = "datagen.blender.insert_worker"
+REQUEST = "request.json"
+FAILURE = "failure.json"
+KEY = "object"
+INSTANCE = 2
+"""Index of the asset in the clip that is rendered; who composites it chooses another."""
+
+SECONDS = 1800.0
+_PLAIN = Principled(uid="plain", basecolor=(0.6, 0.6, 0.6), roughness=0.4, metallic=0.0)
+
+
+@dataclass(frozen=True)
+class Insert:
+    """An asset to insert: `mesh` with `material`, and the folders in which its files lie, by provider."""
+
+    mesh: Source
+    material: Material
+    roots: Mapping[str, Path]
+
+
+class Request(Data, frozen=True, kw_only=True):
+    """What the rendering process is told, as JSON. Matrices are nested rows."""
+
+    mesh: Source
+    material: Material
+    roots: dict[str, str]
+    intrinsics: tuple[tuple[float, ...], ...]
+    camera_to_world: tuple[tuple[tuple[float, ...], ...], ...]
+    object_to_world: tuple[tuple[float, ...], ...]
+    height: int
+    width: int
+    fps: Positive
+    samples: int
+    device: str
+
+
+class Failure(Data, frozen=True, kw_only=True):
+    """A RenderError on its way out of the rendering process."""
+
+    reason: str
+    message: str
+
+
+def find_asset(name: str, catalogue: Catalogue) -> Insert:
+    """The mesh file at the path `name`, with its own materials, or the catalogue's mesh of that uid.
+
+    Meshes that bring no material are plain grey. Raises RenderError and CatalogueError.
+    """
+    path = Path(name)
+    if path.suffix.lower() in SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
+        if not path.is_file():
+            raise RenderError("missing-asset", f"{name}: no such file; give a mesh file or a uid of the catalogue")
+        file = File(uid=path.name, provider="given", path=path.name, sha256="")
+        return Insert(file, Native(), {"given": path.absolute().parent})
+    asset = catalogue[name]
+    if asset.mesh is None:
+        raise RenderError("missing-asset", f"{name}: a {asset.kind}, not a mesh; only meshes can be inserted")
+    return Insert(asset.mesh, Native() if isinstance(asset.mesh, File) else _PLAIN, catalogue.roots)
+
+
+def render_insert(
+    asset: Insert,
+    camera: Camera,
+    size: tuple[int, int],
+    object_to_world: np.ndarray,
+    out: Path,
+    *,
+    fps: float = 24.0,
+    samples: int = 64,
+    device: DeviceKind = "auto",
+) -> Clip:
+    """Render the asset alone, without ground or light, and return the clip that then lies in `out` (`exact` codec).
+
+    Args:
+        asset: what to render.
+        camera: intrinsics in pixels (the centre may lie anywhere) and a pose for each of the T frames.
+        size: (H, W) of the picture.
+        object_to_world: (4, 4) rotation, scale and place of the mesh's normalised frame (`scenes.spec.Object`).
+        out: folder, made if need be; the clip's files are `object.<suffix>`.
+        fps: recorded in the clip.
+        samples: a pixel; they only smooth edges and textures, there is no light.
+        device: what renders.
+
+    Returns:
+        Clip of T frames with basecolor, normal, depth, roughness, metallic, mask and instance (`INSTANCE`); depth is in
+        scene units, background where the asset is not.
+
+    Raises RenderError: for what is wrong with the asset, and when the process dies (`crashed`) or takes too long.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    request = Request(
+        mesh=asset.mesh,
+        material=asset.material,
+        roots={name: str(root) for name, root in asset.roots.items()},
+        intrinsics=camera.intrinsics.tolist(),
+        camera_to_world=camera.camera_to_world.tolist(),
+        object_to_world=object_to_world.tolist(),
+        height=size[0],
+        width=size[1],
+        fps=fps,
+        samples=samples,
+        device=device,
+    )
+    (out / REQUEST).write_bytes(msgspec.json.encode(request))
+    (out / FAILURE).unlink(missing_ok=True)
+    _run(asset.mesh.uid, out)
+    files = {path.name.removeprefix(f"{KEY}."): path.read_bytes() for path in out.glob(f"{KEY}.*")}
+    return decode_clip(KEY, files)
+
+
+def _run(name: str, out: Path) -> None:
+    """The rendering process, to its end."""
+    root = str(Path(datagen.__file__).parents[1])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", CHILD, str(out)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=os.environ | {"PYTHONPATH": paths},
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RenderError("timed-out", f"{name}: not rendered after {SECONDS:g} seconds") from None
+    if (out / FAILURE).exists():
+        failure = msgspec.json.decode((out / FAILURE).read_bytes(), type=Failure)
+        raise RenderError(failure.reason, failure.message, done.stdout[-4096:])
+    if done.returncode != 0:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        why = f": {said[-1].strip()}" if said else ""
+        raise RenderError("crashed", f"{name}: Blender ended with code {done.returncode}{why}", done.stderr[-4096:])

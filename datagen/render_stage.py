@@ -1,0 +1,234 @@
+"""The datagen stage: a scene index becomes a spec, the spec is rendered, and its clips are encoded with their rows."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datagen.resolver import Resolver, cache_folder
+from manifests.codec.codecs import encode_clip
+from manifests.contract.attributes import Codec
+from manifests.contract.clip_summary import summarise
+from manifests.contract.row import AssetUse, ClipRow, Sample
+from manifests.errors import ClipError, DiskFull, ItemError, RenderError
+from manifests.files import Scratch
+from pipeline.options import DeviceKind
+from pipeline.stage import Finish
+from scenes.catalogue import Catalogue
+from scenes.motion import motion_names
+from scenes.recipes import Recipe
+from scenes.sampling import SamplingError, sample_scene
+from scenes.spec import Native, SceneSpec, digest, to_json
+
+if TYPE_CHECKING:
+    from datagen.blender.render import Rendered
+import tempfile
+
+from manifests.errors import LightloomError
+from manifests.files import write_bytes
+from manifests.store.previews import strip
+from scenes.spec import from_json
+
+NAME = "datagen"
+CATALOGUE = "catalogue.parquet"
+SPEC = "spec.json"
+_FULL_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class RenderStage:
+    """Renders scene `index` of a dataset.
+
+    Attributes:
+        catalogue: Parquet file with the assets, readable by every worker.
+        roots: folders of asset providers, where they differ from those in the catalogue.
+        recipe, seed: what scenes are drawn from.
+        items, per_shard: number of scenes, and scenes in a shard.
+        codec: how clips are stored.
+        device: what Cycles renders on; "auto" takes the fastest that the worker sees.
+    """
+
+    catalogue: Path
+    recipe: Recipe
+    seed: int
+    items: int
+    per_shard: int
+    codec: Codec = "compact"
+    roots: tuple[tuple[str, str], ...] = ()
+    device: DeviceKind = "auto"
+    name: str = NAME
+
+    def make_worker(self) -> RenderWorker:
+        """Start Blender in this process."""
+        return RenderWorker(self)
+
+    def describe(self, index: int) -> str:
+        """The spec of a scene as JSON."""
+        return to_json(self.spec(index)).decode()
+
+    def spec(self, index: int) -> SceneSpec:
+        """The spec of a scene; raises ItemError (`impossible-scene`) when none can be drawn."""
+        try:
+            return sample_scene(self.assets(), self.recipe, self.seed, index)
+        except SamplingError as error:
+            raise ItemError("impossible-scene", str(error)) from error
+
+    def assets(self) -> Catalogue:
+        """The catalogue, read once in each process."""
+        return _load(self.catalogue, self.roots)
+
+
+class RenderWorker:
+    """Blender in this process, and what it needs on disk."""
+
+    def __init__(self, stage: RenderStage) -> None:
+        from datagen.blender import session
+
+        self._stage = stage
+        self._scratch = Scratch()
+        self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path))
+        started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
+        self._encoders = 1  # on a CPU the cores are busy with path tracing
+        if started.device.kind != "CPU":  # a GPU is done with a clip sooner than one core has encoded the last
+            self._encoders = started.threads or os.cpu_count() or 1
+            started.warm_up()
+
+    def produce(self, index: int) -> Finish:
+        """Sample and render a scene; what is left is to encode its clips. Raises ItemError."""
+        from datagen.blender.render import render_scene
+
+        spec = self._stage.spec(index)
+        try:
+            rendered = render_scene(spec, self._resolver, self._scratch.path)
+        except RenderError as error:
+            self._check_room(error)
+            raise
+        except ClipError as error:
+            raise ItemError("bad-clip", str(error)) from error
+        assets, codec = self._stage.assets(), self._stage.codec
+        return lambda: samples_of(spec, rendered, assets, codec, self._encoders)
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self._scratch.close()
+
+    def _check_room(self, error: RenderError) -> None:
+        """Cycles reports a full disk like any other failure; it must stop the run and not condemn the scene."""
+        if error.reason == "render-error" and shutil.disk_usage(self._scratch.path).free < _FULL_BYTES:
+            raise DiskFull(
+                f"{self._scratch.path}: no space left for rendered frames; make room or set TMPDIR, and run again"
+            ) from error
+
+
+def samples_of(
+    spec: SceneSpec, rendered: Rendered, catalogue: Catalogue, codec: Codec, threads: int = 1
+) -> list[Sample]:
+    """Encode the clips of a rendered scene with `threads` and write their rows; one sample a light.
+
+    Each carries the scene's spec as `spec.json`, from which `lightloom datagen render` makes it again.
+    """
+    samples = []
+    for light, clip in enumerate(rendered.clips):
+        began = time.perf_counter()
+        lean = replace(clip, meta={name: value for name, value in clip.meta.items() if name != "spec"})
+        files, errors = encode_clip(lean, codec, threads=threads)
+        files = {**files, SPEC: to_json(spec)}
+        row = ClipRow(
+            key=clip.key,
+            scene=spec.index,
+            light=light,
+            stage=NAME,
+            split=spec.split,
+            recipe=spec.recipe,
+            seed=spec.seed,
+            spec_digest=digest(spec),
+            frames=clip.frames,
+            height=clip.size[0],
+            width=clip.size[1],
+            fps=clip.fps,
+            exposure=clip.exposure,
+            attributes=tuple(clip.arrays),
+            motions=motion_names(spec),
+            assets=asset_uses(spec, light, catalogue),
+            materials=rendered.materials,
+            statistics=summarise(clip),
+            codec_errors=errors,
+            render_seconds=rendered.seconds[light],
+            encode_seconds=time.perf_counter() - began,
+            samples=rendered.samples[light],
+            device=rendered.device,
+            resampled=spec.resampled,
+            flags=rendered.flags[light],
+        )
+        samples.append(Sample(clip.key, files, row))
+    return samples
+
+
+def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[AssetUse, ...]:
+    """The catalogue's assets that a clip shows, each once, sorted by uid: what attribution needs.
+
+    Constants that the recipe drew are nobody's asset and do not appear.
+    """
+    uids = {spec.lights[light].map.uid}
+    surfaces = [obj.material for obj in spec.objects] + ([spec.ground.material] if spec.ground else [])
+    uids |= {material.uid for material in surfaces if not isinstance(material, Native)}
+    uids |= {obj.mesh.uid for obj in spec.objects}
+    assets = [asset for asset in catalogue.assets if asset.uid in uids]
+    return tuple(
+        AssetUse(
+            uid=asset.uid,
+            kind=asset.kind,
+            source=asset.provider,
+            licence=asset.licence,
+            author=asset.author,
+            url=asset.url,
+        )
+        for asset in assets
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, roots: tuple[tuple[str, str], ...]) -> Catalogue:
+    return Catalogue.load(path, {provider: Path(root) for provider, root in roots})
+
+
+_LARGEST_SPEC = 64 << 20
+
+
+def render_spec(
+    spec: Path, out: Path, catalogue: Catalogue, codec: Codec = "exact", device: DeviceKind = "auto"
+) -> list[str]:
+    """Render the spec file `spec` and write each clip's files to `out` as `<key>.<suffix>`, with a `<key>.png` preview.
+
+    Returns lines for people, one a clip. Raises SpecError, and RenderError when the scene cannot be rendered. Blender
+    stays in this process afterwards; end it through `datagen.blender.session.leave`.
+    """
+    from datagen.blender import session
+    from datagen.blender.render import render_scene
+
+    try:
+        if spec.stat().st_size > _LARGEST_SPEC:
+            raise LightloomError(f"{spec}: larger than {_LARGEST_SPEC} bytes; this is not a scene spec")
+        scene = from_json(spec.read_bytes())
+    except OSError as error:
+        raise LightloomError(f"{spec}: cannot be read: {error.strerror}; give the JSON file of a scene spec") from None
+    out.mkdir(parents=True, exist_ok=True)
+    session.start(device)
+    with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+        rendered = render_scene(scene, Resolver(catalogue.roots, cache_folder(Path(scratch))), Path(scratch))
+    lines = []
+    for sample in samples_of(scene, rendered, catalogue, codec, os.cpu_count() or 1):
+        for suffix, data in sample.files.items():
+            write_bytes(out / f"{sample.key}.{suffix}", data)
+        strip(sample).save(out / f"{sample.key}.png")
+        size = sum(map(len, sample.files.values()))
+        lines.append(
+            f"{out / sample.key}.*: {sample.row.frames} frames of {sample.row.width}x{sample.row.height}, "
+            f"{size / 1e6:.2f} MB, {sample.row.render_seconds:.1f} s on {sample.row.device}"
+        )
+    return lines

@@ -1,0 +1,128 @@
+"""The report of scored edits: edits.json, edits.md, and a sheet with every case."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from editing.benchmark.cases import EDITS, FRAMES, SAMPLES
+from editing.benchmark.edit_videos import MODES, OURS
+from manifests.display import PAPER, tile
+from manifests.files import write_bytes
+from training.baselines import edit_baselines
+from training.evaluation.acceptance import Bar, at_least
+from training.evaluation.scores import Score, Table, mean, select, tables
+
+RESULTS, REPORT, SHEET = "edits.json", "edits.md", "edits.webp"
+NAIVE = {
+    "colour": (edit_baselines.UNCHANGED, edit_baselines.RATIO, edit_baselines.TINT, edit_baselines.CHROMA),
+    "gloss": (edit_baselines.UNCHANGED,),
+    "metal": (edit_baselines.UNCHANGED,),
+    "insert": (edit_baselines.UNCHANGED, edit_baselines.PASTE),
+}
+"""What each edit has to beat; oracles are shown but do not compete."""
+
+TITLES = {
+    "truth": "true G-buffers, camera and light",
+    "pixels": "from pixels: estimated G-buffers and light",
+}
+_TILE, _GAP, _LABEL = 128, 4, 16
+_INK = (236, 236, 232)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One case on the sheet: pictures (H, W, 3) by caption."""
+
+    name: str
+    pictures: Mapping[str, np.ndarray]
+
+
+@dataclass(eq=False)
+class Findings:
+    """What was measured: `settings` as JSON values, scores, rows of the sheet, and what could not be done."""
+
+    settings: dict[str, Any]
+    scores: list[Score] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def bars(self) -> list[Bar]:
+        """In the region, ours against the best naive edit, for every edit and mode."""
+        return [
+            at_least(
+                f"{edit}, {TITLES[mode]}",
+                "dB over the best naive edit in the region",
+                _lead(self.scores, mode, edit),
+                0.0,
+                strict=True,
+            )
+            for mode in MODES
+            for edit in EDITS
+        ]
+
+    def write(self, out: Path) -> Path:
+        """Write everything to `out`; the path of the page."""
+        plain = {
+            "settings": self.settings,
+            "bars": [msgspec.to_builtins(bar) for bar in self.bars()],
+            "tables": [msgspec.to_builtins(table) for table in self._tables()],
+            "problems": self.problems,
+            "scores": [msgspec.to_builtins(score) for score in self.scores],
+        }
+        write_bytes(out / RESULTS, msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n")
+        write_bytes(out / SHEET, sheet(self.rows))
+        write_bytes(out / REPORT, self.markdown().encode())
+        return out / REPORT
+
+    def markdown(self) -> str:
+        """The page."""
+        lines = ["# Edits", "", *(f"- {name}: {value}" for name, value in self.settings.items() if value is not None)]
+        lines += [f"- each clip has {FRAMES} frames, rendered with {SAMPLES} samples", "", "## Bars", "", "```"]
+        lines += [*(bar.line() for bar in self.bars()), "```", "", "## Tables", ""]
+        lines += ["PSNR in dB, sRGB, means over clips. Oracles see the truth.", ""]
+        for table in self._tables():
+            lines += [f"### {table.title} ({table.clips} clips)", "", table.markdown(), ""]
+        if self.problems:
+            lines += ["## Not done", "", *(f"- {problem}" for problem in self.problems), ""]
+        lines += ["## Middle frames", "", f"![cases]({SHEET})", ""]
+        return "\n".join(lines)
+
+    def _tables(self) -> list[Table]:
+        order: list[tuple[str, str]] = [(mode, edit) for mode in MODES for edit in EDITS]
+        return tables(sorted(self.scores, key=lambda score: order.index((score.task, score.part))))
+
+
+def _lead(scores: Sequence[Score], mode: str, edit: str) -> float | None:
+    def of(method: str) -> float | None:
+        return mean(select(scores, mode, "region_psnr", method=method, part=edit))
+
+    ours, others = of(OURS), [value for method in NAIVE[edit] if (value := of(method)) is not None]
+    return None if ours is None or not others else ours - max(others)
+
+
+def sheet(rows: Sequence[Row]) -> bytes:
+    """All rows under each other, as WebP."""
+    columns = max((len(row.pictures) for row in rows), default=1)
+    step = _TILE + 2 * _LABEL + _GAP
+    image = Image.new("RGB", (columns * (_TILE + _GAP), max(1, len(rows)) * step), PAPER)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(11)
+    for index, row in enumerate(rows):
+        top = index * step
+        draw.text((_GAP, top), row.name, _INK, font)
+        for column, (caption, picture) in enumerate(row.pictures.items()):
+            left = column * (_TILE + _GAP)
+            draw.text((left, top + _LABEL), caption[:24], _INK, font)
+            shown = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+            image.paste(tile(shown, _TILE), (left, top + 2 * _LABEL))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=92, method=2)
+    return buffer.getvalue()

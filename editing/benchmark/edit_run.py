@@ -1,0 +1,101 @@
+"""`lightloom evaluate edits`: every case of a benchmark's scenes, rendered, edited and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from datagen.render_stage import CATALOGUE
+from editing.benchmark.cases import Case, insertion_case, material_cases, plain, shortened, still, subject_of
+from editing.benchmark.edit_report import Findings, Row
+from editing.benchmark.edit_scores import score
+from editing.benchmark.edit_videos import MODES, OURS, Models, run_case, shown
+from editing.benchmark.truth import SPEC, Truths
+from editing.settings import Rendering
+from manifests.codec.codecs import decode_clip
+from manifests.contract.clip import Clip
+from manifests.errors import LightloomError
+from manifests.store.dataset import Dataset
+from pipeline.options import DeviceKind
+from scenes.catalogue import Catalogue
+from scenes.spec import Object, SceneSpec, from_json
+from training.baselines import edit_baselines
+from training.evaluation.benchmark import open_benchmark
+
+_SHOWN = (edit_baselines.RATIO, edit_baselines.CHROMA, edit_baselines.PASTE, edit_baselines.BEST_GAIN)
+
+
+class EditsError(LightloomError):
+    """Edits that cannot be scored."""
+
+
+def score_edits(
+    benchmark: Path, out: Path, rendering: Rendering, *, scenes: int | None = None, device: DeviceKind = "auto"
+) -> Findings:
+    """Score edits on the scenes of a benchmark; true renders are kept in OUT/truth, so a second run only scores."""
+    dataset = _scenes(benchmark)
+    chosen = _scene_clips(dataset)[:scenes]
+    catalogue = Catalogue.load(dataset.path / CATALOGUE)
+    truths = Truths(out / "truth", dataset.path / CATALOGUE, device)
+    models = Models.load(rendering)
+    plain_settings: dict[str, Any] = {"benchmark": str(benchmark), "scenes": len(chosen), **asdict(rendering)}
+    findings = Findings(plain_settings)
+    for case in tqdm(list(_cases(chosen, truths)), desc="edits", unit="edit"):
+        before, after = truths.clip(case.before), truths.clip(case.after)
+        pictures: dict[str, np.ndarray] = {}
+        for mode in MODES:
+            made = run_case(case, mode, before, after, models, catalogue.roots)
+            if made.problem:
+                findings.problems.append(f"{case.edit} {case.scene}, {mode}: {made.problem}")
+                continue
+            findings.scores += score(case, mode, case.scene, made.by_method, before, after)
+            pictures[f"{OURS}, {mode}"] = made.by_method[OURS]
+            pictures |= {name: made.by_method[name] for name in _SHOWN if name in made.by_method and mode == "truth"}
+        exposure = before.exposure
+        videos = {"input": shown(before, exposure), "truth": shown(after, exposure)} | pictures
+        middle = len(videos["input"]) // 2
+        row = {caption: video[middle] for caption, video in videos.items()}
+        findings.rows.append(Row(f"{case.edit} {case.scene}", row))
+    findings.write(out)
+    return findings
+
+
+def _scenes(benchmark: Path) -> Dataset:
+    parts = {part.name: part.dataset for part in open_benchmark(benchmark).parts}
+    if "scenes" not in parts:
+        raise EditsError(f"{benchmark}: has no part `scenes`; build it with `lightloom evaluate build`")
+    return parts["scenes"]
+
+
+def _scene_clips(dataset: Dataset) -> list[tuple[SceneSpec, Clip]]:
+    """The spec of each scene and its clip under the first light, in order."""
+    made = []
+    for row in sorted(dataset.rows(), key=lambda row: row.scene):
+        if row.light == 0:
+            files = dataset.files(row)
+            made.append((from_json(files[SPEC]), decode_clip(row.key, files)))
+    return made
+
+
+def _cases(scenes: list[tuple[SceneSpec, Clip]], truths: Truths) -> Iterator[Case]:
+    """The cases of all scenes, rendered."""
+    things: list[Object] = [spec.objects[0] for spec, _ in scenes]
+    for number, (spec, clip) in enumerate(tqdm(scenes, desc="truth", unit="scene")):
+        short = shortened(spec, number)
+        fixed = still(short)
+        subject = subject_of(short, clip)
+        cases: list[Case] = []
+        if subject is not None:
+            base, own = plain(short, subject, clip)
+            cases = material_cases(spec.index, base, subject, own)
+        truths.render([fixed, *(part for case in cases for part in (case.before, case.after))])
+        inserted = insertion_case(spec.index, fixed, truths.clip(fixed), things[(number + 1) % len(things)])
+        if inserted is not None:
+            truths.render([inserted.after])
+            cases.append(inserted)
+        yield from cases

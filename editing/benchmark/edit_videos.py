@@ -1,0 +1,135 @@
+"""Our edit and the naive ones of one case, as videos, in two modes.
+
+`truth`: with the clip's true G-buffers, camera and light; what the forward renderer can do. `pixels`: from the picture
+alone, with the inverse renderer and the estimated light; only the selection and the field of view are given.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from datagen.insert_render import Insert
+from editing.benchmark.cases import Case
+from editing.film import Film
+from editing.insertion import InsertError, Place, Put, put, read_scene
+from editing.material_edits import Material, edited_frames
+from editing.relighting import Settings
+from editing.selection import Choice
+from editing.settings import Rendering
+from editing.weights import load_estimator, load_forward, load_inverse
+from manifests.contract.clip import Clip
+from manifests.contract.color import on_screen
+from renderers import ForwardRenderer, InverseRenderer
+from renderers.lighting_estimator import Estimator
+from training.baselines import edit_baselines
+
+Mode = Literal["truth", "pixels"]
+MODES: tuple[Mode, ...] = ("truth", "pixels")
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Models:
+    """Loaded renderers, and where they come from."""
+
+    rendering: Rendering
+    inverse: InverseRenderer
+    forward: ForwardRenderer
+    estimator: Estimator
+
+    @classmethod
+    def load(cls, rendering: Rendering) -> Models:
+        """Raises WeightsError, CheckpointError."""
+        return cls(
+            rendering,
+            load_inverse(rendering.inverse, rendering.device),
+            load_forward(rendering.forward, rendering.device, lora=False),  # clips are rendered ones
+            load_estimator(rendering.lighting, rendering.device),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Videos:
+    """What was made of a case: (T, H, W, 3) sRGB by method, ours first. Empty where the edit could not be made."""
+
+    by_method: Mapping[str, np.ndarray]
+    problem: str = ""
+    coverage: np.ndarray | None = field(default=None)
+
+
+def shown(clip: Clip, exposure: float) -> np.ndarray:
+    """The clip's picture (T, H, W, 3), sRGB in [0, 1], at a given exposure."""
+    return on_screen(clip.arrays["rgb"] * exposure)
+
+
+def run_case(case: Case, mode: Mode, before: Clip, after: Clip, models: Models, roots: Mapping[str, Path]) -> Videos:
+    """Make the edit of `case` on the clip `before`; `after` is the true render, which only oracles look at."""
+    settings = Settings(fov_degrees=case.before.view.fov)
+    film = Film(before.key, before if mode == "truth" else _pictures_of(before))
+    if case.change is not None:
+        return _rematerialed(case, mode, film, shown(after, before.exposure), models, settings)
+    return _inserted(case, mode, film, before, models, settings, roots)
+
+
+def _rematerialed(case: Case, mode: Mode, film: Film, truth: np.ndarray, models: Models, settings: Settings) -> Videos:
+    change = case.change
+    assert change is not None
+    assert film.clip is not None
+    colour = None if change.basecolor is None else np.array(change.basecolor, dtype=np.float32)
+    material = Material(colour, change.roughness, change.metallic)
+    choice = Choice(case.instance, None, None, 0.1)
+    inverse = models.inverse if mode == "pixels" else None
+    made = edited_frames(film, choice, material, inverse, models.forward, models.estimator, settings=settings)
+    video = film.shown
+    mask = (film.clip.arrays["instance"] == case.instance).astype(np.float32)
+    videos = {OURS: np.stack([frame.picture for frame in made]), edit_baselines.UNCHANGED: video}
+    if colour is not None:
+        known = edit_baselines.repainted(video, mask, np.array(change.old), colour)
+        videos[edit_baselines.RATIO if mode == "truth" else edit_baselines.RATIO_ORACLE] = known
+        videos[edit_baselines.TINT] = edit_baselines.repainted(
+            video, mask, edit_baselines.mean_colour(video, mask), colour
+        )
+        videos[edit_baselines.CHROMA] = edit_baselines.chroma(video, mask, colour)
+    videos[edit_baselines.BEST_GAIN] = edit_baselines.best_gain(video, mask, truth)
+    return Videos(videos)
+
+
+def _inserted(
+    case: Case, mode: Mode, film: Film, before: Clip, models: Models, settings: Settings, roots: Mapping[str, Path]
+) -> Videos:
+    assert case.inserted is not None
+    thing = case.inserted.thing
+    asset = Insert(thing.mesh, thing.material, roots)
+    scene = read_scene(film, settings, models.rendering)
+    assert before.camera is not None
+    turn = thing.yaw
+    if mode == "pixels":  # the same side toward the camera, in the world that is assumed
+        turn += _heading(scene.camera.camera_to_world[0]) - _heading(before.camera.camera_to_world[0])
+    place = Place(case.inserted.pixel, rotate=turn)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+            made: Put = put(scene, asset, place, models.forward, settings, Path(scratch))
+    except InsertError as error:
+        return Videos({}, str(error))
+    pasted = edit_baselines.paste(film.shown, dict(made.arrays), made.coverage, scene.camera.intrinsics)
+    return Videos(
+        {OURS: made.video, edit_baselines.UNCHANGED: film.shown, edit_baselines.PASTE: pasted}, coverage=made.coverage
+    )
+
+
+def _pictures_of(clip: Clip) -> Clip:
+    """The clip with nothing but its pictures, and the instances by which the selection is given."""
+    arrays = {name: clip.arrays[name] for name in ("rgb", "instance")}
+    return replace(clip, arrays=arrays, camera=None, environment=None)
+
+
+def _heading(camera_to_world: np.ndarray) -> float:
+    """Degrees about the world's z axis that the camera looks along."""
+    forward = -camera_to_world[:3, 2]
+    return float(np.degrees(np.arctan2(forward[1], forward[0])))

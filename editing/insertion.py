@@ -1,0 +1,433 @@
+"""`lightloom insert`: a film with all that is known or estimated of it, and an object that is put into it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from datagen.insert_render import Insert, render_insert
+from editing.film import Film
+from editing.lights import LEVEL_CAMERA
+from editing.relighting import Settings, generator, resized, seen_size, stored
+from editing.settings import Rendering
+from editing.video import VideoWriter
+from editing.weights import load_estimator, load_inverse
+from manifests.codec.codecs import encode_clip
+from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment, srgb_decode, srgb_encode
+from manifests.errors import InputError, LightloomError
+from manifests.files import write_bytes
+from renderers import ForwardRenderer
+from renderers.modelspace import channels_last, planar, relative_depth
+from renderers.sampling.windows import plan_windows
+from renderers.shading.exposure import matching_exposure
+from renderers.shading.view_geometry import depth_offset, plane_rays, surface_coverage
+
+SHARE = 0.25
+"""Without a scale, the object's longest side would span this share of the picture's smaller side, where it stands."""
+
+STILL = 0.03
+"""Changes of light below this part are the network's own unrest; they leave the video as it is."""
+
+_FLOOR = 0.02
+_STRONGEST = 4.0
+_TILT = np.cos(np.radians(60.0))
+_PATCH = 2
+_WHOLE = 0.99
+_CLOSE = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Where an object stands: `object_to_world` (4, 4) with its scale, its foot `position` (3,) and `up` (3,)."""
+
+    object_to_world: np.ndarray
+    position: np.ndarray
+    up: np.ndarray
+    scale: float
+
+
+def stand(
+    camera: Camera,
+    depth: np.ndarray,
+    pixel: tuple[int, int],
+    up: np.ndarray,
+    *,
+    scale: float | None = None,
+    rotate: float = 0.0,
+    distance: float | None = None,
+) -> Stand:
+    """Stand an object on the surface that the first frame shows at `pixel`.
+
+    Args:
+        camera: of the clip.
+        depth: (H, W) planar depth of the first frame in the units of the camera's poses, +inf for background.
+        pixel: (x, y), x to the right and y down from the top-left pixel (0, 0).
+        up: (3,) world direction that the object's z axis takes.
+        scale: longest side in scene units; None is a `SHARE` of the picture at that depth.
+        rotate: degrees about `up`.
+        distance: planar depth to stand at, in place of what is seen at the pixel.
+
+    Raises InputError for a pixel outside the picture or without surface, and for sizes that are not positive.
+    """
+    height, width = depth.shape
+    x, y = pixel
+    if not (0 <= x < width and 0 <= y < height):
+        raise InputError(f"pixel {x},{y} is outside of the picture of {width}x{height} pixels")
+    seen = float(depth[y, x]) if distance is None else distance
+    if not np.isfinite(seen):
+        raise InputError(f"no surface is seen at pixel {x},{y}: choose another, or say how far with a depth")
+    if seen <= 0 or (scale is not None and not (np.isfinite(scale) and scale > 0)):
+        raise InputError(f"depth {seen:g} and scale {scale} must be positive numbers")
+    pose = camera.camera_to_world[0]
+    position = pose[:3, :3] @ (camera.rays(height, width)[y, x] * seen) + pose[:3, 3]
+    if scale is None:
+        scale = SHARE * min(height, width) / camera.intrinsics[0, 0] * seen
+    matrix = np.eye(4)
+    matrix[:3, :3] = scale * _turned(up / np.linalg.norm(up), np.radians(rotate))
+    matrix[:3, 3] = position
+    return Stand(matrix, position, matrix[:3, 2] / scale, float(scale))
+
+
+def ground_up(camera: Camera, normal: np.ndarray, pixel: tuple[int, int]) -> np.ndarray:
+    """World direction (3,) that is up at `pixel` (x, y) of the first frame, where the world's own is not known.
+
+    The mean normal around the pixel (`normal` is (H, W, 3), camera frame), if it lies within 60 degrees of the camera's
+    up, as a floor's does; else the camera's up.
+    """
+    x, y = pixel
+    rows, columns = (slice(max(value - _PATCH, 0), value + _PATCH + 1) for value in (y, x))
+    mean = normal[rows, columns].reshape(-1, 3).mean(axis=0)  # (n, n, 3) -> (3,)
+    length = float(np.linalg.norm(mean))
+    local = mean / length if length > 1e-3 and mean[1] / length >= _TILT else np.array([0.0, 1.0, 0.0])
+    return np.asarray(camera.camera_to_world[0, :3, :3] @ local)
+
+
+def composite(
+    scene: Mapping[str, np.ndarray], asset: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Put the asset's G-buffers among the scene's, nearer ones in front.
+
+    Both are (T, H, W, C) by name in the attribute table's conventions, depth in the same units with +inf for
+    background. `mask` and `instance` of the scene may be missing: then all is surface, and of one instance, 0.
+    At a soft edge filtered values are averages over surface, weighted by coverage; depth and instance are those of the
+    surface at the pixel centre. The asset's instance is one more than the scene's largest, at least 2.
+
+    Returns:
+        (the scene's attributes with the asset, `mask` and `instance` added; the asset's visible coverage (T, H, W, 1)).
+    """
+    if asset["depth"].shape != scene["depth"].shape:
+        raise InputError(f"asset of {asset['depth'].shape}, scene of {scene['depth'].shape}; they must have one size")
+    behind = scene["depth"]
+    covered = scene.get("mask", np.ones_like(behind))
+    front = _widened(asset["depth"]) < behind  # a soft edge reaches beyond the centres that hit the surface
+    visible = np.where(front, asset["mask"], 0.0).astype(np.float32)
+    rest = (1 - visible) * covered
+    total = visible + rest
+    result = {}
+    for name, values in scene.items():
+        if name in asset and ATTRIBUTES[name].sampling == "filtered" and name != "mask":
+            mixed = (visible * asset[name] + rest * values) / np.maximum(total, 1e-6)
+            mixed = _unit(mixed, values) if ATTRIBUTES[name].is_vector else mixed
+            result[name] = np.where(visible > 0, mixed, values).astype(np.float32)
+        else:
+            result[name] = values
+    hit = asset["depth"] < behind
+    index = scene.get("instance", np.zeros(behind.shape, dtype=np.uint16))
+    result["depth"] = np.where(hit, asset["depth"], behind)
+    result["instance"] = np.where(hit, max(2, int(index.max()) + 1), index).astype(np.uint16)
+    result["mask"] = np.clip(total, 0.0, 1.0).astype(np.float32)
+    return result, visible
+
+
+def blend(
+    video: np.ndarray, before: np.ndarray, after: np.ndarray, coverage: np.ndarray, surface: np.ndarray
+) -> np.ndarray:
+    """The video with the object in it.
+
+    Args:
+        video: (T, H, W, 3) sRGB in [0, 1].
+        before: the forward renderer's picture of the clip, same shape.
+        after: its picture with the object.
+        coverage: (T, H, W, 1) of the object, as `composite` returns it.
+        surface: (T, H, W, 1) coverage of the clip's own surfaces; the background throws no shadow.
+
+    Returns:
+        (T, H, W, 3) sRGB: `after` on the object; beside it the video times after / before in linear light, where that
+        is more than `STILL` away from 1; exactly the video elsewhere.
+    """
+    old, new, seen = srgb_decode(before), srgb_decode(after), srgb_decode(video)
+    change = np.log((new + _FLOOR) / (old + _FLOOR))
+    change = np.sign(change) * np.clip(np.abs(change) - STILL, 0.0, np.log(_STRONGEST)) * surface
+    # At a soft edge the rendered pixel is a mixture already: each part comes from where it is seen alone.
+    change = _spread(change, coverage[..., 0] == 0)
+    new = _spread(new, coverage[..., 0] > _WHOLE)
+    around = (seen + _FLOOR) * np.exp(change) - _FLOOR
+    mixed = srgb_encode(np.clip(coverage * new + (1 - coverage) * around, 0.0, 1.0))
+    same = (coverage == 0) & (change == 0)
+    return np.where(same, video, mixed).astype(np.float32)
+
+
+def _turned(up: np.ndarray, angle: float) -> np.ndarray:
+    """Rotation (3, 3) that takes z to `up` by the shortest way, after a turn by `angle` about z."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    about = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    if up[2] < -1 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0]) @ about
+    axis = np.array([-up[1], up[0], 0.0])  # z x up
+    cross = np.array([[0.0, 0.0, axis[1]], [0.0, 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
+    return np.asarray((np.eye(3) + cross + cross @ cross / (1 + up[2])) @ about)
+
+
+def _widened(depth: np.ndarray) -> np.ndarray:
+    """Depth (T, H, W, 1) whose background pixels take the nearest of their eight neighbours."""
+    around = ndimage.minimum_filter(depth, size=(1, 3, 3, 1), mode="nearest")
+    return np.where(np.isfinite(depth), depth, around)
+
+
+def _spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values (T, H, W, C) that are not `known` (T, H, W), from the nearest pixel that is, if one is close by."""
+    result = values.copy()
+    for frame, there in enumerate(known):
+        if there.any():
+            away, (row, column) = ndimage.distance_transform_edt(~there, return_indices=True)
+            result[frame] = np.where((away <= _CLOSE)[..., None], values[frame][row, column], values[frame])
+    return result
+
+
+def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3) at unit length; `otherwise` where opposite ones cancel out."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), otherwise)
+
+
+_MOST_PIXELS = 1 << 28
+_STILL = 1e-6
+
+
+class InsertError(LightloomError):
+    """An object that cannot be put where it was asked for, or a film that cannot take one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a film shows, at the size (h, w) that the networks see.
+
+    Attributes:
+        rgb: (T, H, W, 3) the film's own frames, sRGB in [0, 1].
+        arrays: (T, h, w, C) by name: the G-buffers, `mask`, and `instance` where it is known; depth is in the units of
+            the camera's poses, +inf for background.
+        range: depths that the networks see as 0 and 1, the same before and after.
+        camera: intrinsics for (h, w), and a pose a frame.
+        light: in the camera's world; `exposure` takes it to the film's brightness.
+        level: whether the world's z is up; else only the camera's up is known.
+        said: lines for people: what was known and what was assumed.
+    """
+
+    rgb: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    range: tuple[float, float]
+    camera: Camera
+    light: Environment
+    exposure: float
+    level: bool
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how: `at` is a pixel (x, y) of the film's first frame; see `editing.insertion.stand`."""
+
+    at: tuple[int, int]
+    scale: float | None = None
+    rotate: float = 0.0
+    distance: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Put:
+    """video: (T, H, W, 3) sRGB. arrays: the scene's with the object. coverage: of the object (T, h, w, 1)."""
+
+    video: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    coverage: np.ndarray
+    stand: Stand
+
+
+def read_scene(film: Film, settings: Settings, weights: Rendering) -> Scene:
+    """The film's frames with its true G-buffers, camera and light where it is a clip that has them, else estimates.
+
+    `weights` has the checkpoints `inverse` and `lighting`, and the `device`. The whole film is held in memory.
+    """
+    if film.frames * film.size[0] * film.size[1] > _MOST_PIXELS:
+        most = _MOST_PIXELS // (film.size[0] * film.size[1])
+        raise InsertError(f"{film.name}: {film.frames} frames of this size do not fit in memory; cut it to {most}")
+    rgb = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0)))).rgb
+    clip = film.clip
+    if clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS):
+        return _known(rgb, clip, clip.camera, weights)
+    return _estimated(rgb, film, settings, weights)
+
+
+def put(scene: Scene, asset: Insert, place: Place, forward: ForwardRenderer, settings: Settings, scratch: Path) -> Put:
+    """Put the asset into the scene and render it there; Blender works in `scratch`. Raises InsertError, RenderError."""
+    height, width = scene.arrays["depth"].shape[1:3]
+    x = int((place.at[0] + 0.5) * width / scene.rgb.shape[2])  # a pixel of the film as one of the networks' picture
+    y = int((place.at[1] + 0.5) * height / scene.rgb.shape[1])
+    if not (0 <= x < width and 0 <= y < height):
+        size = f"{scene.rgb.shape[2]}x{scene.rgb.shape[1]}"
+        raise InsertError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {size} pixels")
+    depth, normal = scene.arrays["depth"][0, ..., 0], scene.arrays["normal"][0]
+    up = np.array([0.0, 0.0, 1.0]) if scene.level else ground_up(scene.camera, normal, (x, y))
+    where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
+    alone = render_insert(asset, scene.camera, (height, width), where.object_to_world, scratch)
+    arrays, coverage = composite(scene.arrays, alone.arrays)
+    if not coverage.max() > 0:
+        raise InsertError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame; choose another pixel")
+    made = [
+        np.asarray(
+            forward(
+                relative(values, scene.range),
+                scene.light,
+                camera_to_world=scene.camera.camera_to_world,
+                intrinsics=scene.camera.intrinsics,
+                exposure=scene.exposure * (settings.exposure or 1.0),
+                steps=settings.steps,
+                window=settings.window,
+                overlap=settings.overlap,
+                generator=generator(settings),
+            ).video
+        )
+        for values in (scene.arrays, arrays)
+    ]
+    full = (scene.rgb.shape[1], scene.rgb.shape[2])
+    before, after, own, surface = (resized(part, full) for part in (*made, coverage, scene.arrays["mask"]))
+    return Put(blend(scene.rgb, before, after, own, surface), arrays, coverage, where)
+
+
+def insert_into(
+    film: Film,
+    asset: Insert,
+    place: Place,
+    forward: ForwardRenderer,
+    out: Path,
+    settings: Settings,
+    weights: Rendering,
+    gbuffers: Path | None = None,
+) -> list[str]:
+    """Write the film with the asset in it to `out`, and its G-buffers to the folder `gbuffers`; lines for people."""
+    scene = read_scene(film, settings, weights)
+    with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+        result = put(scene, asset, place, forward, settings, Path(scratch))
+    with VideoWriter(out, film.size, film.fps) as video:
+        for frame in result.video:
+            video.write(frame)
+    x, y, z = result.stand.position
+    share = 100 * float((result.coverage > 0).any(axis=-1).mean())
+    lines = [
+        *scene.said,
+        f"object     {asset.mesh.uid} at ({x:.3g}, {y:.3g}, {z:.3g}), longest side {result.stand.scale:.3g}; "
+        f"covers {share:.1f} % of the picture",
+        str(out),
+    ]
+    if gbuffers is not None:
+        clip = Clip("inserted", result.arrays, scene.camera, scene.light, film.fps, scene.exposure)
+        for suffix, data in encode_clip(clip, "exact")[0].items():
+            gbuffers.mkdir(parents=True, exist_ok=True)
+            write_bytes(gbuffers / f"inserted.{suffix}", data)
+        lines.append(str(gbuffers))
+    return lines
+
+
+def _known(rgb: np.ndarray, clip: Clip, camera: Camera, weights: Rendering) -> Scene:
+    """A clip of a dataset, synthetic or labelled."""
+    arrays = {name: clip.arrays[name] for name in (*GBUFFERS, "mask", "instance") if name in clip.arrays}
+    moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _STILL
+    measured = clip.meta.get("depth") != "relative"
+    if not measured and moves:
+        raise InsertError(f"{clip.key}: its depth is relative and its camera moves, so the size of a step is not known")
+    said = ["G-buffers  the clip's own" + ("" if measured else ", estimates")]
+    known = measured or clip.meta.get("camera") == "known"
+    said.append("camera     the clip's own poses" if known else "camera     assumed to stand still and level")
+    if measured:
+        arrays.setdefault("mask", np.isfinite(arrays["depth"]).astype(np.float32))
+        near, far = (float(part) for part in relative_depth(planar(arrays["depth"]))[1:])
+        scale = near, max(far, near + 1e-6)
+    else:
+        arrays, scale = _with_distance(arrays, camera.intrinsics)
+    if clip.environment is not None:
+        said.append("light      the clip's own")
+        return Scene(rgb, arrays, scale, camera, clip.environment, clip.exposure, known, tuple(said))
+    said.append("light      estimated")
+    light = _estimated_light(rgb, relative(arrays, scale), camera, weights)
+    return Scene(rgb, arrays, scale, camera, light, 1.0, known, tuple(said))
+
+
+def _estimated(rgb: np.ndarray, film: Film, settings: Settings, weights: Rendering) -> Scene:
+    """A video, of which nothing is known."""
+    size = seen_size(film.size, settings.side)
+    shown = resized(rgb, size)
+    inverse = load_inverse(weights.inverse, weights.device)
+    found = inverse(
+        shown, steps=settings.steps, window=settings.window, overlap=settings.overlap, generator=generator(settings)
+    )
+    assert not isinstance(found, list)
+    poses = np.repeat(LEVEL_CAMERA[None], film.frames, axis=0)
+    camera = Camera(intrinsics_from_fov(settings.fov_degrees, *size), poses)
+    maps = {name: np.asarray(value) for name, value in found.gbuffers.items()}
+    light = _estimated_light(shown, maps, camera, weights)
+    arrays, scale = _with_distance(maps, camera.intrinsics)
+    said = (
+        "G-buffers  estimated; one unit of length is the depth of the scene",
+        f"camera     assumed to stand still, with a field of view of {settings.fov_degrees:g} degrees (--fov): "
+        "where it moves, the object does not move along",
+        "light      estimated",
+    )
+    return Scene(rgb, arrays, scale, camera, light, 1.0, False, said)
+
+
+def _with_distance(
+    arrays: Mapping[str, np.ndarray], intrinsics: np.ndarray
+) -> tuple[dict[str, np.ndarray], tuple[float, float]]:
+    """Relative depth as distance, in units of its own range, and that range; background is at +inf."""
+    values = {name: planar(arrays[name]) for name in ("depth", "normal", "basecolor")}
+    covered = (
+        planar(arrays["mask"])
+        if "mask" in arrays
+        else surface_coverage(values["depth"], values["basecolor"], values["normal"])
+    )
+    height, width = arrays["depth"].shape[1:3]
+    rays = plane_rays(height, width, torch.from_numpy(intrinsics))
+    offset = float(depth_offset(values["depth"], values["normal"], rays, covered)[0])
+    mask = channels_last(covered)
+    depth = np.where(mask > 0.5, arrays["depth"] + np.float32(offset), np.float32(np.inf))
+    return {**arrays, "depth": depth.astype(np.float32), "mask": mask}, (offset, offset + 1.0)
+
+
+def relative(arrays: Mapping[str, np.ndarray], range_: tuple[float, float]) -> dict[str, np.ndarray]:
+    """G-buffers and mask as the forward renderer takes them, depth within the range as [0, 1]."""
+    near, far = range_
+    depth = np.clip((arrays["depth"] - near) / (far - near), 0.0, 1.0).astype(np.float32)
+    return {**{name: arrays[name] for name in (*GBUFFERS, "mask")}, "depth": depth}
+
+
+def _estimated_light(
+    video: np.ndarray, gbuffers: Mapping[str, np.ndarray], camera: Camera, weights: Rendering
+) -> Environment:
+    """Light of the video (T, h, w, 3), in the camera's world, as bright as the video says."""
+    turns = camera.camera_to_world[:, :3, :3]
+    found = load_estimator(weights.lighting, weights.device)(
+        video, gbuffers, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns
+    )
+    image = stored(np.asarray(found.environment), camera.camera_to_world[0])
+    light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
+    lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
+    return replace(light, image=image * np.float32(matching_exposure(video, gbuffers, light, **lens)))

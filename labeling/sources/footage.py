@@ -1,0 +1,187 @@
+"""What footage is: the items that a source holds, what is wrong with them, and how their frames are read.
+
+`Footage` is plain data, so it travels to actors and into reports. Reading is streaming: whatever is wrong with an item
+is found while it is read, and what cannot be used is left out and reported as a `Problem`, never guessed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import msgspec
+import numpy as np
+
+from manifests.contract.camera import Camera
+
+Kind = Literal["video", "frames", "dl3dv"]
+
+Reason = Literal[
+    "unreadable",  # nothing of it can be opened
+    "damaged",  # some frames cannot be decoded; the others are used
+    "truncated",  # the file ends before what its header announces
+    "refused",  # too large, encrypted, or of a format that is not read on purpose
+    "leaves-folder",  # a name or link points outside the source
+    "hdr",  # PQ or HLG transfer, or a colour matrix without a defined conversion
+    "size-changed",  # frames of another size than the item's
+    "too-many-frames",  # longer than the limit; the rest is not read
+    "missing-frames",  # frames that a listing or the numbering announces are not there
+    "no-transforms",  # a DL3DV scene without transforms.json
+    "bad-transforms",  # transforms.json, or what it says of the intrinsics, cannot be used
+    "no-pose",  # frames without a pose
+    "bad-pose",  # poses that are not rigid
+    "no-images",  # no image folder, or not the one asked for
+    "missing-scenes",  # the index lists scenes that are not there
+    "unlisted",  # a scene that the index does not list
+    "bad-index",  # the index, or some of its lines, cannot be read
+    "bad-sidecar",  # the file that states licences cannot be read
+    "duplicate",  # the same item twice
+    "irregular-names",  # frame names without a regular number: order and gaps rest on the sorted names
+    "not-footage",  # files that are no footage
+]
+
+MAX_PIXELS = 1 << 26
+"""Larger frames are refused: 8192 x 8192, 192 MiB as 8-bit RGB."""
+MAX_FRAMES = 1 << 20
+"""Frames of one item beyond this are not read: 12 hours at 24 a second."""
+
+_UID_LENGTH = 40
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a source or one of its items gets wrong; `path` is relative to the source where it can be."""
+
+    reason: Reason
+    path: str
+    message: str
+
+
+class Footage(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of real footage: a video file, a folder of frames, or a DL3DV scene.
+
+    `uid` is made of a-z, 0-9, `_` and `-`, at most 40 characters, unique in its source and the same wherever the
+    source lies: it can stand in `Clip.key`. `name` is the path below the source. `path` is absolute: the video, the
+    folder or the zip; `images` (a folder) and `transforms` (a file) are names inside it (DL3DV). `fps` is the rate
+    stated by the user, `duration` the seconds stated by the index; 0 where nothing is stated. Videos use their own.
+    `licence` is an SPDX id or "unknown".
+    """
+
+    uid: str
+    kind: Kind
+    name: str
+    path: str
+    images: str = ""
+    transforms: str = ""
+    label: str = ""
+    licence: str = "unknown"
+    author: str = ""
+    url: str = ""
+    fps: float = 0.0
+    duration: float = 0.0
+
+
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found at `root`: footage in the order of its uid (work item i is footage i), and every problem."""
+
+    root: str
+    footage: tuple[Footage, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A frame: index (a gap in the indices is a gap in the footage), (H, W, 3) uint8 sRGB, time in seconds."""
+
+    index: int
+    rgb: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class FootageCamera:
+    """Cameras of an item at its reader's size, in the convention of docs/conventions.md.
+
+    intrinsics: (3, 3) in pixels of the frames as they are read. poses: camera_to_world (4, 4) by frame index; frames
+    without a usable pose are missing. The world is the dataset's own: its origin, up and unit are arbitrary.
+    distortion: OpenCV coefficients (k1, k2, p1, p2 ...) that are not zero; the frames are NOT undistorted.
+    """
+
+    intrinsics: np.ndarray
+    poses: Mapping[int, np.ndarray]
+    distortion: Mapping[str, float] = field(default_factory=dict)
+
+    def window(self, indices: Iterable[int]) -> Camera | None:
+        """The cameras of these frames as a clip carries them, or None unless every one of them has a pose."""
+        poses = [self.poses.get(index) for index in indices]
+        known = [pose for pose in poses if pose is not None]
+        if not known or len(known) < len(poses):
+            return None
+        return Camera(intrinsics=self.intrinsics.copy(), camera_to_world=np.stack(known))
+
+
+class Reader(ABC):
+    """Reads the frames of one item once, in order, holding a few at a time. A context manager.
+
+    Attributes:
+        footage: the item.
+        frames: how many frame indices it has, missing ones included.
+        fps: frames per second (the median over the item, where the rate varies).
+        size: (H, W) of the frames as they are yielded: upright, square pixels.
+        camera: intrinsics and poses where known, else None.
+        flags: what a user of the frames should know, e.g. "variable-frame-rate", "interlaced", "alpha",
+            "distorted-lens", "assumed-fps"; complete after reading.
+        problems: what could not be used; complete after reading.
+    """
+
+    footage: Footage
+    frames: int
+    fps: float
+    size: tuple[int, int]
+    camera: FootageCamera | None
+    flags: set[str]
+    problems: list[Problem]
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in ascending index."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file; reading is over."""
+
+    def report(self, reason: Reason, message: str) -> None:
+        """Add a problem of this item."""
+        self.problems.append(Problem(reason=reason, path=self.footage.name, message=message))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def uid_of(name: str) -> str:
+    """The uid of a name below the source: readable, and distinct by a digest of the whole name."""
+    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", name)
+    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{slug[-(_UID_LENGTH - 9) :].strip('-')}-{digest}".lstrip("-")
+
+
+def fitted(size: tuple[int, int], side: int | None) -> tuple[int, int]:
+    """(H, W) shrunk so that the larger side is at most `side`; never enlarged, never below one pixel."""
+    larger = max(size)
+    if side is None or larger <= side:
+        return size
+    height, width = (max(1, round(length * side / larger)) for length in size)
+    return height, width
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which frame_9 comes before frame_10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((0, int(part), part) if part.isascii() and part.isdigit() else (1, 0, part) for part in parts)

@@ -1,0 +1,222 @@
+"""Frames that are image files, in a folder or a DL3DV scene: their order, their gaps, their size, their cameras.
+
+Order and gaps come from the numbers in the names. A file that is missing, damaged or of another size leaves a gap at
+its place, so that no segment quietly jumps over it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, fitted, natural
+from labeling.sources.frame_stores import Store, is_image, open_store
+from labeling.sources.pixels import over_black
+from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
+from labeling.sources.video_reader import VideoReader
+from manifests.errors import FootageError
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_PROBES = 9
+_RATES = (0.1, 240.0)
+_DEFAULT_RATE = 24.0
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error)
+
+
+class FrameReader(Reader):
+    """Reads image files as frames. Raises FootageError when nothing can be used; see `Reader`."""
+
+    def __init__(self, footage: Footage, side: int | None = None) -> None:
+        self.footage = footage
+        self.camera = None
+        self.flags: set[str] = set()
+        self.problems = []
+        self._store: Store = open_store(Path(footage.path))
+        try:
+            transforms = self._transforms()
+            self._names = self._list(transforms)
+            self._stored = self._usual_size()
+            self.size = fitted(self._stored, side)
+            self.fps = self._rate()
+            if transforms is not None:
+                self._set_camera(transforms)
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in ascending index; once."""
+        damaged: list[str] = []
+        others: list[str] = []
+        for index, name in self._names:
+            try:
+                image = self._load(name)
+            except FootageError as error:
+                damaged.append(str(error))
+                continue
+            if image.shape[:2] != self._stored:
+                others.append(f"{name} is {image.shape[1]}x{image.shape[0]}")
+                continue
+            if self.size != self._stored:
+                image = cv2.resize(image, (self.size[1], self.size[0]), interpolation=cv2.INTER_AREA)
+            yield Frame(index, image, index / self.fps)
+        if damaged:
+            self.report("damaged", f"{len(damaged)} frames cannot be read; left out. First: {damaged[0]}")
+        if others:
+            height, width = self._stored
+            self.report("size-changed", f"{len(others)} frames are not {width}x{height}; left out. First: {others[0]}")
+
+    def close(self) -> None:
+        """Close the zip, if it is one."""
+        self._store.close()
+
+    def _transforms(self) -> Transforms | None:
+        if not self.footage.transforms:
+            if self.footage.kind == "dl3dv":
+                self.report("no-transforms", "no transforms.json: no poses, and missing frames show by number only")
+            return None
+        try:
+            return parse_transforms(self._store.read(self.footage.transforms))
+        except FootageError as error:
+            self.report("bad-transforms", str(error))
+            return None
+
+    def _list(self, transforms: Transforms | None) -> list[tuple[int, str]]:
+        """(index, name) of every image that is there; what should be there beside them only counts for the index."""
+        folder = PurePosixPath(self.footage.images or ".")
+        names = {PurePosixPath(name).stem: name for name in self._store.names if _lies_in(name, folder)}
+        if not names:
+            raise FootageError("no-images", f"{self.footage.name}: holds no images in {self.footage.images or 'it'}")
+        announced = transforms.entries() if transforms else {}
+        places, regular = numbering(sorted(names.keys() | announced.keys(), key=natural))
+        if not regular:
+            self.report("irregular-names", "the names are not numbered evenly: taken in sorted order, gaps unseen")
+        self.frames = max(places.values()) + 1
+        if missing := [stem for stem in places if stem not in names]:
+            message = f"transforms.json lists {len(missing)} of its {len(announced)} frames that are not there"
+            self.report("missing-frames", f"{message}, first {min(missing, key=natural)[:80]}")
+        if holes := self.frames - len(places):
+            self.report("missing-frames", f"{holes} of {self.frames} numbers are missing among the frames")
+        return sorted((places[stem], name) for stem, name in names.items())
+
+    def _usual_size(self) -> tuple[int, int]:
+        """(H, W) that most of a few images share, upright."""
+        sizes: Counter[tuple[int, int]] = Counter()
+        problems = []
+        steps = np.linspace(0, len(self._names) - 1, min(_PROBES, len(self._names))).round().astype(int)
+        for step in steps.tolist():
+            try:
+                sizes[self._load(self._names[step][1]).shape[:2]] += 1
+            except FootageError as error:
+                problems.append(str(error))
+        if not sizes:
+            raise FootageError("unreadable", f"{self.footage.name}: no frame can be read: {problems[0]}")
+        return max(sizes, key=lambda size: (sizes[size], size))
+
+    def _rate(self) -> float:
+        stated = self.footage.fps
+        if not stated and self.footage.duration > 0:
+            stated = self.frames / self.footage.duration
+        if _RATES[0] <= stated <= _RATES[1]:
+            return stated
+        self.flags.add("assumed-fps")
+        return _DEFAULT_RATE
+
+    def _set_camera(self, transforms: Transforms) -> None:
+        matrices = transforms.entries()
+        poses: dict[int, np.ndarray] = {}
+        without, wrong = 0, 0
+        for index, name in self._names:
+            matrix = matrices.get(PurePosixPath(name).stem)
+            pose = pose_of(matrix) if matrix is not None else None
+            if pose is not None:
+                poses[index] = pose
+            without, wrong = without + (matrix is None), wrong + (matrix is not None and pose is None)
+        if without:
+            self.report("no-pose", f"{without} of {len(self._names)} frames have no pose")
+        if wrong:
+            self.report("bad-pose", f"{wrong} of {len(self._names)} frames have a pose that is not rigid")
+        try:
+            self.camera = camera_of(transforms, poses, self._stored, self.size)
+        except FootageError as error:
+            self.report("bad-transforms", str(error))
+            return
+        if bends(self.camera, self.size):
+            self.flags.add("distorted-lens")
+
+    def _load(self, name: str) -> np.ndarray:
+        """(H, W, 3) uint8 of one image file, upright unless it belongs to poses (they describe it as stored)."""
+        image, flags = read_image(name, self._store.read(name), upright=self.footage.kind == "frames")
+        self.flags |= flags
+        return image
+
+
+def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
+    """Place of each frame from the last number in its name, counted in the usual step, and whether that is regular.
+
+    frame_010, frame_020, frame_040 stand at 0, 1 and 3. Where prefixes differ, numbers repeat, do not fit a step, or
+    would spread over absurdly many places, the given order counts and nothing can be said of gaps.
+    """
+    parts = [re.fullmatch(r"(.*?)([0-9]{1,18})([^0-9]*)", stem, re.DOTALL) for stem in stems]
+    numbers = [int(part[2]) for part in parts if part]
+    plain = {stem: place for place, stem in enumerate(stems)}
+    alike = {(part[1], part[3]) for part in parts if part}
+    if len(stems) == 1:
+        return plain, True
+    if len(numbers) < len(stems) or len(alike) > 1 or len(set(numbers)) < len(numbers):
+        return plain, False
+    step = min(b - a for a, b in zip(sorted(numbers), sorted(numbers)[1:], strict=False))
+    first, last = min(numbers), max(numbers)
+    if any((number - first) % step for number in numbers) or (last - first) // step >= MAX_FRAMES:
+        return plain, False
+    return {stem: (number - first) // step for stem, number in zip(stems, numbers, strict=True)}, True
+
+
+def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, set[str]]:
+    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG or WebP; transparent pixels lie over black.
+
+    Raises FootageError ("damaged" or "refused"). `upright` applies the camera's orientation mark.
+    """
+    flags = set()
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise FootageError("refused", f"{name} is {image.width}x{image.height} pixels")
+            if image.info.get("icc_profile"):
+                flags.add("colour-profile")
+            image.load()
+            turned = ImageOps.exif_transpose(image) if upright else image
+            if turned.has_transparency_data:
+                flags.add("alpha")
+                return over_black(np.array(turned.convert("RGBA"))), flags
+            if turned.mode.startswith("I;16"):
+                gray = (np.array(turned) >> 8).astype(np.uint8)
+                return np.repeat(gray[..., None], 3, axis=2), flags
+            if turned.mode in ("I", "F"):
+                raise FootageError("refused", f"{name} holds numbers without a range ({turned.mode})")
+            return np.array(turned.convert("RGB")), flags
+    except (*_BROKEN, Image.DecompressionBombError) as error:
+        raise FootageError("damaged", f"{name}: {error or type(error).__name__}") from None
+
+
+def _lies_in(name: str, folder: PurePosixPath) -> bool:
+    return PurePosixPath(name).parent == folder and is_image(name)
+
+
+def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
+    """A reader whose frames have a larger side of at most `size` pixels; FootageError if nothing can be read.
+
+    Close it, or use it as a context manager. Everything that is wrong with single frames lands in `Reader.problems`.
+    """
+    if footage.kind == "video":
+        return VideoReader(footage, size)
+    return FrameReader(footage, size)

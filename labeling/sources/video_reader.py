@@ -1,0 +1,258 @@
+"""Frames of a video file, with FFmpeg through PyAV.
+
+The file is a stranger's: it is opened by us and handed over as bytes, so that FFmpeg has no protocol to open anything
+else with; only plain containers and well-worn decoders are allowed; sizes and counts are bounded before memory is.
+
+The file is read twice. The first pass only takes time stamps: they give the number of frames, the rate, and each
+frame's place, whatever a header claims. A frame that does not decode leaves a gap at its place, up to the next
+key frame, because what follows would be built on it.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.container.input import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+
+from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader
+from labeling.sources.pixels import PixelConverter
+from manifests.errors import FootageError
+
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".3gp"),
+    *(".ogv", ".flv", ".wmv", ".asf", ".gif", ".y4m"),
+)
+
+_CONTAINERS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,ogg,flv,asf,gif,yuv4mpegpipe"
+_DECODERS = (
+    "h264,hevc,av1,libdav1d,vp8,vp9,libvpx,libvpx-vp9,mpeg1video,mpeg2video,mpeg4,h263,msmpeg4v1,msmpeg4v2,msmpeg4,"
+    "wmv1,wmv2,wmv3,vc1,flv,theora,mjpeg,prores,dnxhd,dvvideo,ffv1,ffvhuff,huffyuv,utvideo,rawvideo,wrapped_avframe,"
+    "png,gif,cinepak,qtrle,svq1,svq3"
+)
+_OPTIONS = {"protocol_whitelist": "none", "format_whitelist": _CONTAINERS, "codec_whitelist": _DECODERS}
+_LIMITS = {"max_pixels": str(MAX_PIXELS), "codec_whitelist": _DECODERS, "err_detect": "crccheck+explode"}
+_VARIES = 0.25
+"""Intervals that differ from the usual one by more than this share make a variable frame rate."""
+_MOSTLY = 0.95
+"""With this share of usual intervals and whole multiples for the rest, the rate is constant and frames are missing."""
+_RATES = (0.01, 1000.0)
+_DEFAULT_RATE = 24.0
+
+
+class VideoReader(Reader):
+    """Reads a video file. Raises FootageError when nothing of it can be used; see `Reader`."""
+
+    def __init__(self, footage: Footage, side: int | None = None, *, threads: int = 1) -> None:
+        self.footage = footage
+        self.camera = None
+        self.flags: set[str] = set()
+        self.problems = []
+        self._threads = threads
+        self._file = _open_file(footage)
+        self._container: InputContainer | None = None
+        try:
+            self._scan()
+            self._frames = self._decode()
+            first = next(self._frames, None)
+            if first is None:
+                raise FootageError("unreadable", f"{footage.name}: no frame of the video can be decoded")
+            self._first: tuple[int, float, VideoFrame] | None = first
+            self._convert = PixelConverter(first[2], self._aspect(), side)
+            self.size = self._convert.size
+            self._convert(first[2])
+        except FootageError as error:
+            self.close()
+            raise FootageError(error.reason, _named(footage, str(error))) from None
+        except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+            self.close()
+            raise FootageError("unreadable", f"{footage.name}: not a video that can be read: {_why(error)}") from None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in ascending index; once."""
+        delivered, skipped = 0, 0
+        while self._first is not None:
+            index, seconds, frame = self._first
+            if (frame.height, frame.width) == self._convert.stored:
+                yield Frame(index, self._convert(frame), seconds)
+            else:
+                skipped += 1
+            delivered += 1
+            self.flags |= self._convert.flags
+            self._first = next(self._frames, None)
+        if skipped:
+            height, width = self._convert.stored
+            self.report("size-changed", f"{skipped} frames are not {width}x{height} as the first one; left out")
+        if delivered < self._count:
+            self.report("damaged", f"{self._count - delivered} of {self._count} frames cannot be decoded; left out")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+        self._file.close()
+
+    def _open(self) -> tuple[InputContainer, av.VideoStream]:
+        self._file.seek(0)
+        container = av.open(self._file, "r", options=dict(_OPTIONS))
+        videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        stream = videos[0] if videos else None
+        context = stream.codec_context if stream else None
+        if stream is None or context is None:
+            container.close()
+            raise FootageError("unreadable", "the file holds no video that can be decoded")
+        if context.width * context.height > MAX_PIXELS:
+            container.close()
+            raise FootageError("refused", f"{context.width}x{context.height} pixels, at most {MAX_PIXELS} are read")
+        context.options = dict(_LIMITS)
+        context.thread_count = self._threads
+        context.thread_type = "SLICE" if self._threads == 1 else "AUTO"
+        return container, stream
+
+    def _scan(self) -> None:
+        """Count the frames and learn when each is shown, without decoding."""
+        container, stream = self._open()
+        times: list[int | None] = []
+        kind = container.format.name
+        announced, read = stream.frames if kind.startswith("mov") else 0, 0
+        self._by_stamp = kind != "avi"  # its stamps are those of decoding: right for the n-th frame shown, not for each
+        base, average = float(stream.time_base or 0), float(stream.average_rate or 0)
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_corrupt:
+                    read += 1
+                    if not packet.is_discard:
+                        times.append(packet.pts)
+                if len(times) > MAX_FRAMES:
+                    self.report("too-many-frames", f"more than {MAX_FRAMES} frames; the rest is not read")
+                    times.pop()
+                    break
+        except av.FFmpegError as error:
+            self.report("truncated", f"the file cannot be read beyond frame {len(times)}: {_why(error)}")
+        else:
+            if read < announced and len(times) < MAX_FRAMES:
+                self.report("truncated", f"the file announces {announced} frames and holds {read}")
+        finally:
+            container.close()
+        if not times:
+            raise FootageError("unreadable", "the file holds no frame")
+        self._count = len(times)
+        self._set_times(times, base, average)
+
+    def _set_times(self, stamps: list[int | None], base: float, average: float) -> None:
+        """Places and rate from the time stamps; where they are missing or equal, from the order and average rate."""
+        known = sorted(stamp for stamp in stamps if stamp is not None)
+        self._stamps: np.ndarray | None = None
+        if base and len(known) == len(stamps) > 1 and all(a < b for a, b in pairwise(known)):
+            stamps_array = np.array(known, dtype=np.int64)
+            seconds = (stamps_array - stamps_array[0]) * base
+            usual = float(np.median(np.diff(seconds)))
+            varies = bool((np.abs(np.diff(seconds) / usual - 1) > _VARIES).any())
+            fps = 1 / usual if varies else (len(known) - 1) / float(seconds[-1])
+            if _RATES[0] <= fps <= _RATES[1]:
+                self._stamps, self._seconds, self.fps = stamps_array, seconds, fps
+                self._set_places(seconds / usual, varies)
+                return
+        if len(stamps) > 1:
+            self.flags.add("no-timestamps")
+        rate = average
+        if not _RATES[0] <= rate <= _RATES[1]:
+            rate = _DEFAULT_RATE
+            self.flags.add("assumed-fps")
+        self.fps, self._seconds = rate, np.arange(self._count) / rate
+        self._places = np.arange(self._count)
+        self.frames = self._count
+
+    def _set_places(self, times: np.ndarray, varies: bool) -> None:
+        """Index of each frame, from times in units of the usual interval: a constant rate may have holes."""
+        count = len(times)
+        self._places = np.arange(count)
+        if varies:
+            steps = np.diff(times)
+            whole = np.maximum(np.round(steps), 1)
+            even = np.abs(steps - whole).max() < _VARIES and (whole == 1).mean() >= _MOSTLY
+            if even and whole.sum() < MAX_FRAMES:
+                self._places[1:] = np.cumsum(whole)
+                self.fps = float(self._places[-1] / self._seconds[-1])
+                missing = self._places[-1] + 1 - count
+                self.report("missing-frames", f"{missing} frames are missing by the time stamps of the other {count}")
+            else:
+                self.flags.add("variable-frame-rate")
+        self.frames = int(self._places[-1]) + 1
+
+    def _decode(self) -> Iterator[tuple[int, float, VideoFrame]]:
+        """(index, seconds, frame) of every sound frame, ascending in index."""
+        self._container, stream = self._open()
+        place, broken = 0, False
+        for frame in _frames(self._container, stream, stream.codec_context):
+            if frame is None:
+                broken = True
+                continue
+            if self._by_stamp and self._stamps is not None:
+                found = int(np.searchsorted(self._stamps, frame.pts)) if frame.pts is not None else self._count
+                if found >= self._count or self._stamps[found] != frame.pts or found < place:
+                    continue
+            else:
+                found = place + (1 if broken else 0)  # how many are lost is not known: leave a gap
+            if (broken and not frame.key_frame) or frame.is_corrupt:
+                broken = True
+                continue
+            if found >= self._count:
+                return
+            place, broken = found + 1, False
+            yield int(self._places[found]), float(self._seconds[found]), frame
+
+    def _aspect(self) -> Fraction | None:
+        assert self._container is not None
+        context = self._container.streams.video[0].codec_context
+        aspect = context.sample_aspect_ratio if context else None
+        return Fraction(aspect.numerator, aspect.denominator) if aspect else None
+
+
+def _frames(
+    container: InputContainer, stream: av.VideoStream, context: av.VideoCodecContext
+) -> Iterator[VideoFrame | None]:
+    """Frames in the order in which they are shown; None where something could not be read or decoded."""
+    packets = container.demux(stream)
+    ended = False
+    while not ended:
+        decoded: list[VideoFrame] = []
+        try:
+            packet = next(packets, None)
+            if packet is not None and packet.is_corrupt:
+                yield None
+                continue
+            ended = packet is None or not packet.size
+            decoded = context.decode(None if ended else packet)
+        except av.error.EOFError:
+            ended = True
+        except av.FFmpegError:
+            yield None
+        yield from decoded
+
+
+def _open_file(footage: Footage) -> BinaryIO:
+    path = Path(footage.path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise FootageError("refused", f"{footage.name}: not a regular file")
+        return path.open("rb")
+    except OSError as error:
+        raise FootageError("unreadable", f"{footage.name}: {error.strerror or error}") from None
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _named(footage: Footage, message: str) -> str:
+    return message if message.startswith(footage.name) else f"{footage.name}: {message}"

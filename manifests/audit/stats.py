@@ -1,0 +1,152 @@
+"""`stats`: what a dataset holds, counted over its manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from manifests.contract.row import ClipRow, FailureRow, to_table
+from manifests.errors import DatasetError
+from manifests.store import layout
+from manifests.store.dataset import Dataset, open_dataset
+
+
+@contextmanager
+def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection in memory whose views `clips` and `failures` hold the committed rows; fetches no extension.
+
+    DatasetError when a manifest cannot be read.
+    """
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    try:
+        for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
+            files = [str(layout.shard_file(dataset.path, folder, shard)) for shard in dataset.shards()]
+            if files:
+                names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+                connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{names}], union_by_name = true)")
+            else:
+                connection.register(view, to_table([], row_type))
+        yield connection
+    except duckdb.Error as error:
+        raise DatasetError(f"{dataset.path}: {str(error).splitlines()[0]}; run `lightloom data verify`") from None
+    finally:
+        connection.close()
+
+
+def counts(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
+    """The result of a query for (name, count) as a mapping, largest first."""
+    return {str(name): int(count) for name, count in connection.execute(f"{sql} ORDER BY 2 DESC, 1").fetchall()}
+
+
+def one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    """The single row that a query gives."""
+    row = connection.execute(sql).fetchone()
+    assert row is not None
+    return row
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Totals, and counts of clips by name, largest first.
+
+    `assets` counts distinct assets by kind, `failures` work items by reason, `materials` uses by how they were
+    resolved, all others clips. `hours` is render and encode time summed over workers; `bytes` the shards.
+    """
+
+    path: str
+    stage: str
+    codec: str
+    shards: int
+    shards_expected: int
+    clips: int
+    scenes: int
+    frames: int
+    hours: float
+    bytes: int
+    splits: dict[str, int]
+    sizes: dict[str, int]
+    motions: dict[str, int]
+    assets: dict[str, int]
+    materials: dict[str, int]
+    licences: dict[str, int]
+    devices: dict[str, int]
+    flags: dict[str, int]
+    failures: dict[str, int]
+
+    def json(self) -> str:
+        """All of it as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(asdict(self)), indent=2).decode()
+
+    def text(self) -> str:
+        """A table for the terminal."""
+        lines = [
+            f"{self.path}: stage {self.stage}, codec {self.codec}",
+            f"  shards     {self.shards} of {self.shards_expected}",
+            f"  clips      {self.clips} of {self.scenes} scenes, {self.frames} frames",
+            f"  size       {human_bytes(self.bytes)}",
+            f"  rendering  {self.hours:.2f} hours, summed over workers",
+        ]
+        for title, section in self._sections().items():
+            lines.append(f"{title}:" if section else f"{title}: none")
+            width = max(map(len, section), default=0)
+            lines += [f"  {name:<{width}}  {count:>8}" for name, count in section.items()]
+        return "\n".join(lines)
+
+    def _sections(self) -> dict[str, dict[str, int]]:
+        return {name: value for name, value in asdict(self).items() if isinstance(value, dict)}
+
+
+def stats(dataset: Dataset | Path | str) -> Stats:
+    """Count the committed shards of a dataset; DatasetError when a manifest cannot be read."""
+    dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    used = "(SELECT key, unnest(assets, recursive := true) FROM clips)"
+    with connect(dataset) as connection:
+        totals: tuple[Any, ...] = one(
+            connection,
+            "SELECT count(*), count(DISTINCT (shard, scene)), coalesce(sum(frames), 0), "
+            "coalesce(sum(render_seconds + encode_seconds), 0) / 3600, coalesce(sum(size), 0) FROM clips",
+        )
+        return Stats(
+            path=str(dataset.path),
+            stage=dataset.header.stage,
+            codec=dataset.header.codec,
+            shards=len(dataset.shards()),
+            shards_expected=dataset.header.shards,
+            clips=int(totals[0]),
+            scenes=int(totals[1]),
+            frames=int(totals[2]),
+            hours=float(totals[3]),
+            bytes=int(totals[4]),
+            splits=counts(connection, "SELECT split, count(*) FROM clips GROUP BY 1"),
+            sizes=counts(
+                connection, "SELECT frames || ' x ' || width || ' x ' || height, count(*) FROM clips GROUP BY 1"
+            ),
+            motions=counts(
+                connection,
+                "SELECT motion, count(*) FROM (SELECT unnest(CASE len(motions) WHEN 0 THEN ['still'] ELSE motions END) "
+                "AS motion FROM clips) GROUP BY 1",
+            ),
+            assets=counts(connection, f"SELECT kind, count(DISTINCT uid) FROM {used} GROUP BY 1"),
+            materials=counts(
+                connection, "SELECT m.status, count(*) FROM (SELECT unnest(materials) AS m FROM clips) GROUP BY 1"
+            ),
+            licences=counts(connection, f"SELECT licence, count(DISTINCT key) FROM {used} GROUP BY 1"),
+            devices=counts(connection, "SELECT device, count(*) FROM clips GROUP BY 1"),
+            flags=counts(connection, "SELECT flag, count(*) FROM (SELECT unnest(flags) AS flag FROM clips) GROUP BY 1"),
+            failures=counts(connection, "SELECT reason, count(*) FROM failures GROUP BY 1"),
+        )
+
+
+def human_bytes(size: float) -> str:
+    """A size as people read it: "3.2 MiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,408 @@
+"""`verify`: is a dataset whole? Findings say which file and clip, what is wrong and what to do; nothing is changed.
+
+`quick` reads headers, manifests and sizes; `full` reads every byte and compares hashes; `decode` also decodes every
+clip. Members of a shard are never extracted to disk, and nothing is allocated on a hostile file's word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from manifests.codec import clip_json
+from manifests.codec.codecs import HEADER, decode_clip
+from manifests.contract.row import ClipRow, Sample
+from manifests.errors import DatasetError, LightloomError
+from manifests.files import is_temporary
+from manifests.store import archive, layout
+from manifests.store.dataset import Dataset
+from manifests.store.header import Measured, read_document
+from manifests.store.row_file import without_packing
+from manifests.store.shards import Seal, check_complete, read_failures, read_group, read_manifest
+
+Level = Literal["quick", "full", "decode"]
+REPAIR = "run `lightloom data repair`, then resume the run"
+RESTORE = f"restore the {layout.HEADER} that the run wrote, or remove this shard"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be: `path` and, where known, clip `key`; what it is and what to do."""
+
+    path: str
+    what: str
+    advice: str
+    key: str = ""
+    shard: int | None = None
+
+    def __str__(self) -> str:
+        clip = f", clip {self.key}" if self.key else ""
+        return f"{self.path}{clip}: {self.what}; {self.advice}"
+
+
+class ShardCheck:
+    """The checks of one committed shard; `check` runs them and fills `findings`, `rows` and `size` (of the tar)."""
+
+    def __init__(self, dataset: Dataset, shard: int, level: Level, progress: Callable[[int], None]) -> None:
+        self.dataset, self.shard, self.level = dataset, shard, level
+        self.progress = progress
+        self.findings: list[Finding] = []
+        self.rows: list[ClipRow] = []
+        self.size = 0
+
+    def check(self) -> ShardCheck:
+        """Run every check that the ones before leave sense in."""
+        try:
+            seal, self.rows = read_manifest(self.dataset.path, self.shard)
+        except DatasetError as error:
+            self._add(layout.MANIFEST, _bare(error))
+            return self
+        self._check_seal(seal)
+        self._check_sidecars(seal)
+        self._check_rows()
+        tar = layout.shard_file(self.dataset.path, layout.SHARDS, self.shard)
+        if not tar.is_file() or tar.is_symlink():
+            self._add(layout.SHARDS, "the shard's tar is missing")
+            return self
+        self.size = tar.stat().st_size
+        with tar.open("rb") as file:
+            if self.size != seal.tar_bytes:
+                self._add(layout.SHARDS, f"has {self.size} bytes, its manifest says {seal.tar_bytes}")
+            self._check_ranges()
+            if self.level == "quick":
+                self.progress(self.size)
+            else:
+                self._check_bytes(file)
+                self._check_archive(file)
+        return self
+
+    def _check_seal(self, seal: Seal) -> None:
+        header = self.dataset.header
+        if seal.shard != self.shard:
+            self._add(layout.MANIFEST, f"is the manifest of shard {seal.shard}")
+        if seal.header != header.digest():
+            self._add(
+                layout.MANIFEST,
+                f"was written under another {layout.HEADER} than the one here",
+                RESTORE,
+            )
+
+    def _check_sidecars(self, seal: Seal) -> None:
+        for folder, digest in ((layout.FAILURES, seal.failures_sha256), (layout.PREVIEWS, seal.preview_sha256)):
+            path = layout.shard_file(self.dataset.path, folder, self.shard)
+            if not path.is_file() or path.is_symlink():
+                self._add(folder, "is missing")
+            elif self.level != "quick" and _file_digest(path) != digest:
+                self._add(folder, "was changed: its SHA-256 is not the one in the manifest")
+        try:
+            failures = read_failures(self.dataset.path, self.shard)
+            if len(failures) != seal.failures:
+                self._add(layout.FAILURES, f"holds {len(failures)} failures, the manifest says {seal.failures}")
+            check_complete(self.dataset.header, self.shard, self.rows, failures)
+        except DatasetError as error:
+            path = layout.shard_file(self.dataset.path, layout.FAILURES, self.shard)
+            if path.is_file():
+                unreadable = str(error).startswith(str(path))
+                self._add(layout.FAILURES if unreadable else layout.MANIFEST, _bare(error))
+
+    def _check_rows(self) -> None:
+        source = self.dataset.header.source(self.shard)
+        for row in self.rows:
+            if row.shard != self.shard:
+                self._add(layout.MANIFEST, f"the row says shard {row.shard}", key=row.key)
+            if row.seed != source.seed:
+                self._add(layout.MANIFEST, f"seed {row.seed}, {layout.HEADER} says {source.seed}", key=row.key)
+            if row.stage != source.stage:
+                self._add(layout.MANIFEST, f"stage {row.stage!r}, {layout.HEADER} says {source.stage!r}", key=row.key)
+            unknown = sorted(set(row.attributes) - set(self.dataset.header.attributes))
+            if unknown:
+                self._add(layout.MANIFEST, f"{unknown[0]!r} is not an attribute of {layout.HEADER}", key=row.key)
+
+    def _check_ranges(self) -> None:
+        """The clips' byte ranges must follow each other from the first byte to the end of the archive."""
+        expected = 0
+        for row in sorted(self.rows, key=lambda row: row.offset):
+            if row.offset != expected or row.size <= 0 or row.size % archive.BLOCK:
+                gap = "a gap before" if row.offset > expected else "a wrong"
+                self._add(
+                    layout.MANIFEST, f"{gap} byte range {row.offset} + {row.size}, expected at {expected}", key=row.key
+                )
+            expected = max(expected, row.offset + row.size)
+        if expected + len(archive.END) != self.size:
+            self._add(
+                layout.SHARDS, f"the clips end at byte {expected}, the file, less its end mark, at {self.size - 1024}"
+            )
+
+    def _check_bytes(self, file: BinaryIO) -> None:
+        for row in self.rows:
+            if row.offset < 0 or row.size <= 0 or row.offset + row.size > self.size:
+                self._add(layout.SHARDS, f"byte range {row.offset} + {row.size} is outside the file", key=row.key)
+            elif self._digest(file, row.offset, row.size) != row.sha256:
+                self._add(layout.SHARDS, "its bytes were changed: the SHA-256 differs from the manifest's", key=row.key)
+
+    def _check_archive(self, file: BinaryIO) -> None:
+        """The tar's own structure, and every clip against its `row.json`."""
+        rows = {row.key: row for row in self.rows}
+        seen: set[str] = set()
+        try:
+            for key, group in itertools.groupby(archive.scan(file, self.size), lambda member: member.key):
+                members = list(group)
+                if key in seen:
+                    self._add(layout.SHARDS, "its files occur twice or are not next to each other", key=key)
+                seen.add(key)
+                self._check_clip(file, members, rows.get(key))
+        except archive.ArchiveError as error:
+            self._add(layout.SHARDS, str(error))
+            return
+        for key in rows.keys() - seen:
+            self._add(layout.SHARDS, "has a row but no files", key=key)
+
+    def _check_clip(self, file: BinaryIO, members: Sequence[archive.Member], row: ClipRow | None) -> None:
+        key = members[0].key
+        try:
+            sample = read_group(file, members)
+        except DatasetError as error:
+            self._add(layout.SHARDS, str(error).removeprefix(f"clip {key}: "), key=key)
+            return
+        if row is None:
+            self._add(layout.SHARDS, "has files but no row", key=key)
+            return
+        if (members[0].offset, members[-1].end - members[0].offset) != (row.offset, row.size):
+            self._add(layout.MANIFEST, f"lies at byte {members[0].offset}, its row says {row.offset}", key=key)
+        field = next((name for name in row.__struct_fields__ if _differ(row, sample.row, name)), None)
+        if field:
+            self._add(layout.MANIFEST, f"its row's {field} is not that of the row.json in the shard", key=key)
+        if self.level == "decode":
+            self._decode(sample)
+
+    def _decode(self, sample: Sample) -> None:
+        try:
+            clip = decode_clip(sample.key, sample.files)
+            codec = clip_json.load(sample.key, sample.files[HEADER]).codec
+        except LightloomError as error:
+            self._add(layout.SHARDS, f"cannot be decoded: {error}", key=sample.key)
+            return
+        row = sample.row
+        if codec != self.dataset.header.codec:
+            self._add(layout.SHARDS, f"is coded as {codec}, {layout.HEADER} says otherwise", key=sample.key)
+        if (clip.frames, *clip.size) != (row.frames, row.height, row.width):
+            self._add(layout.SHARDS, f"decodes to {clip.frames} frames of {clip.size}, not as its row", key=sample.key)
+        if set(clip.arrays) != set(row.attributes):
+            self._add(layout.SHARDS, f"holds {sorted(clip.arrays)}, its row says otherwise", key=sample.key)
+
+    def _digest(self, file: BinaryIO, offset: int, size: int) -> str:
+        hasher = hashlib.sha256()
+        file.seek(offset)
+        while size > 0:
+            piece = file.read(min(size, 1 << 20))
+            if not piece:
+                break
+            hasher.update(piece)
+            self.progress(len(piece))
+            size -= len(piece)
+        return hasher.hexdigest()
+
+    def _add(self, folder: str, what: str, advice: str = REPAIR, key: str = "") -> None:
+        path = layout.shard_file(self.dataset.path, folder, self.shard).relative_to(self.dataset.path)
+        self.findings.append(Finding(str(path), what, advice, key, self.shard))
+
+
+def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
+    return getattr(without_packing(row), name) != getattr(inside, name)
+
+
+def _bare(error: DatasetError) -> str:
+    """An error's message without the path in front and the advice behind, which a finding has of its own."""
+    return str(error).split(": ", 1)[-1].removesuffix("; run repair")
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_KNOWN = {layout.HEADER, layout.LOCK, layout.CATALOGUE, *layout.REPORTS}
+_FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A file that is out of place.
+
+    `kind` says what repair does: "foreign" is moved to `quarantine/`, "leftover" of a killed run removed, and
+    "uncommitted" is a shard's file without the manifest that makes it count: its clips are saved first.
+    """
+
+    path: str
+    what: str
+    advice: str
+    kind: str
+    shard: int | None = None
+
+
+def strays(dataset: Dataset) -> Iterator[Stray]:
+    """Every file below the dataset's folder that does not belong there, in order of path; links are never followed."""
+    for path in sorted(dataset.path.iterdir()):
+        if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
+            if path.name == layout.QUARANTINE:
+                continue
+            for inner in sorted(path.iterdir()):
+                stray = _work(dataset, inner) if path.name == layout.WORK else _shard_file(dataset, path.name, inner)
+                if stray:
+                    yield stray
+        elif is_temporary(path):
+            yield _leftover(dataset, path)
+        elif path.name not in _KNOWN or path.is_symlink() or not path.is_file():
+            yield _foreign(dataset, path)
+
+
+def _shard_file(dataset: Dataset, folder: str, path: Path) -> Stray | None:
+    shard = layout.shard_number(path, folder)
+    if is_temporary(path):
+        return _leftover(dataset, path)
+    if shard is None or shard >= dataset.header.shards or path.is_symlink() or not path.is_file():
+        return _foreign(dataset, path)
+    if folder != layout.MANIFEST and not dataset.committed(shard):
+        what = f"shard {shard} has no manifest, so it does not count"
+        advice = "resume the run, or `lightloom data repair`"
+        return Stray(_relative(dataset, path), what, advice, "uncommitted", shard)
+    return None
+
+
+def _work(dataset: Dataset, path: Path) -> Stray | None:
+    if is_temporary(path):
+        return _leftover(dataset, path)
+    if path.name == layout.LOGS and path.is_dir() and not path.is_symlink():
+        return None
+    item = layout.item_number(path)
+    if item is None or path.is_symlink() or not path.is_file() or dataset.header.sources:
+        return _foreign(dataset, path)
+    if item >= dataset.header.items:
+        return _foreign(dataset, path)
+    if dataset.committed(dataset.shard_of(item)):
+        what = f"a work item of shard {dataset.shard_of(item)}, which is already committed"
+        return Stray(_relative(dataset, path), what, "resume the run, or `lightloom data repair`", "leftover")
+    return None
+
+
+def _leftover(dataset: Dataset, path: Path) -> Stray:
+    what = "a file that a killed run had not finished"
+    return Stray(_relative(dataset, path), what, "resume the run, or `lightloom data repair`", "leftover")
+
+
+def _foreign(dataset: Dataset, path: Path) -> Stray:
+    what = "is a link" if path.is_symlink() else "does not belong into a dataset"
+    return Stray(_relative(dataset, path), what, "move it away, or `lightloom data repair` does", "foreign")
+
+
+def _relative(dataset: Dataset, path: Path) -> str:
+    return str(path.relative_to(dataset.path))
+
+
+__all__ = ["REPAIR", "RESTORE", "Finding", "Level", "VerifyReport", "verify"]
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found, and how much it looked at. `missing` counts the shards that are not committed yet."""
+
+    findings: tuple[Finding, ...]
+    shards: int
+    clips: int
+    bytes: int
+    missing: int
+
+    @property
+    def ok(self) -> bool:
+        """True when what is committed is whole; a dataset whose run has not ended may be."""
+        return not self.findings
+
+
+def verify(
+    path: Path | str, level: Level = "full", threads: int = 4, progress: Callable[[int], None] | None = None
+) -> VerifyReport:
+    """Check the dataset at `path`; `progress` is called with the number of bytes done since the last call.
+
+    Raises DatasetError only when there is no dataset at all; whatever else is wrong becomes a finding.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder; give the folder of a dataset")
+    try:
+        document = read_document(path)
+    except DatasetError as error:
+        what, _, advice = str(error).removeprefix(f"{path / layout.HEADER}: ").partition("; ")
+        return VerifyReport((Finding(layout.HEADER, what, advice or "restore it from a copy"),), 0, 0, 0, 0)
+    dataset = Dataset(path, document.header)
+    numbers = [shard for shard in dataset.shards() if shard < dataset.header.shards]
+    report = _locked(progress)
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        checked = list(pool.map(lambda shard: ShardCheck(dataset, shard, level, report).check(), numbers))
+    findings = [Finding(stray.path, stray.what, stray.advice, shard=stray.shard) for stray in strays(dataset)]
+    findings += [finding for shard in checked for finding in shard.findings]
+    findings += _shared_keys(checked)
+    findings += _waiting(dataset, level)
+    findings += _totals(dataset, document.measured, checked)
+    return VerifyReport(
+        tuple(findings),
+        shards=len(numbers),
+        clips=sum(len(shard.rows) for shard in checked),
+        bytes=sum(shard.size for shard in checked),
+        missing=len(set(range(dataset.header.shards)) - set(numbers)),
+    )
+
+
+def _shared_keys(shards: Sequence[ShardCheck]) -> Iterator[Finding]:
+    """A clip's key may occur in one shard only; within a shard `check_complete` looks."""
+    first: dict[str, int] = {}
+    for shard in shards:
+        for key in {row.key for row in shard.rows}:
+            if first.setdefault(key, shard.shard) != shard.shard:
+                path = f"{layout.MANIFEST}/{shard.shard:06d}.parquet"
+                what = f"the key is also that of a clip in shard {first[key]}"
+                yield Finding(path, what, REPAIR, key, shard.shard)
+
+
+def _totals(dataset: Dataset, measured: Measured, shards: Sequence[ShardCheck]) -> Iterator[Finding]:
+    """A dataset that was finished must still have all that it counted."""
+    missing = sorted(set(range(dataset.header.shards)) - {shard.shard for shard in shards})
+    if measured.complete and missing:
+        what = f"shard {missing[0]} is missing, though the dataset was complete"
+        yield Finding(f"{layout.MANIFEST}/{missing[0]:06d}.parquet", what, "resume the run", shard=missing[0])
+    clips = sum(len(shard.rows) for shard in shards)
+    if measured.complete and not missing and clips != measured.clips:
+        yield Finding(layout.HEADER, f"counts {measured.clips} clips, the manifests have {clips}", REPAIR)
+
+
+def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
+    """Finished items that wait for their shard must be whole."""
+    folder = dataset.path / layout.WORK
+    if level == "quick" or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        item = layout.item_number(path)
+        if item is None or path.is_symlink() or dataset.committed(dataset.shard_of(item)):
+            continue
+        problem = dataset.item_problem(path)
+        if problem:
+            what = problem.removesuffix("; delete it and run again")
+            yield Finding(f"{layout.WORK}/{path.name}", what, REPAIR)
+
+
+def _locked(progress: Callable[[int], None] | None) -> Callable[[int], None]:
+    """Progress that may be called from several threads."""
+    if progress is None:
+        return lambda _: None
+    lock = threading.Lock()
+
+    def call(size: int) -> None:
+        with lock:
+            progress(size)
+
+    return call

@@ -1,0 +1,65 @@
+"""How far a decoded attribute is from what was encoded, in the units in which a dataset promises its quality."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manifests.contract.attributes import Attribute
+from manifests.contract.environment import srgb_encode
+
+PSNR_CAP = 100.0
+"""What identical images score, so that every figure stays a finite number."""
+
+HIGHER_IS_BETTER = frozenset({"psnr_db"})
+
+
+class Fidelity:
+    """Collects the error of one attribute frame by frame, so that no whole clip is held twice.
+
+    psnr_db: `srgb` attributes, after sRGB(factor * value) clipped to [0, 1]. mean_angle_degrees and
+    p99_angle_degrees: vectors. mean_relative: depth, where both are finite. mean_absolute: everything else.
+    Every metric but rgb's and mask's counts only pixels of `surface`.
+    """
+
+    def __init__(self, known: Attribute, factor: float = 1.0) -> None:
+        self._known = known
+        self._factor = np.float32(factor)
+        self._parts: list[np.ndarray] = []
+
+    def add(self, original: np.ndarray, decoded: np.ndarray, surface: np.ndarray) -> None:
+        """Compare one frame (H, W, C) on the pixels of `surface` (H, W)."""
+        if self._known.compact == "srgb":
+            shown = [np.clip(srgb_encode(image * self._factor), 0, 1) for image in (original, decoded)]
+            error = np.square(shown[0] - shown[1]).mean(axis=-1)
+        elif self._known.is_vector:
+            chord = np.linalg.norm(original - decoded, axis=-1)
+            error = np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
+        elif self._known.compact == "log-depth":
+            surface = surface & np.isfinite(original[..., 0]) & np.isfinite(decoded[..., 0])
+            original, decoded = original[surface], decoded[surface]
+            self._parts.append((np.abs(original - decoded) / np.maximum(np.abs(original), 1e-12))[..., 0])
+            return
+        else:
+            error = np.abs(original.astype(np.float32) - decoded.astype(np.float32))[..., 0]
+        everywhere = self._known.name in ("rgb", "mask")
+        self._parts.append(error.ravel() if everywhere else error[surface])
+
+    def result(self) -> dict[str, float]:
+        """The metrics by name; no surface pixel at all counts as no error."""
+        error = np.concatenate(self._parts) if self._parts else np.zeros(0)
+        mean = float(error.mean(dtype=np.float64)) if error.size else 0.0
+        if self._known.compact == "srgb":
+            return {"psnr_db": min(PSNR_CAP, -10 * float(np.log10(max(mean, 1e-30))))}
+        if self._known.is_vector:
+            return {
+                "mean_angle_degrees": mean,
+                "p99_angle_degrees": float(np.percentile(error, 99)) if error.size else 0.0,
+            }
+        return {"mean_relative" if self._known.compact == "log-depth" else "mean_absolute": mean}
+
+
+def excess(metric: str, value: float, bound: float) -> float:
+    """Factor by which the error's amplitude exceeds the bound; 1 or less is good enough."""
+    if metric in HIGHER_IS_BETTER:
+        return float(10 ** ((bound - value) / 20))
+    return value / bound

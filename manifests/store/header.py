@@ -1,0 +1,189 @@
+"""`dataset.json`: what a dataset is made of, written before anything else, and compared when a run resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from manifests.contract.attributes import ATTRIBUTES, CONTRACT_VERSION
+from manifests.errors import DatasetError
+from manifests.files import write_bytes
+from manifests.store import layout
+
+FORMAT = "lightloom dataset"
+_LARGEST = 64 << 20
+
+
+def attribute_table() -> dict[str, dict[str, Any]]:
+    """The attribute table as JSON values by name; an infinite range or background is the string "inf"."""
+    return {name: _plain(dataclasses.asdict(attribute)) for name, attribute in ATTRIBUTES.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A dataset that was merged into this one: its shards begin at `first_shard` here and keep its scene numbers."""
+
+    first_shard: int
+    shards: int
+    prefix: str
+    stage: str
+    recipe: dict[str, Any]
+    seed: int
+    items: int
+    per_shard: int
+    lights: int
+    catalogue: str
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The identity of a dataset: with the stage's code, these fields decide every clip of it.
+
+    `items` is the number of work items (scenes, or real videos), `lights` the clips that each yields, 0 where that
+    differs from item to item (every row then has `row.ITEM_CLIPS` among its statistics); shard k holds exactly the
+    items [k per_shard, (k + 1) per_shard). `recipe` is the recipe as JSON, `catalogue` the digest of the assets or the
+    footage it draws from. `sources` is empty unless the dataset was merged from others.
+    """
+
+    contract: int = CONTRACT_VERSION
+    stage: str
+    codec: Literal["exact", "compact"]
+    recipe: dict[str, Any]
+    seed: int
+    items: Annotated[int, Meta(ge=0)]
+    per_shard: Annotated[int, Meta(ge=1)]
+    lights: Annotated[int, Meta(ge=0)] = 1
+    catalogue: str = ""
+    attributes: dict[str, dict[str, Any]] = msgspec.field(default_factory=attribute_table)
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def shards(self) -> int:
+        """How many shards the finished dataset has."""
+        if self.sources:
+            return sum(source.shards for source in self.sources)
+        return -(-self.items // self.per_shard)
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of the canonical JSON; every manifest carries it, so a changed header is noticed."""
+        return hashlib.sha256(msgspec.json.encode(_normal(self), order="deterministic")).hexdigest()
+
+    def source(self, shard: int) -> Source | Header:
+        """Which run made `shard`: this header, or for a merged dataset the source that it came from."""
+        for source in self.sources:
+            if source.first_shard <= shard < source.first_shard + source.shards:
+                return source
+        return self
+
+    def shard_items(self, shard: int) -> range:
+        """The work items of a shard, in the numbering of `source(shard)`; empty when there is no such shard."""
+        if not 0 <= shard < self.shards:
+            return range(0)
+        source = self.source(shard)
+        first = (shard - getattr(source, "first_shard", 0)) * source.per_shard
+        return range(first, min(first + source.per_shard, source.items))
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """A codec error over all clips; `worst` is the lowest where more is better (PSNR), else the highest."""
+
+    worst: float
+    mean: float
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted and measured in the committed shards; not part of the dataset's identity."""
+
+    complete: bool = False
+    shards: int = 0
+    clips: int = 0
+    failures: int = 0
+    bytes: int = 0
+    codec_errors: dict[str, Bound] = {}
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of dataset.json."""
+
+    format: str = FORMAT
+    header: Header
+    measured: Measured = Measured()
+
+
+def read_document(dataset: Path) -> Document:
+    """Read dataset.json; DatasetError says what is wrong with it."""
+    path = dataset / layout.HEADER
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DatasetError(f"{path}: larger than {_LARGEST} bytes; this is not a dataset header")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DatasetError(f"{dataset}: no {layout.HEADER} here; give the folder of a dataset") from None
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        raw = msgspec.json.decode(data)
+        contract = raw["header"]["contract"]
+        if raw["format"] == FORMAT and isinstance(contract, int) and contract > CONTRACT_VERSION:
+            raise DatasetError(
+                f"{path}: written under contract version {contract}, this release reads {CONTRACT_VERSION}; update it"
+            )
+        document = msgspec.convert(raw, Document)
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: not a dataset header ({error}); restore it from a copy") from None
+    if document.format != FORMAT:
+        raise DatasetError(f"{path}: format is {document.format!r}, expected {FORMAT!r}")
+    return document
+
+
+def write_document(dataset: Path, document: Document) -> None:
+    """Write dataset.json in one step, readable by people."""
+    write_bytes(dataset / layout.HEADER, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+
+
+def difference(old: Header, new: Header) -> str | None:
+    """The first field in which two headers differ, as "recipe.render.samples is 16, not 32"; None when equal."""
+    return next(_differences("", _normal(old), _normal(new)), None)
+
+
+def _normal(header: Header) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(header))
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            here = f"{path}.{key}" if path else key
+            if key not in old:
+                yield f"{here} is not set, not {_short(new[key])}"
+            elif key not in new:
+                yield f"{here} is {_short(old[key])}, not unset"
+            else:
+                yield from _differences(here, old[key], new[key])
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(f"{path}[{index}]", one, other)
+    elif old != new or type(old) is not type(new):
+        if isinstance(old, int | float) and old == new and not isinstance(old, bool) and not isinstance(new, bool):
+            return
+        yield f"{path} is {_short(old)}, not {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."

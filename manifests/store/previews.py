@@ -1,0 +1,95 @@
+"""Contact sheets: for each clip of a shard a strip with a few frames of rgb and one of each G-buffer, as WebP."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageDraw, ImageFont
+
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.row import Sample
+from manifests.display import PAPER, pictures, tile
+from manifests.errors import LightloomError
+
+TILE = 112
+MOST_STRIPS = 48
+_LABEL, _MARGIN, _GAP = 20, 12, 3
+_INK, _FAINT = (236, 236, 232), (150, 152, 158)
+_COLUMNS = ("first frame", "middle", "last", *GBUFFERS)
+
+
+class ContactSheet:
+    """Gathers strips of at most 48 clips, spread over the `expected` number, and draws them on one sheet."""
+
+    def __init__(self, title: str, expected: int) -> None:
+        self._title = title
+        self._expected = max(expected, 1)
+        self._seen = 0
+        self._strips: list[tuple[str, str, Image.Image]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Take the next clip; decodes three of its frames when its strip is among those shown."""
+        if self._seen * MOST_STRIPS // self._expected != (self._seen - 1) * MOST_STRIPS // self._expected:
+            self._strips.append((sample.key, _caption(sample), strip(sample)))
+        self._seen += 1
+
+    def webp(self) -> bytes:
+        """The sheet as WebP; two clips side by side when there are more than eight."""
+        across = 2 if len(self._strips) > 8 else 1
+        rows = -(-len(self._strips) // across)
+        strip_width = len(_COLUMNS) * (TILE + _GAP) - _GAP
+        width = across * (strip_width + _MARGIN) + _MARGIN
+        top = _MARGIN + 2 * _LABEL + 6
+        sheet = Image.new("RGB", (width, max(top + rows * (TILE + _LABEL + 8) + _MARGIN, 64)), PAPER)
+        draw = ImageDraw.Draw(sheet)
+        shown = "" if len(self._strips) == self._seen else f" ({len(self._strips)} shown)"
+        draw.text((_MARGIN, _MARGIN - 2), f"{self._title} · {self._seen} clips{shown}", _INK, _font(15))
+        for column in range(across):
+            for index, label in enumerate(_COLUMNS):
+                x = _MARGIN + column * (strip_width + _MARGIN) + index * (TILE + _GAP)
+                draw.text((x, _MARGIN + _LABEL + 2), label, _FAINT, _font(11))
+        for index, (key, caption, image) in enumerate(self._strips):
+            x = _MARGIN + (index // rows) * (strip_width + _MARGIN)
+            y = top + (index % rows) * (TILE + _LABEL + 8)
+            sheet.paste(image, (x, y))
+            draw.text((x, y + TILE + 2), key, _INK, _font(11))
+            beside = x + max(TILE + _GAP, round(draw.textlength(key, _font(11))) + 2 * _GAP)
+            draw.text((beside, y + TILE + 2), caption, _FAINT, _font(11))
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=88, method=2)
+        return buffer.getvalue()
+
+
+def strip(sample: Sample) -> Image.Image:
+    """A row of 112-pixel tiles: first, middle and last frame of rgb, then the middle frame of each G-buffer.
+
+    A clip that cannot be decoded gets a strip that says why: a preview never stands in the way of the data.
+    """
+    from manifests.codec.codecs import decode_clip
+
+    image = Image.new("RGB", (len(_COLUMNS) * (TILE + _GAP) - _GAP, TILE), PAPER)
+    last = sample.row.frames - 1
+    frames = sorted({0, (last + 1) // 2, last})
+    names = [name for name in ("rgb", *GBUFFERS, "mask") if name in sample.row.attributes]
+    try:
+        clip = decode_clip(sample.key, sample.files, attributes=names, frames=frames)
+    except LightloomError as error:
+        ImageDraw.Draw(image).text((4, TILE // 2 - 8), f"no picture: {error}"[:140], _FAINT, _font(12))
+        return image
+    shown = {name: pictures(clip, name) for name in names if name != "mask"}
+    columns = [("rgb", 0), ("rgb", len(frames) // 2), ("rgb", -1), *((name, len(frames) // 2) for name in GBUFFERS)]
+    for index, (name, frame) in enumerate(columns):
+        if name in shown:
+            image.paste(tile(shown[name][frame], TILE), (index * (TILE + _GAP), 0))
+    return image
+
+
+def _caption(sample: Sample) -> str:
+    row = sample.row
+    motions = ", ".join(motion.replace("_", " ") for motion in row.motions) or "still"
+    parts = [f"{row.frames} x {row.width} x {row.height}", motions, row.split, *row.flags]
+    return " · ".join(parts)[:120]
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

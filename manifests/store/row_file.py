@@ -1,0 +1,92 @@
+"""A clip's row inside its shard, `<key>.row.json`, with the SHA-256 of each of the clip's files and of itself.
+
+It makes a shard self-describing: without its Parquet, every clip can still be checked and its row rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from manifests.contract.row import ClipRow, Sample
+from manifests.errors import DatasetError
+
+ROW = "row.json"
+LARGEST_ROW = 16 << 20
+
+_PACKING = {"shard": -1, "offset": -1, "size": -1, "sha256": ""}
+
+
+class FileNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Size in bytes and SHA-256 in hex of a file of a clip."""
+
+    size: int
+    sha256: str
+
+
+class RowDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of `row.json`: the stage's row, a note for each other file by suffix, and a digest of those two."""
+
+    row: ClipRow
+    files: dict[str, FileNote]
+    digest: str = ""
+
+
+def row_json(sample: Sample) -> bytes:
+    """`row.json` of a sample, in canonical JSON; DatasetError when the row does not fit the sample or JSON."""
+    if sample.row.key != sample.key:
+        raise DatasetError(f"clip {sample.key}: its row has the key {sample.row.key}")
+    if ROW in sample.files:
+        raise DatasetError(f"clip {sample.key}: a file is called {ROW}, which is reserved")
+    row = without_packing(sample.row)
+    notes = {suffix: FileNote(len(data), hashlib.sha256(data).hexdigest()) for suffix, data in sample.files.items()}
+    document = RowDocument(row, notes)
+    data = msgspec.json.encode(RowDocument(row, notes, _digest(document)), order="deterministic")
+    try:
+        same = msgspec.json.decode(data, type=RowDocument).row == row
+    except msgspec.DecodeError as error:
+        raise DatasetError(f"clip {sample.key}: its row cannot be stored: {error} (NaN and infinity cannot)") from None
+    if not same:
+        raise DatasetError(f"clip {sample.key}: its row does not survive JSON; use plain finite numbers")
+    return data
+
+
+def parse_row(key: str, data: bytes) -> RowDocument:
+    """Read the `row.json` of clip `key` and check its own digest; DatasetError otherwise."""
+    try:
+        document = msgspec.json.decode(data, type=RowDocument)
+    except msgspec.DecodeError as error:
+        raise DatasetError(f"clip {key}: {ROW} cannot be read: {error}") from None
+    if document.digest != _digest(document):
+        raise DatasetError(f"clip {key}: {ROW} was changed: its digest does not fit")
+    if document.row.key != key:
+        raise DatasetError(f"clip {key}: {ROW} is that of clip {document.row.key}")
+    return document
+
+
+def parse_sample(key: str, files: Mapping[str, bytes]) -> Sample:
+    """A sample from all files of a clip, `row.json` included; DatasetError names the first file that is not whole."""
+    if ROW not in files:
+        raise DatasetError(f"clip {key}: has no {ROW}")
+    document = parse_row(key, files[ROW])
+    content = {suffix: data for suffix, data in files.items() if suffix != ROW}
+    odd = sorted(content.keys() ^ document.files.keys())
+    if odd:
+        raise DatasetError(f"clip {key}: {odd[0]} is {'missing' if odd[0] in document.files else 'not its file'}")
+    for suffix, data in content.items():
+        note = document.files[suffix]
+        if len(data) != note.size or hashlib.sha256(data).hexdigest() != note.sha256:
+            raise DatasetError(f"clip {key}: {suffix} was changed: its SHA-256 does not fit")
+    return Sample(key, content, document.row)
+
+
+def without_packing(row: ClipRow) -> ClipRow:
+    """The row as the stage made it, before packing set shard, byte range and hash."""
+    return msgspec.structs.replace(row, **_PACKING)
+
+
+def _digest(document: RowDocument) -> str:
+    plain = msgspec.json.encode({"row": document.row, "files": document.files}, order="deterministic")
+    return hashlib.sha256(plain).hexdigest()

@@ -1,0 +1,226 @@
+"""Work items and shards on disk: finished items wait as small tars and are packed into a shard in one commit.
+
+A shard's tar is the concatenation of its items. It is written, fsynced and renamed first; preview and failures
+follow; the Parquet manifest comes last, and its presence is the commit. Readers believe nothing else, so a kill
+between any two steps leaves an uncommitted shard that is packed again from the items, which are still there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import pyarrow as pa
+
+from manifests.contract.row import ClipRow, FailureRow, Sample, clips_expected, from_table, to_table
+from manifests.errors import DatasetError
+from manifests.files import atomic_file, write_bytes
+from manifests.store import archive, layout
+from manifests.store.header import Header, read_document
+from manifests.store.previews import ContactSheet
+from manifests.store.row_file import LARGEST_ROW, ROW, parse_sample, row_json, without_packing
+from manifests.store.tables import encode_parquet, read_parquet
+
+LARGEST_MANIFEST = 1 << 30
+_SEAL = b"lightloom"
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest says of its shard's other files: kept in the Parquet metadata under "lightloom"."""
+
+    shard: int
+    header: str
+    tar_bytes: int
+    failures: int
+    failures_sha256: str
+    preview_sha256: str
+
+
+def write_item(path: Path, samples: Sequence[Sample]) -> None:
+    """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError."""
+    _check_item(path, samples)
+    with atomic_file(path) as file:
+        for sample in samples:
+            for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
+                file.write(piece)
+        file.write(archive.END)
+
+
+def read_item(path: Path) -> list[Sample]:
+    """The clips of a work item, every file checked against its hash; DatasetError names what is not whole."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        try:
+            members = list(archive.scan(file, size))
+            return [read_group(file, list(group)) for _, group in itertools.groupby(members, lambda member: member.key)]
+        except DatasetError as error:
+            raise DatasetError(f"{path}: {error}; delete it and run again") from None
+
+
+def write_failure(path: Path, failure: FailureRow) -> None:
+    """Write the note about a quarantined work item, atomically."""
+    write_bytes(path, msgspec.json.encode(failure) + b"\n")
+
+
+def read_failure(path: Path) -> FailureRow:
+    """Read what `write_failure` wrote; DatasetError when it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=FailureRow)
+    except msgspec.DecodeError as error:
+        raise DatasetError(f"{path}: not a failure note: {error}; delete it and run again") from None
+
+
+def write_shard(
+    dataset: Path, shard: int, items: Iterable[Path | Sequence[Sample]], failures: Sequence[FailureRow]
+) -> list[ClipRow]:
+    """Pack the finished items and the failures of a shard and commit it; returns its rows, sorted by key.
+
+    Every work item of the shard must be there exactly once, finished (with one clip for each of the header's lights)
+    or failed; DatasetError otherwise. Work items given as paths are not removed: `Dataset.clean` does that once the
+    shard is committed.
+    """
+    header = read_document(dataset).header
+    failures = sorted(failures, key=lambda failure: failure.scene)
+    tar = layout.shard_file(dataset, layout.SHARDS, shard)
+    items = list(items)
+    sheet = ContactSheet(f"shard {shard:06d}", sum(header.lights or _count(item) for item in items))
+    with atomic_file(tar) as file:
+        rows = []
+        for sample in itertools.chain.from_iterable(map(_samples, items)):
+            rows.append(append(file, shard, sample))
+            sheet.add(sample)
+        file.write(archive.END)
+        tar_bytes = file.tell()
+        check_complete(header, shard, rows, failures)
+    preview = sheet.webp()
+    write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), preview)
+    table = encode_parquet(to_table(failures, FailureRow))
+    write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), table)
+    seal = Seal(
+        shard=shard,
+        header=header.digest(),
+        tar_bytes=tar_bytes,
+        failures=len(failures),
+        failures_sha256=hashlib.sha256(table).hexdigest(),
+        preview_sha256=hashlib.sha256(preview).hexdigest(),
+    )
+    write_manifest(dataset, seal, rows)
+    return rows
+
+
+def append(file: BinaryIO, shard: int, sample: Sample) -> ClipRow:
+    """Write one clip at the end of a shard's tar; returns its row with shard, byte range and hash."""
+    offset, hasher = file.tell(), hashlib.sha256()
+    for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
+        hasher.update(piece)
+        file.write(piece)
+    size = file.tell() - offset
+    return msgspec.structs.replace(
+        without_packing(sample.row), shard=shard, offset=offset, size=size, sha256=hasher.hexdigest()
+    )
+
+
+def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures: Sequence[FailureRow]) -> None:
+    """Check that rows and failures are exactly the work items of a shard; DatasetError names the first that is off."""
+    twice = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
+    if twice:
+        raise DatasetError(f"shard {shard}: two clips have the key {twice[0]}")
+    items = header.shard_items(shard)
+    lights = header.source(shard).lights
+    clips, failed = Counter(row.scene for row in rows), Counter(failure.scene for failure in failures)
+    expected = {row.scene: clips_expected(lights, row) for row in rows}
+    for scene in sorted({*items, *clips, *failed}):
+        if scene not in items:
+            where = f"{items.start} to {items.stop - 1}" if items else "none: there is no such shard"
+            raise DatasetError(f"shard {shard}: scene {scene} does not belong here (its scenes are {where})")
+        if clips[scene] == 0 and failed[scene] == 0:
+            raise DatasetError(f"shard {shard}: scene {scene} has neither clips nor a failure")
+        if failed[scene] > 1 or (failed[scene] and clips[scene]):
+            raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips and {failed[scene]} failures")
+        if clips[scene] and clips[scene] != expected[scene]:
+            raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips, expected {expected[scene]}")
+
+
+def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
+    """Commit a shard: write its Parquet manifest, rows sorted by key, sealed with what it says of the other files."""
+    table = to_table(sorted(rows, key=lambda row: row.key), ClipRow)
+    table = table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)})
+    write_bytes(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_parquet(table))
+
+
+def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
+    """Seal and rows of a committed shard, validated; DatasetError when the file cannot be believed."""
+    path = layout.shard_file(dataset, layout.MANIFEST, shard)
+    table = _read_table(path)
+    try:
+        seal = msgspec.json.decode((table.schema.metadata or {})[_SEAL], type=Seal)
+        return seal, from_table(table, ClipRow)
+    except KeyError:
+        raise DatasetError(f"{path}: not written by a dataset: its metadata has no seal; run repair") from None
+    except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
+        raise DatasetError(f"{path}: holds a row that is not a clip's: {error}; run repair") from None
+
+
+def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
+    """Failures of a committed shard, validated; DatasetError when the file cannot be read."""
+    path = layout.shard_file(dataset, layout.FAILURES, shard)
+    try:
+        return from_table(_read_table(path), FailureRow)
+    except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
+        raise DatasetError(f"{path}: holds a row that is not a failure: {error}; run repair") from None
+
+
+def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
+    """The files of a clip by suffix, read from its byte range; the hash is checked, DatasetError when it differs."""
+    path = layout.shard_file(dataset, layout.SHARDS, row.shard)
+    with path.open("rb") as file:
+        if not 0 <= row.offset < row.offset + row.size <= path.stat().st_size:
+            raise DatasetError(f"{path}: clip {row.key} should lie at byte {row.offset}; run verify")
+        data = archive.read_at(file, row.offset, row.size)
+    if hashlib.sha256(data).hexdigest() != row.sha256:
+        raise DatasetError(f"{path}: clip {row.key} was changed: its SHA-256 differs; run verify, then repair")
+    members = archive.scan(io.BytesIO(data + archive.END), row.size + len(archive.END))
+    return {member.suffix: data[member.data : member.data + member.size] for member in members if member.suffix != ROW}
+
+
+def read_group(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
+    """The sample whose files are `members`, checked against its `row.json`; DatasetError when it is not whole."""
+    key = members[0].key
+    if len({member.suffix for member in members}) != len(members):
+        raise DatasetError(f"clip {key}: has a file twice")
+    for member in members:
+        if member.suffix == ROW and member.size > LARGEST_ROW:
+            raise DatasetError(f"clip {key}: {ROW} of {member.size} bytes is larger than {LARGEST_ROW}")
+    return parse_sample(key, {member.suffix: archive.read_at(file, member.data, member.size) for member in members})
+
+
+def _samples(item: Path | Sequence[Sample]) -> Sequence[Sample]:
+    return read_item(item) if isinstance(item, Path) else item
+
+
+def _count(item: Path | Sequence[Sample]) -> int:
+    if not isinstance(item, Path):
+        return len(item)
+    with item.open("rb") as file:
+        return len({member.key for member in archive.scan(file, item.stat().st_size)})
+
+
+def _check_item(path: Path, samples: Sequence[Sample]) -> None:
+    keys = [sample.key for sample in samples]
+    if not keys or len(set(keys)) != len(keys) or len({sample.row.scene for sample in samples}) != 1:
+        raise DatasetError(f"{path}: a work item holds the clips of one scene under different keys, not {keys}")
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise DatasetError(f"{path}: larger than {LARGEST_MANIFEST} bytes; this is not a manifest")
+        return read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read: {str(error).splitlines()[0]}; run repair") from None

@@ -1,0 +1,166 @@
+"""A bare published folder becomes a checkpoint in Lightloom's layout, checked tensor by tensor, weights byte for byte.
+
+Published folders say neither what kind of renderer they hold nor under which licence, and their JSON names classes
+that exist only in the code they came with. Converting builds our classes from those settings without memory (torch's
+meta device), compares every tensor's name and shape, copies the safetensors files as they are and writes JSON that
+says what this is. Nothing is unpickled, and nothing appears at the destination until all of it is there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Literal
+
+import torch
+from diffusers import __version__ as diffusers_version
+
+from manifests.contract.attributes import GBUFFERS
+from manifests.errors import CheckpointError, InputError
+from manifests.files import atomic_file, disk_full, sync_folder, write_bytes
+from renderers.checkpoints.reading import INDEX, locate, read_json
+from renderers.checkpoints.registry import Prediction, Sampler, component_class
+from renderers.checkpoints.summary import Component, components, kind_of
+
+PublishedKind = Literal["inverse", "forward"]
+_REQUIRED = {"inverse": ("unet", "vae", "scheduler"), "forward": ("unet", "vae", "scheduler", "env_encoder")}
+_OPTIONAL: dict[str, tuple[str, ...]] = {"inverse": (), "forward": ("lora", "env_decoder", "nrm_encoder")}
+_PREDICTIONS: dict[str, Prediction] = {"v_prediction": "v", "sample": "sample"}
+
+
+def convert(
+    source: str | Path,
+    destination: Path,
+    kind: PublishedKind,
+    *,
+    licence: str,
+    sampler: Sampler = "diffusion",
+    variant: str | None = None,
+) -> Path:
+    """Write the published checkpoint `source` (a folder or a hub id) to the new folder `destination`; returns it.
+
+    `kind` and `licence` are what the published folder does not say; `licence` is recorded as given (an SPDX id, or
+    LicenseRef-...). `variant` picks `NAME.VARIANT.safetensors` files, and they keep that name. Folders that no
+    renderer of this kind uses stay behind. Raises CheckpointError naming the first folder, file, tensor or shape that
+    does not fit, InputError where the destination is taken or the licence empty.
+    """
+    if not licence.strip():
+        raise InputError("a converted checkpoint needs the licence of its weights; give it as --licence")
+    if destination.exists():
+        raise InputError(f"{destination}: exists already; give a new folder")
+    root = locate(source)
+    found = {part.name: part for part in components(root, variant=variant)}
+    missing = [name for name in _REQUIRED[kind] if name not in found]
+    if missing:
+        raise CheckpointError(f"{root}: lacks {', '.join(missing)}, which the {kind} renderer needs; fetch it again")
+    if kind_of(found["unet"]) != kind:
+        raise CheckpointError(
+            f"{root}: its UNet is that of the {kind_of(found['unet'])} renderer, not of the {kind} one; give --kind"
+        )
+    parts = [found[name] for name in (*_REQUIRED[kind], *_OPTIONAL[kind]) if name in found]
+    built = {part.name: _build(root, part, kind) for part in parts if part.name != "lora"}
+    if "lora" in found and "lora" in _OPTIONAL[kind]:
+        _check_lora(root / "lora", found["unet"].shapes, found["lora"].shapes)
+    index = _index(built, kind, licence.strip(), sampler, source)
+    with _new_folder(destination) as folder:
+        for part in parts:
+            (folder / part.name).mkdir()
+            if part.name in built:
+                built[part.name].save_config(folder / part.name)
+            for file in _files(root, part):
+                with file.open("rb") as original, atomic_file(folder / part.name / file.name) as copy:
+                    shutil.copyfileobj(original, copy)
+        write_bytes(folder / INDEX, json.dumps(index, indent=2).encode() + b"\n")
+    return destination
+
+
+def _build(root: Path, part: Component, kind: PublishedKind) -> Any:
+    """Our class for one folder, with its settings, on the meta device; every tensor of the file must fit it."""
+    config_name = "scheduler_config.json" if part.name == "scheduler" else "config.json"
+    config = read_json(root, Path(part.name) / config_name)
+    wanted = component_class(part.name, config.get("_class_name"), kind, published=True)
+    try:
+        with torch.device("cpu" if part.name == "scheduler" else "meta"):
+            model = wanted.from_config(config)
+    except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{root / part.name / config_name}: no settings of {wanted.__name__} ({reason})"
+        ) from error
+    if part.name != "scheduler":
+        _check_tensors(root / part.name, {name: tuple(t.shape) for name, t in model.state_dict().items()}, part.shapes)
+    return model
+
+
+def _check_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    for problem, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
+        if names:
+            raise CheckpointError(f"{folder}: {problem} {len(names)} tensors of {len(expected)}, first {min(names)!r}")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise CheckpointError(
+                f"{folder}: {name!r} has shape {found[name]}, expected {shape}; is config.json right?"
+            )
+
+
+def _check_lora(folder: Path, unet: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    """Every A (rank, in) and B (out, rank) of diffusers' LoRA format must fit a weight (out, in) of the UNet."""
+    for name, shape in found.items():
+        layer, _, role = name.removeprefix("unet.").rpartition(".lora_")
+        weight = unet.get(f"{layer}.weight")
+        if weight is None or not name.startswith("unet.") or role not in ("A.weight", "B.weight"):
+            raise CheckpointError(f"{folder}: {name!r} is no LoRA tensor of this UNet in diffusers' format")
+        if not (shape[1] == weight[1] if role == "A.weight" else shape[0] == weight[0]):
+            raise CheckpointError(f"{folder}: {name!r} has shape {shape}, which does not fit a weight of {weight}")
+
+
+def _files(root: Path, part: Component) -> list[Path]:
+    """The files to copy: weights, and the index that lists them where there is one."""
+    single = len(part.files) <= 1
+    indices = [] if single else sorted((root / part.name).glob("*.safetensors.index*.json"))
+    return [*part.files, *indices]
+
+
+def _index(
+    built: Mapping[str, Any], kind: PublishedKind, licence: str, sampler: Sampler, source: str | Path
+) -> dict[str, Any]:
+    """model_index.json of a renderer: diffusers' entries for the components, then what this checkpoint is."""
+    predicted = built["scheduler"].config.get("prediction_type")
+    if predicted not in _PREDICTIONS:
+        raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(_PREDICTIONS)}")
+    index: dict[str, Any] = {"_class_name": f"{kind.capitalize()}Renderer", "_diffusers_version": diffusers_version}
+    for name, part in built.items():
+        module = type(part).__module__
+        index[name] = ["diffusers" if module.startswith("diffusers.") else module, type(part).__name__]
+    return index | {
+        "kind": kind,
+        "backbone": "svd",
+        "sampler": sampler,
+        "prediction": _PREDICTIONS[predicted],
+        "attributes": list(GBUFFERS),
+        "joint": False,
+        "hints": False,
+        "training": {"converted_from": Path(source).name if Path(source).is_dir() else str(source)},
+        "licence": licence,
+    }
+
+
+@contextmanager
+def _new_folder(destination: Path) -> Iterator[Path]:
+    """A temporary folder beside `destination` that becomes it when the block ends without an error."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(prefix=f".{destination.name}.", suffix=".tmp", dir=destination.parent))
+    temporary.chmod(0o755)  # mkdtemp makes folders private
+    try:
+        with disk_full(destination):
+            yield temporary
+            for folder in (*(child for child in temporary.iterdir() if child.is_dir()), temporary):
+                sync_folder(folder)
+            temporary.rename(destination)
+            sync_folder(destination.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,187 @@
+"""Reading checkpoints that may come from anyone: a folder or a hub id, JSON and safetensors only, nothing executed.
+
+A checkpoint folder is untrusted input. Files are small JSON or safetensors, sizes of both are checked before they are
+read, links may not lead out of the folder, class names are looked up in `renderers.checkpoints.registry`, and
+pickles (.bin, .pt, .ckpt, .pkl) are refused without being opened. Every failure is one CheckpointError.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manifests.errors import CheckpointError
+
+INDEX = "model_index.json"
+MAX_JSON = 16 * 2**20
+MAX_HEADER = 32 * 2**20
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_WEIGHTS = "diffusion_pytorch_model"
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_REFUSED_KEYS = ("quantization_config", "auto_map")  # each would make a loader import what the file names
+
+
+def locate(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of checkpoint `source`: itself where it is a folder, else a hub id (`owner/name`), downloaded.
+
+    From the hub only JSON and safetensors are fetched. Raises CheckpointError.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.suffix in PICKLES:
+        raise CheckpointError(f"{path}: pickles can run code and are never opened; convert it to safetensors first")
+    if path.exists():
+        raise CheckpointError(f"{path}: a checkpoint is a folder with {INDEX}, this is a file")
+    if not _HUB_ID.fullmatch(str(source)):
+        raise CheckpointError(f"{source}: no such folder, and not a hub id of the form owner/name")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            str(source),
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            allow_patterns=["*.json", "*.safetensors"],
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{source}: no such folder here, and the hub did not give it ({reason}); check the name and the connection"
+        ) from error
+    return Path(folder)
+
+
+def inside(root: Path, relative: str | Path) -> Path:
+    """`root / relative`, checked: neither `..` nor a link may lead out of the checkpoint. Raises CheckpointError.
+
+    In the hub's cache a snapshot's files are links into the `blobs` folder beside it; those count as inside.
+    """
+    path = root / relative
+    resolved = path.resolve()
+    allowed = [root.resolve()]
+    if root.resolve().parent.name == "snapshots":
+        allowed.append(root.resolve().parent.parent / "blobs")
+    if not any(resolved.is_relative_to(folder) for folder in allowed):
+        raise CheckpointError(f"{path}: leads out of the checkpoint folder; copy the file into it")
+    return path
+
+
+def read_json(root: Path, relative: str | Path) -> dict[str, Any]:
+    """One JSON object of a checkpoint, at most 16 MiB. Raises CheckpointError if missing, too large or no object."""
+    path = inside(root, relative)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; the checkpoint is incomplete or {root} is not one")
+    if path.stat().st_size > MAX_JSON:
+        raise CheckpointError(f"{path}: {path.stat().st_size} bytes of JSON, more than the {MAX_JSON} allowed")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); fetch it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds a JSON {type(content).__name__}, expected an object")
+    refused = [key for key in _REFUSED_KEYS if content.get(key) is not None]
+    if refused:
+        raise CheckpointError(f"{path}: key {refused[0]!r} is not supported; save the model without it")
+    return content
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: {tensor name: {dtype, shape, data_offsets}, "__metadata__": {...}}.
+
+    No tensor is read. Raises CheckpointError if the file is cut off, is not safetensors, or its header exceeds 32 MiB.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 2 <= length <= min(MAX_HEADER, size - 8):
+            raise CheckpointError(f"{path}: not a safetensors file, or cut off ({size} bytes); fetch it again")
+        try:
+            header = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+            whole = 8 + length + max(ends, default=0) == size
+        except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+            raise CheckpointError(f"{path}: the safetensors header is damaged; fetch it again") from error
+    if not whole:
+        raise CheckpointError(f"{path}: {size} bytes do not match the safetensors header (cut off?); fetch it again")
+    return header
+
+
+def weight_files(root: Path, component: str, variant: str | None = None, name: str = _WEIGHTS) -> list[Path]:
+    """The safetensors files of `component`, one or the shards its index lists, each with a sound header.
+
+    `variant` picks `NAME.VARIANT.safetensors`. Raises CheckpointError if there is none, or only a pickle.
+    """
+    stem = f"{name}.{variant}" if variant else name
+    single = Path(component) / f"{stem}.safetensors"
+    index = Path(component) / (
+        f"{name}.safetensors.index.{variant}.json" if variant else f"{name}.safetensors.index.json"
+    )
+    if inside(root, index).is_file():
+        shards = read_json(root, index).get("weight_map")
+        names = list(shards.values()) if isinstance(shards, dict) else []
+        if not names or not all(isinstance(shard, str) and Path(shard).name == shard for shard in names):
+            raise CheckpointError(f"{root / index}: names shards that are not plain file names")
+        files = [Path(component) / shard for shard in sorted(set(names))]
+    else:
+        files = [single]
+    for file in files:
+        path = inside(root, file)
+        if path.suffix != ".safetensors" or not path.is_file():
+            raise CheckpointError(_missing(root / component, path))
+        read_header(path)
+    return [root / file for file in files]
+
+
+def load_model(model_class: Any, root: Path, component: str, *, dtype: torch.dtype | None, variant: str | None) -> Any:
+    """A diffusers model from the checkpoint's folder `component`: every tensor present, none extra, none misshapen.
+
+    Raises CheckpointError naming the first tensor that does not fit, or what is wrong with the folder.
+    """
+    folder = root / component
+    read_json(root, Path(component) / "config.json")
+    weight_files(root, component, variant)
+    try:
+        model, info = model_class.from_pretrained(
+            str(folder),
+            torch_dtype=dtype,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (ValueError, TypeError, OSError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{folder}: does not fit {model_class.__name__} ({reason}); is its config.json right?"
+        ) from error
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        names = info.get(what) or []
+        if names:
+            problem = what.split("_")[0]
+            raise CheckpointError(f"{folder}: {len(names)} {problem} tensors, the first {sorted(map(str, names))[0]}")
+    return model.eval()
+
+
+def _missing(folder: Path, path: Path) -> str:
+    pickles = sorted(file.name for file in folder.glob("*") if file.suffix in PICKLES) if folder.is_dir() else []
+    if path.suffix in PICKLES or pickles:
+        name = path.name if path.suffix in PICKLES else pickles[0]
+        return (
+            f"{folder}: holds a pickle ({name}) where safetensors is needed; pickles can run code and are never opened"
+        )
+    return f"{path}: missing; the checkpoint is incomplete"

@@ -1,0 +1,197 @@
+"""Analytic shading of G-buffers under a panorama: the split sum. Light arrives unoccluded and nothing reflects twice.
+
+It is a baseline, the forward renderer's physical hint, and what the weight-free light solver differentiates. Radiance =
+diffuse + specular + background, where (Karis, "Real Shading in Unreal Engine 4", 2013)
+
+    diffuse  = (1 - metallic) basecolor (1 - layer) mean of light under the cosine lobe about n
+    specular = ((1 - metallic) layer + metallic metal) mean of light under the GGX lobe
+
+with `layer` and `metal` the directional albedos of `renderers.shading.brdf`; what stands for the GGX lobe is said in
+`renderers.shading.brdf`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manifests.contract.camera import intrinsics_from_fov
+from manifests.errors import InputError
+from renderers.light.panoramas import framed, lookup, lookup_framed, panorama_position, row_edges, shrink_panorama
+from renderers.shading.brdf import Response, response, upright, widest
+
+LEVELS = 8
+"""GGX levels above the mirror: level i has roughness i / LEVELS."""
+
+MAX_HEIGHT, MAX_WIDTH = 64, 128
+"""Largest panorama that is filtered; larger ones are averaged down to it first."""
+
+
+@dataclass(frozen=True)
+class Prefiltered:
+    """Mean light by direction, from panoramas (N, 3, ., .) of which at most 64x128 pixels (h, w) were kept.
+
+    glossy: (N, 3, (LEVELS + 1) (h + 2), w + 2), levels below each other: the panorama, then its mean under upright GGX
+    lobes; broad: (N, 6, h + 2, w + 2), mean under the cosine lobe (irradiance over pi), then under the lobe of
+    roughness 1. All are `framed`.
+    """
+
+    glossy: Tensor
+    broad: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.broad.shape[-2] - 2, self.broad.shape[-1] - 2
+
+    def glossy_row(self, row: Tensor, level: Tensor) -> Tensor:
+        """Row in `glossy` of a panorama's `row`, on an integral `level`."""
+        height = self.size[0]
+        return row.clamp(-1.0, height) + level * (height + 2)
+
+
+def prefilter(panorama: Tensor) -> Prefiltered:
+    """Filter panoramas (N, 3, h, w) of linear radiance; differentiable."""
+    height, width = min(panorama.shape[-2], MAX_HEIGHT), min(panorama.shape[-1], MAX_WIDTH)
+    if panorama.shape[-2:] != (height, width):
+        panorama = shrink_panorama(panorama, height, width)
+    count = len(panorama)
+    with torch.autocast(panorama.device.type, enabled=False):
+        spectrum = torch.view_as_real(torch.fft.rfft(panorama.float(), dim=-1))  # (N, 3, h, f, 2)
+        columns = spectrum.permute(3, 2, 0, 1, 4).reshape(spectrum.shape[3], height, -1)  # (f, h, N 3 2)
+        filtered = _filters(height, width).to(columns) @ columns  # (f, lobes h, N 3 2)
+        filtered = filtered.view(*filtered.shape[:2], count, 3, 2).permute(2, 3, 1, 0, 4).contiguous()
+        mean = torch.fft.irfft(torch.view_as_complex(filtered), n=width, dim=-1).clamp_min(0.0).to(panorama)
+    mean = framed(mean.unflatten(-2, (LEVELS + 2, height)))  # (N, 3, lobes, h + 2, w + 2)
+    glossy = torch.cat([framed(panorama).unsqueeze(2), mean[:, :, :LEVELS]], dim=2).flatten(2, 3)
+    broad = mean[:, :, LEVELS:].transpose(1, 2).flatten(1, 2)  # (N, 3, 2, h + 2, w + 2) -> (N, 6, h + 2, w + 2)
+    return Prefiltered(glossy, broad)
+
+
+@functools.cache
+@torch.inference_mode(False)
+def _filters(height: int, width: int) -> Tensor:
+    """Real spectra (width // 2 + 1, (LEVELS + 2) height, height) of the filters: glossy, cosine, roughness 1."""
+    alphas = [(level / LEVELS) ** 2 for level in range(1, LEVELS + 1)]
+    lobes: list[Callable[[np.ndarray], np.ndarray]] = [functools.partial(upright, alpha=alpha) for alpha in alphas]
+    finest = [int(np.clip(np.ceil(2 * np.pi / height / alpha), 2, 8)) for alpha in alphas]
+    lobes += [lambda cosine: np.maximum(cosine, 0.0), widest]
+    kernels = [_kernel(height, width, shape, finer) for shape, finer in zip(lobes, [*finest, 2, 2], strict=True)]
+    spectra = np.fft.rfft(np.concatenate(kernels), axis=-1).real  # real, for kernels are even in the azimuth
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(spectra, -1, 0), dtype=np.float32))
+
+
+def _kernel(height: int, width: int, shape: Callable[[np.ndarray], np.ndarray], finer: int) -> np.ndarray:
+    """Weights (row out, row in, columns between), 1 in sum for every row out, of a lobe `shape` of the cosine.
+
+    Each pixel of the input is a cell of constant radiance, integrated with `finer` squared points.
+    """
+    centres = np.linspace(1 / height, 1 - 1 / height, height) * np.pi
+    steps = (np.arange(finer) + 0.5) / finer
+    heights = np.cos(row_edges(height))
+    cosine = heights[:-1, None] * (1 - steps) + heights[1:, None] * steps  # (h, finer): points of equal solid angle
+    area = (heights[:-1] - heights[1:])[:, None]
+    azimuth = (np.arange(width)[:, None] + steps - 0.5) / width * 2 * np.pi  # (w, finer)
+    kernel = np.empty((height, height, width))
+    across, along = np.sqrt(1 - cosine**2)[..., None, None], np.cos(azimuth)
+    for row, centre in enumerate(centres):
+        angles = np.cos(centre) * cosine[..., None, None] + np.sin(centre) * across * along
+        kernel[row] = shape(angles).mean(axis=(1, 3)) * area
+    return kernel / kernel.sum(axis=(1, 2), keepdims=True)
+
+
+_LEAST_COSINE = 1e-3
+_NEEDED = ("basecolor", "normal", "roughness", "metallic")
+
+
+@dataclass(frozen=True)
+class Shading:
+    """Linear radiance (B, T, 3, H, W) by origin. `diffuse` and `specular` are weighted with the pixel's coverage,
+    `background` with the rest, so that the three add up."""
+
+    diffuse: Tensor
+    specular: Tensor
+    background: Tensor
+
+    @property
+    def radiance(self) -> Tensor:
+        """What the camera sees (B, T, 3, H, W)."""
+        return self.diffuse + self.specular + self.background
+
+
+def camera_rays(
+    height: int, width: int, intrinsics: Tensor | None = None, *, fov_degrees: float | None = None
+) -> Tensor:
+    """Unit viewing rays through the pixel centres in the camera frame (x right, y up, z toward the viewer).
+
+    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
+    """
+    if intrinsics is None:
+        if fov_degrees is None:
+            raise InputError("camera rays need intrinsics or fov_degrees")
+        intrinsics = torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width))
+    matrix = intrinsics.to(torch.float32)[..., None, None]  # (..., 3, 3, 1, 1)
+    x = (torch.arange(width, device=matrix.device) + 0.5 - matrix[..., 0, 2, :, :]) / matrix[..., 0, 0, :, :]
+    y = (torch.arange(height, device=matrix.device)[:, None] + 0.5 - matrix[..., 1, 2, :, :]) / matrix[..., 1, 1, :, :]
+    shape = (*matrix.shape[:-4], height, width)
+    rays = torch.stack([x.expand(shape), -y.expand(shape), -x.new_ones(shape)], dim=-3)
+    return rays / rays.norm(dim=-3, keepdim=True)
+
+
+def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) -> Shading:
+    """Shade G-buffers, values (B, T, C, H, W), under panoramas (B, T, 3, h, w) of linear radiance.
+
+    gbuffers: basecolor, normal, roughness, metallic, and `mask` (coverage) or, without it, metric `depth` (+inf is
+    background; relative depth cannot tell). rays: `camera_rays`, (3, H, W) or (B, 3, H, W). Panoramas above 64x128 are
+    filtered at that size, but mirrors and the background show them as they are. Differentiable in all.
+    """
+    missing = [name for name in _NEEDED if name not in gbuffers]
+    if missing or not {"mask", "depth"} & set(gbuffers):
+        raise InputError(
+            f"split-sum shading lacks {', '.join(missing) or 'mask or depth'}; it has {', '.join(gbuffers)}"
+        )
+    if panorama.ndim != 5 or panorama.shape[:3] != gbuffers["normal"].shape[:3]:
+        shapes = f"{tuple(panorama.shape)} for G-buffers {tuple(gbuffers['normal'].shape)}"
+        raise InputError(f"panoramas of shape {shapes}, expected (B, T, 3, h, w) with the same B and T")
+    batch, frames = panorama.shape[:2]
+    basecolor, normal, roughness, metallic = (gbuffers[name].flatten(0, 1) for name in _NEEDED)  # (N, C, H, W)
+    light = panorama.flatten(0, 1)
+    view = rays if rays.ndim == 3 else rays.repeat_interleave(frames, dim=0)  # (3, H, W) or (N, 3, H, W)
+
+    facing = -(normal * view).sum(dim=1, keepdim=True)  # n.v, (N, 1, H, W)
+    mirror = view + 2 * facing * normal
+    surface = response(facing.clamp(_LEAST_COSINE, 1.0), roughness)
+    irradiance, glossy = _gather(light, normal, mirror, surface)
+    seen = lookup(light, *panorama_position(view.movedim(-3, 0).reshape(3, -1, *view.shape[-2:]), *light.shape[-2:]))
+
+    reflected = torch.lerp(surface.dielectric.expand_as(basecolor), surface.metal(basecolor), metallic)
+    scattered = (1 - metallic) * (1 - surface.dielectric) * basecolor
+    covered = gbuffers["mask"] if "mask" in gbuffers else gbuffers["depth"].isfinite().to(light)
+    covered = covered.flatten(0, 1)
+    parts = (covered * scattered * irradiance, covered * reflected * glossy, (1 - covered) * seen)
+    return Shading(*(part.unflatten(0, (batch, frames)) for part in parts))  # (N, 3, H, W) -> (B, T, 3, H, W)
+
+
+def _gather(light: Tensor, normal: Tensor, mirror: Tensor, surface: Response) -> tuple[Tensor, Tensor]:
+    """Mean light (N, 3, H, W) under the cosine lobe about `normal` and under the surface's GGX lobe."""
+    filtered = prefilter(light)
+    direction = normal + surface.bend * (mirror - normal)  # (N, 3, H, W)
+    column, row = panorama_position(torch.stack([normal, direction]).movedim(2, 0), *filtered.size)  # (2, N, H, W)
+    irradiance, foot = lookup_framed(filtered.broad, column[0], row[0]).split(3, dim=1)
+    level = surface.roughness[:, 0] * LEVELS  # (N, H, W)
+    lower = level.detach().floor().clamp(0, LEVELS - 1)
+    rows = torch.stack(
+        [filtered.glossy_row(row[1], lower), filtered.glossy_row(row[1], lower + 1)], dim=1
+    )  # (N, 2, H, W)
+    columns = column[1].unsqueeze(1).expand_as(rows)
+    sharper, blunter = lookup_framed(filtered.glossy, columns, rows).unbind(2)  # (N, 3, 2, H, W) -> 2 x (N, 3, H, W)
+    if light.shape[-2:] != filtered.size:
+        exact = lookup(light, *panorama_position(direction.movedim(1, 0), *light.shape[-2:]))
+        sharper = torch.where(lower[:, None] == 0, exact, sharper)
+    core = torch.lerp(sharper, blunter, (level - lower)[:, None])
+    return irradiance, torch.lerp(core, foot, surface.wide)

@@ -1,0 +1,104 @@
+"""Pre-training of the forward renderer's environment encoder as an autoencoder (DiffusionRenderer, section 4.2)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import torch
+from torch import Tensor, nn
+
+from manifests.errors import ConfigError
+from manifests.files import disk_full, sync_folder
+from renderers.backbones import light_latents
+from renderers.checkpoints.registry import Kind
+from renderers.svd.environment_encoder import (
+    EnvironmentDecoder,
+    EnvironmentEncoder,
+    direction_encoder,
+    reconstruction_loss,
+)
+from training.config import TrainConfig
+from training.data.batch import Batch
+from training.objectives.objective import Losses, Needs, Objective
+from training.objectives.starting_networks import Networks, autoencoder_of
+
+
+class EnvironmentObjective(Objective):
+    """The encoder, an encoder of directions and a decoder rebuild the latents of light; the encoder is what is kept."""
+
+    kind: ClassVar[Kind] = "forward"
+    known = ("light",)
+
+    def _weights(self) -> dict[str, float]:
+        if self.config.losses:
+            raise ConfigError(f"{self.config.name}: losses: the environment task has one of its own; leave it empty")
+        return {}
+
+    @property
+    def needs(self) -> Needs:
+        """Light alone; the mask is cheap to decode, and something has to be."""
+        return Needs(attributes=(), panorama=True)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Losses:
+        """Squared error of the rebuilt latents, clip by clip."""
+        assert batch.panorama is not None
+        with torch.no_grad():
+            latents = light_latents(self.space, batch.panorama)
+        total = network(latents)
+        return Losses(total, {"light": total.detach()})
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Latents are nothing to look at."""
+        return {}
+
+    def save(self, folder: Path, record: dict[str, Any]) -> None:
+        """`env_encoder`, and the two networks that only training needs, `nrm_encoder` and `env_decoder`."""
+        trained: Any = self.network
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp")
+        try:
+            with disk_full(folder):
+                for name in ("env_encoder", "nrm_encoder", "env_decoder"):
+                    getattr(trained, name).save_pretrained(temporary / name)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+class LightAutoencoder(nn.Module):
+    """The three networks as one, so that distributed training wraps one module."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.env_encoder = EnvironmentEncoder(**config)
+        self.nrm_encoder = direction_encoder(**config)
+        self.env_decoder = EnvironmentDecoder(**{**config, **_head_width(config)})
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Reconstruction loss (B,) of the latents of light (B, T, 12, h, w)."""
+        clips = [
+            reconstruction_loss(clip, self.env_encoder, self.nrm_encoder, self.env_decoder) for clip in latents.split(1)
+        ]
+        return torch.stack(clips)
+
+
+def light_networks(config: TrainConfig) -> Networks:
+    """New networks of the pre-training, and the autoencoder of the checkpoint `config.start`."""
+    if config.start is None:
+        raise ConfigError(f"{config.name}: start: the light's autoencoder is needed; give a checkpoint that has a vae")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        light = LightAutoencoder(**config.network)
+    vae = autoencoder_of(config.start)
+    vae.requires_grad_(False).eval()
+    return Networks(light, vae)
+
+
+def _head_width(config: dict[str, Any]) -> dict[str, int]:
+    """The decoder's attention head width: 64, or the narrowest level where that is narrower."""
+    return {"attention_head_dim": min(64, *config.get("block_out_channels", (64,)))}

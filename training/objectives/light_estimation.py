@@ -1,0 +1,102 @@
+"""Lighting estimation: pictures in, E_ldr and E_log of the light around the first camera out; rendered clips only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from manifests.errors import TrainingError
+from renderers.backbones import LightingModel, View
+from renderers.checkpoints.registry import Kind
+from renderers.light import panoramas
+from renderers.lighting_estimator import LightingEstimator
+from renderers.shading.split_sum import camera_rays
+from training.data.batch import Batch
+from training.objectives.objective import Called, Losses, Needs, Objective, denoising, grid, one_step
+
+
+class LightingObjective(Objective):
+    """Estimates light as two images, compared with the true environment's on the panorama's solid angles."""
+
+    kind: ClassVar[Kind] = "lighting"
+    known = ("ldr", "log")
+
+    @property
+    def needs(self) -> Needs:
+        """All G-buffers, which the network may be shown, and the light, which it is to find."""
+        return Needs(panorama=True)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Losses:
+        """See `Objective`."""
+        model = self._model(network, batch)
+        ldr, log = self._true(batch, model.shape[1])
+        if self.config.sampler == "diffusion":
+            with torch.no_grad():
+                latents = [self.space.encode(2 * image - 1) for image in (ldr, log)]
+                clean = torch.cat(latents, dim=2) * self.space.scaling
+            return denoising(model.predict, clean, batch)
+        predicted = model.images(one_step(model.predict, model.shape, self.config, batch.rgb))
+        height, width = self.config.data.panorama
+        weight = panoramas.solid_angles(height, width).to(batch.rgb).expand(batch.size, 1, 1, height, width)
+        estimated = {name: image[:, None] for name, image in zip(self.known, predicted, strict=True)}
+        return self.parts(estimated, {"ldr": ldr[:, :1], "log": log[:, :1]}, weight)
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Of some clips E_ldr and E_log, each with its truth to the right."""
+        if self.config.sampler == "diffusion":
+            return {}
+        model = self._model(self.network, batch)
+        estimated = model.images(one_step(model.predict, model.shape, self.config, batch.rgb))
+        true = self._true(batch, 1)
+        pairs = [
+            (image[clip], answer[clip, 0])
+            for clip in range(batch.size)
+            for image, answer in zip(estimated, true, strict=True)
+        ]
+        return {"lighting": grid([[image.float(), answer] for image, answer in pairs])}
+
+    def save(self, folder: Path, record: dict[str, Any]) -> None:
+        """A `LightingEstimator`."""
+        parts = self.networks
+        LightingEstimator(
+            parts.unet,
+            parts.scheduler,
+            parts.vae,
+            parts.env_encoder,
+            sampler=self.config.sampler,
+            prediction=self.config.prediction,
+            training=record,
+            licence="Apache-2.0",
+        ).save_pretrained(folder)
+
+    def _model(self, network: nn.Module, batch: Batch) -> LightingModel:
+        height, width = batch.rgb.shape[-2:]
+        poses = batch.camera_to_world
+        view = View(
+            rgb=batch.rgb,
+            rays=camera_rays(height, width, batch.intrinsics).to(batch.rgb),
+            gbuffers=batch.gbuffers if self.config.gbuffers else None,
+            rotations=None if poses is None else _to_first(poses),
+            size=self.config.data.panorama,
+        )
+        return self.wiring.lighting(self.space, Called(network, self.network), self.networks.env_encoder, view)
+
+    @torch.no_grad()
+    def _true(self, batch: Batch, frames: int) -> tuple[Tensor, Tensor]:
+        """E_ldr and E_log (B, frames, 3, h, w) of each frame's light as the first camera would see it."""
+        if batch.panorama is None or batch.camera_to_world is None:
+            raise TrainingError(f"clip {batch.keys[0]}: lighting is trained on clips with light and camera poses")
+        light, turned = batch.panorama[:, :frames], _to_first(batch.camera_to_world[:, :frames])
+        if frames > 1:
+            flat = panoramas.rotate(light.flatten(0, 1), turned.flatten(0, 1))  # (B, T, ...) -> (B * T, ...)
+            light = flat.unflatten(0, light.shape[:2])
+        return panoramas.encode_ldr(light), panoramas.encode_log(light)
+
+
+def _to_first(poses: Tensor) -> Tensor:
+    """Rotations (B, T, 3, 3) from each camera's frame to the first one's, from poses (B, T, 4, 4)."""
+    rotations = poses[:, :, :3, :3]
+    return rotations[:, :1].transpose(2, 3) @ rotations

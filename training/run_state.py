@@ -1,0 +1,207 @@
+"""Checkpoints of a training run: a folder that is whole or absent, holding all that an exact continuation needs.
+
+    checkpoints/00000500/
+      state.json             step, seconds, loader positions, what the optimizer's tensors belong to
+      weights.safetensors    the network as it was trained
+      average.safetensors    its averaged weights, where a run keeps them
+      optimizer.safetensors  AdamW's moments, by parameter
+      random.safetensors     the state of torch's own generators, which some layers may draw from
+      renderer/              what `from_pretrained` loads: the averaged weights in the renderers' layout
+
+It is written under a temporary name, synced to disk and renamed, so a kill leaves the last good one in place. Only JSON
+and safetensors are written, and nothing else is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from manifests.errors import TrainingError
+from manifests.files import disk_full, sync_folder
+
+FOLDER = "checkpoints"
+RENDERER = "renderer"
+_STATE, _WEIGHTS, _AVERAGE = "state.json", "weights.safetensors", "average.safetensors"
+_OPTIMIZER, _RANDOM = "optimizer.safetensors", "random.safetensors"
+_NAME = re.compile(r"\d{8,}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: optimizer steps, seconds of training, and each stream's loader position."""
+
+    step: int
+    seconds: float
+    positions: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint holds; `average` is None where a run keeps no averaged weights."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: EMAModel | None
+
+
+def save(out: Path, state: State, progress: Progress, write_renderer: Callable[[Path], None], keep: int) -> Path:
+    """Write the checkpoint of `progress.step` and remove all but the newest `keep`; returns its folder.
+
+    `write_renderer(folder)` is called with the averaged weights in the network. Raises DiskFull.
+    """
+    folder = out / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder)
+    target = folder / f"{progress.step:08d}"
+    temporary = folder / f".{target.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp"
+    temporary.mkdir()
+    try:
+        with disk_full(target):
+            _write(temporary, state, progress)
+            with averaged(state):
+                write_renderer(temporary / RENDERER)
+            _sync(temporary)
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+            sync_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in checkpoints(out)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+class averaged:  # noqa: N801  (used as a context manager, like contextlib's)
+    """Inside the block the network holds its averaged weights, where there are any."""
+
+    def __init__(self, state: State) -> None:
+        self._parameters = list(state.network.parameters())
+        self._average = state.average
+
+    def __enter__(self) -> None:
+        if self._average is not None:
+            self._average.store(self._parameters)
+            self._average.copy_to(self._parameters)
+
+    def __exit__(self, *_: object) -> None:
+        if self._average is not None:
+            self._average.restore(self._parameters)
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Whole checkpoints of the run in `out`, oldest first."""
+    folder = out / FOLDER
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if _NAME.fullmatch(path.name) and (path / _STATE).is_file())
+
+
+def read_progress(folder: Path) -> Progress:
+    """How far the run was at a checkpoint; raises TrainingError when that cannot be read."""
+    try:
+        return Progress(**json.loads((folder / _STATE).read_text(encoding="utf-8"))["progress"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{folder / _STATE}: cannot be read ({error}); remove the checkpoint") from error
+
+
+def load(folder: Path, state: State) -> Progress:
+    """Bring network, optimizer and averaged weights to where the checkpoint left them; returns how far it was.
+
+    Raises TrainingError when the checkpoint does not fit.
+    """
+    try:
+        document = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        state.network.load_state_dict(load_file(folder / _WEIGHTS))
+        _load_optimizer(state, load_file(folder / _OPTIMIZER), document["optimizer"])
+        if state.average is not None:
+            shadow = load_file(folder / _AVERAGE)
+            named = [name for name, _ in state.network.named_parameters()]
+            for name, tensor in zip(named, state.average.shadow_params, strict=True):
+                tensor.copy_(shadow[name])
+            state.average.optimization_step = document["averaged_steps"]
+        random = load_file(folder / _RANDOM)
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"{folder}: does not fit this run ({reason}); remove it to resume from an earlier one, or start anew"
+        ) from error
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random["cuda"])
+    return read_progress(folder)
+
+
+def _write(folder: Path, state: State, progress: Progress) -> None:
+    names = [name for name, _ in state.network.named_parameters()]
+    save_file(_plain(state.network.state_dict()), folder / _WEIGHTS)
+    tensors, groups = _optimizer_tensors(state)
+    save_file(tensors, folder / _OPTIMIZER)
+    document: dict[str, Any] = {"progress": asdict(progress), "optimizer": groups}
+    if state.average is not None:
+        save_file(_plain(dict(zip(names, state.average.shadow_params, strict=True))), folder / _AVERAGE)
+        document["averaged_steps"] = state.average.optimization_step
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    save_file(random, folder / _RANDOM)
+    (folder / _STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _optimizer_tensors(state: State) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """The optimizer's state as "parameter/entry" tensors, and which entries each parameter has."""
+    names = {id(parameter): name for name, parameter in state.network.named_parameters()}
+    tensors: dict[str, Tensor] = {}
+    entries: dict[str, list[str]] = {}
+    for parameter, values in state.optimizer.state.items():
+        name = names[id(parameter)]
+        entries[name] = sorted(values)
+        for entry, value in values.items():
+            tensors[f"{name}/{entry}"] = torch.as_tensor(value)
+    return _plain(tensors), entries
+
+
+def _load_optimizer(state: State, tensors: Mapping[str, Tensor], entries: Mapping[str, list[str]]) -> None:
+    """Inverse of `_optimizer_tensors`, through torch's own state dictionaries, which know where tensors belong."""
+    parameters = {id(parameter): name for name, parameter in state.network.named_parameters()}
+    document = state.optimizer.state_dict()
+    flat = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    document["state"] = {
+        index: {entry: tensors[f"{name}/{entry}"] for entry in entries[name]}
+        for index, name in enumerate(parameters[id(parameter)] for parameter in flat)
+        if name in entries
+    }
+    state.optimizer.load_state_dict(document)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them: on the CPU, contiguous, each with memory of its own."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a killed run left half-written; the run's lock says that nobody is writing it now."""
+    for path in folder.glob(".*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            sync_folder(path)
+    sync_folder(folder)
