@@ -12,7 +12,7 @@ import msgspec
 from datagen.render_stage import CATALOGUE, NAME, RenderStage
 from manifests.contract.attributes import Codec
 from manifests.contract.row import ClipRow
-from manifests.errors import DatasetError, LightloomError
+from manifests.errors import DatasetError, LightloomError, SpecError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
@@ -20,7 +20,7 @@ from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
 from pipeline.options import DeviceKind, RunOptions
 from pipeline.plan import Forecast, human_size
-from scenes.catalogue import Catalogue, CatalogueError
+from scenes.catalogue import Catalogue
 from scenes.recipes import Recipe, make_recipe, to_json
 
 SCENES_PER_SHARD = 64
@@ -47,9 +47,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("clips", "per_shard"):
             if getattr(self, name) < 1:
-                raise DatasetError(f"{name} is {getattr(self, name)}; give 1 or more")
+                raise DatasetError(f"{name} is {getattr(self, name)}", "give 1 or more")
         if self.seed < 0:
-            raise DatasetError(f"seed is {self.seed}; give 0 or more")
+            raise DatasetError(f"seed is {self.seed}", "give 0 or more")
 
     @property
     def scenes(self) -> int:
@@ -83,11 +83,15 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
     """The stage that fills `dataset`, from its own header and catalogue; `roots` says where assets lie now."""
     header = dataset.header
     if header.stage != NAME or header.sources:
-        raise DatasetError(f"{dataset.path}: was not made by datagen but by {header.stage}; it cannot be rendered here")
+        raise DatasetError(
+            f"was not made by datagen but by {header.stage}", "it cannot be rendered here", where=dataset.path
+        )
     path = dataset.path.absolute() / CATALOGUE
     if not path.exists() or _digest(path) != header.catalogue:
         raise DatasetError(
-            f"{path}: missing, or not the catalogue that the dataset was made with; start the run with that catalogue"
+            "missing, or not the catalogue that the dataset was made with",
+            "start the run with that catalogue",
+            where=path,
         )
     return RenderStage(
         catalogue=path,
@@ -123,7 +127,7 @@ def resume(path: Path, options: RunOptions | None = None, device: DeviceKind = "
 def _digest(path: Path) -> str:
     try:
         return Catalogue.load(path).digest
-    except CatalogueError:
+    except SpecError:
         return ""
 
 

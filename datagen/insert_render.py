@@ -72,17 +72,17 @@ class Failure(Data, frozen=True, kw_only=True):
 def find_asset(name: str, catalogue: Catalogue) -> Insert:
     """The mesh file at the path `name`, with its own materials, or the catalogue's mesh of that uid.
 
-    Meshes that bring no material are plain grey. Raises RenderError and CatalogueError.
+    Meshes that bring no material are plain grey. Raises RenderError and SpecError.
     """
     path = Path(name)
     if path.suffix.lower() in SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
         if not path.is_file():
-            raise RenderError("missing-asset", f"{name}: no such file; give a mesh file or a uid of the catalogue")
+            raise RenderError("missing-asset", "no such file", "give a mesh file or a uid of the catalogue", where=name)
         file = File(uid=path.name, provider="given", path=path.name, sha256="")
         return Insert(file, Native(), {"given": path.absolute().parent})
     asset = catalogue[name]
     if asset.mesh is None:
-        raise RenderError("missing-asset", f"{name}: a {asset.kind}, not a mesh; only meshes can be inserted")
+        raise RenderError("missing-asset", f"a {asset.kind}, not a mesh", "only meshes can be inserted", where=name)
     return Insert(asset.mesh, Native() if isinstance(asset.mesh, File) else _PLAIN, catalogue.roots)
 
 
@@ -152,11 +152,13 @@ def _run(name: str, out: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise RenderError("timed-out", f"{name}: not rendered after {SECONDS:g} seconds") from None
+        raise RenderError("timed-out", f"not rendered after {SECONDS:g} seconds", where=name) from None
     if (out / FAILURE).exists():
         failure = msgspec.json.decode((out / FAILURE).read_bytes(), type=Failure)
-        raise RenderError(failure.reason, failure.message, done.stdout[-4096:])
+        raise RenderError(failure.reason, failure.message, log_tail=done.stdout[-4096:])
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         why = f": {said[-1].strip()}" if said else ""
-        raise RenderError("crashed", f"{name}: Blender ended with code {done.returncode}{why}", done.stderr[-4096:])
+        raise RenderError(
+            "crashed", f"Blender ended with code {done.returncode}{why}", where=name, log_tail=done.stderr[-4096:]
+        )

@@ -15,14 +15,14 @@ from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import Codec
 from manifests.contract.clip_summary import summarise
 from manifests.contract.row import AssetUse, ClipRow, Sample
-from manifests.errors import ClipError, DiskFull, ItemError, RenderError
+from manifests.errors import ClipError, DiskFull, ItemError, RenderError, SpecError
 from manifests.files import Scratch
 from pipeline.options import DeviceKind
 from pipeline.stage import Finish
 from scenes.catalogue import Catalogue
 from scenes.motion import motion_names
 from scenes.recipes import Recipe
-from scenes.sampling import SamplingError, sample_scene
+from scenes.sampling import sample_scene
 from scenes.spec import Native, SceneSpec, digest, to_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class RenderStage:
         """The spec of a scene; raises ItemError (`impossible-scene`) when none can be drawn."""
         try:
             return sample_scene(self.assets(), self.recipe, self.seed, index)
-        except SamplingError as error:
+        except SpecError as error:
             raise ItemError("impossible-scene", str(error)) from error
 
     def assets(self) -> Catalogue:
@@ -121,7 +121,7 @@ class RenderWorker:
         """Cycles reports a full disk like any other failure; it must stop the run and not condemn the scene."""
         if error.reason == "render-error" and shutil.disk_usage(self._scratch.path).free < _FULL_BYTES:
             raise DiskFull(
-                f"{self._scratch.path}: no space left for rendered frames; make room or set TMPDIR, and run again"
+                "no space left for rendered frames", "make room or set TMPDIR, and run again", where=self._scratch.path
             ) from error
 
 
@@ -213,10 +213,12 @@ def render_spec(
 
     try:
         if spec.stat().st_size > _LARGEST_SPEC:
-            raise LightloomError(f"{spec}: larger than {_LARGEST_SPEC} bytes; this is not a scene spec")
+            raise LightloomError(f"larger than {_LARGEST_SPEC} bytes", "this is not a scene spec", where=spec)
         scene = from_json(spec.read_bytes())
     except OSError as error:
-        raise LightloomError(f"{spec}: cannot be read: {error.strerror}; give the JSON file of a scene spec") from None
+        raise LightloomError(
+            f"cannot be read: {error.strerror}", "give the JSON file of a scene spec", where=spec
+        ) from None
     out.mkdir(parents=True, exist_ok=True)
     session.start(device)
     with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:

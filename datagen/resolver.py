@@ -43,13 +43,15 @@ class Resolver:
         folder, symbolic links included), `changed-asset` (other content than recorded).
         """
         if source.provider not in self.roots:
-            raise RenderError("missing-asset", f"{source.uid}: no folder is known for provider {source.provider!r}")
+            raise RenderError("missing-asset", f"no folder is known for provider {source.provider!r}", where=source.uid)
         root = self.roots[source.provider].resolve()
         found = (root / source.path).resolve()
         if not found.is_relative_to(root):
-            raise RenderError("unsafe-path", f"{source.uid}: {source.path!r} leaves the folder of {source.provider}")
+            raise RenderError(
+                "unsafe-path", f"{source.path!r} leaves the folder of {source.provider}", where=source.uid
+            )
         if not found.exists():
-            raise RenderError("missing-asset", f"{source.uid}: {found} does not exist")
+            raise RenderError("missing-asset", f"{found} does not exist", where=source.uid)
         if isinstance(source, File) and source.sha256:
             self._check_content(source, found)
         return found
@@ -62,5 +64,5 @@ class Resolver:
         with path.open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
         if actual != source.sha256:
-            raise RenderError("changed-asset", f"{source.uid}: {path} is not the file that the catalogue recorded")
+            raise RenderError("changed-asset", f"{path} is not the file that the catalogue recorded", where=source.uid)
         self._checked.add(identity)

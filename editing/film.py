@@ -16,11 +16,12 @@ from typing import Self
 import numpy as np
 import torch
 
-from editing.video import VideoError, open_video, steady
+from editing.video import open_video, steady
 from labeling.sources.footage import Reader
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
+from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 from renderers.sampling.windows import Window, WindowPlan, stream
@@ -96,10 +97,10 @@ def open_film(name: str) -> Film:
     dataset = open_dataset(folder)
     row = next((row for row in dataset.rows() if row.key == key), None)
     if row is None:
-        raise VideoError(f"{folder}: holds no clip {key!r}; `lightloom data verify` counts its clips")
+        raise InputError(f"holds no clip {key!r}", "`lightloom data verify` counts its clips", where=folder)
     clip = decode_clip(key, dataset.files(row))
     if "rgb" not in clip.arrays:
-        raise VideoError(f"{name}: the clip holds no rgb, only {', '.join(clip.arrays)}")
+        raise InputError(f"the clip holds no rgb, only {', '.join(clip.arrays)}", where=name)
     return Film(name, clip)
 
 

@@ -23,7 +23,7 @@ from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment, srgb_decode, srgb_encode
-from manifests.errors import InputError, LightloomError
+from manifests.errors import InputError
 from manifests.files import write_bytes
 from renderers import ForwardRenderer
 from renderers.modelspace import channels_last, planar, relative_depth
@@ -125,7 +125,7 @@ def composite(
         (the scene's attributes with the asset, `mask` and `instance` added; the asset's visible coverage (T, H, W, 1)).
     """
     if asset["depth"].shape != scene["depth"].shape:
-        raise InputError(f"asset of {asset['depth'].shape}, scene of {scene['depth'].shape}; they must have one size")
+        raise InputError(f"asset of {asset['depth'].shape}, scene of {scene['depth'].shape}", "they must have one size")
     behind = scene["depth"]
     covered = scene.get("mask", np.ones_like(behind))
     front = _widened(asset["depth"]) < behind  # a soft edge reaches beyond the centres that hit the surface
@@ -213,10 +213,6 @@ _MOST_PIXELS = 1 << 28
 _STILL = 1e-6
 
 
-class InsertError(LightloomError):
-    """An object that cannot be put where it was asked for, or a film that cannot take one."""
-
-
 @dataclass(frozen=True, eq=False)
 class Scene:
     """What a film shows, at the size (h, w) that the networks see.
@@ -269,7 +265,9 @@ def read_scene(film: Film, settings: Settings, weights: Rendering) -> Scene:
     """
     if film.frames * film.size[0] * film.size[1] > _MOST_PIXELS:
         most = _MOST_PIXELS // (film.size[0] * film.size[1])
-        raise InsertError(f"{film.name}: {film.frames} frames of this size do not fit in memory; cut it to {most}")
+        raise InputError(
+            f"{film.frames} frames of this size do not fit in memory", f"cut it to {most}", where=film.name
+        )
     rgb = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0)))).rgb
     clip = film.clip
     if clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS):
@@ -278,20 +276,20 @@ def read_scene(film: Film, settings: Settings, weights: Rendering) -> Scene:
 
 
 def put(scene: Scene, asset: Insert, place: Place, forward: ForwardRenderer, settings: Settings, scratch: Path) -> Put:
-    """Put the asset into the scene and render it there; Blender works in `scratch`. Raises InsertError, RenderError."""
+    """Put the asset into the scene and render it there; Blender works in `scratch`. Raises InputError, RenderError."""
     height, width = scene.arrays["depth"].shape[1:3]
     x = int((place.at[0] + 0.5) * width / scene.rgb.shape[2])  # a pixel of the film as one of the networks' picture
     y = int((place.at[1] + 0.5) * height / scene.rgb.shape[1])
     if not (0 <= x < width and 0 <= y < height):
         size = f"{scene.rgb.shape[2]}x{scene.rgb.shape[1]}"
-        raise InsertError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {size} pixels")
+        raise InputError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {size} pixels")
     depth, normal = scene.arrays["depth"][0, ..., 0], scene.arrays["normal"][0]
     up = np.array([0.0, 0.0, 1.0]) if scene.level else ground_up(scene.camera, normal, (x, y))
     where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
     alone = render_insert(asset, scene.camera, (height, width), where.object_to_world, scratch)
     arrays, coverage = composite(scene.arrays, alone.arrays)
     if not coverage.max() > 0:
-        raise InsertError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame; choose another pixel")
+        raise InputError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame", "choose another pixel")
     made = [
         np.asarray(
             forward(
@@ -353,7 +351,9 @@ def _known(rgb: np.ndarray, clip: Clip, camera: Camera, weights: Rendering) -> S
     moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _STILL
     measured = clip.meta.get("depth") != "relative"
     if not measured and moves:
-        raise InsertError(f"{clip.key}: its depth is relative and its camera moves, so the size of a step is not known")
+        raise InputError(
+            "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
+        )
     said = ["G-buffers  the clip's own" + ("" if measured else ", estimates")]
     known = measured or clip.meta.get("camera") == "known"
     said.append("camera     the clip's own poses" if known else "camera     assumed to stand still and level")

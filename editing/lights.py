@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from manifests.contract.environment import Environment, sanitize
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 
 _PREFIX = "builtin/environment/"
 _STUDIO_HEIGHT = 256
@@ -19,10 +19,6 @@ _SUFFIXES = (".hdr", ".exr")
 
 LEVEL_CAMERA = np.array([[0.0, 0.0, -1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 """Pose of a level camera that looks at the centre of a light's image (+x), where no pose is known."""
-
-
-class LightError(LightloomError):
-    """A light that is not there or cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +62,7 @@ def find_light(name: str) -> NamedLight:
     known = _builtin()
     if name not in known:
         maps = ", ".join(key for key in sorted(known) if "/" not in key)
-        raise LightError(f"no light {name!r}: give an .hdr or .exr file, studio/0000 and on, or one of {maps}")
+        raise InputError(f"no light {name!r}", f"give an .hdr or .exr file, studio/0000 and on, or one of {maps}")
     return NamedLight(name, sanitize(_image(known[name]))[0])
 
 

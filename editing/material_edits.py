@@ -29,7 +29,7 @@ from editing.relighting import (
 from editing.selection import Choice, Selector
 from editing.video import VideoWriter
 from manifests.contract.environment import Environment, luminance, srgb_decode, srgb_encode
-from manifests.errors import InputError, LightloomError
+from manifests.errors import InputError
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.inputs import gbuffer_values
 from renderers.lighting_estimator import Estimator
@@ -158,20 +158,18 @@ _COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 _LARGEST = 1 << 26
 
 
-class EditError(LightloomError):
-    """An edit that is not understood."""
-
-
 def parse_material(words: Sequence[str]) -> Material:
-    """From `roughness=0.1 metallic=1 basecolor=#c0c0c0` or `basecolor=texture.png`; EditError for anything else."""
+    """From `roughness=0.1 metallic=1 basecolor=#c0c0c0` or `basecolor=texture.png`; InputError for anything else."""
     values: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in CHANGEABLE or name in values:
-            raise EditError(f"--set {word!r}: expected each of {', '.join(CHANGEABLE)} at most once, as NAME=VALUE")
+            raise InputError(
+                f"expected each of {', '.join(CHANGEABLE)} at most once, as NAME=VALUE", where=f"--set {word!r}"
+            )
         values[name] = _colour(value) if name == "basecolor" else _number(word, value)
     if not values:
-        raise EditError("nothing to change; say --set roughness=0.1, metallic=1, basecolor=#c0c0c0 or a texture")
+        raise InputError("nothing to change", "say --set roughness=0.1, metallic=1, basecolor=#c0c0c0 or a texture")
     return Material(**values)
 
 
@@ -198,7 +196,7 @@ def edited_frames(
     """The frames of `film` with its selection made of `material`, in order; a bad choice raises before the first.
 
     inverse: None takes the true G-buffers, camera and light of a dataset's clip. estimator: finds the light otherwise;
-    the one of the beginning (h, w, 3), stored, goes to `shown_light`. Raises EditError for a strength out of range.
+    the one of the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
     """
     plan = plan_windows(film.frames, settings.window, settings.overlap)
     small = film.size if inverse is None else seen_size(film.size, settings.side)
@@ -206,7 +204,7 @@ def edited_frames(
     selector = Selector(choice, film, plan, small)
     strength = _strength(material, known=inverse is None) if settings.strength is None else settings.strength
     if not 0 <= strength <= 1:
-        raise EditError(f"--strength is {strength:g}, expected a number from 0 to 1")
+        raise InputError(f"--strength is {strength:g}, expected a number from 0 to 1")
     truth = _truth(film) if inverse is None else None
     times: list[float] = []
 
@@ -286,10 +284,10 @@ def edit_film(
 
 
 def _truth(film: Film) -> Mapping[str, np.ndarray]:
-    """The clip's own G-buffers (T, H, W, C) and mask, depth relative; EditError where it lacks something."""
+    """The clip's own G-buffers (T, H, W, C) and mask, depth relative; InputError where it lacks something."""
     clip = film.clip
     if clip is None or clip.environment is None or clip.camera is None:
-        raise EditError(f"{film.name}: only a synthetic dataset's clip knows its true G-buffers, camera and light")
+        raise InputError("only a synthetic dataset's clip knows its true G-buffers, camera and light", where=film.name)
     return {name: channels_last(value) for name, value in gbuffer_values(clip).items()}
 
 
@@ -305,7 +303,7 @@ def _number(word: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise EditError(f"--set {word!r}: {value!r} is no number; expected one in [0, 1]") from None
+        raise InputError(f"{value!r} is no number", "expected one in [0, 1]", where=f"--set {word!r}") from None
 
 
 def _colour(value: str) -> np.ndarray:
@@ -314,11 +312,11 @@ def _colour(value: str) -> np.ndarray:
         return srgb_decode(np.array(list(bytes.fromhex(code[1]))) / 255).astype(np.float32)
     path = Path(value)
     if value.startswith("#") or not path.suffix:
-        raise EditError(f"--set basecolor={value}: expected #rrggbb or a picture file")
+        raise InputError("expected #rrggbb or a picture file", where=f"--set basecolor={value}")
     try:
         with Image.open(path) as image:
             if image.width * image.height > _LARGEST:
-                raise EditError(f"{path}: a texture of {image.width}x{image.height} pixels is too large")
+                raise InputError(f"a texture of {image.width}x{image.height} pixels is too large", where=path)
             return srgb_decode(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).astype(np.float32)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise EditError(f"{path}: cannot be read as a texture: {error}") from None
+        raise InputError(f"cannot be read as a texture: {error}", where=path) from None

@@ -13,10 +13,9 @@ from PIL import Image
 
 from editing.film import Film, open_film
 from editing.relighting import resized
-from editing.video import VideoError
 from manifests.contract.clip import Clip
 from manifests.contract.environment import srgb_encode
-from manifests.errors import InputError, LightloomError
+from manifests.errors import InputError
 from renderers.sampling.windows import Window, WindowPlan
 
 TOLERANCE = 0.12
@@ -39,7 +38,7 @@ def instance_selection(instance: np.ndarray, number: int) -> np.ndarray:
     chosen = instance == number
     if not chosen.any():
         there = ", ".join(str(int(other)) for other in np.unique(instance) if other)
-        raise InputError(f"no pixel shows instance {number}; the clip shows {there or 'none'} (0 is the background)")
+        raise InputError(f"no pixel shows instance {number}", f"the clip shows {there or 'none'} (0 is the background)")
     return chosen.astype(np.float32)
 
 
@@ -59,7 +58,9 @@ def pick(features: np.ndarray, x: int, y: int, tolerance: float = TOLERANCE) -> 
     """
     height, width = features.shape[:2]
     if not (0 <= x < width and 0 <= y < height):
-        raise InputError(f"({x}, {y}) is outside the picture of {width}x{height} pixels; (0, 0) is its top left corner")
+        raise InputError(
+            f"({x}, {y}) is outside the picture of {width}x{height} pixels", "(0, 0) is its top left corner"
+        )
     near = features[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, features.shape[-1])
     distance = np.sqrt(np.square(features - np.median(near, axis=0)).mean(axis=-1))
     alike = (distance <= tolerance).astype(np.uint8)
@@ -154,10 +155,6 @@ _POINT = re.compile(r"(\d+),(\d+)")
 _LARGEST = 1 << 26
 
 
-class SelectionError(LightloomError):
-    """A selection that selects nothing, or that the film cannot answer."""
-
-
 @dataclass(frozen=True)
 class Choice:
     """Exactly one of: `instance` of a dataset's clip, `file` (a still for the first frame, or a video), a `point`.
@@ -173,17 +170,17 @@ class Choice:
 
     @classmethod
     def parse(cls, select: str | None, mask: Path | None, point: str | None, tolerance: float) -> Choice:
-        """From the command line's words; SelectionError unless exactly one was given and makes sense."""
+        """From the command line's words; InputError unless exactly one was given and makes sense."""
         if sum(given is not None for given in (select, mask, point)) != 1:
-            raise SelectionError('say what to edit by one of --select "instance=2", --mask FILE or --pick X,Y')
+            raise InputError('say what to edit by one of --select "instance=2", --mask FILE or --pick X,Y')
         number = _INSTANCE.fullmatch(select) if select is not None else None
         if select is not None and number is None:
-            raise SelectionError(f'--select {select!r} is not understood; it looks like --select "instance=2"')
+            raise InputError(f"--select {select!r} is not understood", 'it looks like --select "instance=2"')
         place = _POINT.fullmatch(point) if point is not None else None
         if point is not None and place is None:
-            raise SelectionError(f"--pick {point!r} is not understood; it looks like --pick 120,80, in pixels")
+            raise InputError(f"--pick {point!r} is not understood", "it looks like --pick 120,80, in pixels")
         if not 0 < tolerance <= 1:
-            raise SelectionError(f"--tolerance is {tolerance}, expected a number above 0, at most 1")
+            raise InputError(f"--tolerance is {tolerance}, expected a number above 0, at most 1")
         return cls(
             int(number[1]) if number else None, mask, (int(place[1]), int(place[2])) if place else None, tolerance
         )
@@ -205,7 +202,7 @@ class Selector:
             self._video = _masks(choice.file, film, plan, seen)
         if choice.point is not None and not (choice.point[0] < film.size[1] and choice.point[1] < film.size[0]):
             point = f"{choice.point[0]},{choice.point[1]}"
-            raise SelectionError(f"--pick {point} lies outside the video of {film.size[1]}x{film.size[0]} pixels")
+            raise InputError(f"--pick {point} lies outside the video of {film.size[1]}x{film.size[0]} pixels")
 
     def window(self, window: Window, rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
         """The selection (n, h, w, 1) in [0, 1] of the next window; its rgb and G-buffers are at the seen size."""
@@ -228,7 +225,7 @@ class Selector:
 def _instances(film: Film) -> np.ndarray:
     clip: Clip | None = film.clip
     if clip is None or "instance" not in clip.arrays:
-        raise SelectionError(f"{film.name} does not know its instances; use --pick X,Y or --mask FILE")
+        raise InputError(f"{film.name} does not know its instances", "use --pick X,Y or --mask FILE")
     return clip.arrays["instance"]
 
 
@@ -237,20 +234,20 @@ def _still(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.width * image.height > _LARGEST:
-                raise SelectionError(f"{path}: a mask of {image.width}x{image.height} pixels is too large")
+                raise InputError(f"a mask of {image.width}x{image.height} pixels is too large", where=path)
             if (image.height, image.width) != size:
-                raise SelectionError(
-                    f"{path}: {image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}"
+                raise InputError(
+                    f"{image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}", where=path
                 )
             grey = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
             return (np.asarray(grey, dtype=np.float32) / 255)[..., None]
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise SelectionError(f"{path}: cannot be read as a mask: {error}") from None
+        raise InputError(f"cannot be read as a mask: {error}", where=path) from None
 
 
 def _filled(mask: np.ndarray, path: Path) -> np.ndarray:
     if not (mask > 0.5).any():
-        raise SelectionError(f"{path}: the mask is empty; what is to be edited is white")
+        raise InputError("the mask is empty", "what is to be edited is white", where=path)
     return mask
 
 
@@ -258,9 +255,12 @@ def _masks(path: Path, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> I
     """Windows (n, h, w, 1) of a mask for every frame, from a video as long and as large as the film."""
     masks = open_film(str(path))
     if masks.frames != film.frames or masks.size != film.size:
-        raise VideoError(
-            f"{path}: {masks.frames} frames of {masks.size[1]}x{masks.size[0]}, "
-            f"but the video has {film.frames} of {film.size[1]}x{film.size[0]}"
+        raise InputError(
+            (
+                f"{masks.frames} frames of {masks.size[1]}x{masks.size[0]}, but the video has {film.frames} of "
+                f"{film.size[1]}x{film.size[0]}"
+            ),
+            where=path,
         )
     with masks:
         for piece in masks.pieces(plan):

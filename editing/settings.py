@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from editing.weights import named
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 
 if TYPE_CHECKING:
     from editing.relighting import Settings
-
-
-class OptionError(LightloomError):
-    """Options that make no sense, or not together."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +57,15 @@ DEFAULT = Rendering()
 
 
 def settings_of(rendering: Rendering) -> Settings:
-    """The options as the renderers take them; OptionError for what cannot be."""
+    """The options as the renderers take them; InputError for what cannot be."""
     from editing.relighting import Settings
 
     if rendering.side < 0 or rendering.window < 1 or rendering.steps < 1:
-        raise OptionError("--side takes 0 or more pixels, --window and --steps at least 1")
+        raise InputError("--side takes 0 or more pixels, --window and --steps at least 1")
     if not 0 < rendering.fov < 180:
-        raise OptionError(f"--fov {rendering.fov} is no field of view; give degrees between 0 and 180")
+        raise InputError(f"--fov {rendering.fov} is no field of view", "give degrees between 0 and 180")
     if rendering.exposure is not None and not 0 < rendering.exposure < float("inf"):
-        raise OptionError(f"--exposure {rendering.exposure} is no factor; give a positive number")
+        raise InputError(f"--exposure {rendering.exposure} is no factor", "give a positive number")
     return Settings(
         side=rendering.side,
         window=rendering.window,

@@ -22,7 +22,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from labeling.sources.discovery import discover
 from labeling.sources.footage import Reader
 from labeling.sources.frame_reader import open_footage
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 from manifests.files import disk_full
 
 _CLOCK = 90_000
@@ -31,15 +31,13 @@ _BT709 = 1
 _EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
-class VideoError(LightloomError):
-    """A video that cannot be read or written as asked."""
-
-
 def open_video(path: Path) -> Reader:
     """A reader of the one video at `path`: a video file or a folder of frames. LightloomError if there is none."""
     found = discover(path).footage
     if len(found) != 1:
-        raise VideoError(f"{path}: holds {len(found)} videos, expected one; give a video file or a folder of frames")
+        raise InputError(
+            f"holds {len(found)} videos, expected one", "give a video file or a folder of frames", where=path
+        )
     return open_footage(found[0])
 
 
@@ -55,18 +53,18 @@ def steady(reader: Reader) -> Iterator[tuple[np.ndarray, float]]:
         yield frame.rgb, frame.seconds
         place, last, seconds = frame.index + 1, frame.rgb, frame.seconds
     if last is None:
-        raise VideoError(f"{reader.footage.name}: no frame of the video can be decoded")
+        raise InputError("no frame of the video can be decoded", where=reader.footage.name)
     for _ in range(place, reader.frames):
         seconds += 1 / reader.fps
         yield last, seconds
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for what is to be written; VideoError where there can be none."""
+    """Make a folder for what is to be written; InputError where there can be none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VideoError(f"{folder}: no folder can be made here: {error.strerror or error}") from None
+        raise InputError(f"no folder can be made here: {error.strerror or error}", where=folder) from None
 
 
 class VideoWriter:
@@ -77,7 +75,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 16) -> None:
         if path.suffix.lower() != ".mp4":
-            raise VideoError(f"{path}: videos are written as .mp4; give a name that ends so")
+            raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
         make_folder(path.parent)
         self._path, self._size = path, size
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -88,7 +86,7 @@ class VideoWriter:
                 str(self._temporary), "w", format="mp4", container_options={"movflags": "faststart"}
             )
         except (OSError, av.FFmpegError) as error:
-            raise VideoError(f"{path}: cannot be written: {error.strerror or error}") from None
+            raise InputError(f"cannot be written: {error.strerror or error}", where=path) from None
         rate = min(max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001)), Fraction(1000))
         stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
         assert isinstance(stream, av.VideoStream)
@@ -106,7 +104,7 @@ class VideoWriter:
         if rgb.dtype != np.uint8:
             rgb = (np.clip(rgb, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
         if rgb.shape != (*self._size, 3):
-            raise VideoError(f"{self._path}: a frame has shape {rgb.shape}, expected {(*self._size, 3)}")
+            raise InputError(f"a frame has shape {rgb.shape}, expected {(*self._size, 3)}", where=self._path)
         padded = np.pad(rgb, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24").reformat(
             format="yuv420p",

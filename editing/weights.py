@@ -6,7 +6,7 @@ import importlib.resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from manifests.errors import LightloomError
+from manifests.errors import CheckpointError
 
 if TYPE_CHECKING:
     from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
@@ -21,10 +21,6 @@ LORA = "pytorch_lora_weights.safetensors"
 
 SHIPPED = Path(str(importlib.resources.files("renderers"))) / "weights" / "tiny"
 """Where `python -m benchmarks.weights pack` puts what the package ships."""
-
-
-class WeightsError(LightloomError):
-    """Weights that are needed and were not given, or that cannot be used."""
 
 
 def found_in(folder: Path) -> dict[Part, str | Path | None]:
@@ -58,20 +54,24 @@ def named(name: str) -> dict[Kind, str]:
     there = {kind: str(found[kind]) for kind in KINDS if found[kind] is not None}
     if not there:
         known = ", ".join(PUBLISHED)
-        raise WeightsError(f"--weights {name}: no folder with {', '.join(KINDS)} checkpoints, and not one of {known}")
+        raise CheckpointError(
+            f"no folder with {', '.join(KINDS)} checkpoints, and not one of {known}", where=f"--weights {name}"
+        )
     return there
 
 
 def chosen(kind: Kind, given: str | None) -> str | Path:
-    """The checkpoint to load; WeightsError when none was given and there is no default."""
+    """The checkpoint to load; CheckpointError when none was given and there is no default."""
     found = given if given is not None else DEFAULTS[kind]
     if found is None:
-        raise WeightsError(f"no {kind} renderer: give --{kind} CHECKPOINT, a folder as `lightloom train` makes them")
+        raise CheckpointError(
+            f"no {kind} renderer", f"give `{kind}` CHECKPOINT, a folder as `lightloom train` makes them", fields=(kind,)
+        )
     return found
 
 
 def check(**given: str | None) -> None:
-    """Raise WeightsError for the first kind that was not given and has no default."""
+    """Raise CheckpointError for the first kind that was not given and has no default."""
     for kind, checkpoint in given.items():
         chosen(cast(Kind, kind), checkpoint)
 

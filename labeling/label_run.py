@@ -16,7 +16,7 @@ from labeling.label_stage import LabelStage
 from labeling.sources.footage import Discovery
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.row import ClipRow
-from manifests.errors import FootageSourceError, LightloomError
+from manifests.errors import InputError, LightloomError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
@@ -31,8 +31,8 @@ def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
     """Make the dataset's folder with its header, or open it if it has the same one; DatasetError names what differs."""
     if not found.footage:
         reasons = ", ".join(dict.fromkeys(problem.reason for problem in found.problems)) or "it is empty"
-        raise FootageSourceError(
-            f"{found.root}: holds no footage ({reasons}); give a video, a folder of videos or of frames"
+        raise InputError(
+            f"holds no footage ({reasons})", "give a video, a folder of videos or of frames", where=found.root
         )
     header = Header(
         stage=NAME,

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from labeling.segments import SegmentOptions
 from labeling.sources.footage import Footage
-from manifests.errors import LabelingError
+from manifests.errors import InputError
 from renderers.checkpoints.registry import Kind
 
 Codec = Literal["compact", "exact"]
@@ -55,7 +55,7 @@ def checkpoint(source: str | Path, kind: Kind) -> Checkpoint:
     root = locate(source)
     found = inspect(root)
     if found.kind != kind:
-        raise CheckpointError(f"{source}: a checkpoint of kind {found.kind}, expected {kind}")
+        raise CheckpointError(f"a checkpoint of kind {found.kind}, expected {kind}", where=source)
     return Checkpoint(str(source), files_digest(root), found.backbone, found.sampler, found.licence)
 
 
@@ -120,7 +120,7 @@ class Settings:
         }
         for name, fine in good.items():
             if not fine:
-                raise LabelingError(f"{name.replace('_', '-')} is {getattr(self, name)}, which is out of range")
+                raise InputError(f"`{name}` is {getattr(self, name)}, which is out of range", fields=(name,))
 
     def identity(self) -> dict[str, Any]:
         """All that decides the clips beside the footage, as JSON values for the dataset's header."""

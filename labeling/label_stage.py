@@ -25,7 +25,7 @@ from labeling.segments import Dropped, Segment, plan
 from labeling.sources.footage import Footage, Problem
 from labeling.sources.frame_reader import open_footage
 from manifests.contract.row import Sample
-from manifests.errors import ClipError, FootageError, ItemError, LabelingError, RendererError
+from manifests.errors import CheckpointError, ClipError, FootageError, InputError, ItemError
 from pipeline.stage import Finish
 
 _POLL_S = 0.1
@@ -172,7 +172,7 @@ class LabelWorker:
                         problems = piece
         except FootageError as error:
             raise ItemError(error.reason, str(error)) from error
-        except (ClipError, LabelingError, RendererError) as error:
+        except (ClipError, InputError, CheckpointError) as error:
             raise ItemError("bad-clip", str(error)) from error
         finally:
             pieces.close()
@@ -240,4 +240,4 @@ def _nothing(footage: Footage, dropped: Counter[str], problems: tuple[Problem, .
     details = "; ".join(problem.message for problem in problems)
     reason = next(iter(dropped)) if len(dropped) == 1 else "no-clip"
     said = f" ({details})" if details else ""
-    return ItemError(reason, f"{footage.name}: no segment could be used: {counts or 'there was none'}{said}")
+    return ItemError(reason, f"no segment could be used: {counts or 'there was none'}{said}", where=footage.name)

@@ -16,7 +16,7 @@ from labeling.label_settings import Checkpoint, Settings, files_digest
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.environment import srgb_decode, srgb_encode
-from manifests.errors import LabelingError
+from manifests.errors import CheckpointError
 from renderers.checkpoints.reading import locate
 from renderers.inverse import InverseRenderer
 from renderers.light.panoramas import panorama_to_stored, panoramas
@@ -210,6 +210,6 @@ def _assumed_camera(fov_degrees: float, frames: int, height: int, width: int) ->
 
 def _check_digest(wanted: Checkpoint) -> None:
     if files_digest(locate(wanted.source)) != wanted.digest:
-        raise LabelingError(
-            f"{wanted.source}: not the checkpoint that this run began with; every machine must see the same files"
+        raise CheckpointError(
+            "not the checkpoint that this run began with", "every machine must see the same files", where=wanted.source
         )

@@ -19,7 +19,7 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from labeling.sources.footage import Frame, Reader
 from manifests.contract.camera import Camera
-from manifests.errors import LabelingError
+from manifests.errors import InputError
 
 SIDE = 256
 """Larger side of the pictures that are looked at, as PySceneDetect itself chooses."""
@@ -135,9 +135,9 @@ class SegmentOptions:
     def __post_init__(self) -> None:
         for name, value in (("length", self.length), ("stride", self.stride), ("count", self.count)):
             if value is not None and value < 1:
-                raise LabelingError(f"segment {name} is {value}, expected at least 1")
+                raise InputError(f"segment {name} is {value}, expected at least 1")
         if not (0 <= self.min_motion <= 1 and 0 <= self.min_brightness <= 1):
-            raise LabelingError("min_motion and min_brightness of segments lie between 0 and 1")
+            raise InputError("min_motion and min_brightness of segments lie between 0 and 1")
 
     def spacing(self, frames: int) -> float:
         """Frames from one start to the next in an item of so many frames."""

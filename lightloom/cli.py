@@ -70,7 +70,8 @@ def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "li
     except LightloomError as error:
         if debug:
             traceback.print_exc()
-        print(f"lightloom: {error}", file=sys.stderr)
+        said = error.told(lambda field: f"--{field.replace('_', '-')}")
+        print(f"lightloom: {said}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lightloom: interrupted; the same command goes on from here", file=sys.stderr)

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from manifests.errors import DemoError
+from manifests.errors import RunError
 from manifests.files import write_bytes
 
 LIGHTLOOM = (sys.executable, "-c", "from lightloom.cli import main; main()")
@@ -77,7 +77,7 @@ def run_stages(
 ) -> list[Record]:
     """Run what is not done yet, in order; returns the records of all. `program` is what takes a stage's arguments.
 
-    Raises DemoError when a stage fails, and KeyboardInterrupt, once the stage has ended, on Ctrl-C, SIGTERM or SIGHUP.
+    Raises RunError when a stage fails, and KeyboardInterrupt, once the stage has ended, on Ctrl-C, SIGTERM or SIGHUP.
     """
     with _locked(out):
         return [_run(out, stage, f"[{number}/{len(stages)}]", say, program) for number, stage in enumerate(stages, 1)]
@@ -105,9 +105,9 @@ def _run(out: Path, stage: Stage, place: str, say: Say, program: Sequence[str]) 
         raise KeyboardInterrupt
     if code:
         how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-        raise DemoError(
-            f"stage {stage.name} failed ({how}); the reason stands above. "
-            "Once it is mended, the same command goes on here"
+        raise RunError(
+            f"stage {stage.name} failed ({how})",
+            "the reason stands above. Once it is mended, the same command goes on here",
         )
     return record
 
@@ -165,8 +165,8 @@ def _locked(out: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             owner = lock.read().strip() or "unknown"
-            raise DemoError(
-                f"{out}: another demo (pid {owner}) runs here; wait for it, or give another --out"
+            raise RunError(
+                f"another demo (pid {owner}) runs here", "wait for it, or give another --out", where=out
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -181,7 +181,7 @@ def _read(out: Path, name: str) -> Record | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise DemoError(f"{path}: cannot be read ({error}); delete it and the stage runs again") from None
+        raise RunError(f"cannot be read ({error})", "delete it and the stage runs again", where=path) from None
 
 
 def _write(out: Path, record: Record) -> None:

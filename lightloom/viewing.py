@@ -16,7 +16,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.display import light_picture, pictures
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 
@@ -26,28 +26,26 @@ _LIGHT_HEIGHT = 256
 _PLANE = 0.15
 
 
-class ViewError(LightloomError):
-    """Something that cannot be viewed."""
-
-
 def find_clips(name: str, count: int) -> list[Clip]:
-    """The clip of DATASET:KEY, or the first `count` clips of DATASET. Raises ViewError, DatasetError, CodecError."""
+    """The clip of DATASET:KEY, or the first `count` clips of DATASET. Raises InputError, DatasetError, CodecError."""
     folder, colon, key = name.rpartition(":")
     chosen = bool(colon) and (Path(folder) / HEADER).is_file()
     dataset = open_dataset(folder if chosen else name)
     rows = [row for row in dataset.rows() if not chosen or row.key == key][: 1 if chosen else count]
     if not rows:
         what = f"no clip {key!r}" if chosen else "no clip yet"
-        raise ViewError(f"{dataset.path}: holds {what}; `lightloom data stats {dataset.path}` counts what there is")
+        raise InputError(
+            f"holds {what}", f"`lightloom data stats {dataset.path}` counts what there is", where=dataset.path
+        )
     return [decode_clip(row.key, dataset.files(row)) for row in rows]
 
 
 def show(clips: Iterable[Clip], title: str, save: Path | None) -> None:
-    """Log clips to a file, or to a viewer that is started. Raises ViewError where rerun or its viewer is missing."""
+    """Log clips to a file, or to a viewer that is started. Raises InputError where rerun or its viewer is missing."""
     try:
         import rerun
     except ImportError:
-        raise ViewError("rerun is not installed; pip install 'lightloom[view]'") from None
+        raise InputError("rerun is not installed", "pip install 'lightloom[view]'") from None
     recording = rerun.RecordingStream("lightloom", make_default=False)
     recording.send_recording_name(title)
     try:
@@ -58,7 +56,7 @@ def show(clips: Iterable[Clip], title: str, save: Path | None) -> None:
             recording.save(save)
     except (OSError, RuntimeError) as error:
         where = "no viewer can be started" if save is None else f"{save}: cannot be written"
-        raise ViewError(f"{where}: {str(error).splitlines()[0]}; --save FILE.rrd writes a file") from None
+        raise InputError(f"{str(error).splitlines()[0]}", "--save FILE.rrd writes a file", where=where) from None
     for clip in clips:
         log_clip(rerun, recording, clip)
     recording.flush()

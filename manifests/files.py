@@ -32,7 +32,7 @@ def disk_full(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise DiskFull(f"{path}: no space left on the disk; make room and run the same command again") from error
+        raise DiskFull("no space left on the disk", "make room and run the same command again", where=path) from error
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Layered:
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at ")
             where = path.strip("`").removeprefix("$").removeprefix(".") or "top level"
-            raise self.error(f"{label}: {where}: {message}") from None
+            raise self.error(f"{where}: {message}", where=label) from None
 
     def merge(self, below: Mapping[str, Any], above: Mapping[str, Any]) -> Plain:
         """`above` over `below`, mapping by mapping."""
@@ -75,10 +75,10 @@ class Layered:
         if base is None:
             return plain
         if not isinstance(base, str):
-            raise self.error(f"{label}: base: expected the name of a {self.what} or a path, got {base!r}")
+            raise self.error(f"base: expected the name of a {self.what} or a path, got {base!r}", where=label)
         if depth == _DEEPEST_BASE:
             deep = f"more than {_DEEPEST_BASE} {self.what}s deep"
-            raise self.error(f"{label}: base: {deep}; do two of them name each other?")
+            raise self.error(f"base: {deep}", "do two of them name each other?", where=label)
         below = base if base in self.names else str(Path(label).parent / base)
         return self.merge(self._read(below, depth + 1), plain)
 
@@ -88,13 +88,13 @@ class Layered:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             hint = _nearest(Path(label).name, self.names) or f"shipped {self.what}s are {', '.join(self.shown)}"
-            raise self.error(f"{label}: cannot be read as a {self.what} ({error}); {hint}") from None
+            raise self.error(f"cannot be read as a {self.what} ({error})", hint, where=label) from None
         try:
             plain = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise self.error(f"{label}: not YAML: {' '.join(str(error).split())}") from None
+            raise self.error(f"not YAML: {' '.join(str(error).split())}", where=label) from None
         if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
-            raise self.error(f"{label}: a {self.what} is a mapping of field names to values; see {self.guide}")
+            raise self.error(f"a {self.what} is a mapping of field names to values", f"see {self.guide}", where=label)
         return plain
 
     def _refuse_unknown(self, plain: Any, wanted: Any, path: str, label: str) -> None:
@@ -110,7 +110,7 @@ class Layered:
         for key, value in plain.items():
             if key not in types:
                 hint = _nearest(str(key), types) or f"known are {', '.join(types)}"
-                raise self.error(f"{label}: {path}{key}: no such field; {hint}")
+                raise self.error(f"{path}{key}: no such field", hint, where=label)
             self._refuse_unknown(value, types[key], f"{path}{key}.", label)
 
 

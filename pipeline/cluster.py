@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import psutil
 import ray
 
-from manifests.errors import LightloomError, RayLostError
+from manifests.errors import LightloomError, RunError
 from pipeline.options import RunOptions, Share, share, this_machine
 
 _QUIET = {
@@ -38,14 +38,16 @@ class Cluster:
     workers: dict[int, psutil.Process] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise RayLostError when Ray is gone."""
+        """Raise RunError when Ray is gone."""
         for daemon in self.daemons:
             if not _alive(daemon):
-                raise RayLostError(
-                    "Ray stopped working on this machine (was it killed, or short of memory?); run again"
+                raise RunError(
+                    "Ray stopped working on this machine (was it killed, or short of memory?)",
+                    "run again",
+                    kind="ray-lost",
                 )
         if not ray.is_initialized():
-            raise RayLostError("the connection to Ray was closed; run again")
+            raise RunError("the connection to Ray was closed", "run again", kind="ray-lost")
 
     def owns(self, pid: int) -> None:
         """Remember a worker process on this machine, to end it if Ray cannot."""
@@ -114,7 +116,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
     except OSError as error:
         raise LightloomError(
-            f"no Ray cluster at {address}: {error.strerror or error}; check the address, or leave it out to run here"
+            f"no Ray cluster at {address}: {error.strerror or error}", "check the address, or leave it out to run here"
         ) from None
 
 

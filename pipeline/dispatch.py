@@ -13,15 +13,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from manifests.contract.row import FailureRow
-from manifests.errors import (
-    CRASH,
-    OUT_OF_MEMORY,
-    TIMEOUT,
-    DiskFull,
-    LightloomError,
-    TooManyFailuresError,
-    WorkerStartError,
-)
+from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomError, RunError
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
 from pipeline.actors import ItemActor, Outcome, Reply, Started, tail
@@ -291,7 +283,7 @@ class Dispatcher:
         except RayTaskError as error:
             if call.kind == "start":
                 cause = error.cause if isinstance(error.cause, LightloomError) else _last_line(error)
-                raise WorkerStartError(f"the {self._stage.name} worker cannot start: {cause}") from error
+                raise RunError(f"the {self._stage.name} worker cannot start: {cause}", kind="no-workers") from error
             self._dead(seat, CRASH, _last_line(error))
             return
         except RayError as error:
@@ -335,9 +327,13 @@ class Dispatcher:
             waited = time.monotonic() - self._last_ready
             if waited > self._options.start_limit_s and seat.overdue(self._options.start_limit_s):
                 share = self._cluster.share
-                raise WorkerStartError(
-                    f"no {self._stage.name} worker started within {self._options.start_limit_s:g} s; each needs "
-                    f"{share.placement:g} CPUs and {share.gpus:g} GPUs: see what Ray has free, or raise start_limit_s"
+                raise RunError(
+                    f"no {self._stage.name} worker started within {self._options.start_limit_s:g} s",
+                    (
+                        f"each needs {share.placement:g} CPUs and {share.gpus:g} GPUs: see what Ray has free, or raise "
+                        "start_limit_s"
+                    ),
+                    kind="no-workers",
                 )
 
     def _dismiss(self, seat: Seat) -> None:
@@ -352,7 +348,9 @@ class Dispatcher:
         if not seat.ready:
             self._start_deaths += 1
             if self._start_deaths >= _START_DEATHS:
-                raise WorkerStartError(f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}")
+                raise RunError(
+                    f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}", kind="no-workers"
+                )
             return
         committed = {item for item in seat.open if self._dataset.item_path(item).exists()}
         for item in committed:
@@ -384,8 +382,10 @@ class Dispatcher:
         self._settled(item)
         failed = self._bar.failures.total()
         if failed >= _FEWEST_FAILURES and failed > self._options.max_failures * (failed + self._finished):
-            raise TooManyFailuresError(
-                f"{by_reason(self._bar.failures)} of {failed + self._finished} items; the last: {message}"
+            raise RunError(
+                f"{by_reason(self._bar.failures)} of {failed + self._finished} items",
+                f"the last: {message}",
+                kind="too-many-failures",
             )
 
     def _settled(self, item: int) -> None:

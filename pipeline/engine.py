@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.errors import DatasetError, InterruptedRunError, RunError
+from manifests.errors import DatasetError, RunError
 from manifests.files import disk_full
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
@@ -56,15 +56,19 @@ class RunReport:
 def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -> RunReport:
     """Bring `dataset` to completion with `stage`; returns at once when it is complete already.
 
-    Raises DatasetError when another process works on the dataset, DiskFull, InterruptedRunError on Ctrl-C or SIGTERM,
-    RayLostError, TooManyFailuresError or WorkerStartError. Whatever stops a run, finished clips stay and the next run
+    Raises DatasetError when another process works on the dataset, DiskFull, RunError on Ctrl-C or SIGTERM,
+    RunError, RunError or RunError. Whatever stops a run, finished clips stay and the next run
     goes on from there.
     """
     dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     if (stage.items, stage.per_shard) != (dataset.header.items, dataset.header.per_shard):
         raise DatasetError(
-            f"{dataset.path}: holds {dataset.header.items} items in shards of {dataset.header.per_shard}, the stage "
-            f"has {stage.items} in shards of {stage.per_shard}; give the stage that the dataset was made for"
+            (
+                f"holds {dataset.header.items} items in shards of {dataset.header.per_shard}, the stage has "
+                f"{stage.items} in shards of {stage.per_shard}"
+            ),
+            "give the stage that the dataset was made for",
+            where=dataset.path,
         )
     with dataset.lock(), disk_full(dataset.path):
         dataset.clean()
@@ -89,13 +93,12 @@ def _complete(dataset: Dataset, stage: Stage, options: RunOptions, state: Progre
         try:
             if state.missing:
                 _work(dataset, stage, options, state=state, bar=bar, packer=packer)
-        except InterruptedRunError as error:
-            done = state.finished + state.failed
-            raise InterruptedRunError(
-                f"{dataset.path}: {error} with {done} of {stage.items} items done; the same command goes on from there"
-            ) from None
         except RunError as error:
-            raise type(error)(f"{dataset.path}: {error}; finished clips are kept") from error.__cause__
+            what, advice = error.told(), "finished clips are kept"
+            if error.kind == "interrupted":
+                done = state.finished + state.failed
+                what, advice = f"{what} with {done} of {stage.items} items done", "the same command goes on from there"
+            raise RunError(what, advice, where=dataset.path, kind=error.kind) from error.__cause__
         finally:
             packer.close()
     packer.check()
@@ -122,7 +125,7 @@ def _work(
                     packer.check()
                     if stop.count:
                         _wind_down(dispatcher, stop, options.stop_grace_s)
-                        raise InterruptedRunError("stopped")
+                        raise RunError("stopped", kind="interrupted")
             finally:
                 dispatcher.kill_all()
     finally:

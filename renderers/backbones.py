@@ -140,7 +140,7 @@ class SvdWiring:
     ) -> tuple[Tensor, Light]:
         """Five G-buffer latents (20 channels), and the environment encoder's features, level by level."""
         if encoder is None:
-            raise CheckpointError("this forward renderer has no env_encoder; load the complete checkpoint")
+            raise CheckpointError("this forward renderer has no env_encoder", "load the complete checkpoint")
         latents = [space.encode(pad(video)) * space.scaling for video in scene.model_space().values()]
         return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, scene.panorama))
 
@@ -151,12 +151,12 @@ class SvdWiring:
         estimate in the first camera's frame, at that frame's time; the first one is the answer.
         """
         if encoder is None:
-            raise CheckpointError("this lighting estimator has no env_encoder; load the complete checkpoint")
+            raise CheckpointError("this lighting estimator has no env_encoder", "load the complete checkpoint")
         latents = [space.encode(view.rgb)]
         if encoder.config.in_channels > space.channels("rgb"):
             known = view.gbuffers
             if known is None:
-                raise InputError("this lighting estimator was trained with G-buffers; give gbuffers as well")
+                raise InputError("this lighting estimator was trained with G-buffers", "give gbuffers as well")
             latents += [space.encode(modelspace.to_model(name, known[name])) * space.scaling for name in GBUFFERS]
         features = self.features(encoder, torch.cat(latents, dim=2))
         batch, frames = view.rgb.shape[:2]
@@ -238,7 +238,7 @@ def attribute_rows(names: Sequence[str]) -> Tensor:
     for name in names:
         if known.get(name) is None:
             able = ", ".join(key for key, row in known.items() if row is not None)
-            raise InputError(f"no inverse renderer predicts {name!r}; the attribute table has {able}")
+            raise InputError(f"no inverse renderer predicts {name!r}", f"the attribute table has {able}")
     return torch.tensor([known[name] for name in names], dtype=torch.int64)
 
 

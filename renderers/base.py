@@ -69,7 +69,7 @@ class Renderer(DiffusionPipeline):
                 raise CheckpointError(f"{what} is {value!r}, expected {' or '.join(map(repr, get_args(allowed)))}")
         if family.latent and components.get("vae") is None:
             raise CheckpointError(
-                f"backbone {family.name} works in latents and needs a vae; load the complete checkpoint"
+                f"backbone {family.name} works in latents and needs a vae", "load the complete checkpoint"
             )
         if sampler == "diffusion" and components.get("scheduler") is None:
             components = {**components, "scheduler": samplers.default_scheduler(prediction)}
@@ -107,7 +107,7 @@ class Renderer(DiffusionPipeline):
         Frames are counted as of 512x512 when clips are encoded or several are decoded: of smaller ones more go through.
         """
         if frames < 1:
-            raise InputError(f"slices of {frames} frames; give at least 1")
+            raise InputError(f"slices of {frames} frames", "give at least 1")
         self._chunk = frames
 
     def disable_vae_slicing(self) -> None:
@@ -123,7 +123,7 @@ class Renderer(DiffusionPipeline):
         """
         vae = getattr(self, "vae", None)
         if vae is None or "decoder" not in self.components:
-            raise InputError(f"this {type(self).__name__} decodes no latents; there is nothing to speed up")
+            raise InputError(f"this {type(self).__name__} decodes no latents", "there is nothing to speed up")
         root = reading.locate(folder)
         decoder = reading.load_model(
             component_class("decoder", "AutoencoderTiny", self.kind, published=False),
@@ -134,8 +134,9 @@ class Renderer(DiffusionPipeline):
         )
         if decoder.config.latent_channels != vae.config.latent_channels:
             raise CheckpointError(
-                f"{root}: decodes latents of {decoder.config.latent_channels} channels; "
-                f"those of this renderer have {vae.config.latent_channels}"
+                f"decodes latents of {decoder.config.latent_channels} channels",
+                f"those of this renderer have {vae.config.latent_channels}",
+                where=root,
             )
         self.register_modules(decoder=decoder.to(vae.device))
 
@@ -163,7 +164,7 @@ class Renderer(DiffusionPipeline):
         target = next((known for known in _pipelines() if known.kind == kind), None)
         if target is None or not issubclass(target, cls):
             right = f"load it with {target.__name__}" if target else "this version has no pipeline for it"
-            raise CheckpointError(f"{root}: holds weights of kind {kind}, not those of {cls.__name__}; {right}")
+            raise CheckpointError(f"holds weights of kind {kind}, not those of {cls.__name__}", f"{right}", where=root)
         if not published:
             backbone(str(index["backbone"]))
         modules: dict[str, Any] = {}
@@ -176,15 +177,15 @@ class Renderer(DiffusionPipeline):
             chosen = _component_class(root, name, named, kind, published=published)
             modules[name] = _component(chosen, root, name, torch_dtype, variant)
         if "unet" not in modules:
-            raise CheckpointError(f"{root / reading.INDEX}: names no unet; the checkpoint is incomplete")
+            raise CheckpointError("names no unet", "the checkpoint is incomplete", where=root / reading.INDEX)
         unknown = sorted(set(settings) - set(options))
         if unknown:
-            raise InputError(f"{target.__name__} has no setting {unknown[0]!r}; it has {', '.join(options)}")
+            raise InputError(f"{target.__name__} has no setting {unknown[0]!r}", f"it has {', '.join(options)}")
         recorded = {name: index[name] for name in options if name in index} | settings
         try:
             pipeline = target(**modules, **recorded)
         except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{root / reading.INDEX}: its settings do not fit ({error})") from error
+            raise CheckpointError(f"its settings do not fit ({error})", where=root / reading.INDEX) from error
         pipeline._loaded(root)
         return pipeline
 
@@ -207,7 +208,7 @@ class Renderer(DiffusionPipeline):
         """
         target = Path(folder)
         if target.exists() and not (target / reading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
-            raise CheckpointError(f"{target}: exists and is no checkpoint; choose another folder")
+            raise CheckpointError("exists and is no checkpoint", "choose another folder", where=target)
         target.parent.mkdir(parents=True, exist_ok=True)
         token = f"{os.getpid()}-{uuid4().hex[:8]}"
         temporary, old = (target.with_name(f".{target.name}.{token}.{suffix}") for suffix in ("tmp", "old"))

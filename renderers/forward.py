@@ -73,7 +73,7 @@ class ForwardRenderer(Renderer):
     def load_lora(self, folder: str | Path) -> None:
         """Put the LoRA of `folder` (diffusers' format) on the network; `lora_scale` of a call sets its strength."""
         if not hasattr(self.unet, "load_lora_adapter"):
-            raise InputError(f"{type(self.unet).__name__} takes no LoRA; its class lacks diffusers' PeftAdapterMixin")
+            raise InputError(f"{type(self.unet).__name__} takes no LoRA", "its class lacks diffusers' PeftAdapterMixin")
         lora.load_lora(self.unet, Path(folder))
 
     @torch.no_grad()
@@ -178,7 +178,7 @@ class ForwardRenderer(Renderer):
         if lora.has_lora(self.unet):
             stack.enter_context(lora.lora_scale(self.unet, LORA_SCALE if scale is None else scale))
         elif scale:
-            raise InputError(f"lora_scale is {scale}, but no LoRA is loaded; call load_lora(folder) first")
+            raise InputError(f"lora_scale is {scale}, but no LoRA is loaded", "call load_lora(folder) first")
 
     def _loaded(self, root: Path) -> None:
         if (root / layout.LORA_FOLDER).is_dir():

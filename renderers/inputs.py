@@ -36,7 +36,7 @@ def model_video(video: Any) -> Tensor:
     """
     if isinstance(video, Clip):
         if "rgb" not in video.arrays:
-            raise InputError(f"clip {video.key} holds no rgb; it has {', '.join(video.arrays)}")
+            raise InputError(f"clip {video.key} holds no rgb", f"it has {', '.join(video.arrays)}")
         return modelspace.to_model("rgb", modelspace.planar(video.arrays["rgb"]), exposure=video.exposure)
     frames = _array("video", video)
     frames = frames[None] if frames.ndim == 3 else frames  # one image is a video of one frame
@@ -62,7 +62,7 @@ def gbuffer_values(gbuffers: Any) -> dict[str, Tensor]:
     arrays = gbuffers.arrays if isinstance(gbuffers, Clip) else gbuffers
     missing = [name for name in GBUFFERS if name not in arrays]
     if missing:
-        raise InputError(f"G-buffers lack {', '.join(missing)}; all of {', '.join(GBUFFERS)} are needed")
+        raise InputError(f"G-buffers lack {', '.join(missing)}", f"all of {', '.join(GBUFFERS)} are needed")
     values: dict[str, Tensor] = {}
     size: tuple[int, ...] = ()
     for name in (*GBUFFERS, "mask"):
@@ -125,19 +125,21 @@ def given_light(environment: Any, frames: int, camera_to_world: Any = None, expo
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
         raise InputError(f"environment has shape {array.shape}, expected a panorama (h, w, 3) or (T, h, w, 3)")
     if array.ndim == 4 and len(array) != frames:
-        raise InputError(f"environment has {len(array)} panoramas for {frames} frames; give one, or one a frame")
+        raise InputError(f"environment has {len(array)} panoramas for {frames} frames", "give one, or one a frame")
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"environment has dtype {array.dtype}, expected linear HDR radiance in floats")
     _finite("environment", array)
     if array.min() < 0:
-        raise InputError("environment holds negative radiance; pass it through manifests.contract.environment.sanitize")
+        raise InputError(
+            "environment holds negative radiance", "pass it through manifests.contract.environment.sanitize"
+        )
     return Light(modelspace.planar(array if array.ndim == 4 else array[None])[0], None, float(exposure))
 
 
 def resize_panorama(panorama: Tensor, height: int, width: int) -> Tensor:
     """Panoramas (T, 3, h, w) on the grid (height, width): averaged over solid angles if coarser, else sampled."""
     if height < 4 or width < 4:
-        raise InputError(f"a panorama of {height}x{width} pixels; at least 4x4 are needed")
+        raise InputError(f"a panorama of {height}x{width} pixels", "at least 4x4 are needed")
     if tuple(panorama.shape[-2:]) == (height, width):
         return panorama
     if panorama.shape[-2] >= height and panorama.shape[-1] >= width:
@@ -160,7 +162,7 @@ def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int) -> Ten
 
 def _poses(environment: Environment, frames: int, camera_to_world: Any) -> np.ndarray:
     if camera_to_world is None:
-        raise InputError("an Environment lies in the world; give camera_to_world (T, 4, 4), or a panorama instead")
+        raise InputError("an Environment lies in the world", "give camera_to_world (T, 4, 4), or a panorama instead")
     poses = np.asarray(camera_to_world)
     if poses.shape != (frames, 4, 4):
         raise InputError(f"camera_to_world has shape {poses.shape}, expected ({frames}, 4, 4)")
@@ -200,7 +202,9 @@ def _finite(name: str, array: np.ndarray) -> None:
 def _between(name: str, array: np.ndarray, low: float, high: float, hint: str) -> None:
     smallest, largest = float(array.min()), float(array.max())
     if smallest < low - _TOLERANCE or largest > high + _TOLERANCE:
-        raise InputError(f"{name} has values in [{smallest:.4g}, {largest:.4g}], expected [{low:g}, {high:g}]; {hint}")
+        raise InputError(
+            f"{name} has values in [{smallest:.4g}, {largest:.4g}], expected [{low:g}, {high:g}]", f"{hint}"
+        )
 
 
 Array = np.ndarray | Tensor

@@ -106,14 +106,14 @@ class InverseRenderer(Renderer):
         unknown = [name for name in names if name not in self.config["attributes"]]
         if unknown or not names:
             what = repr(unknown[0]) if unknown else "an empty list"
-            raise InputError(f"cannot estimate {what}; this checkpoint knows {', '.join(self.config['attributes'])}")
+            raise InputError(f"cannot estimate {what}", f"this checkpoint knows {', '.join(self.config['attributes'])}")
         if batch_attributes is not None and batch_attributes < 1:
             raise InputError(f"batch_attributes is {batch_attributes}, expected at least 1")
         if output_type not in ("np", "pt"):
             raise InputError(f"output_type is {output_type!r}, expected 'np' or 'pt'")
         videos = video if isinstance(video, list) else [video]
         if not videos:
-            raise InputError("the list of videos is empty; give at least one")
+            raise InputError("the list of videos is empty", "give at least one")
         results = []
         for rgb in [model_video(one) for one in videos]:
             cut = self._cut((rgb.shape[-2], rgb.shape[-1]), rgb.shape[1], window, overlap, tile_pixels)

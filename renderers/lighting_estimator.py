@@ -162,7 +162,7 @@ class SolverLightingEstimator:
         """As `LightingEstimator`; G-buffers are needed here."""
         if gbuffers is None:
             raise InputError(
-                "light cannot be solved without G-buffers; give gbuffers, from an InverseRenderer if need be"
+                "light cannot be solved without G-buffers", "give gbuffers, from an InverseRenderer if need be"
             )
         seen = observe(video, gbuffers, fov_degrees, intrinsics, camera_rotations, frames=self.frames, height=height)
         assert seen.gbuffers is not None
@@ -198,7 +198,7 @@ class Observation:
         height, width = (size // multiple * multiple for size in self.rgb.shape[-2:])
         if not height or not width:
             size = f"{self.rgb.shape[-2]}x{self.rgb.shape[-1]}"
-            raise InputError(f"a video of {size} pixels is too small for light to be seen; {multiple} are needed")
+            raise InputError(f"a video of {size} pixels is too small for light to be seen", f"{multiple} are needed")
         known = self.gbuffers
         cut = None if known is None else {name: value[..., :height, :width] for name, value in known.items()}
         return replace(self, rgb=self.rgb[..., :height, :width], gbuffers=cut)
@@ -217,7 +217,7 @@ def observe(
 ) -> Observation:
     """Check what an estimator is given, and keep at most `frames` frames, evenly spread, the first one included."""
     if height < 4:
-        raise InputError(f"a panorama of {height}x{2 * height} pixels; at least 4x8 are needed")
+        raise InputError(f"a panorama of {height}x{2 * height} pixels", "at least 4x8 are needed")
     rgb = model_video(video)
     values = None if gbuffers is None else gbuffer_values(gbuffers)
     if values is not None and values["depth"].shape[1] != rgb.shape[1]:

@@ -27,7 +27,7 @@ _COLOURS = ("rgb", "basecolor")
 def channels(name: str) -> int:
     """Native channels of the attribute `name`; raises InputError naming the known ones."""
     if name not in ATTRIBUTES:
-        raise InputError(f"unknown attribute {name!r}; the table knows {', '.join(ATTRIBUTES)}")
+        raise InputError(f"unknown attribute {name!r}", f"the table knows {', '.join(ATTRIBUTES)}")
     return ATTRIBUTES[name].channels
 
 
@@ -128,7 +128,7 @@ def stack(gbuffers: Mapping[str, Tensor]) -> Tensor:
     """The five G-buffers (B, T, C, H, W) along channels, in GBUFFERS order: (B, T, 9, H, W)."""
     missing = [name for name in GBUFFERS if name not in gbuffers]
     if missing:
-        raise InputError(f"G-buffers lack {', '.join(missing)}; all of {', '.join(GBUFFERS)} are needed")
+        raise InputError(f"G-buffers lack {', '.join(missing)}", f"all of {', '.join(GBUFFERS)} are needed")
     for name in GBUFFERS:
         _check_channels(name, gbuffers[name])
     return torch.cat([gbuffers[name] for name in GBUFFERS], dim=-3)

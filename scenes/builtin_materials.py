@@ -16,9 +16,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from manifests.errors import SpecError
 from scenes.palettes import metal, paint
 from scenes.procedural_materials import FAMILIES, draw_look
-from scenes.spec import Data, Principled, Procedural, SpecError
+from scenes.spec import Data, Principled, Procedural
 
 _METAL_IOR = 1.5  # Principled's default; a metal's reflectance is its base colour
 
@@ -106,7 +107,7 @@ def _generator(name: str, number: int) -> np.random.Generator:
 def sample_procedural(family: str, rng: np.random.Generator, uid: str) -> Procedural:
     """A random look of `family`; SpecError names the families when it is none of them."""
     if family not in FAMILIES:
-        raise SpecError(f"no material family {family!r}; there are {', '.join(FAMILIES)}")
+        raise SpecError(f"no material family {family!r}", f"there are {', '.join(FAMILIES)}")
     size, params = draw_look(family, rng)
     return Procedural(uid=uid, family=family, size=size, params=params)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta
 
-from manifests.errors import LightloomError
+from manifests.errors import SpecError
 from manifests.files import atomic_file
 from manifests.store.tables import read_parquet
 from scenes.licences import LicencePolicy
@@ -33,10 +33,6 @@ _VAL, _TEST = 0.1, 0.1
 # Chosen so that of the eight maps in bpy one place falls to val (courtyard), one to test (venice_sunset), six to train,
 # and that every large family of meshes and materials comes near a tenth in each.
 _SALT = b"lightloom-split-813"
-
-
-class CatalogueError(LightloomError):
-    """A catalogue that cannot be read, or whose assets contradict each other; the message names the asset."""
 
 
 class Asset(Data, frozen=True, kw_only=True):
@@ -69,7 +65,7 @@ class Asset(Data, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         given = [kind for kind in get_args(Kind) if getattr(self, kind) is not None]
         if given != [self.kind]:
-            raise CatalogueError(f"asset {self.uid}: kind is {self.kind} but it holds {given or 'nothing'}")
+            raise SpecError(f"kind is {self.kind} but it holds {given or 'nothing'}", where=f"asset {self.uid}")
 
     @property
     def ready(self) -> bool:
@@ -113,7 +109,7 @@ def installed_roots() -> dict[str, Path]:
 class Catalogue:
     """Assets in order of uid; `roots` says where each provider's files lie on this machine.
 
-    Raises CatalogueError when two different assets share a uid.
+    Raises SpecError when two different assets share a uid.
     """
 
     def __init__(
@@ -122,7 +118,7 @@ class Catalogue:
         by_uid: dict[str, Asset] = {}
         for asset in assets:
             if by_uid.setdefault(asset.uid, asset) != asset:
-                raise CatalogueError(f"two different assets have the uid {asset.uid}; give one folder another name")
+                raise SpecError(f"two different assets have the uid {asset.uid}", "give one folder another name")
         self.assets: tuple[Asset, ...] = tuple(by_uid[uid] for uid in sorted(by_uid))
         self.roots: dict[str, Path] = dict(roots or {})
         self.problems: tuple[Problem, ...] = tuple(problems)
@@ -134,13 +130,11 @@ class Catalogue:
         return len(self.assets)
 
     def __getitem__(self, uid: str) -> Asset:
-        """Asset of that uid; CatalogueError if there is none."""
+        """Asset of that uid; SpecError if there is none."""
         try:
             return self._by_uid[uid]
         except KeyError:
-            raise CatalogueError(
-                f"no asset {uid} in the catalogue; `lightloom assets list` shows what there is"
-            ) from None
+            raise SpecError(f"no asset {uid} in the catalogue", "`lightloom assets list` shows what there is") from None
 
     @cached_property
     def digest(self) -> str:
@@ -171,13 +165,13 @@ class Catalogue:
         return self._selected[key]
 
     def merge(self, *others: Catalogue) -> Catalogue:
-        """All assets, roots and problems together; CatalogueError where they contradict each other."""
+        """All assets, roots and problems together; SpecError where they contradict each other."""
         parts = (self, *others)
         roots: dict[str, Path] = {}
         for part in parts:
             for provider, root in part.roots.items():
                 if roots.setdefault(provider, root) != root:
-                    raise CatalogueError(f"provider {provider} has two roots: {roots[provider]} and {root}")
+                    raise SpecError(f"provider {provider} has two roots: {roots[provider]} and {root}")
         return Catalogue(
             (asset for part in parts for asset in part.assets),
             roots,
@@ -187,7 +181,7 @@ class Catalogue:
     def with_scores(self, measured: Mapping[str, Measured]) -> Catalogue:
         """Catalogue with the measured results, by uid, put into the assets; the flag "unscored" goes.
 
-        Raises CatalogueError for a uid that is not in the catalogue.
+        Raises SpecError for a uid that is not in the catalogue.
         """
         for uid in measured:
             self[uid]
@@ -212,21 +206,21 @@ class Catalogue:
 
     @staticmethod
     def load(path: Path, roots: Mapping[str, Path] | None = None) -> Catalogue:
-        """Read what `save` wrote. `roots` overrides where files lie; CatalogueError names what does not fit."""
+        """Read what `save` wrote. `roots` overrides where files lie; SpecError names what does not fit."""
         try:
             table = read_parquet(path)
             notes = msgspec.json.decode((table.schema.metadata or {})[b"lightloom"], type=_Notes)
             assets = [_from_row(row) for row in table.to_pylist()]
         except (OSError, pa.ArrowException, KeyError, msgspec.MsgspecError) as error:
-            raise CatalogueError(f"{path} is not a catalogue: {error}; `lightloom assets build` makes one") from None
+            raise SpecError(f"{path} is not a catalogue: {error}", "`lightloom assets build` makes one") from None
         if notes.version != CATALOGUE_VERSION:
-            raise CatalogueError(
-                f"{path}: catalogue of version {notes.version}; this release reads {CATALOGUE_VERSION}"
+            raise SpecError(
+                f"catalogue of version {notes.version}", f"this release reads {CATALOGUE_VERSION}", where=path
             )
         stored = {provider: Path(root) for provider, root in notes.roots.items()}
         catalogue = Catalogue(assets, installed_roots() | stored | dict(roots or {}), notes.problems)
         if catalogue.digest != notes.digest:
-            raise CatalogueError(f"{path}: its assets do not match its digest; build it again")
+            raise SpecError("its assets do not match its digest", "build it again", where=path)
         return catalogue
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from manifests.contract.environment import srgb_decode
-from manifests.errors import LightloomError
+from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue, Kind
 from scenes.distributions import draw
 from scenes.recipe_sections import Lights, Materials
@@ -20,10 +20,6 @@ from scenes.spec import Builtin, File, Light, Material, Native, Principled, Proc
 _DULL, _VIVID = (0.0, 0.35), (0.35, 0.95)
 _DARK, _BRIGHT = 0.12, 0.95
 _TRIES_FOR_ANOTHER_MAP = 32
-
-
-class SamplingError(LightloomError):
-    """No scene can be drawn: the catalogue lacks something or fields of the recipe conflict; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Pools:
 
 @lru_cache(maxsize=8)
 def pools(catalogue: Catalogue, recipe: Recipe) -> Pools:
-    """Select once for many scenes. SamplingError names what the recipe needs and the catalogue does not have."""
+    """Select once for many scenes. SpecError names what the recipe needs and the catalogue does not have."""
 
     def select(kind: Kind, role: str | None, needed: bool, field: str) -> tuple[Asset, ...]:
         found = catalogue.select(kind, recipe.split, recipe.licences, role)
@@ -47,9 +43,13 @@ def pools(catalogue: Catalogue, recipe: Recipe) -> Pools:
             found = tuple(asset for asset in found if asset.score >= recipe.objects.min_score)
         if needed and not found:
             what = f"{kind} for {role}" if role else kind
-            raise SamplingError(
-                f"recipe {recipe.name}: {field} needs assets ({what}), but the catalogue has none in split "
-                f"{recipe.split} that the licence policy allows; add assets, or relax `split` or `licences`"
+            raise SpecError(
+                (
+                    f"{field} needs assets ({what}), but the catalogue has none in split {recipe.split} that the "
+                    "licence policy allows"
+                ),
+                "add assets, or relax `split` or `licences`",
+                where=f"recipe {recipe.name}",
             )
         return found
 
@@ -60,9 +60,10 @@ def pools(catalogue: Catalogue, recipe: Recipe) -> Pools:
         if weights[kind] > 0:
             lights[kind] = (*lights.get(kind, ()), asset)
     if not lights:
-        raise SamplingError(
-            f"recipe {recipe.name}: lights.kinds gives no weight to any environment of split {recipe.split} in the "
-            "catalogue; give weight to another kind or add assets"
+        raise SpecError(
+            f"lights.kinds gives no weight to any environment of split {recipe.split} in the catalogue",
+            "give weight to another kind or add assets",
+            where=f"recipe {recipe.name}",
         )
     return Pools(
         objects=select("mesh", "object", recipe.objects.count[1] > 0, "objects.count"),

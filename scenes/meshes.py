@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.errors import LightloomError
+from manifests.errors import SpecError
 from scenes.meshgen import composites, curves, machined, rocks, solids, turned
 from scenes.meshgen.surface import MeshData
 from scenes.spec import Footprint, Value
@@ -50,31 +50,27 @@ FAMILIES: dict[str, Callable[..., MeshData]] = {
 }
 
 
-class MeshError(LightloomError):
-    """A generator or its parameters do not exist or make no mesh."""
-
-
 def build(generator: str, params: Mapping[str, Value]) -> MeshData:
     """Mesh of that generator, float32, in the normalised frame; the same arguments give the same bytes.
 
-    Raises MeshError for an unknown generator (Suzanne included) or parameters it does not take.
+    Raises SpecError for an unknown generator (Suzanne included) or parameters it does not take.
     """
     function = PRIMITIVES.get(generator) or FAMILIES.get(generator)
     if function is None:
-        raise MeshError(f"no mesh generator {generator!r}; there are {', '.join([*PRIMITIVES, *FAMILIES])}")
+        raise SpecError(f"no mesh generator {generator!r}", f"there are {', '.join([*PRIMITIVES, *FAMILIES])}")
     try:
         mesh = function(**params)
     except (TypeError, KeyError, ValueError) as error:
-        raise MeshError(f"mesh generator {generator!r} does not take {dict(params)}: {error}") from None
+        raise SpecError(f"mesh generator {generator!r} does not take {dict(params)}: {error}") from None
     return normalised(mesh)
 
 
 def normalised(mesh: MeshData) -> MeshData:
-    """Mesh moved and scaled into the normalised frame, as float32 and int32; MeshError if it has no size."""
+    """Mesh moved and scaled into the normalised frame, as float32 and int32; SpecError if it has no size."""
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     longest = (high - low).max()
     if not (np.isfinite(longest) and longest > 0):
-        raise MeshError(f"a mesh with bounds {low} to {high} cannot be normalised")
+        raise SpecError(f"a mesh with bounds {low} to {high} cannot be normalised")
     origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     return MeshData(
         ((mesh.vertices - origin) / longest).astype(np.float32),

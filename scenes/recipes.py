@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from manifests.errors import SpecError
 from manifests.yaml_presets import Layered
 from scenes.distributions import Limits, fault, support
 from scenes.licences import LicencePolicy
@@ -31,7 +32,7 @@ from scenes.recipe_sections import (
     PlacementRules,
     Primitives,
 )
-from scenes.spec import Data, Positive, RenderSettings, SpecError
+from scenes.spec import Data, Positive, RenderSettings
 
 BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "demo", "paper")
 BENCHMARK_RECIPES = tuple(
@@ -40,17 +41,13 @@ BENCHMARK_RECIPES = tuple(
 """What `lightloom evaluate build` renders: test-split assets and places only."""
 
 
-class RecipeError(SpecError):
-    """A recipe that cannot be used; the message names the recipe and the field."""
-
-
 _FILES = Layered(
     "recipe",
     Path(__file__).parent / "data" / "recipes",
     (*BUILTIN_RECIPES, *BENCHMARK_RECIPES),
     BUILTIN_RECIPES,
     "docs/recipes.md",
-    RecipeError,
+    SpecError,
     whole=lambda _, below, above: "kind" in below or "kind" in above,  # a distribution replaces a distribution
 )
 
@@ -80,14 +77,14 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
     A file may say `base:` with the name of a shipped recipe or a path relative to itself. Mappings are merged
     field by field, except distributions (mappings with a `kind`), which replace what was there. Without a `name` the
-    recipe is called after its file. Raises RecipeError, naming the field.
+    recipe is called after its file. Raises SpecError, naming the field.
     """
     label = str(name_or_path)
     return make_recipe(_FILES.read(label), label)
 
 
 def make_recipe(plain: Any, label: str = "recipe") -> Recipe:
-    """Turn plain data into a checked recipe; RecipeError says `label` and the field."""
+    """Turn plain data into a checked recipe; SpecError says `label` and the field."""
     recipe = _FILES.convert(plain, Recipe, label)
     _check_spreads(recipe, "", label)
     _check_together(recipe, label)
@@ -111,16 +108,17 @@ def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:
         value = getattr(section, name)
         limits = next((extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Limits)), None)
         if isinstance(value, float) and not math.isfinite(value):
-            raise RecipeError(f"{label}: {path}{name}: {value} is not a finite number")
+            raise SpecError(f"{path}{name}: {value} is not a finite number", where=label)
         if annotation == Count and value[0] > value[1]:
-            raise RecipeError(f"{label}: {path}{name}: fewest {value[0]} is above most {value[1]}")
+            raise SpecError(f"{path}{name}: fewest {value[0]} is above most {value[1]}", where=label)
         if limits is not None:
             low, high = support(value)
             if problem := fault(value):
-                raise RecipeError(f"{label}: {path}{name}: {problem}")
+                raise SpecError(f"{path}{name}: {problem}", where=label)
             if low < limits.low or high > limits.high:
-                raise RecipeError(
-                    f"{label}: {path}{name}: draws {low:g} to {high:g}, allowed is {limits.low:g} to {limits.high:g}"
+                raise SpecError(
+                    f"{path}{name}: draws {low:g} to {high:g}, allowed is {limits.low:g} to {limits.high:g}",
+                    where=label,
                 )
         elif isinstance(value, msgspec.Struct):
             _check_spreads(value, f"{path}{name}.", label)
@@ -129,7 +127,7 @@ def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:
 def _check_together(recipe: Recipe, label: str) -> None:
     """What no single field can show."""
     if recipe.objects.count[1] + recipe.primitives.count[1] == 0:
-        raise RecipeError(f"{label}: objects.count, primitives.count: both 0, but a scene needs a subject")
+        raise SpecError("objects.count, primitives.count: both 0, but a scene needs a subject", where=label)
     kinds = recipe.lights.kinds
     if kinds.hdri + kinds.sky + kinds.studio == 0:
-        raise RecipeError(f"{label}: lights.kinds: every weight is 0; give at least one kind of light a weight")
+        raise SpecError("lights.kinds: every weight is 0", "give at least one kind of light a weight", where=label)

@@ -20,10 +20,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue
 from scenes.distributions import draw, draw_many
 from scenes.framing import Stage, find_view
-from scenes.materials_and_light import Pools, SamplingError, draw_lights, draw_material, draw_surface, pools
+from scenes.materials_and_light import Pools, draw_lights, draw_material, draw_surface, pools
 from scenes.motion import draw_camera, draw_light, draw_names, draw_slides, draw_turns
 from scenes.placement import Floor, place
 from scenes.recipes import Recipe
@@ -55,11 +56,11 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
     """Draw scene `index` (>= 0) of a dataset with `seed` (>= 0).
 
     Byte-identical for equal arguments and an equal catalogue digest. `resampled` in the spec counts the draws that
-    were thrown away. Raises SamplingError when the catalogue lacks something the recipe needs, or when
+    were thrown away. Raises SpecError when the catalogue lacks something the recipe needs, or when
     `placement.attempts` draws could not be placed or framed; it names the fields that conflict.
     """
     if seed < 0 or index < 0:
-        raise SamplingError(f"seed {seed}, scene {index}: both must be 0 or more")
+        raise SpecError(f"seed {seed}, scene {index}: both must be 0 or more")
     draws = _Draws(recipe, pools(catalogue, recipe), seed, index)
     refused: Counter[str] = Counter()
     for attempt in range(recipe.placement.attempts):
@@ -69,9 +70,12 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
             return _dress(draws, cast, attempt)
         refused[cast] += 1
     worst = refused.most_common(1)[0][0]
-    raise SamplingError(
-        f"recipe {recipe.name}, seed {seed}, scene {index}: none of {recipe.placement.attempts} draws fits; mostly "
-        f"{_CONFLICTS[worst]}; change one of these or raise placement.attempts"
+    raise SpecError(
+        (
+            f"recipe {recipe.name}, seed {seed}, scene {index}: none of {recipe.placement.attempts} draws "
+            f"fits; mostly {_CONFLICTS[worst]}"
+        ),
+        "change one of these or raise placement.attempts",
     )
 
 

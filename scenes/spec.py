@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from manifests.errors import LightloomError
+from manifests.errors import SpecError
 
 SPEC_VERSION = 1
 
@@ -21,10 +21,6 @@ Vector = tuple[float, float, float]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Value = float | int | str | tuple[float, ...]
-
-
-class SpecError(LightloomError):
-    """A spec or a recipe that cannot be read; the message names the field."""
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -272,7 +268,7 @@ def from_json(data: bytes | str) -> SceneSpec:
     except msgspec.DecodeError as error:
         raise SpecError(f"not a scene spec: {error}") from None
     if spec.version != SPEC_VERSION:
-        raise SpecError(f"scene spec of version {spec.version}; this release reads version {SPEC_VERSION}")
+        raise SpecError(f"scene spec of version {spec.version}", f"this release reads version {SPEC_VERSION}")
     return spec
 
 

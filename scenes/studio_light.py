@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from manifests.contract.environment import HALF_MAX, latlong_directions
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 from scenes.spec import Value
 
 _XYZ_TO_REC709 = np.array(
@@ -21,18 +21,14 @@ _XYZ_TO_REC709 = np.array(
 _LARGEST_RADIANCE = 30_000.0
 
 
-class StudioError(LightloomError):
-    """Parameters that make no studio."""
-
-
 def studio_image(params: Mapping[str, Value], height: int) -> np.ndarray:
     """Radiance (height, 2 height, 3) float32, >= 0, of the studio with `params` = {"seed": int}.
 
-    Backdrops are about 0.01 to 1, softboxes 1 to 100, small lamps up to 30,000. StudioError names a bad parameter.
+    Backdrops are about 0.01 to 1, softboxes 1 to 100, small lamps up to 30,000. InputError names a bad parameter.
     """
     seed = params.get("seed")
     if set(params) != {"seed"} or not isinstance(seed, int) or seed < 0:
-        raise StudioError(f"studio: expected one parameter, seed >= 0, got {dict(params)}")
+        raise InputError(f"studio: expected one parameter, seed >= 0, got {dict(params)}")
     rng = np.random.default_rng(seed)
     directions = latlong_directions(height, 2 * height)
     image = _BACKDROPS[int(rng.random() * len(_BACKDROPS))](rng, directions)

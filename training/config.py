@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from manifests.errors import ConfigError
+from manifests.errors import InputError
 from manifests.yaml_presets import Layered
 
 PRESETS = ("tiny", "tiny-continued", "tiny-large", "svd", "debug")
@@ -32,7 +32,7 @@ _FILES = Layered(
     PRESETS,
     PRESETS,
     "docs/training.md",
-    ConfigError,
+    InputError,
     whole=lambda key, _below, _above: key == "losses",  # a weight that is left over would be a loss
 )
 
@@ -176,7 +176,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
 def load_config(preset: str | Path, task: Task, changes: dict[str, Any] | None = None) -> TrainConfig:
     """The configuration of `task` from a shipped preset (`PRESETS`) or a YAML file; `changes` are laid over it last.
 
-    Raises ConfigError naming preset and field.
+    Raises InputError naming preset and field.
     """
     label = str(preset)
     plain = _FILES.read(label)
@@ -184,13 +184,13 @@ def load_config(preset: str | Path, task: Task, changes: dict[str, Any] | None =
     layers: list[Any] = [own.get(task, {}), changes or {}]
     for layer in layers:
         if not isinstance(layer, dict):
-            raise ConfigError(f"{label}: {task}: expected a mapping of field names to values, got {layer!r}")
+            raise InputError(f"{task}: expected a mapping of field names to values, got {layer!r}", where=label)
         plain = _FILES.merge(plain, layer)
     return make_config(plain, label)
 
 
 def make_config(plain: Any, label: str = "config") -> TrainConfig:
-    """Plain data as a checked configuration; ConfigError says `label` and the field."""
+    """Plain data as a checked configuration; InputError says `label` and the field."""
     config = _FILES.convert(plain, TrainConfig, label)
     _check_together(config, label)
     return config
@@ -205,8 +205,8 @@ def _check_together(config: TrainConfig, label: str) -> None:
     """What no single field can show."""
     optimise = config.optimise
     if optimise.batch % optimise.accumulation:
-        raise ConfigError(
-            f"{label}: optimise.accumulation: {optimise.accumulation} does not divide the batch of {optimise.batch}"
+        raise InputError(
+            f"optimise.accumulation: {optimise.accumulation} does not divide the batch of {optimise.batch}", where=label
         )
     if config.sampler == "diffusion" and config.prediction != "v":
-        raise ConfigError(f"{label}: prediction: diffusion is trained as v prediction, got {config.prediction!r}")
+        raise InputError(f"prediction: diffusion is trained as v prediction, got {config.prediction!r}", where=label)

@@ -37,7 +37,7 @@ def train_distributed(request: Request, workers: int, ray_address: str | None = 
         )
         trainer.fit()
     except Exception as error:
-        raise TrainingError(f"{request.out}: training with {workers} workers failed: {_reason(error)}") from error
+        raise TrainingError(f"training with {workers} workers failed: {_reason(error)}", where=request.out) from error
     finally:
         if started:
             ray.shutdown()

@@ -209,8 +209,9 @@ class Trainer:
         found = run_state.checkpoints(self.out)
         where = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
         raise TrainingError(
-            f"step {self.step}: {what} is {float(value.detach()):g} on clips {', '.join(keys)}; {where}. "
-            "Look at these clips, or resume with a lower learning rate"
+            f"{what} is {float(value.detach()):g} on clips {', '.join(keys)}",
+            f"{where}. Look at these clips, or resume with a lower learning rate",
+            where=f"step {self.step}",
         )
 
     def _agreed(self, number: float) -> float:
@@ -239,6 +240,6 @@ def _recompute(network: torch.nn.Module) -> None:
     enable = getattr(network, "enable_gradient_checkpointing", None)
     if enable is None:
         raise TrainingError(
-            f"{type(network).__name__} cannot recompute activations; set optimise.checkpointing to false"
+            f"{type(network).__name__} cannot recompute activations", "set optimise.checkpointing to false"
         )
     enable()

@@ -145,8 +145,11 @@ def make_loader(request: Request, stream: str, needs: Needs, accelerator: Accele
     parts, world = config.optimise.accumulation, accelerator.num_processes
     if config.optimise.batch % (parts * world):
         raise TrainingError(
-            f"optimise.batch: {config.optimise.batch} clips cannot be shared evenly by {world} workers "
-            f"and {parts} parts; give a multiple of {parts * world}"
+            (
+                f"optimise.batch: {config.optimise.batch} clips cannot be shared evenly by {world} workers and "
+                f"{parts} parts"
+            ),
+            f"give a multiple of {parts * world}",
         )
     augmentation = Augmentation(
         frames=1 if stream == IMAGES else data.frames,
@@ -206,16 +209,22 @@ def _prepared(request: Request) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             owner = lock.read().strip() or "unknown"
-            raise TrainingError(f"{out}: another process (pid {owner}) trains here; wait for it or stop it") from None
+            raise TrainingError(
+                f"another process (pid {owner}) trains here", "wait for it or stop it", where=out
+            ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         if path.is_file() and not request.resume:
-            raise TrainingError(f"{out}: holds a run already; add --resume to go on with it, or give another folder")
+            raise TrainingError(
+                "holds a run already", "add --resume to go on with it, or give another folder", where=out
+            )
         if path.is_file():
             different = _difference(json.loads(path.read_text(encoding="utf-8")), wanted)
             if different:
-                raise TrainingError(f"{out}: {different}; resume with what the run began with, or give another folder")
+                raise TrainingError(
+                    f"{different}", "resume with what the run began with, or give another folder", where=out
+                )
         else:
             write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
         yield

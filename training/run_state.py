@@ -114,7 +114,7 @@ def read_progress(folder: Path) -> Progress:
     try:
         return Progress(**json.loads((folder / _STATE).read_text(encoding="utf-8"))["progress"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{folder / _STATE}: cannot be read ({error}); remove the checkpoint") from error
+        raise TrainingError(f"cannot be read ({error})", "remove the checkpoint", where=folder / _STATE) from error
 
 
 def load(folder: Path, state: State) -> Progress:
@@ -136,7 +136,7 @@ def load(folder: Path, state: State) -> Progress:
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(
-            f"{folder}: does not fit this run ({reason}); remove it to resume from an earlier one, or start anew"
+            f"does not fit this run ({reason})", "remove it to resume from an earlier one, or start anew", where=folder
         ) from error
     torch.set_rng_state(random["cpu"])
     if "cuda" in random and torch.cuda.is_available():

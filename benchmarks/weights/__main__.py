@@ -37,12 +37,12 @@ def pack(
         out: folder for one subfolder each; the package's own if not given.
     """
     from benchmarks.weights.packing import pack as write
-    from editing.weights import WeightsError
+    from manifests.errors import CheckpointError
 
     named: dict[Kind, Path | None] = {"inverse": inverse, "forward": forward, "lighting": lighting}
     given = {kind: path for kind, path in named.items() if path is not None}
     if not given and lora is None:
-        raise WeightsError("nothing to pack: give --inverse, --forward, --lighting or --lora")
+        raise CheckpointError("nothing to pack: give --inverse, --forward, --lighting or --lora")
     for part in write(given, lora, evaluation, out):
         change = "" if part.change is None else f", outputs change by {part.change:.1g} at most"
         print(f"{part.name:9} {part.bytes / 1e6:5.1f} MB{change}  {part.folder}")

@@ -19,10 +19,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from benchmarks.weights.cards import Facts, card, commit
-from editing.weights import INDEX, KINDS, LORA, Kind, WeightsError
+from editing.weights import INDEX, KINDS, LORA, Kind
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
+from manifests.errors import CheckpointError
 from manifests.files import write_bytes
 from manifests.store.dataset import open_dataset
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
@@ -63,7 +64,7 @@ def pack(
     """Write `checkpoints` (OUT/renderer of runs) and the folder `lora` to `out`, one subfolder each.
 
     evaluations: results.json of `lightloom evaluate run`; each checkpoint must be measured by one of them. source: the
-    source tree whose commit the cards name. Raises WeightsError, and whatever is wrong with a checkpoint.
+    source tree whose commit the cards name. Raises CheckpointError, and whatever is wrong with a checkpoint.
     """
     reports = [_json(path / RESULTS if path.is_dir() else path) for path in evaluations]
     clip = _probe(reports)
@@ -74,13 +75,17 @@ def pack(
             origin = checkpoints[kind]
             measured = [report for report in reports if _measures(report, kind, origin)]
             if not measured:
-                raise WeightsError(f"{origin}: none of the evaluations measured it; run `lightloom evaluate run` on it")
+                raise CheckpointError(
+                    "none of the evaluations measured it", "run `lightloom evaluate run` on it", where=origin
+                )
             done.append(_pack_renderer(kind, origin, out / kind, clip, measured, revision))
     if lora is not None:
         done.append(_pack_lora(lora, out / "lora", reports, revision))
     total = _size(out)  # with what was packed there before
     if total > LIMIT:
-        raise WeightsError(f"{out}: {total / 1e6:.1f} MB of weights, more than the {LIMIT / 1e6:.0f} MB that may ship")
+        raise CheckpointError(
+            f"{total / 1e6:.1f} MB of weights, more than the {LIMIT / 1e6:.0f} MB that may ship", where=out
+        )
     return done
 
 
@@ -99,7 +104,7 @@ def _pack_renderer(
     _write_json(scratch / INDEX, index)
     change = _difference(kind, before, _CLASSES[kind].from_pretrained(scratch), clip)
     if not change <= TOLERANCE:
-        raise WeightsError(f"{origin}: half precision changes outputs by {change:.2g}, more than {TOLERANCE:g}")
+        raise CheckpointError(f"half precision changes outputs by {change:.2g}, more than {TOLERANCE:g}", where=origin)
     size = _size(scratch)
     facts = Facts(kind, index, history, _trained_on(origin), _real(origin), revision, size, change)
     write_bytes(scratch / CARD, card(facts, reports).encode())
@@ -110,7 +115,7 @@ def _pack_lora(origin: Path, target: Path, reports: list[dict[str, Any]], revisi
     """`origin` holds the LoRA's file, or is a renderer that has it in its folder `lora`."""
     folder = origin if (origin / LORA).is_file() else origin / "lora"
     if not (folder / LORA).is_file():
-        raise WeightsError(f"{origin}: no LoRA here ({LORA}); co-training writes it to OUT/renderer/lora")
+        raise CheckpointError(f"no LoRA here ({LORA})", "co-training writes it to OUT/renderer/lora", where=origin)
     run = folder.parent
     index, history = _records(run)
     scratch = _scratch(target)
@@ -134,14 +139,14 @@ def _records(renderer: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _halve(source: Path, target: Path) -> None:
-    """Copy a safetensors file with its floating-point tensors in float16; WeightsError where one does not fit."""
+    """Copy a safetensors file with its floating-point tensors in float16; CheckpointError where one does not fit."""
     with safe_open(source, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(source)
     for name, tensor in tensors.items():
         if tensor.is_floating_point():
             if not float(tensor.abs().max()) < _HALF_MAX:
-                raise WeightsError(f"{source}: {name} has values that half precision does not hold")
+                raise CheckpointError(f"{name} has values that half precision does not hold", where=source)
             tensors[name] = tensor.to(torch.float16)
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target, metadata=metadata)
@@ -168,7 +173,7 @@ def _difference(kind: Kind, before: Any, after: Any, clip: Clip) -> float:
 def _probe(reports: Sequence[dict[str, Any]]) -> Clip:
     """The first clip of the first evaluation's benchmark."""
     if not reports:
-        raise WeightsError("no evaluation was given; a model card states what was measured")
+        raise CheckpointError("no evaluation was given", "a model card states what was measured")
     path = Path(reports[0]["settings"]["benchmark"])
     part = open_benchmark(path).parts[0]
     row = part.rows[0]
@@ -221,7 +226,9 @@ def _runs(renderer: Path) -> list[dict[str, Any]]:
         if not run.is_file():
             if runs:
                 break
-            raise WeightsError(f"{run}: missing; give OUT/renderer of a training run, so that its card can say of what")
+            raise CheckpointError(
+                "missing", "give OUT/renderer of a training run, so that its card can say of what", where=run
+            )
         runs.insert(0, _json(run))
         start = runs[0].get("config", {}).get("start")
         at = None if start is None else Path(start)
@@ -260,9 +267,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from error
+        raise CheckpointError(f"cannot be read ({error})", where=path) from error
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: holds a JSON {type(found).__name__}, expected an object")
+        raise CheckpointError(f"holds a JSON {type(found).__name__}, expected an object", where=path)
     return found
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from editing.weights import WeightsError
 from lightloom.demo.demo_film import FOLDER, make_footage
 from lightloom.stages import Stage
+from manifests.errors import CheckpointError
 from manifests.files import write_bytes
 
 RECIPES = {"dataset": ("train-tiny", 1.0), "objects": ("train-objects", 1 / 3), "unseen": ("train-tiny", 1 / 6)}
@@ -49,7 +49,7 @@ class Rebuild:
 
     def __post_init__(self) -> None:
         if not self.minutes > 0 or self.clips < 1 or self.footage < 2 or self.seed < 0:
-            raise WeightsError(
+            raise CheckpointError(
                 "--minutes has to be above 0, --clips at least 1, --footage at least 2, --seed 0 or more"
             )
 

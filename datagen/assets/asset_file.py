@@ -42,11 +42,10 @@ SUFFIXES: dict[str, str] = {
 
 
 class AssetError(RenderError):
-    """An asset that cannot be used; `reason` is one of `Reason`, `message` says what is wrong, in one line."""
+    """An asset file that cannot be used."""
 
-    def __init__(self, reason: Reason, message: str, log_tail: str = "") -> None:
-        super().__init__(reason, message, log_tail)
-        self.message = message
+    def __init__(self, reason: Reason, what: str, advice: str = "", *, where: object = "", log_tail: str = "") -> None:
+        super().__init__(reason, what, advice, where=where, log_tail=log_tail)
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,10 @@ def check_file(path: Path, limits: Limits) -> str:
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         known = " ".join(SUFFIXES)
-        raise AssetError("unsupported-format", f"{path.name}: {path.suffix or 'no suffix'} is not one of {known}")
+        raise AssetError("unsupported-format", f"{path.suffix or 'no suffix'} is not one of {known}", where=path.name)
     size = file_size(path, path.name)
     if size > limits.file_bytes:
-        raise AssetError("too-large", f"{path.name} has {size} bytes; the limit is {limits.file_bytes}")
+        raise AssetError("too-large", f"{path.name} has {size} bytes", f"the limit is {limits.file_bytes}")
     if size == 0:
         raise AssetError("malformed", f"{path.name} is empty")
     return kind

@@ -88,14 +88,14 @@ class Gltf:
         try:
             version = msgspec.json.decode(json, type=Header).asset.version
             if version != "2.0":
-                raise AssetError("unsupported-format", f"{path.name}: glTF version {shown(version)}, we import 2.0")
+                raise AssetError("unsupported-format", f"glTF version {shown(version)}, we import 2.0", where=path.name)
             document = msgspec.json.decode(json, type=Document)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise AssetError("malformed", f"{path.name}: not glTF 2.0: {error}") from None
+            raise AssetError("malformed", f"not glTF 2.0: {error}", where=path.name) from None
         # The importer decodes compressed meshes even where they are optional, with libraries that bpy does not ship.
         unknown = sorted(set(document.extensions_required) - _SUPPORTED | set(document.extensions_used) & _COMPRESSED)
         if unknown:
-            raise AssetError("unsupported-format", f"{path.name}: needs the extension {shown(unknown[0])}")
+            raise AssetError("unsupported-format", f"needs the extension {shown(unknown[0])}", where=path.name)
         gltf = Gltf(path, json, document, chunk, limits)
         check_accessors(document, limits)
         check_nodes(document, limits)
@@ -121,7 +121,7 @@ class Gltf:
     def inspection(self, *, decode: bool = False) -> Inspection:
         """What the file says about itself. Raises AssetError no-geometry; with `decode` also bad-texture."""
         if not self.primitives:
-            raise AssetError("no-geometry", f"{self.path.name}: no node shows a mesh with triangles")
+            raise AssetError("no-geometry", "no node shows a mesh with triangles", where=self.path.name)
         if decode:
             for texture in self._textures():
                 self._constant(texture)
@@ -148,9 +148,9 @@ class Gltf:
         elif index == 0 and self.chunk is not None:
             data = self.chunk
         else:
-            raise AssetError("malformed", f"{self.path.name}: buffer {index} has no data")
+            raise AssetError("malformed", f"buffer {index} has no data", where=self.path.name)
         if len(data) < buffer.byte_length:
-            raise AssetError("malformed", f"{self.path.name}: buffer {index} ends early")
+            raise AssetError("malformed", f"buffer {index} ends early", where=self.path.name)
         return data
 
     def image_bytes(self, index: int) -> bytes:
@@ -160,7 +160,7 @@ class Gltf:
             view = self.document.buffer_views[image.buffer_view]
             return bytes(self.buffer(view.buffer)[view.byte_offset : view.byte_offset + view.byte_length])
         if image.uri is None:
-            raise AssetError("malformed", f"{self.path.name}: image {index} has neither uri nor bufferView")
+            raise AssetError("malformed", f"image {index} has neither uri nor bufferView", where=self.path.name)
         return self._resource(image.uri, "missing-texture")
 
     def _resource(self, uri: str, missing: Literal["missing-file", "missing-texture"]) -> bytes:
@@ -169,7 +169,7 @@ class Gltf:
             try:
                 return base64.b64decode(uri[header.end() :] if header else "", validate=True)
             except (binascii.Error, ValueError):
-                raise AssetError("malformed", f"{self.path.name}: a data URI is not base64") from None
+                raise AssetError("malformed", "a data URI is not base64", where=self.path.name) from None
         target = inside(self.path.parent, uri, missing)
         if file_size(target, shown(uri)) > self.limits.file_bytes:
             raise AssetError("too-large", f"{shown(uri)} is over {self.limits.file_bytes} bytes")
@@ -194,14 +194,14 @@ class Gltf:
                 strides=(view.byte_stride or accessor.element_bytes, 4),
             )
             if not np.isfinite(points).all():
-                raise AssetError("bad-geometry", f"{self.path.name}: has coordinates that are not finite numbers")
+                raise AssetError("bad-geometry", "has coordinates that are not finite numbers", where=self.path.name)
 
     def _check_textures(self) -> None:
         if len(self.document.images) > self.limits.images:
-            raise AssetError("too-large", f"{self.path.name}: {len(self.document.images)} images")
+            raise AssetError("too-large", f"{len(self.document.images)} images", where=self.path.name)
         for index, image in enumerate(self.document.images):
             if image.buffer_view is not None and image.buffer_view >= len(self.document.buffer_views):
-                raise AssetError("malformed", f"{self.path.name}: image {index} names a missing bufferView")
+                raise AssetError("malformed", f"image {index} names a missing bufferView", where=self.path.name)
         for texture in self._textures():
             check_header(self.image_bytes(self._image(texture)), f"{self.path.name}:image {texture}", self.limits)
 
@@ -212,15 +212,15 @@ class Gltf:
             named.update(_named_textures(msgspec.to_builtins(material)))
         for index in sorted(named):
             if index >= len(self.document.textures):
-                raise AssetError("malformed", f"{self.path.name}: a material names texture {index}, not there")
+                raise AssetError("malformed", f"a material names texture {index}, not there", where=self.path.name)
             yield index
 
     def _image(self, texture: int) -> int:
         image = self.document.textures[texture].image
         if image is None:
-            raise AssetError("missing-texture", f"{self.path.name}: texture {texture} has no image that we import")
+            raise AssetError("missing-texture", f"texture {texture} has no image that we import", where=self.path.name)
         if image >= len(self.document.images):
-            raise AssetError("malformed", f"{self.path.name}: texture {texture} names image {image}, not there")
+            raise AssetError("malformed", f"texture {texture} names image {image}, not there", where=self.path.name)
         return image
 
     def _constant(self, texture: int) -> tuple[bool, ...]:
@@ -252,16 +252,16 @@ class Gltf:
 def _chunks(data: memoryview, name: str, limits: Limits) -> tuple[bytes, memoryview | None]:
     """JSON and binary chunk of a GLB (specification, 4.4)."""
     if len(data) < 20:
-        raise AssetError("malformed", f"{name}: cut off inside the GLB header")
+        raise AssetError("malformed", "cut off inside the GLB header", where=name)
     version, length, json_length, json_type = struct.unpack_from("<III4s", data, 4)
     if version != 2:
-        raise AssetError("unsupported-format", f"{name}: GLB version {version}, we import 2")
+        raise AssetError("unsupported-format", f"GLB version {version}, we import 2", where=name)
     if length != len(data):
-        raise AssetError("malformed", f"{name}: the header says {length} bytes, the file has {len(data)}")
+        raise AssetError("malformed", f"the header says {length} bytes, the file has {len(data)}", where=name)
     if json_type != b"JSON" or 20 + json_length > len(data):
-        raise AssetError("malformed", f"{name}: the first chunk is not whole JSON")
+        raise AssetError("malformed", "the first chunk is not whole JSON", where=name)
     if json_length > limits.json_bytes:
-        raise AssetError("too-large", f"{name}: {json_length} bytes of JSON; the limit is {limits.json_bytes}")
+        raise AssetError("too-large", f"{json_length} bytes of JSON", f"the limit is {limits.json_bytes}", where=name)
     json = bytes(data[20 : 20 + json_length])
     start = 20 + json_length
     if start + 8 > len(data):
@@ -270,7 +270,7 @@ def _chunks(data: memoryview, name: str, limits: Limits) -> tuple[bytes, memoryv
     if kind != b"BIN\0":
         return json, None
     if start + 8 + size > len(data):
-        raise AssetError("malformed", f"{name}: the binary chunk is cut off")
+        raise AssetError("malformed", "the binary chunk is cut off", where=name)
     return json, data[start + 8 : start + 8 + size]
 
 

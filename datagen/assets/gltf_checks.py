@@ -34,7 +34,7 @@ def check_nodes(document: Document, limits: Limits) -> None:
     """Nodes form trees of bounded depth; meshes, accessors, materials and scenes that are named exist."""
     nodes = document.nodes
     if len(nodes) > limits.nodes:
-        raise AssetError("too-large", f"{len(nodes)} nodes; the limit is {limits.nodes}")
+        raise AssetError("too-large", f"{len(nodes)} nodes", f"the limit is {limits.nodes}")
     parents: dict[int, int] = {}
     for index, node in enumerate(nodes):
         _exists(node.mesh, document.meshes, f"node {index}", "mesh")
@@ -72,17 +72,17 @@ def _check_primitive(document: Document, primitive: Primitive, name: str) -> Non
     if position is None:
         return
     if document.accessors[position].type != "VEC3":
-        raise AssetError("malformed", f"{name}: positions are not VEC3")
+        raise AssetError("malformed", "positions are not VEC3", where=name)
     count = document.accessors[position].count
     if any(document.accessors[accessor].count != count for accessor in named):
-        raise AssetError("malformed", f"{name}: its attributes have different lengths")
+        raise AssetError("malformed", "its attributes have different lengths", where=name)
 
 
 def _check_sparse(document: Document, accessor: Accessor, sizes: list[int], name: str) -> None:
     sparse = accessor.sparse
     assert sparse is not None
     if sparse.count > accessor.count:
-        raise AssetError("malformed", f"{name}: more sparse values than elements")
+        raise AssetError("malformed", "more sparse values than elements", where=name)
     wanted = (
         (sparse.indices.buffer_view, sparse.indices.byte_offset, COMPONENT_BYTES[sparse.indices.component_type]),
         (sparse.values.buffer_view, sparse.values.byte_offset, accessor.element_bytes),
@@ -108,7 +108,7 @@ def _view(document: Document, index: int, name: str) -> BufferView:
 
 def _exists(index: int | None, listed: Sequence[object], name: str, kind: str) -> None:
     if index is not None and index >= len(listed):
-        raise AssetError("malformed", f"{name} names {kind} {index}; the file has {len(listed)}")
+        raise AssetError("malformed", f"{name} names {kind} {index}", f"the file has {len(listed)}")
 
 
 def _fits(needed: int, size: int, name: str) -> None:

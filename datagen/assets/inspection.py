@@ -40,8 +40,8 @@ def _check_package(path: Path, limits: Limits) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise AssetError("malformed", f"{path.name}: not a USDZ package: {error}") from None
+        raise AssetError("malformed", f"not a USDZ package: {error}", where=path.name) from None
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise AssetError("malformed", f"{path.name}: a USDZ package must not be compressed")
+        raise AssetError("malformed", "a USDZ package must not be compressed", where=path.name)
     if sum(entry.file_size for entry in entries) > limits.file_bytes or len(entries) > limits.nodes:
-        raise AssetError("too-large", f"{path.name}: the package holds too much")
+        raise AssetError("too-large", "the package holds too much", where=path.name)

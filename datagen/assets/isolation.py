@@ -26,7 +26,7 @@ import psutil
 import datagen
 from datagen.assets.asset_file import Inspection
 from manifests.contract.row import MaterialUse
-from manifests.errors import LightloomError
+from manifests.errors import RunError
 from scenes.spec import Footprint
 
 _SANE = (500, 500_000)
@@ -88,10 +88,6 @@ _POLL_MILLISECONDS = 100
 _TAIL_BYTES = 16_384
 
 
-class IsolationError(LightloomError):
-    """The importing process does not even start; the message holds what it printed."""
-
-
 @dataclass(frozen=True)
 class Bounds:
     """What one file may cost: wall seconds and bytes of resident memory. A process is replaced after `files` files."""
@@ -128,7 +124,7 @@ class ImportProcess:
         """Verdict on a file; crashed, timed-out and out-of-memory where it took the process along.
 
         A death may be the late effect of an earlier file, so it only counts in a fresh process.
-        Raises IsolationError if no process can be started.
+        Raises RunError if no process can be started.
         """
         fresh = self._process is None
         verdict = self._ask(path)
@@ -188,7 +184,7 @@ class ImportProcess:
         answer, reason = self._wait(self._process, self._bounds.start_seconds)
         if answer != READY:
             self._stop()
-            raise IsolationError(f"the importing process does not start ({reason}): {self._tail()[-500:].strip()}")
+            raise RunError(f"the importing process does not start ({reason}): {self._tail()[-500:].strip()}")
         return self._process
 
     def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, str]:

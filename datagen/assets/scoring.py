@@ -84,7 +84,7 @@ def score_catalogue(
 
     A rejected asset gets score 0 and the flag "rejected:REASON", so it is never sampled. `progress` is called from
     the scoring threads, one call at a time, with each uid and its verdict.
-    Raises IsolationError if importing processes do not start at all.
+    Raises RunError if importing processes do not start at all.
     """
     options = options or ScoringOptions()
     resolver = Resolver(catalogue.roots, Path())

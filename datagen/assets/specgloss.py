@@ -82,7 +82,7 @@ def _converted(source: Gltf, gloss: dict[str, Any], document: dict[str, Any], bi
     glossiness = float(gloss.get("glossinessFactor", 1.0))
     diffuse_info, gloss_info = gloss.get("diffuseTexture"), gloss.get("specularGlossinessTexture")
     if diffuse_info and gloss_info and _placing(diffuse_info) != _placing(gloss_info):
-        raise AssetError("unsupported-format", f"{source.path.name}: {SPEC_GLOSS} with two mappings in a material")
+        raise AssetError("unsupported-format", f"{SPEC_GLOSS} with two mappings in a material", where=source.path.name)
     info = diffuse_info or gloss_info
     if info is None:
         base, metallic = metallic_roughness(diffuse_factor[:3], specular_factor)
@@ -116,7 +116,7 @@ def _pixels(source: Gltf, info: dict[str, Any]) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data)).convert("RGBA")
     except (OSError, ValueError, SyntaxError) as error:
-        raise AssetError("bad-texture", f"{source.path.name}: image {image} cannot be decoded: {error}") from None
+        raise AssetError("bad-texture", f"image {image} cannot be decoded: {error}", where=source.path.name) from None
 
 
 def _array(image: Image.Image | None, size: tuple[int, int]) -> np.ndarray:

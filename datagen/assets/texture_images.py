@@ -44,7 +44,7 @@ def _opened(data: bytes | Path, name: str, limits: Limits) -> Image.Image:
     """Image with its header read and its dimensions within the limits."""
     size = len(data) if isinstance(data, bytes) else file_size(data, shown(name))
     if size > limits.file_bytes:
-        raise AssetError("too-large", f"{shown(name)} has {size} bytes; the limit is {limits.file_bytes}")
+        raise AssetError("too-large", f"{shown(name)} has {size} bytes", f"the limit is {limits.file_bytes}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -74,14 +74,14 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False
     check_file(path, limits)
     data = path.read_bytes()
     if b"\0" in data[:4096]:
-        raise AssetError("malformed", f"{path.name}: not a text file in an encoding of single bytes")
+        raise AssetError("malformed", "not a text file in an encoding of single bytes", where=path.name)
     faces = sum(1 for _ in _FACE.finditer(data))
     if faces == 0:
         raise AssetError("no-geometry", f"{path.name} has no faces")
     if faces > limits.polygons:
-        raise AssetError("too-large", f"{path.name} has {faces} faces; the limit is {limits.polygons}")
+        raise AssetError("too-large", f"{path.name} has {faces} faces", f"the limit is {limits.polygons}")
     if _NOT_FINITE.search(data):
-        raise AssetError("bad-geometry", f"{path.name}: has coordinates that are not finite numbers")
+        raise AssetError("bad-geometry", "has coordinates that are not finite numbers", where=path.name)
     used = {name.strip().decode("utf-8", "replace") for name in _USED.findall(data)}
     del data
     materials = [one for one in read_materials(path, limits) if one.name in used]

@@ -35,7 +35,7 @@ def examine(path: Path, limits: Limits = DEFAULT_LIMITS) -> Verdict:
         imported = import_mesh(path, limits)
         return _verdict(inspection, imported)
     except AssetError as error:
-        return Verdict(reason=error.reason, message=error.message, log_tail=error.log_tail)
+        return Verdict(reason=error.reason, message=str(error), log_tail=error.log_tail)
     except MemoryError:
         return Verdict(reason="out-of-memory", message=f"{path.name}: out of memory")
     except Exception as error:  # the importers are Python code too, and a hostile file finds every gap in it
@@ -48,7 +48,7 @@ def _verdict(inspection: Inspection, imported: Imported) -> Verdict:
     uses = tuple(instrument(material) for material in imported.materials)
     for use in uses:
         if use.status == "missing-texture":
-            raise AssetError("missing-texture", f"{use.name}: {use.detail}")
+            raise AssetError("missing-texture", f"{use.detail}", where=use.name)
     known = imported.inspection if inspection.textured is None else inspection
     extra = tuple(flag for flag in imported.flags if flag not in imported.inspection.flags)
     if any(use.status not in ("resolved", "approximated") for use in uses):

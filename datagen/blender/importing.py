@@ -86,10 +86,10 @@ def _load(path: Path, kind: str, limits: Limits) -> None:
         except RuntimeError as error:  # an operator's failure; Python importers put their traceback into it
             failure = _last_line(str(error))
         except MemoryError:
-            raise AssetError("out-of-memory", f"{path.name}: the importer ran out of memory") from None
+            raise AssetError("out-of-memory", "the importer ran out of memory", where=path.name) from None
     problems = [*filter(None, [failure]), *log.errors, *_GLTF_ERROR.findall(log.tail)]
     if problems:
-        raise AssetError("import-error", f"{path.name}: {problems[0][:300]}", log.tail)
+        raise AssetError("import-error", f"{problems[0][:300]}", where=path.name, log_tail=log.tail)
 
 
 def _import_gltf(path: str) -> None:

@@ -56,7 +56,9 @@ def render(request: Request, folder: Path) -> Clip:
             try:
                 found, _ = read_frame(frame_path(Path(scratch), frame), NAMES, size, poses[frame, :3, :3])
             except (OSError, CodecError) as error:
-                raise RenderError("render-error", f"{request.mesh.uid}, frame {frame}: {error}", log.tail) from None
+                raise RenderError(
+                    "render-error", f"{request.mesh.uid}, frame {frame}: {error}", log_tail=log.tail
+                ) from None
             for name, image in found.items():
                 arrays[name].append(image)
     whole = {name: np.repeat(np.stack(images), frames // drawn, axis=0) for name, images in arrays.items()}

@@ -36,7 +36,7 @@ def light_image(light: Light, height: int, resolver: Resolver) -> LightImage:
     """
     source, sanitized = sanitize(_source_image(light, height, resolver))
     if not source.max() > 0:
-        raise RenderError("bad-environment", f"{light.map.uid}: the environment map holds no light (NaN or black)")
+        raise RenderError("bad-environment", "the environment map holds no light (NaN or black)", where=light.map.uid)
     image = resize_latlong(source, height)
     if light.mirror:
         image = image[:, ::-1]
@@ -81,7 +81,7 @@ def _source_image(light: Light, height: int, resolver: Resolver) -> np.ndarray:
             colour = np.asarray(source.params.get("colour", (1.0, 1.0, 1.0)), dtype=np.float32)
             return np.broadcast_to(colour, (height, 2 * height, 3)).copy()
         case _:
-            raise RenderError("unknown-generator", f"{source.uid}: no environment generator {source.generator!r}")
+            raise RenderError("unknown-generator", f"no environment generator {source.generator!r}", where=source.uid)
 
 
 def read_environment(path: Path) -> np.ndarray:
@@ -94,10 +94,10 @@ def read_environment(path: Path) -> np.ndarray:
             raise CodecError(f"larger than {_LARGEST_FILE} bytes")
         image = _read_exr(path) if path.suffix.lower() == ".exr" else _read_hdr(path)
     except (OSError, RuntimeError, CodecError) as error:
-        raise RenderError("bad-environment", f"{path}: cannot be read as an environment map: {error}") from None
+        raise RenderError("bad-environment", f"cannot be read as an environment map: {error}", where=path) from None
     height, width = image.shape[:2]
     if not 1.9 < width / height < 2.1:
-        raise RenderError("bad-environment", f"{path}: {width}x{height} pixels is not a lat-long image (2:1)")
+        raise RenderError("bad-environment", f"{width}x{height} pixels is not a lat-long image (2:1)", where=path)
     return image
 
 

@@ -9,8 +9,8 @@ import bpy
 
 from datagen.blender.graphs import FAMILIES, Canvas, Knobs
 from datagen.blender.graphs.node_canvas import Number, Socket
-from manifests.errors import RenderError
-from scenes.spec import File, Material, Native, Principled, Procedural, SpecError, TextureSet
+from manifests.errors import RenderError, SpecError
+from scenes.spec import File, Material, Native, Principled, Procedural, TextureSet
 from scenes.texturesets import find_maps
 
 _DARKEST = 0.02  # no dielectric is darker; also keeps shaded gaps from turning black
@@ -60,7 +60,9 @@ def _constants(material: Principled, shader: Any) -> None:
 
 def _graph(material: Procedural, shader: Any, tree: Any) -> None:
     if material.family not in FAMILIES:
-        raise SpecError(f"{material.uid}: no material family {material.family!r}; there are {', '.join(FAMILIES)}")
+        raise SpecError(
+            f"no material family {material.family!r}", f"there are {', '.join(FAMILIES)}", where=material.uid
+        )
     knobs = Knobs(material.family, material.params)
     canvas = Canvas(tree, material.size, knobs.colour("offset"))
     surface = FAMILIES[material.family](canvas, knobs)
@@ -87,7 +89,7 @@ def _textures(material: TextureSet, folder: Path, shader: Any, tree: Any) -> Non
     maps = find_maps(folder)
     if maps.basecolor is None:
         raise RenderError(
-            "missing-texture", f"{material.uid}: no base colour map in {folder}; see scenes/texturesets.py"
+            "missing-texture", f"no base colour map in {folder}", "see scenes/texturesets.py", where=material.uid
         )
     canvas = Canvas(tree, material.size)
     inputs = shader.inputs
@@ -120,9 +122,9 @@ def _image(canvas: Canvas, uid: str, path: Path, colour: bool = False) -> Socket
     try:
         image = bpy.data.images.load(str(path), check_existing=True)
     except RuntimeError as error:
-        raise RenderError("bad-image", f"{uid}: {path} cannot be opened: {error}") from None
+        raise RenderError("bad-image", f"{path} cannot be opened: {error}", where=uid) from None
     if 0 in image.size:
-        raise RenderError("bad-image", f"{uid}: {path} is not an image that Blender can read")
+        raise RenderError("bad-image", f"{path} is not an image that Blender can read", where=uid)
     if not colour:
         image.colorspace_settings.name = "Non-Color"
     elif not image.is_float:

@@ -110,18 +110,18 @@ def normalise(scene: Any, name: str, ignored: set[Any], limits: Limits) -> Norma
     _hold_still(scene)
     parts = list(_parts(scene, ignored, limits))
     if not parts:
-        raise AssetError("no-geometry", f"{name}: nothing in it has a visible surface")
+        raise AssetError("no-geometry", "nothing in it has a visible surface", where=name)
     points = [_surface_points(mesh, matrix) for mesh, matrix in parts]
     if not all(np.isfinite(group).all() for group in points):
-        raise AssetError("bad-geometry", f"{name}: has coordinates that are not finite numbers")
+        raise AssetError("bad-geometry", "has coordinates that are not finite numbers", where=name)
     low = np.min([group.min(axis=0) for group in points], axis=0)
     high = np.max([group.max(axis=0) for group in points], axis=0)
     size = high - low
     longest = float(size.max())
     if not 1e-12 < longest < 1e12:
-        raise AssetError("bad-geometry", f"{name}: its longest side is {longest:g}")
+        raise AssetError("bad-geometry", f"its longest side is {longest:g}", where=name)
     if size[2] < _FLAT * longest:
-        raise AssetError("bad-geometry", f"{name}: it lies flat, with no height")
+        raise AssetError("bad-geometry", "it lies flat, with no height", where=name)
     middle = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     frame = np.diag([1 / longest, 1 / longest, 1 / longest, 1.0])
     frame[:3, 3] = -middle / longest

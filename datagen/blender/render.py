@@ -107,7 +107,7 @@ def _prepare(scene: Any, spec: SceneSpec, resolver: Resolver) -> tuple[list[Ligh
     except LightloomError as error:
         if isinstance(error, RenderError):
             raise
-        raise RenderError("bad-spec", f"scene {spec.index}: {error}") from error
+        raise RenderError("bad-spec", f"{error}", where=f"scene {spec.index}") from error
     return lights, assembled, log.tail
 
 
@@ -116,7 +116,12 @@ def _animate(scene: Any, spec: SceneSpec) -> tuple[str, list[int]]:
     with counted() as samples:
         log = session.current().render(scene, f"scene {spec.index}", animation=True)
     if len(samples) != spec.frames:
-        raise RenderError("render-error", f"scene {spec.index}: {len(samples)} of {spec.frames} frames came", log.tail)
+        raise RenderError(
+            "render-error",
+            f"{len(samples)} of {spec.frames} frames came",
+            where=f"scene {spec.index}",
+            log_tail=log.tail,
+        )
     return log.tail, samples
 
 
@@ -147,7 +152,7 @@ def _read(
         path.unlink()
     nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
     if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
-        raise RenderError("bad-image", f"scene {spec.index}: {nan_pixels} pixels of rgb are NaN")
+        raise RenderError("bad-image", f"{nan_pixels} pixels of rgb are NaN", where=f"scene {spec.index}")
     arrays["rgb"] = np.clip(np.nan_to_num(arrays["rgb"], nan=0.0, posinf=HALF_MAX), 0.0, HALF_MAX)
     return _Images(arrays, float(np.mean(samples)), nan_pixels)
 

@@ -35,7 +35,9 @@ class Session:
             self.device = devices.choose(device)
         space = bpy.data.colorspace.working_space
         if space != "Linear Rec.709":
-            raise RenderError("device", f"Blender works in {space}, not in Linear Rec.709; unset OCIO and start again")
+            raise RenderError(
+                "device", f"Blender works in {space}, not in Linear Rec.709", "unset OCIO and start again"
+            )
         self.threads = threads
 
     @contextmanager
@@ -86,7 +88,7 @@ class Session:
             except RuntimeError as error:
                 failure = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         if failure or log.errors:
-            raise RenderError("render-error", f"{what}: {failure or log.errors[0]}", log.tail)
+            raise RenderError("render-error", f"{failure or log.errors[0]}", where=what, log_tail=log.tail)
         return log
 
 

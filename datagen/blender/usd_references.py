@@ -57,9 +57,9 @@ def _references(sdf: Any, identifier: str) -> list[str]:
         layer = sdf.Layer.OpenAsAnonymous(identifier)
     except Exception as error:  # pxr's ErrorException derives from Exception alone
         reason = (str(error).splitlines() or ["unreadable"])[0]
-        raise AssetError("malformed", f"{shown(identifier)}: not USD: {reason[:200]}") from None
+        raise AssetError("malformed", f"not USD: {reason[:200]}", where=shown(identifier)) from None
     if layer is None:
-        raise AssetError("malformed", f"{shown(identifier)}: not USD")
+        raise AssetError("malformed", "not USD", where=shown(identifier))
     return [name.split(":SDF_FORMAT_ARGS:")[0] for name in layer.GetCompositionAssetDependencies() if name]
 
 

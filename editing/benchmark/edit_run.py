@@ -19,7 +19,7 @@ from editing.benchmark.truth import SPEC, Truths
 from editing.settings import Rendering
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 from manifests.store.dataset import Dataset
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
@@ -28,10 +28,6 @@ from training.baselines import edit_baselines
 from training.evaluation.benchmark import open_benchmark
 
 _SHOWN = (edit_baselines.RATIO, edit_baselines.CHROMA, edit_baselines.PASTE, edit_baselines.BEST_GAIN)
-
-
-class EditsError(LightloomError):
-    """Edits that cannot be scored."""
 
 
 def score_edits(
@@ -68,7 +64,7 @@ def score_edits(
 def _scenes(benchmark: Path) -> Dataset:
     parts = {part.name: part.dataset for part in open_benchmark(benchmark).parts}
     if "scenes" not in parts:
-        raise EditsError(f"{benchmark}: has no part `scenes`; build it with `lightloom evaluate build`")
+        raise InputError("has no part `scenes`", "build it with `lightloom evaluate build`", where=benchmark)
     return parts["scenes"]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from datagen.insert_render import Insert
 from editing.benchmark.cases import Case
 from editing.film import Film
-from editing.insertion import InsertError, Place, Put, put, read_scene
+from editing.insertion import Place, Put, put, read_scene
 from editing.material_edits import Material, edited_frames
 from editing.relighting import Settings
 from editing.selection import Choice
@@ -25,6 +25,7 @@ from editing.settings import Rendering
 from editing.weights import load_estimator, load_forward, load_inverse
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
+from manifests.errors import InputError
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.lighting_estimator import Estimator
 from training.baselines import edit_baselines
@@ -45,7 +46,7 @@ class Models:
 
     @classmethod
     def load(cls, rendering: Rendering) -> Models:
-        """Raises WeightsError, CheckpointError."""
+        """Raises CheckpointError, CheckpointError."""
         return cls(
             rendering,
             load_inverse(rendering.inverse, rendering.device),
@@ -115,7 +116,7 @@ def _inserted(
     try:
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
             made: Put = put(scene, asset, place, models.forward, settings, Path(scratch))
-    except InsertError as error:
+    except InputError as error:
         return Videos({}, str(error))
     pasted = edit_baselines.paste(film.shown, dict(made.arrays), made.coverage, scene.camera.intrinsics)
     return Videos(

@@ -16,17 +16,13 @@ from datagen.blender import session
 from datagen.render_stage import render_spec
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
-from manifests.errors import LightloomError
+from manifests.errors import LightloomError, RunError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
 from scenes.spec import SceneSpec, digest, to_json
 
 CHILD = "editing.benchmark.truth"
 SPEC = "spec.json"
-
-
-class TruthError(LightloomError):
-    """A true render that could not be made."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Truths:
     device: DeviceKind = "auto"
 
     def render(self, specs: Sequence[SceneSpec]) -> None:
-        """Render those that were not; raises TruthError when Blender cannot."""
+        """Render those that were not; raises RunError when Blender cannot."""
         missing = {self._place(spec): spec for spec in specs if not self._place(spec).is_dir()}
         if not missing:
             return
@@ -70,10 +66,10 @@ class Truths:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             why = said[-1] if said else f"Blender ended with code {done.returncode}"
             where = _unfinished(self._place(left[0])) / SPEC
-            raise TruthError(f"scene {left[0].index}: not rendered ({why}); its spec is {where}")
+            raise RunError(f"not rendered ({why})", f"its spec is {where}", where=f"scene {left[0].index}")
 
     def clip(self, spec: SceneSpec) -> Clip:
-        """The spec's clip under its first light, rendered now if it was not; raises TruthError."""
+        """The spec's clip under its first light, rendered now if it was not; raises RunError."""
         self.render([spec])
         key = f"{spec.index:08d}-00"
         files = {path.name.removeprefix(f"{key}."): path.read_bytes() for path in self._place(spec).glob(f"{key}.*")}

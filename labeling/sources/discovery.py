@@ -16,7 +16,7 @@ from labeling.sources import dl3dv
 from labeling.sources.footage import Discovery, Footage, Problem, Reason, uid_of
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
-from manifests.errors import FootageError, FootageSourceError
+from manifests.errors import FootageError, InputError
 
 SIDECAR = "lightloom-footage.yaml"
 _LARGEST = 1 << 20
@@ -90,18 +90,18 @@ def discover(
 ) -> Discovery:
     """All footage at `path` (a file or a folder), in the order of its uid, with every problem on the way.
 
-    kind: look for one kind only. Raises FootageSourceError if `path` cannot be searched.
+    kind: look for one kind only. Raises InputError if `path` cannot be searched.
     """
     given = Path(path)
     root = given.resolve()
     if not root.exists():
-        raise FootageSourceError(
-            f"{given}: no such file or folder; give a video, a folder of videos or frames, or a DL3DV tree"
+        raise InputError(
+            "no such file or folder", "give a video, a folder of videos or frames, or a DL3DV tree", where=given
         )
     if root.is_file():
         return _Search(root.parent, kind, options).single(root)
     if not root.is_dir():
-        raise FootageSourceError(f"{given} is neither a regular file nor a folder")
+        raise InputError(f"{given} is neither a regular file nor a folder")
     return _Search(root, kind, options).run()
 
 
@@ -140,7 +140,7 @@ class _Search:
         elif "video" in self._kinds:
             self._add(Footage(uid=uid_of(path.name), kind="video", name=path.name, path=str(path)))
         else:
-            raise FootageSourceError(f"{path.name} is a file; frames lie in a folder, scenes in a folder or a zip")
+            raise InputError(f"{path.name} is a file", "frames lie in a folder, scenes in a folder or a zip")
         return self._result()
 
     def _walk(self, folder: Path, depth: int) -> Iterator[tuple[Path, list[str], list[str]]]:

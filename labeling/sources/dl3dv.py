@@ -90,7 +90,9 @@ def inspect(path: Path, name: str, images: str | None) -> tuple[Scene, list[Prob
     chosen = next((here[option] for option in wanted if option in here), None)
     if chosen is None:
         asked = images or "images_4, images_8, images_2 or images"
-        raise FootageError("no-images", f"no {asked} with frames in it; there is: {', '.join(sorted(here)) or 'none'}")
+        raise FootageError(
+            "no-images", f"no {asked} with frames in it", f"there is: {', '.join(sorted(here)) or 'none'}"
+        )
     return Scene(images=str(chosen), transforms=found[0] if found else ""), problems
 
 

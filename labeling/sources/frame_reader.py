@@ -95,7 +95,9 @@ class FrameReader(Reader):
         folder = PurePosixPath(self.footage.images or ".")
         names = {PurePosixPath(name).stem: name for name in self._store.names if _lies_in(name, folder)}
         if not names:
-            raise FootageError("no-images", f"{self.footage.name}: holds no images in {self.footage.images or 'it'}")
+            raise FootageError(
+                "no-images", f"holds no images in {self.footage.images or 'it'}", where=self.footage.name
+            )
         announced = transforms.entries() if transforms else {}
         places, regular = numbering(sorted(names.keys() | announced.keys(), key=natural))
         if not regular:
@@ -119,7 +121,7 @@ class FrameReader(Reader):
             except FootageError as error:
                 problems.append(str(error))
         if not sizes:
-            raise FootageError("unreadable", f"{self.footage.name}: no frame can be read: {problems[0]}")
+            raise FootageError("unreadable", f"no frame can be read: {problems[0]}", where=self.footage.name)
         return max(sizes, key=lambda size: (sizes[size], size))
 
     def _rate(self) -> float:
@@ -205,7 +207,7 @@ def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, se
                 raise FootageError("refused", f"{name} holds numbers without a range ({turned.mode})")
             return np.array(turned.convert("RGB")), flags
     except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise FootageError("damaged", f"{name}: {error or type(error).__name__}") from None
+        raise FootageError("damaged", f"{error or type(error).__name__}", where=name) from None
 
 
 def _lies_in(name: str, folder: PurePosixPath) -> bool:

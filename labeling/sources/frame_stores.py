@@ -69,7 +69,7 @@ class FolderStore:
         try:
             self.names = tuple(sorted(self._walk(self._root, "", _DEPTH)))
         except OSError as error:
-            raise FootageError("unreadable", f"{error.filename}: {error.strerror}") from None
+            raise FootageError("unreadable", f"{error.strerror}", where=error.filename) from None
         if len(self.names) >= MAX_FILES:
             raise FootageError("refused", f"more than {MAX_FILES} files in {root}")
 
@@ -84,7 +84,7 @@ class FolderStore:
             with path.open("rb") as file:
                 return _bounded(name, file.read(MAX_FILE + 1))
         except OSError as error:
-            raise FootageError("damaged", f"{name}: {error.strerror}") from None
+            raise FootageError("damaged", f"{error.strerror}", where=name) from None
 
     def close(self) -> None:
         """See `Store`."""

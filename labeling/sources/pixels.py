@@ -111,7 +111,7 @@ class PixelConverter:
     def _colours(self, frame: VideoFrame) -> tuple[int | None, bool]:
         """The scaler's matrix (None for RGB) and whether the range is limited."""
         if name := _TRANSFERS.get(frame.color_trc):
-            raise FootageError("hdr", f"the video has a {name} transfer curve; tone-map it to SDR first")
+            raise FootageError("hdr", f"the video has a {name} transfer curve", "tone-map it to SDR first")
         if frame.color_primaries in _WIDE:
             self.flags.add("wide-gamut")
         if frame.interlaced_frame:

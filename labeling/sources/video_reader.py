@@ -64,17 +64,19 @@ class VideoReader(Reader):
             self._frames = self._decode()
             first = next(self._frames, None)
             if first is None:
-                raise FootageError("unreadable", f"{footage.name}: no frame of the video can be decoded")
+                raise FootageError("unreadable", "no frame of the video can be decoded", where=footage.name)
             self._first: tuple[int, float, VideoFrame] | None = first
             self._convert = PixelConverter(first[2], self._aspect(), side)
             self.size = self._convert.size
             self._convert(first[2])
         except FootageError as error:
             self.close()
-            raise FootageError(error.reason, _named(footage, str(error))) from None
+            raise FootageError(error.reason, error.what, error.advice, where=error.where or footage.name) from None
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             self.close()
-            raise FootageError("unreadable", f"{footage.name}: not a video that can be read: {_why(error)}") from None
+            raise FootageError(
+                "unreadable", f"not a video that can be read: {_why(error)}", where=footage.name
+            ) from None
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in ascending index; once."""
@@ -244,15 +246,11 @@ def _open_file(footage: Footage) -> BinaryIO:
     path = Path(footage.path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise FootageError("refused", f"{footage.name}: not a regular file")
+            raise FootageError("refused", "not a regular file", where=footage.name)
         return path.open("rb")
     except OSError as error:
-        raise FootageError("unreadable", f"{footage.name}: {error.strerror or error}") from None
+        raise FootageError("unreadable", f"{error.strerror or error}", where=footage.name) from None
 
 
 def _why(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _named(footage: Footage, message: str) -> str:
-    return message if message.startswith(footage.name) else f"{footage.name}: {message}"

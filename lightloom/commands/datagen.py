@@ -11,7 +11,7 @@ from tyro.extras import SubcommandApp
 
 from lightloom.commands.assets import load
 from manifests.contract.attributes import Codec
-from manifests.errors import LightloomError
+from manifests.errors import InputError
 from pipeline.options import DeviceKind, RunOptions
 
 app = SubcommandApp()
@@ -19,10 +19,6 @@ Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
 Options = Annotated[RunOptions, tyro.conf.arg(name="")]
 
 _DEFAULT = RunOptions()
-
-
-class UsageError(LightloomError):
-    """Options that do not go together."""
 
 
 @app.command
@@ -95,7 +91,7 @@ def run(
     if recipe is None and clips is None:
         report = resume(dataset, options, device)
     elif recipe is None or clips is None:
-        raise UsageError("datagen run: give both --recipe and --clips for a new dataset, or neither to go on with one")
+        raise InputError("datagen run: give both --recipe and --clips for a new dataset, or neither to go on with one")
     else:
         settings = Settings(load_recipe(recipe), clips, seed, codec, per_shard)
         report = generate(dataset, settings, load(catalogue), options, device)

@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from editing.settings import DEFAULT, Flags, OptionError, settings_of
+from editing.settings import DEFAULT, Flags, settings_of
+from manifests.errors import InputError
 
 _PIXEL = re.compile(r"(\d{1,5}),(\d{1,5})")
 
@@ -53,7 +54,7 @@ def insert(
     settings = settings_of(rendering)
     found = _PIXEL.fullmatch(at)
     if found is None:
-        raise OptionError(f"--at {at!r} is no pixel; give two numbers such as 320,240")
+        raise InputError(f"--at {at!r} is no pixel", "give two numbers such as 320,240")
     place = Place((int(found[1]), int(found[2])), scale, rotate, depth)
     check(forward=rendering.forward)  # before anything is read
     thing = find_asset(asset, load(catalogue))

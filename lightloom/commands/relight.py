@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from editing.settings import DEFAULT, Flags, OptionError, settings_of
+from editing.settings import DEFAULT, Flags, settings_of
+from manifests.errors import InputError
 
 
 def relight(
@@ -44,9 +45,9 @@ def relight(
 
     settings = settings_of(rendering)
     if not env:
-        raise OptionError("no light was given; give --env FILE or NAME, several for a comparison")
+        raise InputError("no light was given", "give --env FILE or NAME, several for a comparison")
     if exr and gbuffers is None:
-        raise OptionError("--exr says how G-buffers are written; give --gbuffers FOLDER too")
+        raise InputError("--exr says how G-buffers are written", "give --gbuffers FOLDER too")
     check(inverse=rendering.inverse, forward=rendering.forward)  # before anything is read
     lights = [find_light(name) for name in env]
     with open_film(video) as film:

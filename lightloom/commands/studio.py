@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from editing.settings import DEFAULT, Flags, OptionError, settings_of
+from editing.settings import DEFAULT, Flags, settings_of
+from manifests.errors import InputError
 
 
 def studio(
@@ -39,7 +40,7 @@ def studio(
     from lightloom.studio.limits import Limits, require_gradio
 
     if not 0 < port < 1 << 16 or frames < 1 or megabytes < 1:
-        raise OptionError("--port takes 1 to 65535, --frames and --megabytes at least 1")
+        raise InputError("--port takes 1 to 65535, --frames and --megabytes at least 1")
     check(inverse=rendering.inverse, forward=rendering.forward)  # before anything is opened
     require_gradio()
     from lightloom.studio.listing import offered

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from editing.settings import OptionError
+from manifests.errors import InputError
 
 
 def view(
@@ -30,9 +30,9 @@ def view(
     from lightloom.viewing import find_clips, show
 
     if clips < 1:
-        raise OptionError(f"--clips {clips}: at least 1 is needed")
+        raise InputError("at least 1 is needed", where=f"--clips {clips}")
     if save is not None and save.suffix != ".rrd":
-        raise OptionError(f"--save {save}: rerun's files end in .rrd")
+        raise InputError("rerun's files end in .rrd", where=f"--save {save}")
     found = find_clips(dataset, clips)
     show(found, dataset, save)
     if save is not None:

@@ -13,7 +13,7 @@ from editing.weights import DEFAULTS
 from lightloom.demo.demo_film import FOLDER, SUBJECT, make_footage, read_cast
 from lightloom.demo.sizes import Sizes
 from lightloom.stages import Stage
-from manifests.errors import DemoError
+from manifests.errors import RunError
 from manifests.files import write_bytes
 
 SIZES = "demo.json"
@@ -30,11 +30,11 @@ class Chain:
     sizes: Sizes
 
     def prepare(self) -> None:
-        """Write what the commands read; DemoError when the folder holds a demo of other sizes."""
+        """Write what the commands read; RunError when the folder holds a demo of other sizes."""
         path, wanted = self.out / SIZES, msgspec.json.format(msgspec.json.encode(self.sizes), indent=1) + b"\n"
         self.out.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.read_bytes() != wanted:
-            raise DemoError(f"{self.out}: holds a demo of other sizes (see its {SIZES}); give another --out")
+            raise RunError(f"holds a demo of other sizes (see its {SIZES})", "give another --out", where=self.out)
         for name, plain in (
             ("training", self.sizes.training),
             ("dataset", self.sizes.dataset.recipe),

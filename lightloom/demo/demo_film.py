@@ -17,7 +17,7 @@ from editing.video import VideoWriter
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
-from manifests.errors import DemoError
+from manifests.errors import RunError
 from manifests.files import write_bytes
 from manifests.store.dataset import open_dataset
 
@@ -66,19 +66,19 @@ def make_footage(scenes: Path, out: Path) -> Cast:
 
 
 def read_cast(out: Path) -> Cast:
-    """What was chosen; DemoError when the file is damaged."""
+    """What was chosen; RunError when the file is damaged."""
     path = out / CAST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Cast)
     except (OSError, msgspec.DecodeError) as error:
-        raise DemoError(f"{path}: cannot be read ({error}); delete it and run the same command again") from None
+        raise RunError(f"cannot be read ({error})", "delete it and run the same command again", where=path) from None
 
 
 def choose(clips: Sequence[Clip]) -> Cast:
-    """The clip with a well visible object and the most free ground; DemoError when no clip has an object at all."""
+    """The clip with a well visible object and the most free ground; RunError when no clip has an object at all."""
     found = [scored for clip in clips if (scored := _scored(clip)) is not None]
     if not found:
-        raise DemoError("no clip of the footage shows an object in all of its frames; take another seed in the preset")
+        raise RunError("no clip of the footage shows an object in all of its frames", "take another seed in the preset")
     return max(found, key=lambda scored: scored[0])[1]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lightloom.demo.demo_commands import Chain
 from lightloom.demo.page_videos import data
 from lightloom.stages import Record
-from manifests.errors import DemoError
+from manifests.errors import RunError
 from manifests.report.charts import bars
 from training.evaluation.scores import HIGHER_IS_BETTER, heading
 
@@ -29,8 +29,8 @@ def evaluation(chain: Chain, records: Sequence[Record]) -> str:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DemoError(
-            f"{path}: cannot be read ({error}); delete it and stages/evaluate.json, and run again"
+        raise RunError(
+            f"cannot be read ({error})", "delete it and stages/evaluate.json, and run again", where=path
         ) from None
     sizes = chain.sizes.benchmark
     seen = found["seen_in_training"]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from manifests.errors import DemoError
+from manifests.errors import RunError
 from manifests.yaml_presets import Layered
 
 PRESETS = ("default", "small")
@@ -24,7 +24,7 @@ _FILES = Layered(
     PRESETS,
     PRESETS,
     "lightloom/demo/sizes.py",
-    DemoError,
+    RunError,
     whole=lambda _key, _below, _above: False,
 )
 
@@ -115,9 +115,9 @@ class Sizes(Section, frozen=True, kw_only=True):
 
 
 def load_sizes(preset: str) -> Sizes:
-    """The sizes of a shipped preset or a YAML file; DemoError names preset and field."""
+    """The sizes of a shipped preset or a YAML file; RunError names preset and field."""
     plain = _FILES.read(preset)
     for section in ("dataset", "footage"):
         if not isinstance(plain.get(section, {}), dict):
-            raise DemoError(f"{preset}: {section}: expected a mapping of field names to values")
+            raise RunError(f"{section}: expected a mapping of field names to values", where=preset)
     return _FILES.convert(plain, Sizes, preset)

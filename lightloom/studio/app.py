@@ -18,13 +18,12 @@ import numpy as np
 from editing.insertion import Place
 from editing.lights import NamedLight, find_light
 from editing.selection import TOLERANCE
-from lightloom.studio.limits import StudioError
 from lightloom.studio.listing import MESHES, lights
 from lightloom.studio.materials import CHANGES, LOOKS, material_words
 from lightloom.studio.pictures import film_pixel, fitted, frame_at, gbuffer_pictures, light_strip, marked
 from lightloom.studio.project import Project
 from lightloom.studio.workshop import Result, Workshop
-from manifests.errors import LightloomError
+from manifests.errors import InputError, LightloomError
 
 Tool = Literal["light", "material", "object"]
 _VIDEOS = [".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg"]
@@ -227,7 +226,7 @@ class Page:
     @told
     def _go_on(self, old: Project | None, result: Result | None, _progress: gr.Progress = _PROGRESS) -> Any:
         if result is None or not result.whole:
-            raise StudioError("render the clip first; its result can then be worked on")
+            raise InputError("render the clip first", "its result can then be worked on")
         return self._opened(str(result.video), old)
 
     def _opened(self, source: str, old: Project | None) -> tuple[Any, ...]:
@@ -319,20 +318,20 @@ class Page:
     @told
     def _compare(self, project: Project | None, result: Result | None, frame: float) -> tuple[np.ndarray, np.ndarray]:
         if result is None:
-            raise StudioError("nothing was rendered yet")
+            raise InputError("nothing was rendered yet")
         before, after = self._shop.compare(_open(project), result, int(frame))
         return fitted(before), fitted(after)
 
 
 def _open(project: Project | None) -> Project:
     if project is None:
-        raise StudioError("open a clip first")
+        raise InputError("open a clip first")
     return project
 
 
 def _clicked(point: tuple[int, int] | None) -> tuple[int, int]:
     if point is None:
-        raise StudioError("click the picture first: an object to change, or the place for a new one")
+        raise InputError("click the picture first: an object to change, or the place for a new one")
     return point
 
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from manifests.errors import LightloomError
-
-
-class StudioError(LightloomError):
-    """Something that the studio does not do, or not yet."""
+from manifests.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -21,6 +17,6 @@ class Limits:
 
 
 def require_gradio() -> None:
-    """Raise StudioError where the extra `studio` is not installed."""
+    """Raise InputError where the extra `studio` is not installed."""
     if find_spec("gradio") is None:
-        raise StudioError("gradio is not installed; pip install 'lightloom[studio]'")
+        raise InputError("gradio is not installed", "pip install 'lightloom[studio]'")

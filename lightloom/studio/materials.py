@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lightloom.studio.limits import StudioError
+from manifests.errors import InputError
 
 CHANGES = {"base colour": "basecolor", "roughness": "roughness", "metallic": "metallic"}
 """What can be changed: names for people, and the edit's own."""
@@ -29,7 +29,7 @@ def material_words(
 ) -> list[str]:
     """The chosen changes as NAME=VALUE; a texture's path stands in place of the colour."""
     if not changes:
-        raise StudioError("nothing is ticked under Change; say what shall be changed")
+        raise InputError("nothing is ticked under Change", "say what shall be changed")
     values = {"basecolor": texture or hex_colour(colour), "roughness": roughness, "metallic": metallic}
     return [f"{CHANGES[change]}={values[CHANGES[change]]}" for change in changes]
 

@@ -16,11 +16,12 @@ from tqdm import tqdm
 from editing.film import Film, open_film
 from editing.relighting import Settings, gbuffers_of, resized, seen_size
 from editing.video import VideoWriter
-from lightloom.studio.limits import Limits, StudioError
+from lightloom.studio.limits import Limits
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment, srgb_decode
+from manifests.errors import InputError
 from renderers import InverseRenderer
 from renderers.inputs import gbuffer_values
 from renderers.modelspace import channels_last
@@ -83,7 +84,9 @@ def open_project(
     name = Path(source).name
     with open_film(source) as film:
         if film.frames > limits.frames:
-            raise StudioError(f"{name}: {film.frames} frames, at most {limits.frames} are taken here; cut it first")
+            raise InputError(
+                f"{film.frames} frames, at most {limits.frames} are taken here", "cut it first", where=name
+            )
         plan = plan_windows(film.frames, settings.window, settings.overlap)
         playable, done = folder / "input.mp4", 0
         size = seen_size(film.size, _PLAYED_SIDE)

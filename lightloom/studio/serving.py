@@ -18,8 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from editing.settings import Rendering
 from editing.video import make_folder
-from lightloom.studio.limits import Limits, StudioError
+from lightloom.studio.limits import Limits
 from lightloom.studio.workshop import Workshop
+from manifests.errors import InputError
 
 _ELSEWHERE = re.compile(r"/(file|proxy)=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -56,7 +57,7 @@ class Guard:
 def serve(
     rendering: Rendering, sources: Mapping[str, str], limits: Limits, *, host: str, port: int, work: Path | None
 ) -> None:
-    """Serve until interrupted. StudioError where the port is taken."""
+    """Serve until interrupted. InputError where the port is taken."""
     with ExitStack() as stack:
         if work is None:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lightloom-studio-")))
@@ -95,7 +96,7 @@ def serve(
                 app_kwargs={"middleware": [Middleware(Guard, hosts=hosts)]},
             )
         except OSError as error:
-            raise StudioError(f"{host}:{port} cannot be served: {error}; choose another --port") from None
+            raise InputError(f"{host}:{port} cannot be served: {error}", "choose another --port") from None
         print(f"studio     {url}", flush=True)
         print("stop it with ctrl-c", flush=True)
         page.block_thread()

@@ -26,9 +26,10 @@ from editing.selection import TOLERANCE, Choice, Selector
 from editing.settings import Rendering, settings_of
 from editing.weights import load_estimator, load_forward, load_inverse
 from lightloom.commands.assets import load
-from lightloom.studio.limits import Limits, StudioError
+from lightloom.studio.limits import Limits
 from lightloom.studio.pictures import frame_at
 from lightloom.studio.project import Project, open_project
+from manifests.errors import InputError
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.lighting_estimator import Estimator
 from renderers.sampling.windows import plan_windows
@@ -117,7 +118,7 @@ class Workshop:
         instances = project.first.arrays.get("instance")
         number = 0 if instances is None else int(instances[0, point[1], point[0], 0])
         if instances is not None and number == 0:
-            raise StudioError("that is the background; click an object")
+            raise InputError("that is the background", "click an object")
         choice = Choice(number or None, None, None if number else point, tolerance)
         film, plan = Film(project.name, project.first), plan_windows(1, 1, 0)
         selector = Selector(choice, film, plan, (project.seen.shape[1], project.seen.shape[2]))

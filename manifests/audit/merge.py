@@ -65,14 +65,14 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
             raise DatasetError(f"{first.path} and {dataset.path} do not fit together: {different}")
         missing = sorted(set(range(dataset.header.shards)) - set(dataset.shards()))
         if missing:
-            raise DatasetError(f"{dataset.path}: shard {missing[0]} is missing; finish the run before merging")
+            raise DatasetError(f"shard {missing[0]} is missing", "finish the run before merging", where=dataset.path)
         for row in dataset.rows():
             if row.spec_digest:
                 path, key = seen.setdefault((row.spec_digest, row.light), (dataset.path, row.key))
                 if path != dataset.path:
                     raise DatasetError(
-                        f"clip {row.key} of {dataset.path} is the same scene as {key} of {path}; "
-                        "merge runs with different seeds or recipes"
+                        f"clip {row.key} of {dataset.path} is the same scene as {key} of {path}",
+                        "merge runs with different seeds or recipes",
                     )
 
 

@@ -48,14 +48,14 @@ def repair(path: Path | str, threads: int = 4, progress: Callable[[int], None] |
     """
     dataset = open_dataset(path)
     if dataset.header.sources:
-        raise DatasetError(f"{path}: was merged from others; repair those and merge them again")
+        raise DatasetError("was merged from others", "repair those and merge them again", where=path)
     with dataset.lock():
         findings = verify(dataset.path, "full", threads, progress).findings
         broken = {finding.shard for finding in findings if finding.shard is not None}
         foreign = {finding.shard for finding in findings if finding.advice == RESTORE}
         if foreign and foreign >= set(dataset.shards()):
             raise DatasetError(
-                f"{path}: no shard was written under this {layout.HEADER}; restore the one the run wrote"
+                f"no shard was written under this {layout.HEADER}", "restore the one the run wrote", where=path
             )
         quarantined, removed = _clear(dataset)
         for folder in (*layout.SUFFIX, layout.WORK):

@@ -34,7 +34,7 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
                 connection.register(view, to_table([], row_type))
         yield connection
     except duckdb.Error as error:
-        raise DatasetError(f"{dataset.path}: {str(error).splitlines()[0]}; run `lightloom data verify`") from None
+        raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
 

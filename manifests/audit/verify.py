@@ -61,7 +61,7 @@ class ShardCheck:
         try:
             seal, self.rows = read_manifest(self.dataset.path, self.shard)
         except DatasetError as error:
-            self._add(layout.MANIFEST, _bare(error))
+            self._add(layout.MANIFEST, error.what)
             return self
         self._check_seal(seal)
         self._check_sidecars(seal)
@@ -108,8 +108,8 @@ class ShardCheck:
         except DatasetError as error:
             path = layout.shard_file(self.dataset.path, layout.FAILURES, self.shard)
             if path.is_file():
-                unreadable = str(error).startswith(str(path))
-                self._add(layout.FAILURES if unreadable else layout.MANIFEST, _bare(error))
+                unreadable = error.where == str(path)
+                self._add(layout.FAILURES if unreadable else layout.MANIFEST, error.what)
 
     def _check_rows(self) -> None:
         source = self.dataset.header.source(self.shard)
@@ -157,7 +157,7 @@ class ShardCheck:
                     self._add(layout.SHARDS, "its files occur twice or are not next to each other", key=key)
                 seen.add(key)
                 self._check_clip(file, members, rows.get(key))
-        except archive.ArchiveError as error:
+        except DatasetError as error:
             self._add(layout.SHARDS, str(error))
             return
         for key in rows.keys() - seen:
@@ -168,7 +168,7 @@ class ShardCheck:
         try:
             sample = read_group(file, members)
         except DatasetError as error:
-            self._add(layout.SHARDS, str(error).removeprefix(f"clip {key}: "), key=key)
+            self._add(layout.SHARDS, error.what, key=key)
             return
         if row is None:
             self._add(layout.SHARDS, "has files but no row", key=key)
@@ -215,11 +215,6 @@ class ShardCheck:
 
 def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
     return getattr(without_packing(row), name) != getattr(inside, name)
-
-
-def _bare(error: DatasetError) -> str:
-    """An error's message without the path in front and the advice behind, which a finding has of its own."""
-    return str(error).split(": ", 1)[-1].removesuffix("; run repair")
 
 
 def _file_digest(path: Path) -> str:
@@ -333,12 +328,11 @@ def verify(
     """
     path = Path(path)
     if not path.is_dir():
-        raise DatasetError(f"{path}: no such folder; give the folder of a dataset")
+        raise DatasetError("no such folder", "give the folder of a dataset", where=path)
     try:
         document = read_document(path)
     except DatasetError as error:
-        what, _, advice = str(error).removeprefix(f"{path / layout.HEADER}: ").partition("; ")
-        return VerifyReport((Finding(layout.HEADER, what, advice or "restore it from a copy"),), 0, 0, 0, 0)
+        return VerifyReport((Finding(layout.HEADER, error.what, error.advice or "restore it from a copy"),), 0, 0, 0, 0)
     dataset = Dataset(path, document.header)
     numbers = [shard for shard in dataset.shards() if shard < dataset.header.shards]
     report = _locked(progress)
@@ -391,8 +385,7 @@ def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
             continue
         problem = dataset.item_problem(path)
         if problem:
-            what = problem.removesuffix("; delete it and run again")
-            yield Finding(f"{layout.WORK}/{path.name}", what, REPAIR)
+            yield Finding(f"{layout.WORK}/{path.name}", problem, REPAIR)
 
 
 def _locked(progress: Callable[[int], None] | None) -> Callable[[int], None]:

@@ -138,29 +138,30 @@ def load(key: str, data: bytes) -> ClipHeader:
     """Inverse of `dump`; raises CodecError on anything malformed, oversized or of a newer contract."""
     where = f"clip {key}, clip.json"
     if len(data) > MAX_JSON:
-        raise CodecError(f"{where}: {len(data)} bytes, more than the accepted {MAX_JSON}")
+        raise CodecError(f"{len(data)} bytes, more than the accepted {MAX_JSON}", where=where)
     try:
         header = msgspec.json.decode(data, type=ClipHeader)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CodecError(f"{where}: {error}") from None
+        raise CodecError(f"{error}", where=where) from None
     if header.version > CONTRACT_VERSION:
         raise CodecError(
-            f"{where}: contract version {header.version}, this program reads up to {CONTRACT_VERSION}; update it"
+            f"contract version {header.version}, this program reads up to {CONTRACT_VERSION}", "update it", where=where
         )
     if header.frames * header.height * header.width > MAX_PIXELS:
         raise CodecError(
-            f"{where}: claims {header.frames} frames of {header.width}x{header.height}; "
-            f"at most {MAX_PIXELS} pixels are accepted"
+            f"claims {header.frames} frames of {header.width}x{header.height}",
+            f"at most {MAX_PIXELS} pixels are accepted",
+            where=where,
         )
     _check_attributes(where, header)
     if not (0 < header.exposure < np.inf):
-        raise CodecError(f"{where}: exposure is {header.exposure}, expected a positive number")
+        raise CodecError(f"exposure is {header.exposure}, expected a positive number", where=where)
     for what, poses in (
         ("camera", header.camera.camera_to_world if header.camera else None),
         ("environment", header.environment.rotation if header.environment else None),
     ):
         if poses is not None and len(poses) != header.frames:
-            raise CodecError(f"{where}: {what} has {len(poses)} poses for {header.frames} frames")
+            raise CodecError(f"{what} has {len(poses)} poses for {header.frames} frames", where=where)
     return header
 
 
@@ -172,15 +173,15 @@ def _check_attributes(where: str, header: ClipHeader) -> None:
     if header.codec == "compact":
         for name, stored in header.attributes.items():
             if stored.scheme != ATTRIBUTES[name].compact or stored.coding not in SCHEMES[stored.scheme]:
-                raise CodecError(f"{where}: {name} is kept as {stored.scheme} {stored.coding}, which nobody writes")
+                raise CodecError(f"{name} is kept as {stored.scheme} {stored.coding}, which nobody writes", where=where)
             if stored.masked and name not in QUALITIES:
-                raise CodecError(f"{where}: {name} claims to be cleared by the mask, but is kept losslessly")
+                raise CodecError(f"{name} claims to be cleared by the mask, but is kept losslessly", where=where)
             if stored.scheme == "log-depth" and not (0 < stored.low <= stored.high < np.inf and stored.levels >= 2):
-                raise CodecError(f"{where}: {name} ranges over [{stored.low}, {stored.high}] x {stored.levels}")
+                raise CodecError(f"{name} ranges over [{stored.low}, {stored.high}] x {stored.levels}", where=where)
 
 
 def need(key: str, files: Mapping[str, bytes], suffix: str) -> bytes:
     """The file `suffix` of clip `key`; raises CodecError when it is not there."""
     if suffix not in files:
-        raise CodecError(f"clip {key}: its file {suffix} is missing")
+        raise CodecError(f"its file {suffix} is missing", where=f"clip {key}")
     return files[suffix]

@@ -113,7 +113,7 @@ def _names(key: str, header: ClipHeader, attributes: Collection[str] | None) -> 
     missing = [name for name in names if name not in header.attributes]
     if missing or not names:
         what = f"does not hold {', '.join(missing)}" if missing else "was asked for no attribute"
-        raise CodecError(f"clip {key} {what}; it holds {', '.join(header.attributes)}")
+        raise CodecError(f"clip {key} {what}", f"it holds {', '.join(header.attributes)}")
     return names
 
 
@@ -123,9 +123,9 @@ def _order(key: str, header: ClipHeader, frames: slice | Sequence[int] | None) -
         chosen = frames if isinstance(frames, slice) else slice(None) if frames is None else list(frames)
         order = np.arange(header.frames)[chosen]
     except IndexError:
-        raise CodecError(f"clip {key}: asked for frames {frames} of {header.frames}") from None
+        raise CodecError(f"asked for frames {frames} of {header.frames}", where=f"clip {key}") from None
     if order.size == 0:
-        raise CodecError(f"clip {key}: asked for no frame ({frames} of {header.frames})")
+        raise CodecError(f"asked for no frame ({frames} of {header.frames})", where=f"clip {key}")
     return order
 
 

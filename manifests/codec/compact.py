@@ -83,7 +83,7 @@ def decode(
     mask = None
     if any(name == "mask" or header.attributes[name].masked for name in names):
         if "mask" not in header.attributes:
-            raise CodecError(f"clip {key}: backgrounds are kept in a mask that the clip does not hold")
+            raise CodecError("backgrounds are kept in a mask that the clip does not hold", where=f"clip {key}")
         mask = _decode_attribute(key, files, header, "mask", frames, threads=threads, coded=coded)
     inside = None if mask is None else mask > 0
     arrays = {}

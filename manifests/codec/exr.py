@@ -62,7 +62,7 @@ def read_exr(data: bytes, size: tuple[int, int] | None = None) -> dict[str, np.n
         raise CodecError("EXR with damaged pixels, or with two channels of one name")
     for name, plane in channels.items():
         if not isinstance(plane, np.ndarray) or plane.shape != (height, width) or plane.dtype not in _DTYPES:
-            raise CodecError(f"EXR channel {name!r}: not an image of {width}x{height} numbers")
+            raise CodecError(f"not an image of {width}x{height} numbers", where=f"EXR channel {name!r}")
     return channels
 
 
@@ -86,7 +86,7 @@ def _checked_header(data: bytes) -> tuple[int, int, list[str]]:
     with _open(data, header_only=True) as file:
         headers = [dict(file.header(part)) for part in range(len(file.parts))]
     if not headers or any(header.get("type") not in _FLAT for header in headers):
-        raise CodecError("EXR without a part, or with deep pixels; expected flat images")
+        raise CodecError("EXR without a part, or with deep pixels", "expected flat images")
     windows = {tuple(int(edge) for corner in header["dataWindow"] for edge in corner) for header in headers}
     if len(windows) != 1:
         raise CodecError(f"EXR whose parts cover {len(windows)} different windows, expected one")
@@ -94,7 +94,7 @@ def _checked_header(data: bytes) -> tuple[int, int, list[str]]:
     width, height = right - left + 1, bottom - top + 1
     channels = [channel for header in headers for channel in header["channels"]]
     if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
-        raise CodecError(f"EXR claims {width}x{height} pixels; at most {MAX_PIXELS} are accepted")
+        raise CodecError(f"EXR claims {width}x{height} pixels", f"at most {MAX_PIXELS} are accepted")
     if not channels or width * height * len(channels) > MAX_SAMPLES:
         raise CodecError(f"EXR claims {len(channels)} channels of {width}x{height} pixels, more than is accepted")
     if any(channel.xSampling != 1 or channel.ySampling != 1 for channel in channels):

@@ -28,10 +28,10 @@ def read_hdr(path: str | Path) -> np.ndarray:
         data = path.read_bytes()
         image = _radiance(data) if data.startswith(_MAGIC) else _openexr(data)
     except (OSError, CodecError) as error:
-        raise InputError(f"{path}: cannot be read as an environment map (.hdr or .exr): {error}") from None
+        raise InputError(f"cannot be read as an environment map (.hdr or .exr): {error}", where=path) from None
     height, width = image.shape[:2]
     if not 1.9 < width / height < 2.1:
-        raise InputError(f"{path}: {width}x{height} pixels is not a lat-long image, which is twice as wide as high")
+        raise InputError(f"{width}x{height} pixels is not a lat-long image, which is twice as wide as high", where=path)
     return sanitize(image)[0]
 
 

@@ -51,7 +51,7 @@ class Clip:
                 f"clip key {self.key!r} may only hold a-z, 0-9, '_' and '-', so that WebDataset keeps it whole"
             )
         if not self.arrays:
-            raise ClipError(f"clip {self.key}: holds no attribute")
+            raise ClipError("holds no attribute", where=f"clip {self.key}")
         shape: tuple[int, ...] | None = None
         for name, array in self.arrays.items():
             known = _known(self.key, name)
@@ -69,9 +69,9 @@ class Clip:
         self._check_camera()
         self._check_environment()
         if not (self.fps > 0 and np.isfinite(self.fps)):
-            raise ClipError(f"clip {self.key}: fps is {self.fps}, expected a positive number")
+            raise ClipError(f"fps is {self.fps}, expected a positive number", where=f"clip {self.key}")
         if not (self.exposure > 0 and np.isfinite(self.exposure)):
-            raise ClipError(f"clip {self.key}: exposure is {self.exposure}, expected a positive number")
+            raise ClipError(f"exposure is {self.exposure}, expected a positive number", where=f"clip {self.key}")
 
     @property
     def frames(self) -> int:
@@ -120,7 +120,7 @@ class Clip:
             )
         if not np.isfinite(image).all() or image.min() < 0:
             raise ClipError(
-                f"clip {self.key}, environment: holds NaN, infinite or negative radiance; sanitize it first"
+                f"clip {self.key}, environment: holds NaN, infinite or negative radiance", "sanitize it first"
             )
         _check_rotations(self.key, "environment", rotation)
 
@@ -171,7 +171,7 @@ def _known(key: str, name: str) -> Attribute:
     try:
         return attribute(name)
     except KeyError as error:
-        raise ClipError(f"clip {key}: {error.args[0]}") from None
+        raise ClipError(f"{error.args[0]}", where=f"clip {key}") from None
 
 
 def _fault(known: Attribute, frames: np.ndarray) -> str | None:

@@ -27,10 +27,6 @@ _NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _NAME_LIMIT = 100
 
 
-class ArchiveError(DatasetError):
-    """A tar file is cut, damaged, or holds what no dataset writes."""
-
-
 @dataclass(frozen=True)
 class Member:
     """A file in an archive: `<key>.<suffix>`, with the offset of its header and of its bytes, and its size."""
@@ -55,7 +51,7 @@ class Member:
 def encode(key: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
     """The bytes of one clip in an archive, in pieces: its files sorted by name, each with a header and padding."""
     if not _KEY.fullmatch(key):
-        raise ArchiveError(f"{key!r} cannot be the key of a clip: only a-z, 0-9, '_' and '-'")
+        raise DatasetError(f"{key!r} cannot be the key of a clip: only a-z, 0-9, '_' and '-'")
     for suffix in sorted(files):
         data = files[suffix]
         yield header(f"{key}.{suffix}", len(data))
@@ -64,13 +60,13 @@ def encode(key: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
 
 
 def header(name: str, size: int) -> bytes:
-    """The ustar header of a regular file with fixed owner, mode and time; ArchiveError if the name cannot be used."""
+    """The ustar header of a regular file with fixed owner, mode and time; DatasetError if the name cannot be used."""
     if len(name) >= _NAME_LIMIT or not _NAME.fullmatch(name):
-        raise ArchiveError(
+        raise DatasetError(
             f"{name!r} cannot name a file of a clip: it must be key.suffix, key of a-z 0-9 _ -, below 100 characters"
         )
     if size > LARGEST_FILE:
-        raise ArchiveError(f"{name}: {size} bytes; a file of a clip holds at most {LARGEST_FILE}")
+        raise DatasetError(f"{size} bytes", f"a file of a clip holds at most {LARGEST_FILE}", where=name)
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info.tobuf(tarfile.USTAR_FORMAT)
@@ -79,7 +75,7 @@ def header(name: str, size: int) -> bytes:
 def scan(file: BinaryIO, size: int) -> Iterator[Member]:
     """The members of an archive of `size` bytes, in order, checking that it ends as an archive must.
 
-    Raises ArchiveError, saying at which byte, for anything that is not as a dataset writes it; the members before
+    Raises DatasetError, saying at which byte, for anything that is not as a dataset writes it; the members before
     have been yielded by then. Reads headers and padding only.
     """
     offset = 0
@@ -89,31 +85,31 @@ def scan(file: BinaryIO, size: int) -> Iterator[Member]:
             break
         member = parse_header(block, offset)
         if member.end > size - len(END):
-            raise ArchiveError(f"cut off: {member.name} should end at byte {member.end}, the file has {size}")
+            raise DatasetError(f"cut off: {member.name} should end at byte {member.end}, the file has {size}")
         after = member.data + member.size
         if any(read_at(file, after, member.end - after)):
-            raise ArchiveError(f"byte {after}: the padding after {member.name} is not zero")
+            raise DatasetError(f"the padding after {member.name} is not zero", where=f"byte {after}")
         yield member
         offset = member.end
     if size != offset + len(END) or any(read_at(file, offset, len(END))):
-        raise ArchiveError(f"the end of the archive, at byte {offset}, is not followed by {len(END)} zero bytes only")
+        raise DatasetError(f"the end of the archive, at byte {offset}, is not followed by {len(END)} zero bytes only")
 
 
 def parse_header(block: bytes, offset: int) -> Member:
-    """The member whose 512-byte header `block` is; ArchiveError when it is not one that a dataset writes."""
+    """The member whose 512-byte header `block` is; DatasetError when it is not one that a dataset writes."""
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"byte {offset}: no valid tar header ({error})") from None
+        raise DatasetError(f"no valid tar header ({error})", where=f"byte {offset}") from None
     if info.type != tarfile.REGTYPE:
-        raise ArchiveError(f"byte {offset}: {info.name!r} is not a regular file (tar type {info.type!r})")
+        raise DatasetError(f"{info.name!r} is not a regular file (tar type {info.type!r})", where=f"byte {offset}")
     match = _NAME.fullmatch(info.name)
     if match is None or len(info.name) >= _NAME_LIMIT:
-        raise ArchiveError(f"byte {offset}: {info.name!r} is not a safe name for a file of a clip")
+        raise DatasetError(f"{info.name!r} is not a safe name for a file of a clip", where=f"byte {offset}")
     if not 0 <= info.size <= LARGEST_FILE:
-        raise ArchiveError(f"byte {offset}: {info.name} claims {info.size} bytes")
+        raise DatasetError(f"{info.name} claims {info.size} bytes", where=f"byte {offset}")
     if block != header(info.name, info.size):
-        raise ArchiveError(f"byte {offset}: {info.name} has another owner, mode or time than a dataset writes")
+        raise DatasetError(f"{info.name} has another owner, mode or time than a dataset writes", where=f"byte {offset}")
     return Member(match.group(1), match.group(2), offset, offset + BLOCK, info.size)
 
 
@@ -124,7 +120,7 @@ def salvage(file: BinaryIO, size: int) -> Iterator[Member]:
         block = read_at(file, offset, BLOCK)
         try:
             member = parse_header(block, offset)
-        except ArchiveError:
+        except DatasetError:
             offset += BLOCK
             continue
         if member.data + member.size <= size:
@@ -135,11 +131,11 @@ def salvage(file: BinaryIO, size: int) -> Iterator[Member]:
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Exactly `size` bytes at `offset`; ArchiveError when the file is shorter."""
+    """Exactly `size` bytes at `offset`; DatasetError when the file is shorter."""
     file.seek(offset)
     data = file.read(size)
     if len(data) != size:
-        raise ArchiveError(f"cut off: {size} bytes expected at byte {offset}, {len(data)} there")
+        raise DatasetError(f"cut off: {size} bytes expected at byte {offset}, {len(data)} there")
     return data
 
 

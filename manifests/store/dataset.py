@@ -86,7 +86,7 @@ class Dataset:
                 return None if read_failure(path).scene == item else "is the note of another work item"
             samples = read_item(path)
         except DatasetError as error:
-            return str(error).removeprefix(f"{path}: ")
+            return error.what
         if any(sample.row.scene != item for sample in samples):
             return "holds clips of another work item"
         expected = clips_expected(self.header.lights, samples[0].row)
@@ -110,8 +110,9 @@ class Dataset:
             except BlockingIOError:
                 file.seek(0)
                 raise DatasetError(
-                    f"{self.path}: another process (pid {file.read().strip() or 'unknown'}) is writing here; "
-                    "wait for it or stop it"
+                    f"another process (pid {file.read().strip() or 'unknown'}) is writing here",
+                    "wait for it or stop it",
+                    where=self.path,
                 ) from None
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -153,7 +154,9 @@ def open_or_create(path: Path | str, header: Header) -> Dataset:
     different = difference(existing, header)
     if different:
         raise DatasetError(
-            f"{path}: {different} as this run wants; resume with the dataset's own settings or give another folder"
+            f"{different} as this run wants",
+            "resume with the dataset's own settings or give another folder",
+            where=path,
         )
     for folder in (*layout.SUFFIX, layout.WORK):
         (path / folder).mkdir(exist_ok=True)
@@ -162,10 +165,10 @@ def open_or_create(path: Path | str, header: Header) -> Dataset:
 
 def _create(path: Path, header: Header) -> None:
     if path.exists() and not path.is_dir():
-        raise DatasetError(f"{path}: is a file; give a folder for the dataset")
+        raise DatasetError("is a file", "give a folder for the dataset", where=path)
     stray = [name for name in layout.SUFFIX if (path / name).is_dir() and any((path / name).iterdir())]
     if stray:
-        raise DatasetError(f"{path}: has {stray[0]}/ but no {layout.HEADER}; restore it or give another folder")
+        raise DatasetError(f"has {stray[0]}/ but no {layout.HEADER}", "restore it or give another folder", where=path)
     with disk_full(path):
         path.mkdir(parents=True, exist_ok=True)
     write_document(path, Document(header=header))

@@ -130,24 +130,26 @@ def read_document(dataset: Path) -> Document:
     path = dataset / layout.HEADER
     try:
         if path.stat().st_size > _LARGEST:
-            raise DatasetError(f"{path}: larger than {_LARGEST} bytes; this is not a dataset header")
+            raise DatasetError(f"larger than {_LARGEST} bytes", "this is not a dataset header", where=path)
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DatasetError(f"{dataset}: no {layout.HEADER} here; give the folder of a dataset") from None
+        raise DatasetError(f"no {layout.HEADER} here", "give the folder of a dataset", where=dataset) from None
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DatasetError(f"cannot be read: {error.strerror}", where=path) from None
     try:
         raw = msgspec.json.decode(data)
         contract = raw["header"]["contract"]
         if raw["format"] == FORMAT and isinstance(contract, int) and contract > CONTRACT_VERSION:
             raise DatasetError(
-                f"{path}: written under contract version {contract}, this release reads {CONTRACT_VERSION}; update it"
+                f"written under contract version {contract}, this release reads {CONTRACT_VERSION}",
+                "update it",
+                where=path,
             )
         document = msgspec.convert(raw, Document)
     except (msgspec.DecodeError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: not a dataset header ({error}); restore it from a copy") from None
+        raise DatasetError(f"not a dataset header ({error})", "restore it from a copy", where=path) from None
     if document.format != FORMAT:
-        raise DatasetError(f"{path}: format is {document.format!r}, expected {FORMAT!r}")
+        raise DatasetError(f"format is {document.format!r}, expected {FORMAT!r}", where=path)
     return document
 
 

@@ -37,9 +37,9 @@ class RowDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def row_json(sample: Sample) -> bytes:
     """`row.json` of a sample, in canonical JSON; DatasetError when the row does not fit the sample or JSON."""
     if sample.row.key != sample.key:
-        raise DatasetError(f"clip {sample.key}: its row has the key {sample.row.key}")
+        raise DatasetError(f"its row has the key {sample.row.key}", where=f"clip {sample.key}")
     if ROW in sample.files:
-        raise DatasetError(f"clip {sample.key}: a file is called {ROW}, which is reserved")
+        raise DatasetError(f"a file is called {ROW}, which is reserved", where=f"clip {sample.key}")
     row = without_packing(sample.row)
     notes = {suffix: FileNote(len(data), hashlib.sha256(data).hexdigest()) for suffix, data in sample.files.items()}
     document = RowDocument(row, notes)
@@ -47,9 +47,11 @@ def row_json(sample: Sample) -> bytes:
     try:
         same = msgspec.json.decode(data, type=RowDocument).row == row
     except msgspec.DecodeError as error:
-        raise DatasetError(f"clip {sample.key}: its row cannot be stored: {error} (NaN and infinity cannot)") from None
+        raise DatasetError(
+            f"its row cannot be stored: {error} (NaN and infinity cannot)", where=f"clip {sample.key}"
+        ) from None
     if not same:
-        raise DatasetError(f"clip {sample.key}: its row does not survive JSON; use plain finite numbers")
+        raise DatasetError("its row does not survive JSON", "use plain finite numbers", where=f"clip {sample.key}")
     return data
 
 
@@ -58,27 +60,29 @@ def parse_row(key: str, data: bytes) -> RowDocument:
     try:
         document = msgspec.json.decode(data, type=RowDocument)
     except msgspec.DecodeError as error:
-        raise DatasetError(f"clip {key}: {ROW} cannot be read: {error}") from None
+        raise DatasetError(f"{ROW} cannot be read: {error}", where=f"clip {key}") from None
     if document.digest != _digest(document):
-        raise DatasetError(f"clip {key}: {ROW} was changed: its digest does not fit")
+        raise DatasetError(f"{ROW} was changed: its digest does not fit", where=f"clip {key}")
     if document.row.key != key:
-        raise DatasetError(f"clip {key}: {ROW} is that of clip {document.row.key}")
+        raise DatasetError(f"{ROW} is that of clip {document.row.key}", where=f"clip {key}")
     return document
 
 
 def parse_sample(key: str, files: Mapping[str, bytes]) -> Sample:
     """A sample from all files of a clip, `row.json` included; DatasetError names the first file that is not whole."""
     if ROW not in files:
-        raise DatasetError(f"clip {key}: has no {ROW}")
+        raise DatasetError(f"has no {ROW}", where=f"clip {key}")
     document = parse_row(key, files[ROW])
     content = {suffix: data for suffix, data in files.items() if suffix != ROW}
     odd = sorted(content.keys() ^ document.files.keys())
     if odd:
-        raise DatasetError(f"clip {key}: {odd[0]} is {'missing' if odd[0] in document.files else 'not its file'}")
+        raise DatasetError(
+            f"{odd[0]} is {'missing' if odd[0] in document.files else 'not its file'}", where=f"clip {key}"
+        )
     for suffix, data in content.items():
         note = document.files[suffix]
         if len(data) != note.size or hashlib.sha256(data).hexdigest() != note.sha256:
-            raise DatasetError(f"clip {key}: {suffix} was changed: its SHA-256 does not fit")
+            raise DatasetError(f"{suffix} was changed: its SHA-256 does not fit", where=f"clip {key}")
     return Sample(key, content, document.row)
 
 

@@ -60,7 +60,7 @@ def read_item(path: Path) -> list[Sample]:
             members = list(archive.scan(file, size))
             return [read_group(file, list(group)) for _, group in itertools.groupby(members, lambda member: member.key)]
         except DatasetError as error:
-            raise DatasetError(f"{path}: {error}; delete it and run again") from None
+            raise DatasetError(f"{error}", "delete it and run again", where=path) from None
 
 
 def write_failure(path: Path, failure: FailureRow) -> None:
@@ -73,7 +73,7 @@ def read_failure(path: Path) -> FailureRow:
     try:
         return msgspec.json.decode(path.read_bytes(), type=FailureRow)
     except msgspec.DecodeError as error:
-        raise DatasetError(f"{path}: not a failure note: {error}; delete it and run again") from None
+        raise DatasetError(f"not a failure note: {error}", "delete it and run again", where=path) from None
 
 
 def write_shard(
@@ -130,7 +130,7 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
     """Check that rows and failures are exactly the work items of a shard; DatasetError names the first that is off."""
     twice = [key for key, count in Counter(row.key for row in rows).items() if count > 1]
     if twice:
-        raise DatasetError(f"shard {shard}: two clips have the key {twice[0]}")
+        raise DatasetError(f"two clips have the key {twice[0]}", where=f"shard {shard}")
     items = header.shard_items(shard)
     lights = header.source(shard).lights
     clips, failed = Counter(row.scene for row in rows), Counter(failure.scene for failure in failures)
@@ -138,13 +138,17 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
     for scene in sorted({*items, *clips, *failed}):
         if scene not in items:
             where = f"{items.start} to {items.stop - 1}" if items else "none: there is no such shard"
-            raise DatasetError(f"shard {shard}: scene {scene} does not belong here (its scenes are {where})")
+            raise DatasetError(f"scene {scene} does not belong here (its scenes are {where})", where=f"shard {shard}")
         if clips[scene] == 0 and failed[scene] == 0:
-            raise DatasetError(f"shard {shard}: scene {scene} has neither clips nor a failure")
+            raise DatasetError(f"scene {scene} has neither clips nor a failure", where=f"shard {shard}")
         if failed[scene] > 1 or (failed[scene] and clips[scene]):
-            raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips and {failed[scene]} failures")
+            raise DatasetError(
+                f"scene {scene} has {clips[scene]} clips and {failed[scene]} failures", where=f"shard {shard}"
+            )
         if clips[scene] and clips[scene] != expected[scene]:
-            raise DatasetError(f"shard {shard}: scene {scene} has {clips[scene]} clips, expected {expected[scene]}")
+            raise DatasetError(
+                f"scene {scene} has {clips[scene]} clips, expected {expected[scene]}", where=f"shard {shard}"
+            )
 
 
 def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
@@ -162,9 +166,9 @@ def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
         seal = msgspec.json.decode((table.schema.metadata or {})[_SEAL], type=Seal)
         return seal, from_table(table, ClipRow)
     except KeyError:
-        raise DatasetError(f"{path}: not written by a dataset: its metadata has no seal; run repair") from None
+        raise DatasetError("not written by a dataset: its metadata has no seal", "run repair", where=path) from None
     except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
-        raise DatasetError(f"{path}: holds a row that is not a clip's: {error}; run repair") from None
+        raise DatasetError(f"holds a row that is not a clip's: {error}", "run repair", where=path) from None
 
 
 def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
@@ -173,7 +177,7 @@ def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
     try:
         return from_table(_read_table(path), FailureRow)
     except (msgspec.DecodeError, pa.ArrowException, ValueError) as error:
-        raise DatasetError(f"{path}: holds a row that is not a failure: {error}; run repair") from None
+        raise DatasetError(f"holds a row that is not a failure: {error}", "run repair", where=path) from None
 
 
 def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
@@ -181,10 +185,10 @@ def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
     path = layout.shard_file(dataset, layout.SHARDS, row.shard)
     with path.open("rb") as file:
         if not 0 <= row.offset < row.offset + row.size <= path.stat().st_size:
-            raise DatasetError(f"{path}: clip {row.key} should lie at byte {row.offset}; run verify")
+            raise DatasetError(f"clip {row.key} should lie at byte {row.offset}", "run verify", where=path)
         data = archive.read_at(file, row.offset, row.size)
     if hashlib.sha256(data).hexdigest() != row.sha256:
-        raise DatasetError(f"{path}: clip {row.key} was changed: its SHA-256 differs; run verify, then repair")
+        raise DatasetError(f"clip {row.key} was changed: its SHA-256 differs", "run verify, then repair", where=path)
     members = archive.scan(io.BytesIO(data + archive.END), row.size + len(archive.END))
     return {member.suffix: data[member.data : member.data + member.size] for member in members if member.suffix != ROW}
 
@@ -193,10 +197,10 @@ def read_group(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
     """The sample whose files are `members`, checked against its `row.json`; DatasetError when it is not whole."""
     key = members[0].key
     if len({member.suffix for member in members}) != len(members):
-        raise DatasetError(f"clip {key}: has a file twice")
+        raise DatasetError("has a file twice", where=f"clip {key}")
     for member in members:
         if member.suffix == ROW and member.size > LARGEST_ROW:
-            raise DatasetError(f"clip {key}: {ROW} of {member.size} bytes is larger than {LARGEST_ROW}")
+            raise DatasetError(f"{ROW} of {member.size} bytes is larger than {LARGEST_ROW}", where=f"clip {key}")
     return parse_sample(key, {member.suffix: archive.read_at(file, member.data, member.size) for member in members})
 
 
@@ -214,13 +218,13 @@ def _count(item: Path | Sequence[Sample]) -> int:
 def _check_item(path: Path, samples: Sequence[Sample]) -> None:
     keys = [sample.key for sample in samples]
     if not keys or len(set(keys)) != len(keys) or len({sample.row.scene for sample in samples}) != 1:
-        raise DatasetError(f"{path}: a work item holds the clips of one scene under different keys, not {keys}")
+        raise DatasetError(f"a work item holds the clips of one scene under different keys, not {keys}", where=path)
 
 
 def _read_table(path: Path) -> pa.Table:
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
-            raise DatasetError(f"{path}: larger than {LARGEST_MANIFEST} bytes; this is not a manifest")
+            raise DatasetError(f"larger than {LARGEST_MANIFEST} bytes", "this is not a manifest", where=path)
         return read_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read: {str(error).splitlines()[0]}; run repair") from None
+        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", "run repair", where=path) from None

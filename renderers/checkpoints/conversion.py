@@ -49,17 +49,21 @@ def convert(
     does not fit, InputError where the destination is taken or the licence empty.
     """
     if not licence.strip():
-        raise InputError("a converted checkpoint needs the licence of its weights; give it as --licence")
+        raise InputError("a converted checkpoint needs the licence of its weights", "give it as --licence")
     if destination.exists():
-        raise InputError(f"{destination}: exists already; give a new folder")
+        raise InputError("exists already", "give a new folder", where=destination)
     root = locate(source)
     found = {part.name: part for part in components(root, variant=variant)}
     missing = [name for name in _REQUIRED[kind] if name not in found]
     if missing:
-        raise CheckpointError(f"{root}: lacks {', '.join(missing)}, which the {kind} renderer needs; fetch it again")
+        raise CheckpointError(
+            f"lacks {', '.join(missing)}, which the {kind} renderer needs", "fetch it again", where=root
+        )
     if kind_of(found["unet"]) != kind:
         raise CheckpointError(
-            f"{root}: its UNet is that of the {kind_of(found['unet'])} renderer, not of the {kind} one; give --kind"
+            f"its UNet is that of the {kind_of(found['unet'])} renderer, not of the {kind} one",
+            "give --kind",
+            where=root,
         )
     parts = [found[name] for name in (*_REQUIRED[kind], *_OPTIONAL[kind]) if name in found]
     built = {part.name: _build(root, part, kind) for part in parts if part.name != "lora"}
@@ -89,7 +93,7 @@ def _build(root: Path, part: Component, kind: PublishedKind) -> Any:
     except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{root / part.name / config_name}: no settings of {wanted.__name__} ({reason})"
+            f"no settings of {wanted.__name__} ({reason})", where=root / part.name / config_name
         ) from error
     if part.name != "scheduler":
         _check_tensors(root / part.name, {name: tuple(t.shape) for name, t in model.state_dict().items()}, part.shapes)
@@ -99,11 +103,13 @@ def _build(root: Path, part: Component, kind: PublishedKind) -> Any:
 def _check_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
     for problem, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
         if names:
-            raise CheckpointError(f"{folder}: {problem} {len(names)} tensors of {len(expected)}, first {min(names)!r}")
+            raise CheckpointError(
+                f"{problem} {len(names)} tensors of {len(expected)}, first {min(names)!r}", where=folder
+            )
     for name, shape in expected.items():
         if found[name] != shape:
             raise CheckpointError(
-                f"{folder}: {name!r} has shape {found[name]}, expected {shape}; is config.json right?"
+                f"{name!r} has shape {found[name]}, expected {shape}", "is config.json right?", where=folder
             )
 
 
@@ -113,9 +119,9 @@ def _check_lora(folder: Path, unet: Mapping[str, tuple[int, ...]], found: Mappin
         layer, _, role = name.removeprefix("unet.").rpartition(".lora_")
         weight = unet.get(f"{layer}.weight")
         if weight is None or not name.startswith("unet.") or role not in ("A.weight", "B.weight"):
-            raise CheckpointError(f"{folder}: {name!r} is no LoRA tensor of this UNet in diffusers' format")
+            raise CheckpointError(f"{name!r} is no LoRA tensor of this UNet in diffusers' format", where=folder)
         if not (shape[1] == weight[1] if role == "A.weight" else shape[0] == weight[0]):
-            raise CheckpointError(f"{folder}: {name!r} has shape {shape}, which does not fit a weight of {weight}")
+            raise CheckpointError(f"{name!r} has shape {shape}, which does not fit a weight of {weight}", where=folder)
 
 
 def _files(root: Path, part: Component) -> list[Path]:

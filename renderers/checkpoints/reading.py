@@ -41,11 +41,13 @@ def locate(
     if path.is_dir():
         return path
     if path.suffix in PICKLES:
-        raise CheckpointError(f"{path}: pickles can run code and are never opened; convert it to safetensors first")
+        raise CheckpointError(
+            "pickles can run code and are never opened", "convert it to safetensors first", where=path
+        )
     if path.exists():
-        raise CheckpointError(f"{path}: a checkpoint is a folder with {INDEX}, this is a file")
+        raise CheckpointError(f"a checkpoint is a folder with {INDEX}, this is a file", where=path)
     if not _HUB_ID.fullmatch(str(source)):
-        raise CheckpointError(f"{source}: no such folder, and not a hub id of the form owner/name")
+        raise CheckpointError("no such folder, and not a hub id of the form owner/name", where=source)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -60,7 +62,9 @@ def locate(
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{source}: no such folder here, and the hub did not give it ({reason}); check the name and the connection"
+            f"no such folder here, and the hub did not give it ({reason})",
+            "check the name and the connection",
+            where=source,
         ) from error
     return Path(folder)
 
@@ -76,7 +80,7 @@ def inside(root: Path, relative: str | Path) -> Path:
     if root.resolve().parent.name == "snapshots":
         allowed.append(root.resolve().parent.parent / "blobs")
     if not any(resolved.is_relative_to(folder) for folder in allowed):
-        raise CheckpointError(f"{path}: leads out of the checkpoint folder; copy the file into it")
+        raise CheckpointError("leads out of the checkpoint folder", "copy the file into it", where=path)
     return path
 
 
@@ -84,18 +88,18 @@ def read_json(root: Path, relative: str | Path) -> dict[str, Any]:
     """One JSON object of a checkpoint, at most 16 MiB. Raises CheckpointError if missing, too large or no object."""
     path = inside(root, relative)
     if not path.is_file():
-        raise CheckpointError(f"{path}: missing; the checkpoint is incomplete or {root} is not one")
+        raise CheckpointError("missing", f"the checkpoint is incomplete or {root} is not one", where=path)
     if path.stat().st_size > MAX_JSON:
-        raise CheckpointError(f"{path}: {path.stat().st_size} bytes of JSON, more than the {MAX_JSON} allowed")
+        raise CheckpointError(f"{path.stat().st_size} bytes of JSON, more than the {MAX_JSON} allowed", where=path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); fetch it again") from error
+        raise CheckpointError(f"not valid JSON ({error})", "fetch it again", where=path) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a JSON {type(content).__name__}, expected an object")
+        raise CheckpointError(f"holds a JSON {type(content).__name__}, expected an object", where=path)
     refused = [key for key in _REFUSED_KEYS if content.get(key) is not None]
     if refused:
-        raise CheckpointError(f"{path}: key {refused[0]!r} is not supported; save the model without it")
+        raise CheckpointError(f"key {refused[0]!r} is not supported", "save the model without it", where=path)
     return content
 
 
@@ -109,15 +113,17 @@ def read_header(path: Path) -> dict[str, Any]:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise CheckpointError(f"{path}: not a safetensors file, or cut off ({size} bytes); fetch it again")
+            raise CheckpointError(f"not a safetensors file, or cut off ({size} bytes)", "fetch it again", where=path)
         try:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
             whole = 8 + length + max(ends, default=0) == size
         except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
-            raise CheckpointError(f"{path}: the safetensors header is damaged; fetch it again") from error
+            raise CheckpointError("the safetensors header is damaged", "fetch it again", where=path) from error
     if not whole:
-        raise CheckpointError(f"{path}: {size} bytes do not match the safetensors header (cut off?); fetch it again")
+        raise CheckpointError(
+            f"{size} bytes do not match the safetensors header (cut off?)", "fetch it again", where=path
+        )
     return header
 
 
@@ -135,7 +141,7 @@ def weight_files(root: Path, component: str, variant: str | None = None, name: s
         shards = read_json(root, index).get("weight_map")
         names = list(shards.values()) if isinstance(shards, dict) else []
         if not names or not all(isinstance(shard, str) and Path(shard).name == shard for shard in names):
-            raise CheckpointError(f"{root / index}: names shards that are not plain file names")
+            raise CheckpointError("names shards that are not plain file names", where=root / index)
         files = [Path(component) / shard for shard in sorted(set(names))]
     else:
         files = [single]
@@ -167,13 +173,15 @@ def load_model(model_class: Any, root: Path, component: str, *, dtype: torch.dty
     except (ValueError, TypeError, OSError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{folder}: does not fit {model_class.__name__} ({reason}); is its config.json right?"
+            f"does not fit {model_class.__name__} ({reason})", "is its config.json right?", where=folder
         ) from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         names = info.get(what) or []
         if names:
             problem = what.split("_")[0]
-            raise CheckpointError(f"{folder}: {len(names)} {problem} tensors, the first {sorted(map(str, names))[0]}")
+            raise CheckpointError(
+                f"{len(names)} {problem} tensors, the first {sorted(map(str, names))[0]}", where=folder
+            )
     return model.eval()
 
 

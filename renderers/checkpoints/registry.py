@@ -61,7 +61,7 @@ class Backbone:
     def create(self, kind: Kind, **config: Any) -> Any:
         """A new network of `kind` with random weights; `config` is that of its class."""
         if kind not in self.networks:
-            raise CheckpointError(f"backbone {self.name} has no {kind} network; it has {', '.join(self.networks)}")
+            raise CheckpointError(f"backbone {self.name} has no {kind} network", f"it has {', '.join(self.networks)}")
         return named_class(self.networks[kind])(**config)
 
 
@@ -89,7 +89,7 @@ BACKBONES: dict[str, Backbone] = {
 def backbone(name: str) -> Backbone:
     """The backbone called `name`; raises CheckpointError naming the known ones."""
     if name not in BACKBONES:
-        raise CheckpointError(f"unknown backbone {name!r}; known are {', '.join(BACKBONES)}")
+        raise CheckpointError(f"unknown backbone {name!r}", f"known are {', '.join(BACKBONES)}")
     return BACKBONES[name]
 
 
@@ -119,12 +119,12 @@ def component_class(folder: str, name: str | None, kind: Kind, *, published: boo
         name = BACKBONES["svd"].networks[kind] if folder == "unet" else _PUBLISHED.get(folder)
     if name not in _CLASSES:
         raise CheckpointError(
-            f"{folder}: class {name!r} is not one that Lightloom loads; known are {', '.join(_CLASSES)}"
+            f"class {name!r} is not one that Lightloom loads", f"known are {', '.join(_CLASSES)}", where=folder
         )
     if folder not in _CLASSES[name][1]:
-        raise CheckpointError(f"{folder}: class {name} belongs in {' or '.join(_CLASSES[name][1])}, not here")
+        raise CheckpointError(f"class {name} belongs in {' or '.join(_CLASSES[name][1])}, not here", where=folder)
     if folder == "unet" and name not in [family.networks.get(kind) for family in BACKBONES.values()]:
         raise CheckpointError(
-            f"unet: {name} is not the network of any {kind} renderer; this checkpoint is of another kind"
+            f"unet: {name} is not the network of any {kind} renderer", "this checkpoint is of another kind"
         )
     return named_class(name)

@@ -114,21 +114,25 @@ def inspect(path: Path, *, variant: str | None = None) -> Summary:
     """
     if not path.is_dir():
         if path.suffix in PICKLES:
-            raise CheckpointError(f"{path}: pickles can run code and are never opened; convert it to safetensors first")
-        raise CheckpointError(f"{path}: no such folder; a checkpoint is a folder with {INDEX} or with unet/config.json")
+            raise CheckpointError(
+                "pickles can run code and are never opened", "convert it to safetensors first", where=path
+            )
+        raise CheckpointError(
+            "no such folder", f"a checkpoint is a folder with {INDEX} or with unet/config.json", where=path
+        )
     parts = components(path, variant=variant)
     by_name = {part.name: part for part in parts}
     if "unet" not in by_name:
         found = ", ".join(by_name) or "nothing of the kind"
-        raise CheckpointError(f"{path}: a checkpoint has a folder unet with its network; found {found}")
+        raise CheckpointError("a checkpoint has a folder unet with its network", f"found {found}", where=path)
     index = read_json(path, INDEX) if (path / INDEX).exists() else {}
     if "backbone" not in index:
         return _published(path, index, by_name["unet"], parts)
     if index.get("kind") not in KINDS:
-        raise CheckpointError(f"{path / INDEX}: kind is {index.get('kind')!r}, expected one of {', '.join(KINDS)}")
+        raise CheckpointError(f"kind is {index.get('kind')!r}, expected one of {', '.join(KINDS)}", where=path / INDEX)
     attributes, training = index.get("attributes") or GBUFFERS, index.get("training") or {}
     if not isinstance(attributes, list | tuple) or not isinstance(training, dict):
-        raise CheckpointError(f"{path / INDEX}: attributes must be a list and training an object; save it again")
+        raise CheckpointError("attributes must be a list and training an object", "save it again", where=path / INDEX)
     return Summary(
         path,
         "lightloom",
@@ -172,8 +176,11 @@ def kind_of(unet: Component) -> Kind:
     if "conv_in.weight" in unet.shapes and not temporal:
         return "forward"
     raise CheckpointError(
-        f"unet: {len(unet.shapes)} tensors of neither the inverse layout (with {EMBEDDING}) nor the forward layout "
-        "(without temporal cross-attention); is this a DiffusionRenderer checkpoint?"
+        (
+            f"unet: {len(unet.shapes)} tensors of neither the inverse layout (with {EMBEDDING}) nor the "
+            "forward layout (without temporal cross-attention)"
+        ),
+        "is this a DiffusionRenderer checkpoint?",
     )
 
 
@@ -209,9 +216,9 @@ def _component(name: str, class_name: str, files: list[Path]) -> Component:
                 or not isinstance(shape, list)
                 or not all(type(size) is int for size in shape)
             ):
-                raise CheckpointError(f"{file}: tensor {tensor!r} has no shape or type; fetch the file again")
+                raise CheckpointError(f"tensor {tensor!r} has no shape or type", "fetch the file again", where=file)
             if tensor in shapes:
-                raise CheckpointError(f"{file}: tensor {tensor!r} stands in two files of {name}")
+                raise CheckpointError(f"tensor {tensor!r} stands in two files of {name}", where=file)
             shapes[tensor] = tuple(shape)
             dtypes[dtype] += 1
     return Component(name, class_name, tuple(files), shapes, tuple(dtype for dtype, _ in dtypes.most_common()))

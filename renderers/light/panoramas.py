@@ -241,7 +241,7 @@ def shrink_panorama(panorama: Tensor, height: int, width: int) -> Tensor:
 
 def _check_size(height: int, width: int) -> None:
     if height < 4 or width < 4:
-        raise InputError(f"a panorama of {width}x{height} pixels; at least 4x4 are needed")
+        raise InputError(f"a panorama of {width}x{height} pixels", "at least 4x4 are needed")
 
 
 def _planar(directions: np.ndarray) -> Tensor:

@@ -181,16 +181,16 @@ def _check(
     """(T, H, W) of a video and G-buffers that fit together."""
     missing = [name for name in _NEEDED if name not in gbuffers]
     if missing:
-        raise InputError(f"light cannot be solved without G-buffers: {', '.join(missing)} missing; give all of them")
+        raise InputError(f"light cannot be solved without G-buffers: {', '.join(missing)} missing", "give all of them")
     if rgb.ndim != 4 or rgb.shape[-1] != 3 or 0 in rgb.shape:
         raise InputError(f"rgb has shape {rgb.shape}, expected (T, H, W, 3)")
     if not np.isfinite(rgb).all():
-        raise InputError("rgb holds NaN or infinite values; clean it first")
+        raise InputError("rgb holds NaN or infinite values", "clean it first")
     for name in _NEEDED:
         if gbuffers[name].shape[:3] != rgb.shape[:3]:
             raise InputError(f"{name} has frames of shape {gbuffers[name].shape[:3]}, rgb has {rgb.shape[:3]}")
         if name != "depth" and not np.isfinite(gbuffers[name]).all():
-            raise InputError(f"{name} holds NaN or infinite values; clean it first")
+            raise InputError(f"{name} holds NaN or infinite values", "clean it first")
     if camera_rotations is not None and np.shape(camera_rotations) != (len(rgb), 3, 3):
         raise InputError(f"camera_rotations has shape {np.shape(camera_rotations)}, expected ({len(rgb)}, 3, 3)")
     return rgb.shape[0], rgb.shape[1], rgb.shape[2]

@@ -36,7 +36,7 @@ def strengths(guidance: Guidance, frames: int) -> Tensor:
     """Strength of each frame as (1, T, 1, 1, 1); raises InputError if one is below 1 or not a number."""
     low, high = guidance if isinstance(guidance, tuple) else (guidance, guidance)
     if not (1.0 <= low < float("inf") and 1.0 <= high < float("inf")):
-        raise InputError(f"guidance {guidance} is out of range; give 1 (off) or more, or a (low, high) pair of such")
+        raise InputError(f"guidance {guidance} is out of range", "give 1 (off) or more, or a (low, high) pair of such")
     return torch.linspace(low, high, frames).view(1, frames, 1, 1, 1)  # (T,) -> (1, T, 1, 1, 1)
 
 
@@ -153,11 +153,11 @@ def sample(
     steps < 1.
     """
     if sampler not in ("diffusion", "one-step"):
-        raise InputError(f"unknown sampler {sampler!r}; expected 'diffusion' or 'one-step'")
+        raise InputError(f"unknown sampler {sampler!r}", "expected 'diffusion' or 'one-step'")
     if prediction not in _PREDICTION_TYPES:
-        raise InputError(f"unknown prediction {prediction!r}; expected 'v' or 'sample'")
+        raise InputError(f"unknown prediction {prediction!r}", "expected 'v' or 'sample'")
     if steps < 1:
-        raise InputError(f"{steps} steps sample nothing; give at least one")
+        raise InputError(f"{steps} steps sample nothing", "give at least one")
     scheduler = default_scheduler(prediction) if scheduler is None else scheduler
     predict = guided(model, guidance, shape[1])
     if sampler == "one-step":
@@ -168,8 +168,11 @@ def sample(
         return _called(callback, 0, timestep, latents)
     if scheduler.config["prediction_type"] != _PREDICTION_TYPES[prediction]:
         raise InputError(
-            f"the network predicts {prediction!r} but the scheduler is set to "
-            f"{scheduler.config['prediction_type']!r}; make scheduler_config.json say {_PREDICTION_TYPES[prediction]!r}"
+            (
+                f"the network predicts {prediction!r} but the scheduler is set to "
+                f"{scheduler.config['prediction_type']!r}"
+            ),
+            f"make scheduler_config.json say {_PREDICTION_TYPES[prediction]!r}",
         )
     scheduler.set_timesteps(steps, device=device)
     scheduler.set_begin_index(0)  # or the scheduler looks its first time up, and times above its own range are equal

@@ -125,7 +125,9 @@ def plan_canvas(height: int, width: int, multiple: int = 1, *, budget: int | Non
         size = _tile_size(tall, wide, shared, budget // multiple**2)
         if size == (0, 0):
             least = (multiple * (shared + 1)) ** 2
-            raise InputError(f"no tile fits a budget of {budget} pixels; give at least {least}, or a smaller overlap")
+            raise InputError(
+                f"no tile fits a budget of {budget} pixels", f"give at least {least}, or a smaller overlap"
+            )
     rows, columns = (
         _scaled(plan_windows(whole, tile, min(shared, tile - 1)), lambda value: value * multiple)
         for whole, tile in zip((tall, wide), size, strict=True)
@@ -177,5 +179,7 @@ def _scaled(plan: WindowPlan, scale: Callable[[int], int]) -> WindowPlan:
 
 def _exactly(value: int, factor: int) -> int:
     if value % factor:
-        raise InputError(f"{value} pixels are no whole number of {factor}; plan the canvas with a multiple of {factor}")
+        raise InputError(
+            f"{value} pixels are no whole number of {factor}", f"plan the canvas with a multiple of {factor}"
+        )
     return value // factor

@@ -68,9 +68,9 @@ def plan_windows(frames: int, size: int = WINDOW, overlap: int = OVERLAP, *, exa
     Raises InputError unless frames >= 1 and 0 <= overlap < size.
     """
     if frames < 1:
-        raise InputError(f"a video of {frames} frames has nothing to render; give at least one frame")
+        raise InputError(f"a video of {frames} frames has nothing to render", "give at least one frame")
     if not 0 <= overlap < size:
-        raise InputError(f"windows of {size} frames cannot overlap by {overlap}; overlap must be 0 to {size - 1}")
+        raise InputError(f"windows of {size} frames cannot overlap by {overlap}", f"overlap must be 0 to {size - 1}")
     if frames <= size:
         return WindowPlan(frames, (Window(0, frames, size if exact else frames),))
     count = -(-(frames - overlap) // (size - overlap))  # as few as cover everything

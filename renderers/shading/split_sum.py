@@ -153,7 +153,7 @@ def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) ->
     missing = [name for name in _NEEDED if name not in gbuffers]
     if missing or not {"mask", "depth"} & set(gbuffers):
         raise InputError(
-            f"split-sum shading lacks {', '.join(missing) or 'mask or depth'}; it has {', '.join(gbuffers)}"
+            f"split-sum shading lacks {', '.join(missing) or 'mask or depth'}", f"it has {', '.join(gbuffers)}"
         )
     if panorama.ndim != 5 or panorama.shape[:3] != gbuffers["normal"].shape[:3]:
         shapes = f"{tuple(panorama.shape)} for G-buffers {tuple(gbuffers['normal'].shape)}"

@@ -72,7 +72,7 @@ def light_input(light: Mapping[str, Tensor]) -> Tensor:
     """Input of the environment encoder, (B, T, 12, h, w): ldr, log, dir."""
     missing = [name for name in LIGHT if name not in light]
     if missing:
-        raise InputError(f"light lacks {', '.join(missing)}; all of {', '.join(LIGHT)} are needed")
+        raise InputError(f"light lacks {', '.join(missing)}", f"all of {', '.join(LIGHT)} are needed")
     return torch.cat([light[name] for name in LIGHT], dim=2)
 
 
@@ -83,7 +83,7 @@ def attribute_rows(names: Sequence[str]) -> Tensor:
         row = JOINT_ROW if name == "joint" else ATTRIBUTES[name].embedding if name in ATTRIBUTES else None
         if row is None:
             known = [entry.name for entry in ATTRIBUTES.values() if entry.embedding is not None]
-            raise InputError(f"unknown attribute {name!r}: an inverse renderer predicts {', '.join(known)}")
+            raise InputError(f"unknown attribute {name!r}", f"an inverse renderer predicts {', '.join(known)}")
         rows.append(row)
     return torch.tensor(rows, dtype=torch.int64)
 
@@ -98,11 +98,13 @@ def load_attribute_table(unet: InverseUNet, path: Path) -> None:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not readable as safetensors ({error}); give a saved attribute table") from error
+        raise CheckpointError(
+            f"not readable as safetensors ({error})", "give a saved attribute table", where=path
+        ) from error
     weight = unet.context_embedding.weight
     table = tensors.get(_TENSOR)
     if table is None or table.shape != weight.shape:
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        raise CheckpointError(f"{path}: holds {shapes}, expected {_TENSOR} of shape {tuple(weight.shape)}")
+        raise CheckpointError(f"holds {shapes}, expected {_TENSOR} of shape {tuple(weight.shape)}", where=path)
     with torch.no_grad():
         weight.copy_(table)

@@ -65,10 +65,10 @@ def has_lora(unet: Any) -> bool:
 def set_lora_scale(unet: Any, scale: float) -> None:
     """Set the strength: the weights become W + scale * B A. 0 skips the LoRA, so outputs are exactly the base's."""
     if not 0.0 <= scale < float("inf"):
-        raise InputError(f"LoRA scale {scale} is out of range; give 0 (off) or more, 0.25 is the default")
+        raise InputError(f"LoRA scale {scale} is out of range", "give 0 (off) or more, 0.25 is the default")
     if not has_lora(unet):
         if scale:
-            raise InputError(f"LoRA scale {scale} was asked of a network without a LoRA; load one, or give 0")
+            raise InputError(f"LoRA scale {scale} was asked of a network without a LoRA", "load one, or give 0")
         return
     for layer in _layers(unet):
         layer.set_scale(ADAPTER, scale)
@@ -113,7 +113,7 @@ def load_lora(unet: Any, folder: Path) -> None:
     _require_none(unet)
     path = folder / FILE if folder.is_dir() else folder
     if path.suffix != ".safetensors" or not path.is_file():
-        raise CheckpointError(f"{path}: no LoRA in diffusers' format here ({FILE}); pickles are never opened")
+        raise CheckpointError(f"no LoRA in diffusers' format here ({FILE})", "pickles are never opened", where=path)
     metadata = read_header(path).get("__metadata__", {}).get(_METADATA)
     state = load_file(path)
     _check(unet, state, path)
@@ -122,13 +122,13 @@ def load_lora(unet: Any, folder: Path) -> None:
         with _base_gradients_kept(unet):
             unet.load_lora_adapter(bare, prefix=None, adapter_name=ADAPTER, metadata=_config(metadata))
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{path}: does not fit this UNet ({' '.join(str(error).split())[:200]})") from error
+        raise CheckpointError(f"does not fit this UNet ({' '.join(str(error).split())[:200]})", where=path) from error
 
 
 def save_lora(unet: Any, folder: Path) -> Path:
     """Write the LoRA of `unet` in diffusers' format into `folder`; returns the file. The scale in use is not part."""
     if not has_lora(unet):
-        raise InputError(f"{type(unet).__name__} has no LoRA to save; add or load one first")
+        raise InputError(f"{type(unet).__name__} has no LoRA to save", "add or load one first")
     config = unet.peft_config[ADAPTER].to_dict()
     kept = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     metadata = {f"{_PREFIX}{key}": kept[key] for key in _CONFIG_KEYS}
@@ -176,7 +176,7 @@ def _base_gradients_kept(unet: nn.Module) -> Iterator[None]:
 
 def _require_none(unet: Any) -> None:
     if has_lora(unet):
-        raise InputError(f"{type(unet).__name__} has a LoRA already; load the base again to give it another")
+        raise InputError(f"{type(unet).__name__} has a LoRA already", "load the base again to give it another")
 
 
 def _check(unet: Any, state: dict[str, Tensor], path: Path) -> None:
@@ -186,14 +186,15 @@ def _check(unet: Any, state: dict[str, Tensor], path: Path) -> None:
         layer, _, role = name.removeprefix(_PREFIX).rpartition(".lora_")
         weight = getattr(modules.get(layer), "weight", None)
         if not name.startswith(_PREFIX) or role not in ("A.weight", "B.weight") or weight is None:
-            raise CheckpointError(f"{path}: {name} is not a LoRA tensor of any layer of {type(unet).__name__}")
+            raise CheckpointError(f"{name} is not a LoRA tensor of any layer of {type(unet).__name__}", where=path)
         fits = tensor.shape[1] == weight.shape[1] if role == "A.weight" else tensor.shape[0] == weight.shape[0]
         if not fits:
             raise CheckpointError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, which does not fit a layer of {tuple(weight.shape)}"
+                f"{name} has shape {tuple(tensor.shape)}, which does not fit a layer of {tuple(weight.shape)}",
+                where=path,
             )
     if not state:
-        raise CheckpointError(f"{path}: holds no tensors")
+        raise CheckpointError("holds no tensors", where=path)
 
 
 def _config(metadata: str | None) -> dict[str, Any] | None:
@@ -203,5 +204,5 @@ def _config(metadata: str | None) -> dict[str, Any] | None:
     try:
         entries = {key.removeprefix(_PREFIX): value for key, value in json.loads(metadata).items()}
     except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"the LoRA's metadata is not a JSON object ({error}); save the file again") from error
+        raise CheckpointError(f"the LoRA's metadata is not a JSON object ({error})", "save the file again") from error
     return {key: entries[key] for key in _CONFIG_KEYS if key in entries}

@@ -71,7 +71,7 @@ class TinyInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers m
         if self.joint:
             attribute = torch.zeros(batch, dtype=torch.long, device=condition.device)
         elif attribute is None:
-            raise InputError("this inverse network predicts one attribute a pass; say which, by its row of the table")
+            raise InputError("this inverse network predicts one attribute a pass", "say which, by its row of the table")
         embedding = self.attribute(attribute)[:, None].expand(batch, frames, -1)  # (B, E) -> (B, T, E)
         predicted = self.unet(torch.cat([condition, grid], dim=2), embedding)
         gain, values = predicted.split([3, self.out_channels], dim=2)

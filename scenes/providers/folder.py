@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scenes.catalogue import Asset, Catalogue, CatalogueError, Kind, Problem, assign_split
+from manifests.errors import SpecError
+from scenes.catalogue import Asset, Catalogue, Kind, Problem, assign_split
 from scenes.licences import UNKNOWN
 from scenes.providers.files import (
     ENVIRONMENT_SUFFIXES,
@@ -31,12 +32,12 @@ def folder_catalogue(root: Path, name: str) -> Catalogue:
     """Catalogue of a folder; `name` becomes the provider's name and the first part of every uid.
 
     Splits go by content (meshes, textures) and by place (environments), so a renamed copy stays in its split.
-    Raises CatalogueError if root is not a folder or the name is taken by a built-in provider.
+    Raises SpecError if root is not a folder or the name is taken by a built-in provider.
     """
     if not root.is_dir():
-        raise CatalogueError(f"{root} is not a folder")
+        raise SpecError(f"{root} is not a folder")
     if name in ("builtin", "bpy", "objaverse") or not name or "/" in name:
-        raise CatalogueError(f"{name!r} cannot be a folder's name in the catalogue; choose another")
+        raise SpecError(f"{name!r} cannot be a folder's name in the catalogue", "choose another")
     scan = _Scan(root.resolve(), name)
     for folder, files, refused in walk(scan.root):
         for path, reason in refused:

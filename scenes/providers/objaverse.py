@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from scenes.catalogue import Asset, Catalogue, CatalogueError, Problem, assign_split
+from manifests.errors import SpecError
+from scenes.catalogue import Asset, Catalogue, Problem, assign_split
 from scenes.licences import from_sketchfab
 from scenes.providers.files import file_problem, sha256_of
 from scenes.spec import File
@@ -32,14 +33,14 @@ def objaverse_catalogue(root: Path | None = None, *, lvis_only: bool = True, dow
 
     `root` is the package's folder (`~/.objaverse` by default) or the `hf-objaverse-v1` folder in it. `lvis_only`
     keeps the objects with an LVIS category, as DiffusionRenderer's data did, when that list is there. `download`
-    fetches up to that many further LVIS objects first. Meshes are unscored. Raises CatalogueError if there is no
+    fetches up to that many further LVIS objects first. Meshes are unscored. Raises SpecError if there is no
     cache, or if a download was asked for and failed.
     """
     folder = cache_folder(root)
     if download > 0:
         _download(folder, download)
     if not folder.is_dir():
-        raise CatalogueError(f"no Objaverse cache at {folder}; give its folder, or ask for a download when online")
+        raise SpecError(f"no Objaverse cache at {folder}", "give its folder, or ask for a download when online")
     return _Reader(folder.resolve()).catalogue(lvis_only)
 
 
@@ -181,6 +182,4 @@ def _download(folder: Path, count: int) -> None:
         objaverse.load_annotations(missing)
         objaverse.load_objects(missing)
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise CatalogueError(
-            f"Objaverse could not be fetched into {folder}: {error}; is this machine online?"
-        ) from None
+        raise SpecError(f"Objaverse could not be fetched into {folder}: {error}", "is this machine online?") from None

@@ -16,10 +16,10 @@ from datagen.blender.material_aovs import instrument
 from datagen.blender.material_nodes import build_material
 from datagen.resolver import Resolver
 from manifests.contract.environment import srgb_decode
-from manifests.errors import RenderError
+from manifests.errors import RenderError, SpecError
 from scenes.builtin_materials import builtin_materials, measured_materials, sample_procedural
 from scenes.procedural_materials import FAMILIES
-from scenes.spec import Native, Principled, Procedural, SpecError, TextureSet
+from scenes.spec import Native, Principled, Procedural, TextureSet
 from tests.datagen.harness import Picture, Stage, on_stage
 
 pytestmark = pytest.mark.usefixtures("cpu")

@@ -59,7 +59,7 @@ def test_a_file_that_changes_later_is_noticed(resolver: Resolver) -> None:
 
 
 def test_errors_and_specs_survive_the_way_between_processes(resolver: Resolver) -> None:
-    error = pickle.loads(pickle.dumps(RenderError("bad-image", "scene 3: broken", "tail")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(RenderError("bad-image", "scene 3: broken", log_tail="tail")))  # noqa: S301
     assert (error.reason, str(error), error.log_tail) == ("bad-image", "scene 3: broken", "tail")
     assert pickle.loads(pickle.dumps(resolver)).roots == resolver.roots  # noqa: S301
     assert msgspec.json.decode(msgspec.json.encode(file("a")), type=File) == file("a")

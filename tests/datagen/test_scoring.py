@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from datagen.assets.asset_file import Inspection
-from datagen.assets.isolation import Bounds, ImportProcess, IsolationError, Verdict, score
+from datagen.assets.isolation import Bounds, ImportProcess, Verdict, score
 from datagen.assets.scoring import ScoringOptions, score_catalogue
 from manifests.contract.row import MaterialUse
+from manifests.errors import RunError
 from scenes.catalogue import Asset, Catalogue
 from scenes.spec import File
 from tests.datagen.meshfiles import GltfFile, flat_png, noise_png, obj
@@ -183,7 +184,7 @@ def test_a_death_between_two_files_costs_no_file(tmp_path: Path, process: Import
 def test_a_child_that_cannot_start_is_an_error_and_no_verdict(tmp_path: Path) -> None:
     with (
         ImportProcess(child="datagen.no_such_module") as process,
-        pytest.raises(IsolationError, match="no_such_module"),
+        pytest.raises(RunError, match="no_such_module"),
     ):
         process.examine(tmp_path / "good.glb")
 

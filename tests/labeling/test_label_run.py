@@ -20,7 +20,7 @@ from labeling.label_run import create, lines
 from labeling.sources import SourceOptions, discover
 from manifests.audit.attribution import attribution
 from manifests.audit.verify import verify
-from manifests.errors import FootageSourceError
+from manifests.errors import InputError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from pipeline.cluster import connect
@@ -105,7 +105,7 @@ def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, R
 
 def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FootageSourceError, match="holds no footage"):
+    with pytest.raises(InputError, match="holds no footage"):
         create(tmp_path / "set", discover(tmp_path / "empty"), settings(weights))
     assert not (tmp_path / "set").exists()
 

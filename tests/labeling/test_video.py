@@ -14,7 +14,7 @@ import pytest
 
 from labeling.sources import Discovery, Footage, Frame, Reader, SourceOptions, discover, open_footage
 from labeling.sources.video_reader import VideoReader
-from manifests.errors import FootageError, FootageSourceError
+from manifests.errors import FootageError, InputError
 from tests.labeling.footage import encode, shot
 
 
@@ -292,7 +292,7 @@ def test_a_folder_of_videos_is_found_in_a_fixed_order_with_what_is_stated_of_it(
 def test_one_video_is_a_source_and_nothing_is_an_error(tmp_path: Path, frames: np.ndarray) -> None:
     path = encode(tmp_path / "a.mp4", frames[:2])
     assert [item.path for item in discover(path).footage] == [str(path)]
-    with pytest.raises(FootageSourceError, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         discover(tmp_path / "nothing")
 
 

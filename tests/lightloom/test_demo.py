@@ -20,7 +20,7 @@ from lightloom.demo.demo_film import choose
 from lightloom.demo.sizes import PRESETS, load_sizes
 from lightloom.stages import FOLDER, Record, Stage, run_stages
 from manifests.contract.clip import Clip
-from manifests.errors import DemoError
+from manifests.errors import RunError
 from tests.drivers import Driver, wait_until
 
 PROGRAM = """
@@ -84,7 +84,7 @@ def test_a_finished_stage_is_skipped_with_a_line(tmp_path: Path) -> None:
 
 def test_a_failed_stage_says_which_and_the_next_run_goes_on_there(tmp_path: Path) -> None:
     (tmp_path / "two.broken").touch()
-    with pytest.raises(DemoError, match=r"stage two failed \(exit code 3\)"):
+    with pytest.raises(RunError, match=r"stage two failed \(exit code 3\)"):
         run(tmp_path, "one", "two", "three")
     (tmp_path / "two.broken").unlink()
     records, _ = run(tmp_path, "one", "two", "three")
@@ -118,14 +118,14 @@ def test_a_signal_stops_the_stage_first(tmp_path: Path, number: signal.Signals) 
 def test_one_demo_a_folder_at_a_time(tmp_path: Path) -> None:
     with Driver([sys.executable, "-c", DRIVER, str(tmp_path), PROGRAM]) as driver:
         wait_until(lambda: log(tmp_path))
-        with pytest.raises(DemoError, match=f"another demo \\(pid {driver.process.pid}\\)"):
+        with pytest.raises(RunError, match=f"another demo \\(pid {driver.process.pid}\\)"):
             run(tmp_path, "one")
 
 
 def test_a_damaged_record_is_one_clear_line(tmp_path: Path) -> None:
     run(tmp_path, "one")
     (tmp_path / FOLDER / "one.json").write_text("{")
-    with pytest.raises(DemoError, match=r"one.json: cannot be read .*delete it"):
+    with pytest.raises(RunError, match=r"one.json: cannot be read .*delete it"):
         run(tmp_path, "one")
 
 
@@ -149,13 +149,13 @@ def test_shipped_presets_learn_from_the_training_split_and_film_the_test_split(p
 def test_a_folder_of_other_sizes_is_refused(tmp_path: Path) -> None:
     Chain(tmp_path, load_sizes("default")).prepare()
     Chain(tmp_path, load_sizes("default")).prepare()
-    with pytest.raises(DemoError, match="a demo of other sizes"):
+    with pytest.raises(RunError, match="a demo of other sizes"):
         Chain(tmp_path, load_sizes("small")).prepare()
 
 
 def test_a_mistake_in_a_preset_names_the_field(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base: default\nminutes: {invrse: 3}\n")
-    with pytest.raises(DemoError, match=r"minutes.invrse: no such field; did you mean inverse"):
+    with pytest.raises(RunError, match=r"minutes.invrse: no such field; did you mean inverse"):
         load_sizes(str(tmp_path / "mine.yaml"))
 
 
@@ -169,7 +169,7 @@ def test_the_clip_with_a_visible_object_and_free_ground_is_edited() -> None:
 
 
 def test_footage_without_objects_is_one_clear_line() -> None:
-    with pytest.raises(DemoError, match="no clip of the footage shows an object"):
+    with pytest.raises(RunError, match="no clip of the footage shows an object"):
         choose([filmed("gone", 20, gone=True)])
 
 

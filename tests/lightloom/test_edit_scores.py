@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from editing.benchmark.cases import material_cases, plain, shortened, still, subject_of
-from editing.benchmark.truth import TruthError, Truths
+from editing.benchmark.truth import Truths
 from manifests.contract.clip import Clip
+from manifests.errors import RunError
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
@@ -116,7 +117,7 @@ def test_a_case_is_the_same_scene_under_one_light_and_a_still_one_keeps_all_but_
 
 def test_a_spec_that_cannot_be_rendered_is_named(spec, tmp_path):
     truths = Truths(tmp_path / "truth", tmp_path / "no.parquet")
-    with pytest.raises(TruthError, match=r"scene 0: not rendered .*its spec is"):
+    with pytest.raises(RunError, match=r"scene 0: not rendered .*its spec is"):
         truths.clip(shortened(spec, 0))
 
 

@@ -9,7 +9,8 @@ import pytest
 from torchlines import run_and_look
 
 from benchmarks.weights.rebuilding import SHARES, Rebuild
-from editing.weights import DEFAULTS, KINDS, LORA, SHIPPED, WeightsError, chosen, found_in, named
+from editing.weights import DEFAULTS, KINDS, LORA, SHIPPED, chosen, found_in, named
+from manifests.errors import CheckpointError
 
 SETUP = """
 torch.manual_seed(0)
@@ -154,13 +155,13 @@ def test_weights_are_named_by_folder_or_as_published(done):
     there = named(str(folder / "packed"))
     assert there == {kind: str(folder / "packed" / kind) for kind in ("inverse", "forward")}
     assert named("svd")["inverse"].endswith("-inverse-svd")
-    with pytest.raises(WeightsError, match="no folder with inverse, forward, lighting"):
+    with pytest.raises(CheckpointError, match="no folder with inverse, forward, lighting"):
         named(str(folder / "set"))
 
 
 def test_a_kind_without_weights_says_which_option_gives_them(monkeypatch):
     monkeypatch.setitem(DEFAULTS, "forward", None)
-    with pytest.raises(WeightsError, match="give --forward CHECKPOINT"):
+    with pytest.raises(CheckpointError, match="give --forward CHECKPOINT"):
         chosen("forward", None)
     assert chosen("forward", "mine") == "mine"
 
@@ -181,7 +182,7 @@ def test_rebuilding_is_a_chain_of_commands_that_ends_in_packing(tmp_path):
     assert sum(SHARES.values()) == pytest.approx(1.0)
     for kind in KINDS:
         assert f"--{kind}" in lines["pack"]
-    with pytest.raises(WeightsError, match="--minutes"):
+    with pytest.raises(CheckpointError, match="--minutes"):
         Rebuild(tmp_path, minutes=0, seed=0, clips=8, footage=3, preset="debug")
 
 

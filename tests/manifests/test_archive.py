@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
+from manifests.errors import DatasetError
 from manifests.store import archive
-from manifests.store.archive import ArchiveError
 
 
 def tar_of(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
@@ -52,21 +52,21 @@ def test_python_tarfile_reads_it_with_fixed_metadata() -> None:
     ["../1.json", "/etc/passwd", "a/b.json", "noextension", "Upper.json", ".hidden", "a" * 120 + ".json", "ä.json"],
 )
 def test_unsafe_names_are_refused_reading_and_writing(name: str) -> None:
-    with pytest.raises(ArchiveError):
+    with pytest.raises(DatasetError):
         scan(tar_of(entry(name)))
-    with pytest.raises(ArchiveError):
+    with pytest.raises(DatasetError):
         archive.header(name, 1)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
 def test_links_devices_and_folders_are_refused(kind: bytes) -> None:
-    with pytest.raises(ArchiveError, match="not a regular file"):
+    with pytest.raises(DatasetError, match="not a regular file"):
         scan(tar_of(entry("00000001-00.rgb", kind=kind, link="/etc/passwd")))
 
 
 def test_claimed_size_beyond_the_file_is_refused_without_reading_it() -> None:
     header = archive.header("00000001-00.rgb", 3 << 30)
-    with pytest.raises(ArchiveError, match="cut off"):
+    with pytest.raises(DatasetError, match="cut off"):
         scan(header + bytes(2048))
 
 
@@ -74,12 +74,12 @@ def test_claimed_size_beyond_the_file_is_refused_without_reading_it() -> None:
 def test_truncation_anywhere_is_found(keep: int) -> None:
     data = ours({"clip.json": b"{}"})
     assert len(data) == 2048
-    with pytest.raises(ArchiveError):
+    with pytest.raises(DatasetError):
         scan(data[:keep])
 
 
 def test_trailing_bytes_are_refused() -> None:
-    with pytest.raises(ArchiveError, match="end of the archive"):
+    with pytest.raises(DatasetError, match="end of the archive"):
         scan(ours({"clip.json": b"{}"}) + bytes(512))
 
 
@@ -88,7 +88,7 @@ def test_any_flipped_header_byte_is_found() -> None:
     for position in range(512):
         broken = bytearray(data)
         broken[position] ^= 0x10
-        with pytest.raises(ArchiveError):
+        with pytest.raises(DatasetError):
             scan(bytes(broken))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_stage import QUICK, ToyStage, content, expected, toy_dataset, toy_sample
 
-from manifests.errors import DatasetError, DiskFull, TooManyFailuresError, WorkerStartError
+from manifests.errors import DatasetError, DiskFull, RunError
 from manifests.store.shards import write_item
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -101,7 +101,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path, quick: RunO
 def test_a_run_in_which_nearly_everything_fails_is_stopped(tmp_path: Path, quick: RunOptions) -> None:
     stage = ToyStage(items=60, per_shard=60, faults=dict.fromkeys(range(60), "item-error"))
     dataset = toy_dataset(tmp_path, stage)
-    with pytest.raises(TooManyFailuresError, match=r"20 failed \(corrupt-asset 20\) of 20 items"):
+    with pytest.raises(RunError, match=r"20 failed \(corrupt-asset 20\) of 20 items"):
         run(dataset, stage, quick)
 
 
@@ -121,7 +121,7 @@ def test_failed_items_are_tried_again_when_asked(tmp_path: Path, quick: RunOptio
 def test_a_worker_that_cannot_start_is_reported_in_one_line(tmp_path: Path, quick: RunOptions) -> None:
     for fault, words in {"start": "the toy cannot be built", "start-crash": "died while starting"}.items():
         stage = ToyStage(items=2, per_shard=2, faults={-1: fault})
-        with pytest.raises(WorkerStartError, match=words) as caught:
+        with pytest.raises(RunError, match=words) as caught:
             run(toy_dataset(tmp_path, stage), stage, quick)
         assert "\n" not in str(caught.value)
 

@@ -4,7 +4,8 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from scenes.catalogue import Asset, Catalogue, CatalogueError, Measured, Problem, assign_split
+from manifests.errors import SpecError
+from scenes.catalogue import Asset, Catalogue, Measured, Problem, assign_split
 from scenes.licences import LicencePolicy
 from scenes.spec import Builtin, File, Footprint, Principled
 
@@ -81,7 +82,7 @@ def test_meshes_are_selected_only_after_scoring_and_rejected_ones_never():
 
 
 def test_scores_for_an_asset_that_is_not_there_are_refused():
-    with pytest.raises(CatalogueError, match="no asset nothing"):
+    with pytest.raises(SpecError, match="no asset nothing"):
         Catalogue([mesh("a")]).with_scores({"nothing": Measured(score=1.0)})
 
 
@@ -121,10 +122,10 @@ def test_parquet_round_trip_keeps_everything(tmp_path):
 
 def test_load_refuses_what_is_not_a_catalogue(tmp_path):
     path = tmp_path / "catalogue.parquet"
-    with pytest.raises(CatalogueError, match="is not a catalogue"):
+    with pytest.raises(SpecError, match="is not a catalogue"):
         Catalogue.load(path)
     path.write_bytes(b"PAR1 no")
-    with pytest.raises(CatalogueError, match="is not a catalogue"):
+    with pytest.raises(SpecError, match="is not a catalogue"):
         Catalogue.load(path)
 
 
@@ -133,21 +134,21 @@ def test_load_refuses_assets_that_do_not_match_the_digest(tmp_path):
     Catalogue([mesh("a"), mesh("b")]).save(path)
     table = pq.read_table(path)
     pq.write_table(table.slice(0, 1), path)
-    with pytest.raises(CatalogueError, match="do not match its digest"):
+    with pytest.raises(SpecError, match="do not match its digest"):
         Catalogue.load(path)
 
 
 def test_merge_joins_and_refuses_contradictions():
     one = Catalogue([mesh("a")], {"mine": Path("/x")})
     assert uids(one.merge(Catalogue([mesh("b"), mesh("a")])).assets) == ["a", "b"]
-    with pytest.raises(CatalogueError, match="two different assets have the uid a"):
+    with pytest.raises(SpecError, match="two different assets have the uid a"):
         one.merge(Catalogue([mesh("a", author="B")]))
-    with pytest.raises(CatalogueError, match="provider mine has two roots"):
+    with pytest.raises(SpecError, match="provider mine has two roots"):
         one.merge(Catalogue([], {"mine": Path("/y")}))
 
 
 def test_an_asset_holds_exactly_what_its_kind_says():
-    with pytest.raises(CatalogueError, match="kind is mesh but it holds"):
+    with pytest.raises(SpecError, match="kind is mesh but it holds"):
         Asset(uid="a", kind="mesh", provider="p", licence="MIT", author="", split="train")
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from manifests.codec.exr import write_exr
-from scenes.catalogue import Catalogue, CatalogueError, Measured, assign_split
+from manifests.errors import SpecError
+from scenes.catalogue import Catalogue, Measured, assign_split
 from scenes.providers.files import place_of
 from scenes.providers.folder import folder_catalogue
 from scenes.providers.sidecars import licences_in
@@ -214,10 +215,10 @@ def test_licence_words_are_recognised():
 
 
 def test_names_and_folders_are_checked(tmp_path):
-    with pytest.raises(CatalogueError, match="is not a folder"):
+    with pytest.raises(SpecError, match="is not a folder"):
         folder_catalogue(tmp_path / "none", "mine")
     for name in ("builtin", "", "a/b"):
-        with pytest.raises(CatalogueError, match="choose another"):
+        with pytest.raises(SpecError, match="choose another"):
             folder_catalogue(tmp_path, name)
 
 

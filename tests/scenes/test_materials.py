@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from manifests.errors import SpecError
 from scenes.builtin_materials import (
     builtin_materials,
     measured_materials,
@@ -15,7 +16,7 @@ from scenes.builtin_materials import (
     sample_procedural,
 )
 from scenes.procedural_materials import FAMILIES
-from scenes.spec import Procedural, SpecError
+from scenes.spec import Procedural
 from scenes.texturesets import find_maps, role
 
 METAL_WORDS = ("metal", "bare", "flake", "third", "vein", "weft", "first", "second", "coat")

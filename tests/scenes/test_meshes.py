@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.make_footprints import measure
-from scenes.meshes import FAMILIES, MeshError, build, footprint, footprints, normalised
+from manifests.errors import SpecError
+from scenes.meshes import FAMILIES, build, footprint, footprints, normalised
 from scenes.meshgen.composites import COMPOSITES
 from scenes.meshgen.rocks import ROCK_STYLES, gradient_noise
 from scenes.meshgen.solids import box
@@ -116,20 +117,20 @@ def test_primitives_have_their_known_volumes():
 
 
 def test_unknown_generators_and_parameters_are_named():
-    with pytest.raises(MeshError, match="no mesh generator 'dodo'"):
+    with pytest.raises(SpecError, match="no mesh generator 'dodo'"):
         build("dodo", {})
-    with pytest.raises(MeshError, match="'gear' does not take"):
+    with pytest.raises(SpecError, match="'gear' does not take"):
         build("gear", {"teeth": 7})
     for family, styles in STYLES.items():
-        with pytest.raises(MeshError, match=f"'{family}' does not take"):
+        with pytest.raises(SpecError, match=f"'{family}' does not take"):
             build(family, {"seed": 1})
-        with pytest.raises(MeshError, match="cheese"):
+        with pytest.raises(SpecError, match="cheese"):
             build(family, {"seed": 1, "style": "cheese"})
         assert len(styles) > 4
 
 
 def test_a_mesh_without_size_cannot_be_normalised():
-    with pytest.raises(MeshError, match="cannot be normalised"):
+    with pytest.raises(SpecError, match="cannot be normalised"):
         normalised(place(box(1, 1, 1), scale=0.0))
 
 

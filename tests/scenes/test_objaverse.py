@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scenes.catalogue import Catalogue, CatalogueError, assign_split
+from manifests.errors import SpecError
+from scenes.catalogue import Catalogue, assign_split
 from scenes.providers.objaverse import cache_folder, lvis_uids, objaverse_catalogue
 from tests.scenes.assetfiles import glb
 
@@ -130,7 +131,7 @@ def test_lvis_lists_of_odd_shape_are_passed_over():
 
 
 def test_no_cache_is_one_clear_error(tmp_path):
-    with pytest.raises(CatalogueError, match="no Objaverse cache"):
+    with pytest.raises(SpecError, match="no Objaverse cache"):
         objaverse_catalogue(tmp_path)
 
 
@@ -175,5 +176,5 @@ def test_a_failed_download_is_one_clear_error(cache, monkeypatch):
     monkeypatch.setattr(objaverse.urllib.request, "urlretrieve", refuse)
     monkeypatch.setattr(objaverse, "BASE_PATH", objaverse.BASE_PATH)
     monkeypatch.setattr(objaverse, "_VERSIONED_PATH", objaverse._VERSIONED_PATH)
-    with pytest.raises(CatalogueError, match="no route to host; is this machine online"):
+    with pytest.raises(SpecError, match="no route to host; is this machine online"):
         objaverse_catalogue(cache, download=1)

@@ -1,8 +1,9 @@
 import msgspec
 import pytest
 
+from manifests.errors import SpecError
 from scenes.distributions import LogUniform
-from scenes.recipes import BUILTIN_RECIPES, Recipe, RecipeError, digest, load_recipe, make_recipe, to_json
+from scenes.recipes import BUILTIN_RECIPES, Recipe, digest, load_recipe, make_recipe, to_json
 
 
 def load(tmp_path, text, name="mine.yaml"):
@@ -86,7 +87,7 @@ def test_json_round_trip_is_exact_and_the_digest_sees_every_change():
     ],
 )
 def test_errors_name_the_file_and_the_field(tmp_path, text, message):
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(SpecError) as error:
         load(tmp_path, f"base: paper\n{text}\n")
     assert str(error.value).startswith(str(tmp_path / "mine.yaml"))
     assert message in str(error.value)
@@ -106,14 +107,14 @@ def test_errors_name_the_file_and_the_field(tmp_path, text, message):
     ],
 )
 def test_files_that_are_no_recipes_are_refused(tmp_path, text, message):
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(SpecError) as error:
         load(tmp_path, text)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_recipe_is_one_line_with_the_shipped_names():
-    with pytest.raises(RecipeError, match="did you mean tiny"):
+    with pytest.raises(SpecError, match="did you mean tiny"):
         load_recipe("tyni")
 
 

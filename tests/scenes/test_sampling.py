@@ -10,12 +10,13 @@ import pytest
 
 import scenes
 from benchmarks.separation import dense_times, ground_error, vertices, worst_gap
+from manifests.errors import SpecError
 from scenes.catalogue import Catalogue
 from scenes.materials_and_light import light_kind, pools
 from scenes.motion import camera_at, frame_times, motion_names, object_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
-from scenes.sampling import SamplingError, generator, sample_scene
+from scenes.sampling import generator, sample_scene
 from scenes.spec import Native, ObjectTranslation, Procedural, SceneSpec, digest, from_json, to_json
 
 TINY, PAPER = load_recipe("tiny"), load_recipe("paper")
@@ -193,9 +194,7 @@ def test_drawing_again_is_counted_and_bounded(catalogue, papers):
     assert 0.0 < np.mean([spec.resampled > 0 for spec in papers]) < 0.3
     assert max(spec.resampled for spec in papers) < PAPER.placement.attempts
     crowded = changed(PAPER, objects={"area": 0.1, "count": (3, 3)}, placement={"attempts": 5})
-    with pytest.raises(
-        SamplingError, match=r"none of 5 draws fits; mostly objects\.count, objects\.scale, objects\.area"
-    ):
+    with pytest.raises(SpecError, match=r"none of 5 draws fits; mostly objects\.count, objects\.scale, objects\.area"):
         sample_scene(catalogue, crowded, 0, 0)
 
 
@@ -208,7 +207,7 @@ def test_drawing_again_is_counted_and_bounded(catalogue, papers):
 )
 def test_impossible_recipes_name_the_fields_that_conflict(catalogue, sections, field):
     recipe = changed(TINY, **sections, placement={"attempts": 3})
-    with pytest.raises(SamplingError) as error:
+    with pytest.raises(SpecError) as error:
         sample_scene(catalogue, recipe, 0, 5)
     assert field in str(error.value)
     assert "scene 5" in str(error.value)
@@ -216,10 +215,10 @@ def test_impossible_recipes_name_the_fields_that_conflict(catalogue, sections, f
 
 def test_what_the_catalogue_lacks_is_named(catalogue):
     meshes = Catalogue(asset for asset in catalogue.assets if asset.kind != "environment")
-    with pytest.raises(SamplingError, match="lights needs"):
+    with pytest.raises(SpecError, match="lights needs"):
         sample_scene(meshes, TINY, 0, 0)
     lamps = Catalogue(a for a in catalogue.assets if a.kind != "environment" or light_kind(a) == "studio")
-    with pytest.raises(SamplingError, match=r"lights\.kinds gives no weight"):
+    with pytest.raises(SpecError, match=r"lights\.kinds gives no weight"):
         sample_scene(
             lamps, changed(TINY, lights={"kinds": msgspec.structs.replace(TINY.lights.kinds, studio=0.0)}), 0, 0
         )
@@ -228,7 +227,7 @@ def test_what_the_catalogue_lacks_is_named(catalogue):
 
 @pytest.mark.parametrize(("seed", "index"), [(-1, 0), (0, -1)])
 def test_negative_seeds_and_indices_are_refused(catalogue, seed, index):
-    with pytest.raises(SamplingError, match="must be 0 or more"):
+    with pytest.raises(SpecError, match="must be 0 or more"):
         sample_scene(catalogue, TINY, seed, index)
 
 

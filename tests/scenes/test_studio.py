@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from scenes.studio_light import StudioError, black_body, studio_image
+from manifests.errors import InputError
+from scenes.studio_light import black_body, studio_image
 
 
 def irradiance(image: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ def test_black_body_goes_from_red_over_white_to_blue():
 
 
 def test_wrong_parameters_are_named():
-    with pytest.raises(StudioError, match="seed >= 0"):
+    with pytest.raises(InputError, match="seed >= 0"):
         studio_image({"seed": -1}, 16)
-    with pytest.raises(StudioError, match="lamps"):
+    with pytest.raises(InputError, match="lamps"):
         studio_image({"seed": 1, "lamps": 3}, 16)

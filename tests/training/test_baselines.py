@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from manifests.contract.environment import srgb_decode, srgb_encode
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from renderers.light.panoramas import panorama_directions
 from tests.training.analytic_benchmark import GROUND, LIGHTS, SIZE, THING, TILT, clip_of, write_part
@@ -43,7 +43,7 @@ def test_averages_of_a_set_are_its_values(averages):
 def test_an_empty_set_cannot_be_averaged(tmp_path):
     folder = write_part(tmp_path / "set", scenes=1)
     (folder / "manifest" / "000000.parquet").unlink()
-    with pytest.raises(EvaluationError, match="no committed clip"):
+    with pytest.raises(InputError, match="no committed clip"):
         gather_averages(open_dataset(folder))
 
 

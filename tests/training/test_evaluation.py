@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
@@ -84,11 +84,11 @@ def test_the_clips_of_a_scene_share_g_buffers_and_differ_in_light(folder):
 
 
 def test_a_folder_without_a_benchmark_and_an_unfinished_one_are_refused(folder, tmp_path):
-    with pytest.raises(EvaluationError, match="no benchmark here"):
+    with pytest.raises(InputError, match="no benchmark here"):
         open_benchmark(tmp_path)
     write_part(tmp_path / "objects", scenes=1)
     (tmp_path / "objects" / "manifest" / "000000.parquet").unlink()
-    with pytest.raises(EvaluationError, match="not complete"):
+    with pytest.raises(InputError, match="not complete"):
         open_benchmark(tmp_path)
 
 
@@ -210,7 +210,7 @@ def test_the_worst_clips_come_first_on_a_gallery():
     rows = [sheet.crop((110, 32 + 115 * row + 40, 180, 32 + 115 * row + 100)) for row in range(3)]
     brightness = [np.asarray(row).mean() for row in rows]
     assert brightness[0] > brightness[1] > brightness[2]
-    with pytest.raises(EvaluationError, match="no strip"):
+    with pytest.raises(InputError, match="no strip"):
         worst_gallery("test", [], higher_is_better=True)
     assert isinstance(strips[0], Strip)
 
@@ -271,12 +271,12 @@ def test_an_interrupted_evaluation_goes_on_and_another_one_is_refused(settings, 
     again = evaluate(settings, out)
     assert kept.stat().st_mtime_ns == before
     assert [s for s in again.scores if s.task == "turn"] == [s for s in evaluation.scores if s.task == "turn"]
-    with pytest.raises(EvaluationError, match="another evaluation"):
+    with pytest.raises(InputError, match="another evaluation"):
         evaluate(replace(settings, seed=1), out)
 
 
 def test_settings_that_ask_for_nothing_are_refused(folder):
-    with pytest.raises(EvaluationError, match="nothing to evaluate"):
+    with pytest.raises(InputError, match="nothing to evaluate"):
         Settings(folder)
-    with pytest.raises(EvaluationError, match="--steps"):
+    with pytest.raises(InputError, match="--steps"):
         Settings(folder, inverse="x", steps=0)

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from manifests.codec.exr import write_exr
-from manifests.errors import ClipSourceError
+from manifests.errors import DatasetError
 from training.data.augment import Augmentation
 from training.data.clip_sources import open_source
 from training.data.image_folders import ImageSource
@@ -98,10 +98,10 @@ def test_the_sets_own_conventions_are_brought_to_the_table_s(tmp_path: Path) -> 
 
 def test_what_is_wrong_is_named(plain: Path, tmp_path: Path) -> None:
     (plain / "room2" / "000_metallic.exr").unlink()
-    with pytest.raises(ClipSourceError, match=r"room2/000_rgb: has no metallic beside it"):
+    with pytest.raises(DatasetError, match=r"room2/000_rgb: has no metallic beside it"):
         ImageSource(plain)
     (plain / "images.yaml").write_text("fovv: 60\n")
-    with pytest.raises(ClipSourceError, match=r"images.yaml: .*fovv"):
+    with pytest.raises(DatasetError, match=r"images.yaml: .*fovv"):
         ImageSource(plain)
-    with pytest.raises(ClipSourceError, match="holds no picture"):
+    with pytest.raises(DatasetError, match="holds no picture"):
         ImageSource(tmp_path / "nothing")

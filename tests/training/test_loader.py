@@ -13,7 +13,7 @@ import torch
 
 from manifests.codec.codecs import decode_clip
 from manifests.contract.environment import srgb_encode
-from manifests.errors import ClipSourceError
+from manifests.errors import DatasetError
 from manifests.store.dataset import open_dataset
 from renderers.modelspace import relative_depth
 from tests.training.sets import CLIPS, FRAMES, SIZE, make_set
@@ -142,9 +142,9 @@ def test_labels_and_confidence_come_from_the_rows(tmp_path: Path, folder: Path) 
 
 
 def test_asking_for_more_than_clips_hold_says_so(folder: Path) -> None:
-    with pytest.raises(ClipSourceError, match="none of the 7 clips has 9 frames"):
+    with pytest.raises(DatasetError, match="none of the 7 clips has 9 frames"):
         Loader(DatasetSource(open_dataset(folder)), _options(Augmentation(9)))
-    with pytest.raises(ClipSourceError, match="neither a dataset"):
+    with pytest.raises(DatasetError, match="neither a dataset"):
         open_source(folder.parent, folder, 1)
 
 
@@ -192,5 +192,5 @@ def test_a_url_gives_the_same_batches_and_keeps_few_shards(
 
 
 def test_a_url_that_is_not_there_is_named(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    with pytest.raises(ClipSourceError, match=r"nothing/dataset.json: cannot be fetched"):
+    with pytest.raises(DatasetError, match=r"nothing/dataset.json: cannot be fetched"):
         open_source(server[0] + "/nothing", tmp_path, keep=1)

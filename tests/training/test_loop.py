@@ -10,7 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from manifests.errors import ConfigError, TrainingError
+from manifests.errors import InputError, TrainingError
 from renderers.base import Renderer
 from tests.training.sets import make_set
 from training import run_state
@@ -185,7 +185,7 @@ def test_mistakes_in_a_preset_name_the_field(tmp_path: Path) -> None:
     def error(text: str) -> str:
         path = tmp_path / "mine.yaml"
         path.write_text("base: tiny\n" + text)
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(InputError) as caught:
             load_config(path, "inverse")
         return str(caught.value).removeprefix(f"{path}: ")
 
@@ -195,7 +195,7 @@ def test_mistakes_in_a_preset_name_the_field(tmp_path: Path) -> None:
     assert error("data: {dropout: 1.5}").startswith("data.dropout: Expected `float` <= 1.0")
     assert error("sampler: diffusion").startswith("prediction: diffusion is trained as v prediction")
     assert error("inverse: 3").startswith("inverse: expected a mapping")
-    with pytest.raises(ConfigError, match="did you mean tiny"):
+    with pytest.raises(InputError, match="did you mean tiny"):
         load_config("tinny", "inverse")
     (tmp_path / "mine.yaml").write_text("base: svd\noptimise: {batch: 8}\n")
     mine = load_config(tmp_path / "mine.yaml", "forward")

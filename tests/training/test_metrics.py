@@ -7,7 +7,7 @@ import torch
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
 from manifests.contract.environment import srgb_encode
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from training.evaluation import metrics, shadows
 from training.evaluation.perceptual import load_perceptual
 from training.evaluation.score_estimates import light_errors, main_direction
@@ -40,11 +40,11 @@ def test_only_the_pixels_that_count_do():
 
 
 def test_a_metric_of_no_pixel_or_of_nan_is_an_error():
-    with pytest.raises(EvaluationError, match="no pixel"):
+    with pytest.raises(InputError, match="no pixel"):
         metrics.psnr(constant(0.5), constant(0.5), ~EVERYWHERE)
-    with pytest.raises(EvaluationError, match="NaN"):
+    with pytest.raises(InputError, match="NaN"):
         metrics.rmse(constant(np.nan, 1), constant(0.5, 1), EVERYWHERE)
-    with pytest.raises(EvaluationError, match=r"shape"):
+    with pytest.raises(InputError, match=r"shape"):
         metrics.psnr(constant(0.5, 1), constant(0.5, 3))
 
 

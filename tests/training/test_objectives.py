@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import ConfigError, TrainingError
+from manifests.errors import InputError, TrainingError
 from renderers import modelspace
 from renderers.base import Renderer
 from renderers.inverse import InverseRenderer
@@ -140,10 +140,10 @@ def test_what_cannot_be_rendered_again_is_refused(tmp_path: Path) -> None:
     config = _tiny("inverse")
     InverseObjective(config, make_networks(config, "inverse")).save(tmp_path / "inverse", {})
     wrong = _tiny("inverse", rerender=str(tmp_path / "inverse"))
-    with pytest.raises(ConfigError, match=r"tiny: rerender: .* no forward renderer"):
+    with pytest.raises(InputError, match=r"tiny: rerender: .* no forward renderer"):
         make_networks(wrong, "inverse")
     config = _tiny("inverse", rerender=str(tmp_path / "forward"), network={**SMALL, "joint": False})
-    with pytest.raises(ConfigError, match="tiny: rerender: needs a network that predicts all"):
+    with pytest.raises(InputError, match="tiny: rerender: needs a network that predicts all"):
         InverseObjective(config, make_networks(config, "inverse"))
 
 
@@ -248,11 +248,11 @@ def test_the_environment_encoder_trains_and_starts_a_forward_renderer(tmp_path: 
 def test_presets_that_ask_for_unknown_losses_are_refused() -> None:
     for wrong in ({"normals.l1": 1}, {"normal.psnr": 1}, {}):
         config = msgspec.structs.replace(_tiny("inverse"), losses=wrong)
-        with pytest.raises(ConfigError, match="tiny: losses"):
+        with pytest.raises(InputError, match="tiny: losses"):
             InverseObjective(config, make_networks(config, "inverse"))
     narrow = {"block_out_channels": list(WIDTHS), "num_attention_heads": 1}
     bare = make_config({"name": "bare", "backbone": "svd", "network": narrow})
-    with pytest.raises(ConfigError, match="needs a vae"):
+    with pytest.raises(InputError, match="needs a vae"):
         make_networks(bare, "inverse")
 
 
@@ -279,5 +279,5 @@ def test_a_judge_learns_how_wrong_its_renderer_is_and_leaves_it_as_it_was(batch:
 
 
 def test_a_judge_needs_its_renderer() -> None:
-    with pytest.raises(ConfigError, match="start: a judge is trained for an inverse renderer"):
+    with pytest.raises(InputError, match="start: a judge is trained for an inverse renderer"):
         JudgeObjective.of(load_config("tiny", "judge"))

@@ -16,7 +16,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.contract.environment import srgb_decode, srgb_encode
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from manifests.store.dataset import Dataset
 from renderers.modelspace import channels_last, planar, relative_depth
 from training.evaluation.benchmark import Shot
@@ -53,12 +53,12 @@ def gather_averages(dataset: Dataset, most: int = CLIPS) -> Averages:
     """Average the middle frame of at most `most` clips, evenly spread over the dataset; all need one frame size."""
     rows = dataset.rows()
     if not rows:
-        raise EvaluationError(f"{dataset.path}: no committed clip to average")
+        raise InputError("no committed clip to average", where=dataset.path)
     chosen = [rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
     totals = _Totals(chosen[0].height, chosen[0].width)
     for row in tqdm(chosen, desc="training set's averages", unit="clip", leave=False):
         if (row.height, row.width) != totals.size:
-            raise EvaluationError(f"{dataset.path}: clips of several sizes cannot be averaged to mean maps")
+            raise InputError("clips of several sizes cannot be averaged to mean maps", where=dataset.path)
         totals.add(decode_clip(row.key, dataset.files(row), _NAMES, [row.frames // 2], light=False))
     return totals.averages()
 
@@ -98,9 +98,9 @@ class _Totals:
             self._pairs.append((seen.reshape(-1, 3)[where], arrays["basecolor"].reshape(-1, 3)[where]))
 
     def averages(self) -> Averages:
-        """The averages; EvaluationError when no surface was seen."""
+        """The averages; InputError when no surface was seen."""
         if not self._pairs:
-            raise EvaluationError("the training set shows no surface at all; it cannot be averaged")
+            raise InputError("the training set shows no surface at all", "it cannot be averaged")
         maps, constants = {}, {}
         for name, total in self._sums.items():
             constant = total.sum(axis=(0, 1)) / self._weight.sum()
@@ -180,7 +180,7 @@ def plane(normals: np.ndarray, heights: np.ndarray, rays: np.ndarray) -> Maps:
 def rays_of(shot: Shot) -> np.ndarray:
     """Camera-frame directions (H, W, 3) with z = -1 of a clip's pixels."""
     if shot.clip.camera is None:
-        raise EvaluationError(f"clip {shot.clip.key}: has no camera")
+        raise InputError("has no camera", where=f"clip {shot.clip.key}")
     return shot.clip.camera.rays(*shot.clip.size)
 
 

@@ -17,7 +17,7 @@ from manifests.contract.azimuthal import STEPS
 from manifests.contract.camera import intrinsics_from_fov
 from manifests.contract.clip import Clip, CodedClip, to_codes
 from manifests.contract.environment import HALF_MAX, srgb_decode, srgb_encode
-from manifests.errors import ClipSourceError
+from manifests.errors import DatasetError
 from renderers import modelspace
 from renderers.light.panoramas import backgrounds, panoramas
 from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
@@ -165,7 +165,7 @@ def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = Fal
     """The packed form of `clip`, a CodedClip or one whose colours are sRGB-encoded.
 
     `panorama` is the (h, w) of the light, None for none; `background` adds the environment behind every pixel. Raises
-    ClipSourceError when light is wanted of a clip that has none, or no camera to see it with.
+    DatasetError when light is wanted of a clip that has none, or no camera to see it with.
     """
     arrays = {
         name: (array if isinstance(clip, CodedClip) else to_codes(ATTRIBUTES[name], array)).transpose(0, 3, 1, 2)
@@ -174,8 +174,9 @@ def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = Fal
     light = None
     if panorama is not None:
         if clip.environment is None or clip.camera is None:
-            raise ClipSourceError(
-                f"clip {clip.key}: has no {'camera' if clip.camera is None else 'environment'}, which light needs"
+            raise DatasetError(
+                f"has no {'camera' if clip.camera is None else 'environment'}, which light needs",
+                where=f"clip {clip.key}",
             )
         rotation, poses = clip.environment.rotation, clip.camera.camera_to_world
         turns = np.concatenate([rotation, poses[:, :3, :3]], axis=1).reshape(len(poses), -1)

@@ -20,7 +20,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.contract.row import ClipRow
-from manifests.errors import ClipSourceError
+from manifests.errors import DatasetError
 from manifests.files import atomic_file
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
@@ -65,7 +65,7 @@ class DatasetSource:
         self._dataset = dataset
         self._rows = dataset.rows() if rows is None else rows
         if not self._rows:
-            raise ClipSourceError(f"{dataset.path}: holds no clip yet; make some with `lightloom datagen run`")
+            raise DatasetError("holds no clip yet", "make some with `lightloom datagen run`", where=dataset.path)
         self.entries = [_entry(row) for row in self._rows]
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
@@ -113,7 +113,7 @@ class UrlSource:
         self.entries = self._local.entries
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """See `Source`; raises ClipSourceError when the shard cannot be fetched."""
+        """See `Source`; raises DatasetError when the shard cannot be fetched."""
         shard = self.entries[index].shard
         with self._lock:
             fetching = self._fetching.setdefault(shard, threading.Lock())
@@ -131,7 +131,9 @@ class UrlSource:
             with webdataset.gopen(f"{self._url}/{name}") as stream, atomic_file(path) as file:
                 shutil.copyfileobj(stream, file, 1 << 20)
         except OSError as error:
-            raise ClipSourceError(f"{self._url}/{name}: cannot be fetched ({str(error).splitlines()[0]})") from None
+            raise DatasetError(
+                f"cannot be fetched ({str(error).splitlines()[0]})", where=f"{self._url}/{name}"
+            ) from None
 
     def _forget(self, shard: int) -> None:
         """Remove the shards that were unused for longest, beyond `keep`, unless someone reads them."""
@@ -179,8 +181,8 @@ def open_source(path: str | Path, cache: Path, keep: int) -> Source:
 
     if is_image_folder(folder):
         return ImageSource(folder)
-    raise ClipSourceError(
-        f"{path}: neither a dataset (no {layout.HEADER}) nor an image folder nor a URL ({', '.join(SCHEMES)})"
+    raise DatasetError(
+        f"neither a dataset (no {layout.HEADER}) nor an image folder nor a URL ({', '.join(SCHEMES)})", where=path
     )
 
 

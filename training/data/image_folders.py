@@ -39,7 +39,7 @@ from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
 from manifests.contract.environment import sanitize, srgb_decode, srgb_encode
-from manifests.errors import ClipSourceError, CodecError
+from manifests.errors import CodecError, DatasetError
 from training.data.clip_sources import Entry
 
 LAYOUT = "images.yaml"
@@ -80,15 +80,15 @@ class ImageSource:
         suffix = self._layout.suffix("rgb")
         stems = [path for path in files if path.name.endswith(suffix)]
         if not stems:
-            raise ClipSourceError(f"{folder}: holds no picture named *{suffix} with {', '.join(_READABLE)}")
+            raise DatasetError(f"holds no picture named *{suffix} with {', '.join(_READABLE)}", where=folder)
         self._pictures = [_Picture(stem, folder, files, self._layout) for stem in stems]
         self.entries: Sequence[Entry] = [picture.entry() for picture in self._pictures]
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """See `source.Source`; raises ClipSourceError, and for `light` always: pictures come without it."""
+        """See `source.Source`; raises DatasetError, and for `light` always: pictures come without it."""
         if light:
-            raise ClipSourceError(
-                f"clip {self.entries[index].key}: single pictures have no light; train with clips instead"
+            raise DatasetError(
+                "single pictures have no light", "train with clips instead", where=f"clip {self.entries[index].key}"
             )
         del frames  # there is only one
         return self._pictures[index].read(attributes)
@@ -109,8 +109,8 @@ class _Picture:
         combined = ("roughness", "metallic") if "material" in self._files else ()
         missing = [name for name in GBUFFERS if name not in self._files and name not in combined]
         if missing:
-            raise ClipSourceError(
-                f"{stem}: has no {missing[0]} beside it (a file ending in {layout.suffix(missing[0])})"
+            raise DatasetError(
+                f"has no {missing[0]} beside it (a file ending in {layout.suffix(missing[0])})", where=stem
             )
 
     def entry(self) -> Entry:
@@ -184,7 +184,7 @@ def _read_layout(folder: Path) -> Layout:
             str(error).split("`")[-2] if "`" in str(error) else "", Layout.__struct_fields__
         )
         hint = f"did you mean {near[0]}?" if near else f"known are {known}"
-        raise ClipSourceError(f"{path}: {' '.join(str(error).split())}; {hint}") from None
+        raise DatasetError(f"{' '.join(str(error).split())}", f"{hint}", where=path) from None
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -196,7 +196,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _load(path: Path) -> np.ndarray:
-    """A file as float32 (H, W, C), integers as shares of their range; raises ClipSourceError."""
+    """A file as float32 (H, W, C), integers as shares of their range; raises DatasetError."""
     try:
         if path.suffix == ".exr":
             planes = read_exr(path.read_bytes())
@@ -206,7 +206,7 @@ def _load(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             array = np.asarray(image)
     except (OSError, CodecError, ValueError) as error:
-        raise ClipSourceError(f"{path}: cannot be read as a picture ({error})") from None
+        raise DatasetError(f"cannot be read as a picture ({error})", where=path) from None
     array = array[..., None] if array.ndim == 2 else array
     top = 255 if array.dtype == np.uint8 else 65535
     return array.astype(np.float32) / top

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import ClipSourceError
+from manifests.errors import DatasetError
 from training.data.augment import Augmentation, View, apply_view, cut, draw_view, fits, select
 from training.data.batch import CodedBatch, Packed, pack, stacked
 from training.data.clip_sources import Entry, Source
@@ -81,9 +81,12 @@ class Loader:
             if fits(augmentation, entry.frames, entry.height, entry.width)
         ]
         if not self._clips:
-            raise ClipSourceError(
-                f"none of the {len(source.entries)} clips has {augmentation.frames} frames at strides "
-                f"{augmentation.strides} of {augmentation.size or 'any size'}; ask for less in the preset's data"
+            raise DatasetError(
+                (
+                    f"none of the {len(source.entries)} clips has {augmentation.frames} frames at strides "
+                    f"{augmentation.strides} of {augmentation.size or 'any size'}"
+                ),
+                "ask for less in the preset's data",
             )
         self._order = Order([source.entries[index].shard for index in self._clips], options.seed, options.mixed)
         self._cache = _Cache(options.cache_bytes)

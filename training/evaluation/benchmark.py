@@ -20,7 +20,7 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.contract.row import ClipRow
-from manifests.errors import DatasetError, EvaluationError
+from manifests.errors import DatasetError, InputError
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.tables import read_parquet
 from renderers.light.panoramas import backgrounds, panoramas
@@ -82,7 +82,7 @@ class Shot:
         """The true light, exposed: (T, 32, 64, 3) linear HDR in each frame's camera frame."""
         camera, light = self.clip.camera, self.clip.environment
         if camera is None or light is None:
-            raise EvaluationError(f"clip {self.clip.key}: has no camera or no environment; a benchmark needs both")
+            raise InputError("has no camera or no environment", "a benchmark needs both", where=f"clip {self.clip.key}")
         seen = panoramas(light.image, light.rotation, camera.camera_to_world, *PANORAMA)  # (T, 3, h, w)
         return seen.permute(0, 2, 3, 1).numpy() * np.float32(self.clip.exposure)
 
@@ -138,13 +138,13 @@ class Benchmark:
 
 
 def open_benchmark(path: Path) -> Benchmark:
-    """Open the benchmark at `path`; EvaluationError when there is none, or a part of it is not complete."""
+    """Open the benchmark at `path`; InputError when there is none, or a part of it is not complete."""
     parts = tuple(Part(name, open_dataset(path / name)) for name in PARTS if (path / name / "dataset.json").is_file())
     if not parts:
-        raise EvaluationError(f"{path}: no benchmark here; make one with `lightloom evaluate build {path}`")
+        raise InputError("no benchmark here", f"make one with `lightloom evaluate build {path}`", where=path)
     for part in parts:
         if len(part.dataset.shards()) != part.dataset.header.shards:
-            raise EvaluationError(f"{path / part.name}: not complete; go on with `lightloom evaluate build {path}`")
+            raise InputError("not complete", f"go on with `lightloom evaluate build {path}`", where=path / part.name)
     return Benchmark(path, parts)
 
 
@@ -169,7 +169,7 @@ def _identities(dataset: Dataset, uids: set[str]) -> dict[str, str]:
     try:
         table = read_parquet(path, ["uid", "place", "split"]).to_pylist()
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read as a catalogue ({error}); restore it from a copy") from None
+        raise DatasetError(f"cannot be read as a catalogue ({error})", "restore it from a copy", where=path) from None
     return {row["place"] or row["uid"]: row["uid"] for row in table if row["uid"] in uids and row["split"] != "all"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from manifests.files import write_bytes
 from manifests.store.dataset import open_dataset
 from training.baselines.inverse_baselines import Averages, gather_averages
@@ -39,16 +39,16 @@ class SceneResult:
 
 
 class Store:
-    """Results by scene in the folder `out`; raises EvaluationError when `out` holds another evaluation."""
+    """Results by scene in the folder `out`; raises InputError when `out` holds another evaluation."""
 
     def __init__(self, out: Path, identity: dict[str, Any]) -> None:
         self._folder = out / _WORK
         self._folder.mkdir(parents=True, exist_ok=True)
         path, wanted = out / SETTINGS, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n"
         if path.is_file() and path.read_bytes() != wanted:
-            raise EvaluationError(f"{out}: holds another evaluation (see its {SETTINGS}); give another folder")
+            raise InputError(f"holds another evaluation (see its {SETTINGS})", "give another folder", where=out)
         if not path.is_file() and any(self._folder.iterdir()):
-            raise EvaluationError(f"{out}: has {_WORK}/ but no {SETTINGS}; give another folder")
+            raise InputError(f"has {_WORK}/ but no {SETTINGS}", "give another folder", where=out)
         write_bytes(path, wanted)
 
     def get(self, part: str, scene: int) -> SceneResult | None:
@@ -59,7 +59,7 @@ class Store:
         try:
             return msgspec.json.decode(path.read_bytes(), type=SceneResult)
         except msgspec.DecodeError as error:
-            raise EvaluationError(f"{path}: cannot be read ({error}); delete it and run again") from None
+            raise InputError(f"cannot be read ({error})", "delete it and run again", where=path) from None
 
     def put(self, part: str, scene: int, result: SceneResult) -> None:
         """Keep a scene's results, whole or not at all."""
@@ -75,7 +75,7 @@ _STRIP_VIDEOS = 4
 def evaluate(settings: Settings, out: Path) -> Evaluation:
     """Measure the renderers that `settings` name and write the report to `out`; an interrupted run goes on there.
 
-    Raises EvaluationError, RendererError or DatasetError, each saying what to do.
+    Raises InputError, InputError or DatasetError, each saying what to do.
     """
     benchmark = open_benchmark(settings.benchmark)
     seen, averages = _training(settings, benchmark)

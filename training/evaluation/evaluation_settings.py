@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.inverse is None and self.forward is None:
-            raise EvaluationError("nothing to evaluate: give --inverse, --forward, or both")
+            raise InputError("nothing to evaluate: give --inverse, --forward, or both")
         if min(self.steps, self.window) < 1 or (self.scenes is not None and self.scenes < 1) or self.seed < 0:
-            raise EvaluationError("--steps, --window and --scenes have to be 1 or more, --seed 0 or more")
+            raise InputError("--steps, --window and --scenes have to be 1 or more, --seed 0 or more")
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as JSON values; checkpoints with the size and date of their files."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from manifests.contract.clip import Clip
 from manifests.display import PAPER, pictures, tile
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from training.evaluation.benchmark import Shot
 
 TILE = 96
@@ -59,7 +59,7 @@ def map_strip(name: str, value: float, shot: Shot, predicted: Mapping[str, np.nd
 def worst_gallery(title: str, strips: Sequence[Strip], *, higher_is_better: bool) -> bytes:
     """The worst strips, worst first, on one sheet, as WebP."""
     if not strips:
-        raise EvaluationError(f"{title}: no strip to show")
+        raise InputError("no strip to show", where=title)
     ranked = sorted(strips, key=lambda strip: strip.value, reverse=not higher_is_better)[:WORST]
     images = [Image.open(io.BytesIO(strip.webp)) for strip in ranked]
     width = max(image.width for image in images) + 2 * _GAP

@@ -18,7 +18,7 @@ from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from manifests.contract.environment import srgb_encode
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 
 HIGHEST_PSNR = 100.0
 """PSNR in dB of equal arrays, so that tables and JSON hold finite numbers."""
@@ -118,18 +118,18 @@ def _chosen(prediction: np.ndarray, truth: np.ndarray, where: np.ndarray | None)
     if where is None:
         where = np.ones(truth.shape[:3], dtype=bool)
     if where.shape != truth.shape[:3]:
-        raise EvaluationError(f"mask of shape {where.shape}, expected {truth.shape[:3]}")
+        raise InputError(f"mask of shape {where.shape}, expected {truth.shape[:3]}")
     if not where.any():
-        raise EvaluationError("a metric was asked for over no pixel at all; leave the clip out instead")
+        raise InputError("a metric was asked for over no pixel at all", "leave the clip out instead")
     first, second = (torch.from_numpy(np.asarray(values[where], dtype=np.float32)) for values in (prediction, truth))
     if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        raise EvaluationError("a metric met NaN or infinite values among the pixels that count")
+        raise InputError("a metric met NaN or infinite values among the pixels that count")
     return first, second
 
 
 def _same(prediction: np.ndarray, truth: np.ndarray) -> None:
     if prediction.shape != truth.shape or truth.ndim != 4:
-        raise EvaluationError(f"prediction of shape {prediction.shape} against {truth.shape}; both need (T, H, W, C)")
+        raise InputError(f"prediction of shape {prediction.shape} against {truth.shape}", "both need (T, H, W, C)")
 
 
 def _batch(frames: np.ndarray) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 
 FRAMES = 4
 """Frames of a clip that are measured, evenly spread: the network costs more than all other metrics together."""
@@ -48,7 +48,7 @@ class Perceptual:
     def __call__(self, prediction: np.ndarray, truth: np.ndarray) -> float:
         """Mean distance over `FRAMES` evenly spread frames of two clips (T, H, W, 3) with values in [0, 1]."""
         if prediction.shape != truth.shape or truth.ndim != 4:
-            raise EvaluationError(f"frames of shape {prediction.shape} against {truth.shape}; both need (T, H, W, 3)")
+            raise InputError(f"frames of shape {prediction.shape} against {truth.shape}", "both need (T, H, W, 3)")
         chosen = np.unique(np.linspace(0, len(truth) - 1, min(FRAMES, len(truth))).round().astype(int))
         first, second = (_enlarged(frames[chosen]) for frames in (prediction, truth))
         with torch.inference_mode():
@@ -56,7 +56,7 @@ class Perceptual:
 
 
 def load_perceptual() -> Perceptual:
-    """LPIPS if AlexNet's weights are in torch's hub cache, else ST-LPIPS; EvaluationError when neither can be had."""
+    """LPIPS if AlexNet's weights are in torch's hub cache, else ST-LPIPS; InputError when neither can be had."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _ALEXNET
     if cached.is_file():
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -82,7 +82,7 @@ class ShiftTolerant(nn.Module):
             self.importance = [weights[f"lin{index}.model.1.weight"] for index in range(len(_LAYERS))]
             self.shift, self.scale = weights["scaling_layer.shift"], weights["scaling_layer.scale"]
         except (KeyError, RuntimeError) as error:
-            raise EvaluationError(f"ST-LPIPS weights do not fit ({error}); reinstall stlpips-pytorch") from None
+            raise InputError(f"ST-LPIPS weights do not fit ({error})", "reinstall stlpips-pytorch") from None
         self.requires_grad_(False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -126,7 +126,5 @@ def _read_weights() -> dict[str, Tensor]:
     folders = package.submodule_search_locations if package is not None else None
     path = Path(folders[0]) / _STLPIPS if folders else None
     if path is None or not path.is_file():
-        raise EvaluationError(
-            f"no perceptual metric: neither {_ALEXNET} in torch's cache nor stlpips-pytorch installed"
-        )
+        raise InputError(f"no perceptual metric: neither {_ALEXNET} in torch's cache nor stlpips-pytorch installed")
     return torch.load(path, map_location="cpu", weights_only=True)

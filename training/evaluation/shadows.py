@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifests.contract.environment import luminance, srgb_decode
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 from training.evaluation.metrics import psnr
 
 SHADOW = 0.7
@@ -72,7 +72,7 @@ def ground_light(truth: np.ndarray, split_sum: np.ndarray, ground: np.ndarray) -
     Luminances are compared linearly. Where split-sum itself is nearly black there is no light to be in the way of.
     """
     if not truth.shape == split_sum.shape == (*ground.shape, 3):
-        raise EvaluationError(f"renders {truth.shape} and {split_sum.shape} with ground {ground.shape} do not fit")
+        raise InputError(f"renders {truth.shape} and {split_sum.shape} with ground {ground.shape} do not fit")
     seen, open_light = (luminance(srgb_decode(video)) for video in (truth, split_sum))
     bright = ground & (open_light > _DARKEST)
     return GroundLight(bright & (seen < SHADOW * open_light), bright & (seen > LIT * open_light))

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from manifests.contract.clip import Clip
-from manifests.errors import EvaluationError
+from manifests.errors import InputError
 
 _DEPTH_AGREES = 0.03
 _LEAST_PIXELS = 16
@@ -46,7 +46,7 @@ def true_flow(clip: Clip, moving: frozenset[int] = frozenset()) -> Flow:
     A point counts where the frame before shows the same instance at the depth that the motion predicts, to 3 %.
     """
     if clip.camera is None:
-        raise EvaluationError(f"clip {clip.key}: has no camera; its motion is not known")
+        raise InputError("has no camera", "its motion is not known", where=f"clip {clip.key}")
     depth = clip.arrays["depth"][..., 0].astype(np.float64)
     instance = clip.arrays["instance"][..., 0]
     (height, width), poses = clip.size, clip.camera.camera_to_world
@@ -76,7 +76,7 @@ def temporal_error(prediction: np.ndarray, truth: np.ndarray, flow: Flow) -> flo
     0 for the truth, and for any prediction whose error moves with the surfaces.
     """
     if prediction.shape != truth.shape:
-        raise EvaluationError(f"prediction of shape {prediction.shape} against {truth.shape}")
+        raise InputError(f"prediction of shape {prediction.shape} against {truth.shape}")
     if flow.valid.sum() < _LEAST_PIXELS:
         return None
     error = prediction.astype(np.float32) - truth

@@ -11,7 +11,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor, nn
 
-from manifests.errors import ConfigError
+from manifests.errors import InputError
 from manifests.files import disk_full, sync_folder
 from renderers.backbones import light_latents
 from renderers.checkpoints.registry import Kind
@@ -35,7 +35,9 @@ class EnvironmentObjective(Objective):
 
     def _weights(self) -> dict[str, float]:
         if self.config.losses:
-            raise ConfigError(f"{self.config.name}: losses: the environment task has one of its own; leave it empty")
+            raise InputError(
+                "losses: the environment task has one of its own", "leave it empty", where=self.config.name
+            )
         return {}
 
     @property
@@ -90,7 +92,9 @@ class LightAutoencoder(nn.Module):
 def light_networks(config: TrainConfig) -> Networks:
     """New networks of the pre-training, and the autoencoder of the checkpoint `config.start`."""
     if config.start is None:
-        raise ConfigError(f"{config.name}: start: the light's autoencoder is needed; give a checkpoint that has a vae")
+        raise InputError(
+            "start: the light's autoencoder is needed", "give a checkpoint that has a vae", where=config.name
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         light = LightAutoencoder(**config.network)

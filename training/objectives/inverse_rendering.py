@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import ConfigError
+from manifests.errors import InputError
 from renderers import modelspace
 from renderers.backbones import JOINT, Scene, attribute_rows
 from renderers.checkpoints.registry import Kind
@@ -35,7 +35,7 @@ class InverseObjective(Objective):
         self._channels = {name: self.space.channels(name) for name in GBUFFERS}
         self.joint = self.wiring.out_channels(self.network) == sum(self._channels.values())
         if config.rerender and not self.joint:
-            raise ConfigError(f"{config.name}: rerender: needs a network that predicts all attributes at once")
+            raise InputError("rerender: needs a network that predicts all attributes at once", where=config.name)
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import ConfigError
+from manifests.errors import InputError
 from renderers import modelspace
 from renderers.checkpoints.registry import Kind
 from renderers.inverse import InverseRenderer
@@ -38,10 +38,12 @@ class JudgeObjective(Objective):
     def of(cls, config: TrainConfig) -> Self:
         """For the inverse renderer `config.start`, which alone `config.network` is about. Raises LightloomError."""
         if config.start is None:
-            raise ConfigError(f"{config.name}: start: a judge is trained for an inverse renderer; give its checkpoint")
+            raise InputError(
+                "start: a judge is trained for an inverse renderer", "give its checkpoint", where=config.name
+            )
         renderer = InverseRenderer.from_pretrained(config.start)
         if tuple(renderer.config["attributes"]) != GBUFFERS:
-            raise ConfigError(f"{config.start}: knows only some attributes; a judge looks at all five")
+            raise InputError("knows only some attributes", "a judge looks at all five", where=config.start)
         renderer.set_progress_bar_config(disable=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -50,7 +52,7 @@ class JudgeObjective(Objective):
 
     def _weights(self) -> dict[str, float]:
         if self.config.losses:
-            raise ConfigError(f"{self.config.name}: losses: the judge task has one of its own; leave it empty")
+            raise InputError("losses: the judge task has one of its own", "leave it empty", where=self.config.name)
         return {}
 
     @property

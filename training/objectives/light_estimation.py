@@ -88,7 +88,9 @@ class LightingObjective(Objective):
     def _true(self, batch: Batch, frames: int) -> tuple[Tensor, Tensor]:
         """E_ldr and E_log (B, frames, 3, h, w) of each frame's light as the first camera would see it."""
         if batch.panorama is None or batch.camera_to_world is None:
-            raise TrainingError(f"clip {batch.keys[0]}: lighting is trained on clips with light and camera poses")
+            raise TrainingError(
+                "lighting is trained on clips with light and camera poses", where=f"clip {batch.keys[0]}"
+            )
         light, turned = batch.panorama[:, :frames], _to_first(batch.camera_to_world[:, :frames])
         if frames > 1:
             flat = panoramas.rotate(light.flatten(0, 1), turned.flatten(0, 1))  # (B, T, ...) -> (B * T, ...)

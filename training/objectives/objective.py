@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import ConfigError
+from manifests.errors import InputError
 from renderers.backbones import WIRINGS, Wiring
 from renderers.checkpoints.registry import Kind
 from renderers.sampling import samplers
@@ -130,17 +130,19 @@ def loss_weights(config: TrainConfig, known: Sequence[str]) -> dict[str, float]:
     """The preset's losses, checked: pixel losses must be named "what.loss"; a diffusion loss has none."""
     if config.sampler == "diffusion":
         if config.losses:
-            raise ConfigError(f"{config.name}: losses: diffusion compares latents and takes none; leave it empty")
+            raise InputError("losses: diffusion compares latents and takes none", "leave it empty", where=config.name)
         return {}
     for name in config.losses:
         what, _, loss = name.partition(".")
         if what not in known or loss not in LOSSES:
-            raise ConfigError(
-                f"{config.name}: losses.{name}: expected WHAT.LOSS with WHAT of {', '.join(known)} "
-                f"and LOSS of {', '.join(LOSSES)}"
+            raise InputError(
+                (f"losses.{name}: expected WHAT.LOSS with WHAT of {', '.join(known)} and LOSS of {', '.join(LOSSES)}"),
+                where=config.name,
             )
     if not config.losses:
-        raise ConfigError(f"{config.name}: losses: empty; one-step training needs at least one, such as {known[0]}.l1")
+        raise InputError(
+            "losses: empty", f"one-step training needs at least one, such as {known[0]}.l1", where=config.name
+        )
     return {name: weight for name, weight in config.losses.items() if weight > 0}
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from manifests.errors import CheckpointError, ConfigError
+from manifests.errors import CheckpointError, InputError
 from renderers.base import Renderer
 from renderers.checkpoints import reading
 from renderers.checkpoints.registry import Kind, backbone, named_class
@@ -28,8 +28,8 @@ def widen_conv_in(weight: Tensor, channels: int, places: Sequence[int] | None = 
     places = range(weight.shape[1]) if places is None else places
     if len(places) != weight.shape[1] or len(set(places)) != len(places) or not set(places) <= set(range(channels)):
         raise CheckpointError(
-            f"{weight.shape[1]} input channels cannot be placed at {tuple(places)} of {channels}; "
-            "give every old channel a place of its own"
+            f"{weight.shape[1]} input channels cannot be placed at {tuple(places)} of {channels}",
+            "give every old channel a place of its own",
         )
     wide = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
     wide[:, list(places)] = weight
@@ -57,8 +57,11 @@ def start_from(network: nn.Module, weights: Mapping[str, Tensor], places: Sequen
             state[name] = given.to(tensor)
     if 2 * len(fresh) > len(state):
         raise CheckpointError(
-            f"only {len(state) - len(fresh)} of {len(state)} tensors of {type(network).__name__} are in these weights; "
-            "start from a UNet of the same widths"
+            (
+                f"only {len(state) - len(fresh)} of {len(state)} tensors of {type(network).__name__} are in these "
+                "weights"
+            ),
+            "start from a UNet of the same widths",
         )
     with torch.no_grad():
         network.load_state_dict(state)
@@ -84,7 +87,7 @@ class Networks:
 
 
 def make_networks(config: TrainConfig, kind: Kind) -> Networks:
-    """The networks of `config`, its random weights drawn from its seed; raises ConfigError, CheckpointError."""
+    """The networks of `config`, its random weights drawn from its seed; raises InputError, CheckpointError."""
     family = backbone(config.backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # what diffusers' classes draw from; restored on the way out
@@ -95,9 +98,11 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
     if config.rerender:
         networks.forward = _small_forward(config)
     if family.latent and networks.vae is None:
-        raise ConfigError(f"{config.name}: start: backbone {family.name} needs a vae; give a checkpoint that has one")
+        raise InputError(
+            f"start: backbone {family.name} needs a vae", "give a checkpoint that has one", where=config.name
+        )
     if kind != "inverse" and family.latent and networks.env_encoder is None:
-        raise ConfigError(f"{config.name}: encoder: a {kind} renderer of {family.name} needs one; train it first")
+        raise InputError(f"encoder: a {kind} renderer of {family.name} needs one", "train it first", where=config.name)
     for part in networks.frozen():
         part.requires_grad_(False).eval()
     return networks
@@ -123,15 +128,16 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
 
 
 def _small_forward(config: TrainConfig) -> nn.Module:
-    """The network of the forward renderer `config.rerender`; ConfigError when it cannot be one of a training step."""
+    """The network of the forward renderer `config.rerender`; InputError when it cannot be one of a training step."""
     assert config.rerender is not None
     renderer = Renderer.from_pretrained(reading.locate(config.rerender))
     made: Any = renderer.config
     ours = made.backbone == config.backbone and made.prediction == config.prediction
     if renderer.kind != "forward" or not made.hints or not ours:
-        raise ConfigError(
-            f"{config.name}: rerender: {config.rerender} is no forward renderer of backbone tiny, or what is trained "
-            "is of another; only the small networks render within a training step"
+        raise InputError(
+            (f"rerender: {config.rerender} is no forward renderer of backbone tiny, or what is trained is of another"),
+            "only the small networks render within a training step",
+            where=config.name,
         )
     unet: nn.Module = renderer.components["unet"]
     return unet

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import bpy
 
-from scenes.spec import SpecError, Value
+from manifests.errors import SpecError
+from scenes.spec import Value
 
 Socket = Any  # bpy ships no types; always a bpy.types.NodeSocket
 type Number = Socket | float
@@ -258,7 +259,7 @@ class Knobs:
         try:
             return self._params[name]
         except KeyError:
-            raise SpecError(f"material family {self._family!r} needs the knob {name!r}; add it to params") from None
+            raise SpecError(f"material family {self._family!r} needs the knob {name!r}", "add it to params") from None
 
     def number(self, name: str) -> float:
         """A scalar knob."""
@@ -279,6 +280,6 @@ class Knobs:
         value = self._get(name)
         if value not in known:
             raise SpecError(
-                f"knob {name!r} of material family {self._family!r} is {value!r}; known: {', '.join(known)}"
+                f"knob {name!r} of material family {self._family!r} is {value!r}", f"known: {', '.join(known)}"
             )
         return str(value)
