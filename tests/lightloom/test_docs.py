@@ -16,7 +16,7 @@ from tests.lightloom.doclines import PAGES, ROOT
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ROOMS = ("manifests", "pipeline", "scenes", "datagen", "renderers", "labeling", "training", "lightloom")
+_ROOMS = ("manifests", "pipeline", "scenes", "datagen", "renderers", "labeling", "training", "editing", "lightloom")
 
 
 def prose(page: str) -> str:
