@@ -8,15 +8,12 @@ the demo was killed and its stage lives on, that process is found by the file an
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +21,7 @@ import msgspec
 import psutil
 
 from manifests.errors import RunError
-from manifests.files import write_bytes
+from manifests.files import FolderLock, write_bytes
 
 LIGHTLOOM = (sys.executable, "-c", "from lightloom.cli import main; main()")
 FOLDER = "stages"
@@ -79,7 +76,11 @@ def run_stages(
 
     Raises RunError when a stage fails, and KeyboardInterrupt, once the stage has ended, on Ctrl-C, SIGTERM or SIGHUP.
     """
-    with _locked(out):
+    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    with FolderLock(
+        out / FOLDER / ".lock",
+        lambda pid: RunError(f"another demo (pid {pid}) runs here", "wait for it, or give another --out", where=out),
+    ):
         return [_run(out, stage, f"[{number}/{len(stages)}]", say, program) for number, stage in enumerate(stages, 1)]
 
 
@@ -153,25 +154,6 @@ def _stop(pid: int, created: float, stage: Stage, say: Say) -> None:
         process.wait()
     except psutil.NoSuchProcess:
         return
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """One demo a folder at a time."""
-    (out / FOLDER).mkdir(parents=True, exist_ok=True)
-    with (out / FOLDER / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise RunError(
-                f"another demo (pid {owner}) runs here", "wait for it, or give another --out", where=out
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 def _read(out: Path, name: str) -> Record | None:

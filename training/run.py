@@ -9,9 +9,7 @@ OUT/renderer/       the result, once the schedule has ended
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from manifests.errors import TrainingError
-from manifests.files import write_bytes
+from manifests.files import FolderLock, write_bytes
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
@@ -203,18 +201,10 @@ def _prepared(request: Request) -> Iterator[None]:
     out, wanted = request.out, request.identity()
     out.mkdir(parents=True, exist_ok=True)
     path = out / IDENTITY
-    with (out / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise TrainingError(
-                f"another process (pid {owner}) trains here", "wait for it or stop it", where=out
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with FolderLock(
+        out / ".lock",
+        lambda pid: TrainingError(f"another process (pid {pid}) trains here", "wait for it or stop it", where=out),
+    ):
         if path.is_file() and not request.resume:
             raise TrainingError(
                 "holds a run already", "add --resume to go on with it, or give another folder", where=out
