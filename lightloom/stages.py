@@ -22,10 +22,10 @@ import psutil
 
 from manifests.errors import RunError
 from manifests.files import FolderLock, write_bytes
+from pipeline.signals import StopSignals
 
 LIGHTLOOM = (sys.executable, "-c", "from lightloom.cli import main; main()")
 FOLDER = "stages"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 60.0
 _CLOCK_S = 0.5  # two readings of a process's start may differ by a clock tick
 
@@ -119,25 +119,18 @@ def _wait(out: Path, record: Record, command: Sequence[str]) -> tuple[int, bool]
     The command has a session of its own, so that a signal reaches it once, from here. It is started while handlers
     stand, since a signal that is ignored here (as `nohup` and `&` in a script have it) would be ignored there as well.
     """
-    asked = False
     process: subprocess.Popen[bytes] | None = None
 
-    def ask(_number: int, _frame: object) -> None:
-        nonlocal asked
-        asked = True
+    def forward() -> None:
         if process is not None:
             process.send_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
-    try:
+    with StopSignals(patience=None, hangup=True, forward=forward) as stop:
         process = subprocess.Popen(command, start_new_session=True)
-        if asked:  # before there was anyone to tell
+        if stop.count:  # before there was anyone to tell
             process.send_signal(signal.SIGINT)
         _write(out, msgspec.structs.replace(record, process=(process.pid, psutil.Process(process.pid).create_time())))
-        return process.wait(), asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return process.wait(), stop.count > 0
 
 
 def _stop(pid: int, created: float, stage: Stage, say: Say) -> None:

@@ -22,12 +22,12 @@ from accelerate.state import AcceleratorState
 
 from manifests.errors import TrainingError
 from manifests.files import FolderLock, write_bytes
+from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import Joined, Source, open_source
 from training.data.loader import Loader, LoaderOptions
-from training.interrupt import Interrupt
 from training.loop import IMAGES, Outcome, Trainer
 from training.objectives.objective import Needs, Objective
 from training.objectives.starting_networks import make_networks
@@ -93,7 +93,7 @@ def train(request: Request) -> Outcome:
         silent = not accelerator.is_main_process
         logs = request.out / "logs"
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
-        outcome = trainer.run(reports, stack.enter_context(Interrupt()))
+        outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
         if accelerator.is_main_process:
             trainer.write_renderer(request.out / run_state.RENDERER)
         accelerator.wait_for_everyone()

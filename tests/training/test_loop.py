@@ -11,11 +11,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from manifests.errors import InputError, TrainingError
+from pipeline.signals import StopSignals
 from renderers.base import Renderer
 from tests.training.sets import make_set
 from training import run_state
 from training.config import PRESETS, Optimise, load_config, make_config
-from training.interrupt import Interrupt
 from training.loop import learning_rate, progress, streams_of
 from training.run import Request, make_objective, train
 
@@ -130,14 +130,12 @@ def test_averaged_weights_are_what_is_saved(folder: Path, tmp_path: Path) -> Non
 
 
 def test_an_interrupted_run_keeps_its_last_step(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Asked(Interrupt):
-        asked = True
+    class Asked(StopSignals):
+        def __init__(self, patience: int) -> None:
+            super().__init__(patience)
+            self.count = 1
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.asked = True
-
-    monkeypatch.setattr("training.run.Interrupt", Asked)
+    monkeypatch.setattr("training.run.StopSignals", Asked)
     request = request_of(folder, tmp_path / "run", optimise={"steps": 9}, keep={"checkpoint": 9})
     with pytest.raises(KeyboardInterrupt):
         train(request)
