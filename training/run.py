@@ -22,6 +22,7 @@ from accelerate.state import AcceleratorState
 
 from manifests.errors import TrainingError
 from manifests.files import FolderLock, write_bytes
+from manifests.store.header import first_difference, short
 from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
@@ -210,22 +211,14 @@ def _prepared(request: Request) -> Iterator[None]:
                 "holds a run already", "add --resume to go on with it, or give another folder", where=out
             )
         if path.is_file():
-            different = _difference(json.loads(path.read_text(encoding="utf-8")), wanted)
+            different = first_difference(json.loads(path.read_text(encoding="utf-8")), wanted)
             if different:
+                field, before, now = different
                 raise TrainingError(
-                    f"{different}", "resume with what the run began with, or give another folder", where=out
+                    f"{field} was {short(before)} and is {short(now)} now",
+                    "resume with what the run began with, or give another folder",
+                    where=out,
                 )
         else:
             write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
         yield
-
-
-def _difference(before: Any, now: Any, path: str = "") -> str | None:
-    """The first field in which two identities differ, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in {**before, **now}:
-            found = _difference(before.get(name), now.get(name), f"{path}{name}.")
-            if found:
-                return found
-        return None
-    return None if before == now else f"{path.rstrip('.')} was {json.dumps(before)} and is {json.dumps(now)} now"
