@@ -44,7 +44,7 @@ from manifests.contract.row import ClipRow
 from manifests.store.dataset import Dataset, open_dataset
 from pipeline.engine import run
 from pipeline.options import RunOptions
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 
 LENGTH = 24
 CHECKS = ("mirror", "window", "exposure", "render")
@@ -64,7 +64,7 @@ class TimedStage(LabelStage):
 
 
 class TimedWorker(LabelWorker):
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         notes = Path(self._stage.notes)  # type: ignore[attr-defined]
         with notes.open("a") as file:
             file.write(f"{time.time()}\n")

@@ -18,7 +18,7 @@ from manifests.contract.row import AssetUse, ClipRow, Sample
 from manifests.errors import ClipError, DiskFull, ItemError, RenderError, SpecError
 from manifests.files import Scratch
 from pipeline.options import DeviceKind
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
 from scenes.motion import motion_names
 from scenes.recipes import Recipe
@@ -98,7 +98,7 @@ class RenderWorker:
             self._encoders = started.threads or os.cpu_count() or 1
             started.warm_up()
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         """Sample and render a scene; what is left is to encode its clips. Raises ItemError."""
         from datagen.blender.render import render_scene
 

@@ -27,7 +27,7 @@ from manifests.errors import ERROR, ItemError
 from manifests.files import is_disk_full
 from manifests.store import layout
 from manifests.store.shards import write_item
-from pipeline.stage import Ahead, Finish, Stage, Worker
+from pipeline.stage import Encode, Prefetching, Stage, Worker
 
 LOG_BYTES = 1 << 20
 TAIL_BYTES = 4096
@@ -127,7 +127,7 @@ class ItemActor:
         path.parent.mkdir(exist_ok=True)
         self._log = OutputLog(path)
         self._worker = self._stage.make_worker()
-        return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Ahead))
+        return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Prefetching))
 
     def run(self, index: int, attempt: int, alone: bool, following: int | None = None) -> Reply:
         """Produce an item and leave it to the encoder; replies with the items that ended since the last reply.
@@ -138,13 +138,13 @@ class ItemActor:
         assert self._worker is not None and self._log is not None
         self._log.begin(index)
         try:
-            if following is not None and isinstance(self._worker, Ahead):
+            if following is not None and isinstance(self._worker, Prefetching):
                 self._worker.prefetch(following)
-            finish = self._worker.produce(index)
+            encode = self._worker.produce(index)
         except BaseException as error:
             return self._reply([*self._drain(), _failure(index, error)])
         outcomes = self._drain()
-        self._pending = index, self._encoder.submit(self._commit, index, attempt, finish)
+        self._pending = index, self._encoder.submit(self._commit, index, attempt, encode)
         return self._reply([*outcomes, *(self._drain() if alone else self._drain(wait=False))])
 
     def flush(self) -> Reply:
@@ -157,9 +157,9 @@ class ItemActor:
         if self._worker is not None:
             self._worker.close()
 
-    def _commit(self, index: int, attempt: int, finish: Finish) -> Outcome:
+    def _commit(self, index: int, attempt: int, encode: Encode) -> Outcome:
         try:
-            samples = finish()
+            samples = encode()
             worker = f"{socket.gethostname()}:{os.getpid()}"
             write_item(
                 layout.item_file(self._dataset, index), [_stamped(sample, worker, attempt) for sample in samples]

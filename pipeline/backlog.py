@@ -16,7 +16,7 @@ from manifests.store.shards import read_failure, write_item, write_shard
 
 
 @dataclass
-class Progress:
+class Backlog:
     """Items of a dataset by state; `packed` are shards that are committed, `failed` counts quarantined items there too.
 
     `missing` maps each shard that is not committed to its items that are still to be done.
@@ -33,9 +33,9 @@ class Progress:
         return sorted(item for items in self.missing.values() for item in items)
 
 
-def progress_of(dataset: Dataset) -> Progress:
+def backlog_of(dataset: Dataset) -> Backlog:
     """Read the state of every item off the disk; costs one listing of `work/` and the list of committed shards."""
-    state = Progress(packed=set(dataset.shards()))
+    backlog = Backlog(packed=set(dataset.shards()))
     waiting: set[int] = set()
     noted: set[int] = set()
     for path in (dataset.path / layout.WORK).iterdir():
@@ -44,17 +44,17 @@ def progress_of(dataset: Dataset) -> Progress:
             (waiting if path.suffix == ".tar" else noted).add(item)
     for shard in range(dataset.header.shards):
         items = dataset.header.shard_items(shard)
-        if shard in state.packed:
+        if shard in backlog.packed:
             failures = len(dataset.failures(shard))
-            state.failed += failures
-            state.finished += len(items) - failures
+            backlog.failed += failures
+            backlog.finished += len(items) - failures
             continue
         finished = waiting.intersection(items)
         failed = noted.intersection(items) - finished
-        state.finished += len(finished)
-        state.failed += len(failed)
-        state.missing[shard] = set(items) - finished - failed
-    return state
+        backlog.finished += len(finished)
+        backlog.failed += len(failed)
+        backlog.missing[shard] = set(items) - finished - failed
+    return backlog
 
 
 def requeue_failures(dataset: Dataset) -> int:

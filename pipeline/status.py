@@ -10,7 +10,7 @@ from manifests.files import is_locked
 from manifests.store import layout
 from manifests.store.dataset import open_dataset
 from manifests.store.shards import read_failure
-from pipeline.backlog import progress_of
+from pipeline.backlog import backlog_of
 from pipeline.progress import by_reason
 
 
@@ -43,18 +43,18 @@ class Status:
 def status(path: Path) -> Status:
     """Read the status of the dataset at `path`; DatasetError when there is none."""
     dataset = open_dataset(path)
-    state = progress_of(dataset)
+    backlog = backlog_of(dataset)
     committed = dataset.shards()
     failures = Counter(failure.reason for failure in dataset.failures())
     for note in (dataset.path / layout.WORK).glob("*.failure.json"):
         item = layout.item_number(note)
-        if item is not None and dataset.shard_of(item) not in state.packed:
+        if item is not None and dataset.shard_of(item) not in backlog.packed:
             failures[read_failure(note).reason] += 1
     rows = dataset.rows()
     return Status(
         dataset=dataset.path,
         items=dataset.header.items,
-        finished=state.finished,
+        finished=backlog.finished,
         failures=failures,
         shards=len(committed),
         shards_total=dataset.header.shards,
