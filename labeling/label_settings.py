@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from labeling.segments import SegmentOptions
 from labeling.sources.footage import Footage
 from manifests.errors import InputError
-from renderers.checkpoints.registry import Kind
+from renderers.checkpoints.summary import Kind
 
 Codec = Literal["compact", "exact"]
 Check = Literal["mirror", "window", "exposure", "render"]

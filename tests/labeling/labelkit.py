@@ -11,7 +11,7 @@ from footage import encode, shot
 from labeling.label_settings import Settings, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
 from labeling.segments import SegmentOptions
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.inverse import InverseRenderer
 from renderers.light.solver import Fit
 from renderers.lighting_estimator import SolverLightingEstimator
