@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import msgspec
 
 from labeling.label_rows import NAME
-from labeling.label_settings import Settings, footage_digest
+from labeling.label_settings import LabelSettings, footage_digest
 from labeling.label_stage import LabelStage
 from labeling.sources.footage import Discovery
 from manifests.contract.attributes import GBUFFERS
@@ -27,7 +27,7 @@ from pipeline.plan import Forecast, human_size
 from pipeline.status import status
 
 
-def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
+def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
     """Make the dataset's folder with its header, or open it if it has the same one; DatasetError names what differs."""
     if not found.footage:
         reasons = ", ".join(dict.fromkeys(problem.reason for problem in found.problems)) or "it is empty"
@@ -47,12 +47,12 @@ def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
     return open_or_create(path, header)
 
 
-def stage_of(found: Discovery, settings: Settings) -> LabelStage:
+def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     """The stage that labels what was found."""
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def label(path: Path, found: Discovery, settings: Settings, options: RunOptions | None = None) -> RunReport:
+def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
     """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
     return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
 
@@ -92,7 +92,7 @@ def lines(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LabelPlan:
     """A measurement and its extrapolation. Seconds and bytes are means a clip; `spread` is the relative standard error.
 
     Attributes:
@@ -107,7 +107,7 @@ class Plan:
         price: of a worker hour; 0 when not given.
     """
 
-    settings: Settings
+    settings: LabelSettings
     videos: int
     per_video: float
     size: tuple[int, int, int]
@@ -159,13 +159,13 @@ class Plan:
 
 def measure_plan(
     found: Discovery,
-    settings: Settings,
+    settings: LabelSettings,
     videos: int,
     measure: int = 3,
     price: float = 0.0,
     *,
     options: RunOptions | None = None,
-) -> Plan:
+) -> LabelPlan:
     """Label the first `measure` items of the source with one real worker in a temporary folder, and extrapolate.
 
     The first clip pays for what a worker does only once, and is left out where there are others. An item is taken to
@@ -193,16 +193,16 @@ def measure_plan(
 
 
 def _plan(
-    settings: Settings,
+    settings: LabelSettings,
     videos: int,
     per_video: float,
     rows: list[ClipRow],
     clip_bytes: float,
     threads: int,
     price: float,
-) -> Plan:
+) -> LabelPlan:
     times = [max(row.render_seconds, row.encode_seconds) for row in rows]
-    return Plan(
+    return LabelPlan(
         settings=settings,
         videos=videos,
         per_video=per_video,

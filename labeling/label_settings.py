@@ -70,7 +70,7 @@ def files_digest(root: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class LabelSettings:
     """How footage is labelled.
 
     Attributes:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labeling import confidence
-from labeling.label_settings import Checkpoint, Settings, files_digest
+from labeling.label_settings import Checkpoint, LabelSettings, files_digest
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.environment import srgb_decode, srgb_encode
@@ -63,7 +63,7 @@ class Labels:
 class Labeler:
     """The networks of `settings` on this process's GPU, or on its CPU."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: LabelSettings) -> None:
         self._settings = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = getattr(torch, settings.precision)

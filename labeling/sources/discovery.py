@@ -13,7 +13,7 @@ import yaml
 from msgspec import Meta
 
 from labeling.sources import dl3dv
-from labeling.sources.footage import Discovery, Footage, Problem, Reason, uid_of
+from labeling.sources.footage import Discovery, Footage, FootageProblem, Reason, uid_of
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
@@ -22,7 +22,7 @@ SIDECAR = "lightloom-footage.yaml"
 _LARGEST = 1 << 20
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FootageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Facts about the items that `path` matches; `fps` counts for frame folders and scenes, videos have their own."""
 
     path: Annotated[str, Meta(min_length=1)] = "**"
@@ -34,10 +34,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    footage: tuple[Rule, ...]
+    footage: tuple[FootageRule, ...]
 
 
-def read_sidecar(root: Path) -> tuple[tuple[Rule, ...], list[Problem]]:
+def read_sidecar(root: Path) -> tuple[tuple[FootageRule, ...], list[FootageProblem]]:
     """The rules in `root`, none where there is no sidecar."""
     path = root / SIDECAR
     try:
@@ -51,12 +51,12 @@ def read_sidecar(root: Path) -> tuple[tuple[Rule, ...], list[Problem]]:
         return msgspec.convert(yaml.safe_load(text), _Sidecar).footage, []
     except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
         message = " ".join(str(error).split())[:300]
-        return (), [Problem(reason="bad-sidecar", path=SIDECAR, message=message)]
+        return (), [FootageProblem(reason="bad-sidecar", path=SIDECAR, message=message)]
 
 
-def rule_for(rules: tuple[Rule, ...], name: str) -> Rule:
+def rule_for(rules: tuple[FootageRule, ...], name: str) -> FootageRule:
     """The first rule that fits an item's name; an empty one where none does."""
-    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), Rule())
+    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), FootageRule())
 
 
 _DEPTH = 12
@@ -112,7 +112,7 @@ class _Search:
         self._root, self._options = root, options
         self._kinds = {"video", "frames", "dl3dv"} if kind == "auto" else {kind}
         self._found: dict[str, Footage] = {}
-        self._problems: list[Problem] = []
+        self._problems: list[FootageProblem] = []
         self._ignored: list[str] = []
         self._scenes: dict[str, str] = {}
         self._rules, problems = read_sidecar(root)
@@ -234,7 +234,7 @@ class _Search:
             self._report("duplicate", Path(footage.path), f"the same item as {other}, which is used")
             return
         rule, options = rule_for(self._rules, footage.name), self._options
-        stated = Rule(licence=options.licence, author=options.author, url=options.url, label=options.label)
+        stated = FootageRule(licence=options.licence, author=options.author, url=options.url, label=options.label)
         facts = {
             field: getattr(rule, field) or getattr(stated, field) or getattr(footage, field)
             for field in ("licence", "author", "url", "label")
@@ -246,7 +246,7 @@ class _Search:
         if self._ignored:
             some = ", ".join(self._ignored[:_NAMED]) + (" ..." if len(self._ignored) > _NAMED else "")
             message = f"{len(self._ignored)} files are no footage and were left out: {some}"
-            self._problems.append(Problem(reason="not-footage", path=".", message=message))
+            self._problems.append(FootageProblem(reason="not-footage", path=".", message=message))
         ordered = tuple(self._found[uid] for uid in sorted(self._found))
         return Discovery(root=str(self._root), footage=ordered, problems=tuple(self._problems))
 
@@ -255,4 +255,4 @@ class _Search:
         return path.relative_to(self._root).as_posix() if path != self._root else path.name
 
     def _report(self, reason: Reason, path: Path, message: str) -> None:
-        self._problems.append(Problem(reason=reason, path=self._name(path), message=message))
+        self._problems.append(FootageProblem(reason=reason, path=self._name(path), message=message))

@@ -1,7 +1,7 @@
 """What footage is: the items that a source holds, what is wrong with them, and how their frames are read.
 
 `Footage` is plain data, so it travels to actors and into reports. Reading is streaming: whatever is wrong with an item
-is found while it is read, and what cannot be used is left out and reported as a `Problem`, never guessed over.
+is found while it is read, and what cannot be used is left out and reported as a `FootageProblem`, never guessed over.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MAX_FRAMES = 1 << 20
 _UID_LENGTH = 40
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class FootageProblem(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a source or one of its items gets wrong; `path` is relative to the source where it can be."""
 
     reason: Reason
@@ -89,7 +89,7 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
 
     root: str
     footage: tuple[Footage, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[FootageProblem, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +143,7 @@ class Reader(ABC):
     size: tuple[int, int]
     camera: FootageCamera | None
     flags: set[str]
-    problems: list[Problem]
+    problems: list[FootageProblem]
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -155,7 +155,7 @@ class Reader(ABC):
 
     def report(self, reason: Reason, message: str) -> None:
         """Add a problem of this item."""
-        self.problems.append(Problem(reason=reason, path=self.footage.name, message=message))
+        self.problems.append(FootageProblem(reason=reason, path=self.footage.name, message=message))
 
     def __enter__(self) -> Self:
         return self

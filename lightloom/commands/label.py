@@ -14,7 +14,7 @@ from tyro.extras import SubcommandApp
 from pipeline.options import RunOptions
 
 if TYPE_CHECKING:
-    from labeling.label_settings import Settings
+    from labeling.label_settings import LabelSettings
     from labeling.sources.footage import Discovery
 
 app = SubcommandApp()
@@ -167,13 +167,13 @@ def _found(source: Path, wanted: Options) -> Discovery:
     return found
 
 
-def _settings(wanted: Options) -> Settings:
+def _settings(wanted: Options) -> LabelSettings:
     from editing.weights import DEFAULTS, chosen
-    from labeling.label_settings import Settings, checkpoint
+    from labeling.label_settings import LabelSettings, checkpoint
     from labeling.segments import SegmentOptions
 
     lighting = wanted.lighting or DEFAULTS["lighting"]
-    return Settings(
+    return LabelSettings(
         inverse=checkpoint(str(chosen("inverse", wanted.inverse)), "inverse"),
         lighting=checkpoint(str(lighting), "lighting") if lighting else None,
         segments=SegmentOptions(

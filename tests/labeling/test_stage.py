@@ -15,7 +15,7 @@ from labelkit import LENGTH, QUICK_FIT, black_video, make_source, save_inverse, 
 
 from labeling.label_rows import Spec
 from labeling.label_run import create, stage_of
-from labeling.label_settings import Settings, checkpoint
+from labeling.label_settings import LabelSettings, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
 from labeling.labels import LEVEL
 from labeling.sources import SourceOptions, discover
@@ -43,11 +43,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_source(tmp_path_factory.mktemp("source") / "videos")
 
 
-def stage(folder: Path, chosen: Settings) -> LabelStage:
+def stage(folder: Path, chosen: LabelSettings) -> LabelStage:
     return stage_of(discover(folder, options=SourceOptions(licence="CC-BY-4.0", author="A. Camera")), chosen)
 
 
-def worker(folder: Path, chosen: Settings) -> LabelWorker:
+def worker(folder: Path, chosen: LabelSettings) -> LabelWorker:
     made = stage(folder, chosen).make_worker()
     made._labeler._light = QUICK_FIT  # the light's quality is tests/renderers' concern
     return made
