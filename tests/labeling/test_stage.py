@@ -25,7 +25,7 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.contract.environment import srgb_encode
 from manifests.contract.row import ITEM_CLIPS, Sample
-from manifests.errors import CheckpointError, DatasetError, FootageError, ItemError
+from manifests.errors import CheckpointError, DatasetError, InputError, ItemError
 from renderers.light.panoramas import panoramas
 
 CHECKS = ("mirror", "window", "exposure")
@@ -197,7 +197,7 @@ def test_other_weights_are_refused(source: Path, tmp_path: Path) -> None:
     found = discover(source)
     create(tmp_path / "set", found, settings(own))
     save_inverse(own, seed=2)
-    with pytest.raises(FootageError, match="not the checkpoint that this run began with"):
+    with pytest.raises(CheckpointError, match="not the checkpoint that this run began with"):
         labelling.make_worker()
     with pytest.raises(DatasetError, match=r"recipe\.inverse\.digest is"):
         create(tmp_path / "set", found, settings(own))
@@ -207,5 +207,5 @@ def test_other_weights_are_refused(source: Path, tmp_path: Path) -> None:
 
 def test_options_out_of_range_are_one_clear_line(weights: Path) -> None:
     for name, value in (("overlap", 24), ("min_confidence", 1.5), ("side", 4), ("fov_degrees", 0.0)):
-        with pytest.raises(FootageError, match=f"{name.replace('_', '-')} is"):
+        with pytest.raises(InputError, match=f"`{name}` is"):
             settings(weights, **{name: value})
