@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from statistics import mean, stdev
 import msgspec
 
 from labeling.label_rows import NAME
-from labeling.label_settings import LabelSettings, footage_digest
+from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
-from labeling.sources.footage import Discovery
+from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.row import ClipRow
 from manifests.errors import InputError, LightloomError
@@ -42,7 +43,7 @@ def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
         items=len(found.footage),
         per_shard=settings.per_shard,
         lights=0,
-        catalogue=footage_digest(found.footage),
+        catalogue=_footage_digest(found.footage),
     )
     return open_or_create(path, header)
 
@@ -55,6 +56,20 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
 def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
     """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
     return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
+
+
+def _footage_digest(footage: tuple[Footage, ...]) -> str:
+    """SHA-256, in hex, of which items there are, in order; where they lie does not matter."""
+    total = hashlib.sha256()
+    for item in footage:
+        total.update(f"{item.uid} {item.kind} {item.name} {item.images} {_size(item)}\n".encode())
+    return total.hexdigest()
+
+
+def _size(item: Footage) -> int:
+    """Bytes of a file, so that a replaced one is noticed; folders count as 0, since listing them can take long."""
+    path = Path(item.path)
+    return path.stat().st_size if path.is_file() else 0
 
 
 _DROPPED = "dropped."

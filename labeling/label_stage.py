@@ -221,7 +221,7 @@ class LabelWorker:
 
 def _pieces(footage: Footage, settings: LabelSettings) -> Iterator[_Piece]:
     """The segments of an item and those dropped, then the problems that came up; raises FootageError."""
-    with open_footage(footage, size=settings.side) as reader:
+    with open_footage(footage, size=settings.size or None) as reader:
         yield from plan(reader, settings.segments)
         yield tuple(reader.problems)
 

@@ -86,7 +86,7 @@ class Labeler:
         """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known."""
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
-        camera = camera or _assumed_camera(self._settings.fov_degrees, count, height, width)
+        camera = camera or _assumed_camera(self._settings.fov, count, height, width)
         labels, judged = self._gbuffers(frames, seed)
         coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))

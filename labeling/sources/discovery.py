@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import yaml
 from msgspec import Meta
 
 from labeling.sources import dl3dv
-from labeling.sources.footage import Discovery, Footage, FootageProblem, Reason, uid_of
+from labeling.sources.footage import Discovery, Footage, FootageProblem, Reason, SourceKind, SourceOptions, uid_of
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
@@ -64,30 +63,10 @@ _NAMED = 3
 """So many names of ignored files are given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """What is known of a source from outside.
-
-    images: image folder of DL3DV scenes ("images_8"); None takes the first of images_4, images_8, images_2, images.
-    index: DL3DV's index CSV; None looks for one in the source. licence (SPDX), author, url, label: for all items that
-    no rule of `lightloom-footage.yaml` covers. fps: of frame folders and scenes, where nothing else says it.
-    """
-
-    images: str | None = None
-    index: Path | None = None
-    licence: str = ""
-    author: str = ""
-    url: str = ""
-    label: str = ""
-    fps: float = 0.0
-
-
 DEFAULTS = SourceOptions()
 
 
-def discover(
-    path: str | Path, *, kind: Literal["auto", "video", "frames", "dl3dv"] = "auto", options: SourceOptions = DEFAULTS
-) -> Discovery:
+def discover(path: str | Path, *, kind: SourceKind = "auto", options: SourceOptions = DEFAULTS) -> Discovery:
     """All footage at `path` (a file or a folder), in the order of its uid, with every problem on the way.
 
     kind: look for one kind only. Raises InputError if `path` cannot be searched.

@@ -11,14 +11,17 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
 import numpy as np
+import tyro
 
 from manifests.contract.camera import Camera
 
 Kind = Literal["video", "frames", "dl3dv"]
+SourceKind = Literal["auto", "video", "frames", "dl3dv"]
 
 Reason = Literal[
     "unreadable",  # nothing of it can be opened
@@ -90,6 +93,30 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     footage: tuple[Footage, ...]
     problems: tuple[FootageProblem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What is known of a source from outside; a rule of its `lightloom-footage.yaml` goes before.
+
+    Attributes:
+        images: image folder of DL3DV scenes, such as images_8; the first of images_4, images_8, images_2, images if
+            not given.
+        index: DL3DV's index CSV; if not given, the one in the source.
+        licence: SPDX licence of footage that states none.
+        author: author of footage that states none.
+        url: address of footage that states none.
+        label: what footage shows that states none.
+        fps: frame rate of frame folders that state none.
+    """
+
+    images: str | None = None
+    index: tyro.conf.Suppress[Path | None] = None
+    licence: str = ""
+    author: str = ""
+    url: tyro.conf.Suppress[str] = ""
+    label: tyro.conf.Suppress[str] = ""
+    fps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

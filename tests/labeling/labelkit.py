@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from footage import encode, shot
 
-from labeling.label_settings import LabelSettings, checkpoint
+from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
-from labeling.segments import SegmentOptions
 from renderers.checkpoints.registry import BACKBONES
 from renderers.inverse import InverseRenderer
 from renderers.light.solver import Fit
@@ -47,8 +46,8 @@ def black_video(path: Path) -> Path:
 
 def settings(folder: Path, **changes: object) -> LabelSettings:
     """Small segments and two items a shard."""
-    known = {"segments": SegmentOptions(length=LENGTH), "side": 32, "checks": ("render",), "per_shard": 2}
-    return LabelSettings(checkpoint(folder, "inverse"), **(known | changes))  # type: ignore[arg-type]
+    known = {"segments": SegmentOptions(length=LENGTH), "size": 32, "checks": ("render",), "per_shard": 2}
+    return LabelSettings(inverse=checkpoint(folder, "inverse"), **(known | changes))  # type: ignore[arg-type]
 
 
 class QuickStage(LabelStage):

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.segments import Segment, SegmentOptions, plan
-from labeling.sources import Discovery, FootageProblem, Frame, Reader, SourceOptions, discover, open_footage
+from labeling.label_settings import SegmentOptions
+from labeling.segments import Segment, plan
+from labeling.sources.discovery import discover
+from labeling.sources.footage import Discovery, FootageProblem, Frame, Reader, SourceOptions
+from labeling.sources.frame_reader import open_footage
 from labeling.sources.frame_stores import ZipStore
 from manifests.contract.camera import Camera
 from manifests.errors import FootageError
