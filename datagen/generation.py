@@ -22,7 +22,7 @@ SCENES_PER_SHARD = 64
 
 
 @dataclass(frozen=True)
-class Settings:
+class DatagenSettings:
     """What decides every clip of a dataset, besides the catalogue.
 
     Attributes:
@@ -52,7 +52,7 @@ class Settings:
         return -(-self.clips // self.recipe.lights.per_scene)
 
 
-def create(path: Path, settings: Settings, catalogue: Catalogue) -> Dataset:
+def create(path: Path, settings: DatagenSettings, catalogue: Catalogue) -> Dataset:
     """Make the dataset's folder with header and catalogue, or open it if it has the same ones.
 
     Raises DatasetError, naming the field that differs.
@@ -102,7 +102,7 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
 
 def generate(
     path: Path,
-    settings: Settings,
+    settings: DatagenSettings,
     catalogue: Catalogue,
     options: RunOptions | None = None,
     device: DeviceKind = "auto",
@@ -133,7 +133,7 @@ def _digest(path: Path) -> str:
 class RenderPlan(Plan):
     """What rendering the dataset of `settings` takes."""
 
-    settings: Settings
+    settings: DatagenSettings
 
     @property
     def shards(self) -> int:
@@ -151,7 +151,7 @@ class RenderPlan(Plan):
 
 
 def measure_plan(
-    settings: Settings,
+    settings: DatagenSettings,
     catalogue: Catalogue,
     measure: int = 3,
     device: DeviceKind = "auto",

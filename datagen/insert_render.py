@@ -21,7 +21,7 @@ from manifests.contract.clip import Clip
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
-from scenes.spec import Data, File, Material, Native, Positive, Principled, Source
+from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"
 REQUEST = "request.json"
@@ -43,7 +43,7 @@ class Insert:
     roots: Mapping[str, Path]
 
 
-class Request(Data, frozen=True, kw_only=True):
+class InsertRequest(SpecData, frozen=True, kw_only=True):
     """What the rendering process is told, as JSON. Matrices are nested rows."""
 
     mesh: Source
@@ -59,7 +59,7 @@ class Request(Data, frozen=True, kw_only=True):
     device: str
 
 
-class Failure(Data, frozen=True, kw_only=True):
+class Failure(SpecData, frozen=True, kw_only=True):
     """A RenderError on its way out of the rendering process."""
 
     reason: str
@@ -113,7 +113,7 @@ def render_insert(
     Raises RenderError: for what is wrong with the asset, and when the process dies (`crashed`) or takes too long.
     """
     out.mkdir(parents=True, exist_ok=True)
-    request = Request(
+    request = InsertRequest(
         mesh=asset.mesh,
         material=asset.material,
         roots={name: str(root) for name, root in asset.roots.items()},

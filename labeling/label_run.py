@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from statistics import mean
 import msgspec
 
 from labeling.label_rows import NAME
-from labeling.label_settings import Settings, footage_digest
+from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
-from labeling.sources.footage import Discovery
+from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.row import ClipRow
 from manifests.errors import InputError
@@ -24,7 +25,7 @@ from pipeline.plan import Plan, human_size, measure_clips
 from pipeline.status import status
 
 
-def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
+def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
     """Make the dataset's folder with its header, or open it if it has the same one; DatasetError names what differs."""
     if not found.footage:
         reasons = ", ".join(dict.fromkeys(problem.reason for problem in found.problems)) or "it is empty"
@@ -39,19 +40,33 @@ def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
         items=len(found.footage),
         per_shard=settings.per_shard,
         lights=0,
-        catalogue=footage_digest(found.footage),
+        catalogue=_footage_digest(found.footage),
     )
     return open_or_create(path, header)
 
 
-def stage_of(found: Discovery, settings: Settings) -> LabelStage:
+def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     """The stage that labels what was found."""
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def label(path: Path, found: Discovery, settings: Settings, options: RunOptions | None = None) -> RunReport:
+def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
     """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
     return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
+
+
+def _footage_digest(footage: tuple[Footage, ...]) -> str:
+    """SHA-256, in hex, of which items there are, in order; where they lie does not matter."""
+    total = hashlib.sha256()
+    for item in footage:
+        total.update(f"{item.uid} {item.kind} {item.name} {item.images} {_size(item)}\n".encode())
+    return total.hexdigest()
+
+
+def _size(item: Footage) -> int:
+    """Bytes of a file, so that a replaced one is noticed; folders count as 0, since listing them can take long."""
+    path = Path(item.path)
+    return path.stat().st_size if path.is_file() else 0
 
 
 _DROPPED = "dropped."
@@ -98,7 +113,7 @@ class LabelPlan(Plan):
         per_video: clips that an item is taken to give.
     """
 
-    settings: Settings
+    settings: LabelSettings
     videos: int
     per_video: float
 
@@ -114,7 +129,7 @@ class LabelPlan(Plan):
 
 def measure_plan(
     found: Discovery,
-    settings: Settings,
+    settings: LabelSettings,
     videos: int,
     measure: int = 3,
     price: float = 0.0,

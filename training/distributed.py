@@ -11,11 +11,11 @@ from manifests.errors import TrainingError
 from pipeline.cluster import connect
 from pipeline.options import RunOptions
 from training.config import make_config, to_plain
-from training.loop import Outcome
-from training.run import Request, train
+from training.loop import TrainingOutcome
+from training.run import TrainRequest, train
 
 
-def train_distributed(request: Request, workers: int, ray_address: str | None = None) -> None:
+def train_distributed(request: TrainRequest, workers: int, ray_address: str | None = None) -> None:
     """Train with `workers` processes, each with a GPU where there are GPUs; `request.out` must be shared by all.
 
     Every worker takes its share of the global batch, so the steps are those of one worker. Raises TrainingError with
@@ -48,20 +48,20 @@ def _worker(config: dict[str, Any]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves GPUs in sight that it has not given to this worker
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    outcome: Outcome = train(_request(config["request"]))
+    outcome: TrainingOutcome = train(_request(config["request"]))
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"step {outcome.step}, loss {outcome.loss:.4g}, waited {100 * outcome.waiting:.1f} % of the time")
 
 
-def _plain(request: Request) -> dict[str, Any]:
+def _plain(request: TrainRequest) -> dict[str, Any]:
     fields = {name: getattr(request, name) for name in ("task", "datasets", "images", "real", "resume")}
     return {**fields, "out": str(request.out.resolve()), "config": to_plain(request.config)}
 
 
-def _request(plain: dict[str, Any]) -> Request:
+def _request(plain: dict[str, Any]) -> TrainRequest:
     from pathlib import Path
 
-    return Request(**{**plain, "out": Path(plain["out"]), "config": make_config(plain["config"])})
+    return TrainRequest(**{**plain, "out": Path(plain["out"]), "config": make_config(plain["config"])})
 
 
 def _reason(error: BaseException) -> str:

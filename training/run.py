@@ -29,7 +29,7 @@ from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import Joined, Source, open_source
 from training.data.loader import Loader, LoaderOptions
-from training.loop import IMAGES, Outcome, Trainer
+from training.loop import IMAGES, Trainer, TrainingOutcome
 from training.objectives.objective import Needs, Objective
 from training.objectives.starting_networks import make_networks
 from training.tensorboard import Reports
@@ -42,7 +42,7 @@ _READING = ("threads", "ahead", "cache_gib")
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainRequest:
     """What to train, on what, into which folder.
 
     Attributes:
@@ -73,7 +73,7 @@ class Request:
         return {"task": self.task, "config": config, **sets}
 
 
-def train(request: Request) -> Outcome:
+def train(request: TrainRequest) -> TrainingOutcome:
     """Train on this machine, or as one worker of a distributed run. Raises LightloomError, one line each."""
     accelerator = _accelerator(request.config)
     with ExitStack() as stack:
@@ -101,7 +101,7 @@ def train(request: Request) -> Outcome:
         return outcome
 
 
-def make_objective(request: Request) -> Objective:
+def make_objective(request: TrainRequest) -> Objective:
     """The objective of a request, with its networks."""
     from training.objectives.environment_autoencoder import EnvironmentObjective, light_networks
     from training.objectives.forward_rendering import ForwardObjective
@@ -133,11 +133,11 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
 
 
-def _streams(request: Request, objective: Objective) -> list[str]:
+def _streams(request: TrainRequest, objective: Objective) -> list[str]:
     return [*objective.streams, *([IMAGES] if request.images else [])]
 
 
-def make_loader(request: Request, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
+def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
     """The loader of one stream, as this worker's share of the global batch."""
     config, data = request.config, request.config.data
     paths = {"real": request.real, IMAGES: request.images}.get(stream, request.datasets)
@@ -190,14 +190,14 @@ def _positions(checkpoint: Path) -> dict[str, int]:
     return dict(run_state.read_progress(checkpoint).positions)
 
 
-def _record(request: Request, loaders: dict[str, Loader]) -> dict[str, Any]:
+def _record(request: TrainRequest, loaders: dict[str, Loader]) -> dict[str, Any]:
     """What the renderer's model_index.json says of its training."""
     clips = {name: loader.clips for name, loader in loaders.items()}
     return {"task": request.task, "config": to_plain(request.config), "clips": clips}
 
 
 @contextmanager
-def _prepared(request: Request) -> Iterator[None]:
+def _prepared(request: TrainRequest) -> Iterator[None]:
     """The run's folder, locked, with an identity that fits; raises TrainingError otherwise."""
     out, wanted = request.out, request.identity()
     out.mkdir(parents=True, exist_ok=True)

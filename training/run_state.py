@@ -39,7 +39,7 @@ _NAME = re.compile(r"\d{8,}")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a run is: optimizer steps, seconds of training, and each stream's loader position."""
 
     step: int
@@ -48,7 +48,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """What a checkpoint holds; `average` is None where a run keeps no averaged weights."""
 
     network: nn.Module
@@ -56,7 +56,9 @@ class State:
     average: EMAModel | None
 
 
-def save(out: Path, state: State, progress: Progress, write_renderer: Callable[[Path], None], keep: int) -> Path:
+def save(
+    out: Path, state: RunState, progress: TrainingProgress, write_renderer: Callable[[Path], None], keep: int
+) -> Path:
     """Write the checkpoint of `progress.step` and remove all but the newest `keep`; returns its folder.
 
     `write_renderer(folder)` is called with the averaged weights in the network. Raises DiskFull.
@@ -74,7 +76,7 @@ def save(out: Path, state: State, progress: Progress, write_renderer: Callable[[
 class averaged:  # noqa: N801  (used as a context manager, like contextlib's)
     """Inside the block the network holds its averaged weights, where there are any."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: RunState) -> None:
         self._parameters = list(state.network.parameters())
         self._average = state.average
 
@@ -95,15 +97,15 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(path for path in found if _NAME.fullmatch(path.name) and (path / _STATE).is_file())
 
 
-def read_progress(folder: Path) -> Progress:
+def read_progress(folder: Path) -> TrainingProgress:
     """How far the run was at a checkpoint; raises TrainingError when that cannot be read."""
     try:
-        return Progress(**json.loads((folder / _STATE).read_text(encoding="utf-8"))["progress"])
+        return TrainingProgress(**json.loads((folder / _STATE).read_text(encoding="utf-8"))["progress"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"cannot be read ({error})", "remove the checkpoint", where=folder / _STATE) from error
 
 
-def load(folder: Path, state: State) -> Progress:
+def load(folder: Path, state: RunState) -> TrainingProgress:
     """Bring network, optimizer and averaged weights to where the checkpoint left them; returns how far it was.
 
     Raises TrainingError when the checkpoint does not fit.
@@ -130,7 +132,7 @@ def load(folder: Path, state: State) -> Progress:
     return read_progress(folder)
 
 
-def _write(folder: Path, state: State, progress: Progress) -> None:
+def _write(folder: Path, state: RunState, progress: TrainingProgress) -> None:
     names = [name for name, _ in state.network.named_parameters()]
     save_file(_plain(state.network.state_dict()), folder / _WEIGHTS)
     tensors, groups = _optimizer_tensors(state)
@@ -146,7 +148,7 @@ def _write(folder: Path, state: State, progress: Progress) -> None:
     (folder / _STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _optimizer_tensors(state: State) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+def _optimizer_tensors(state: RunState) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """The optimizer's state as "parameter/entry" tensors, and which entries each parameter has."""
     names = {id(parameter): name for name, parameter in state.network.named_parameters()}
     tensors: dict[str, Tensor] = {}
@@ -159,7 +161,7 @@ def _optimizer_tensors(state: State) -> tuple[dict[str, Tensor], dict[str, list[
     return _plain(tensors), entries
 
 
-def _load_optimizer(state: State, tensors: Mapping[str, Tensor], entries: Mapping[str, list[str]]) -> None:
+def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor], entries: Mapping[str, list[str]]) -> None:
     """Inverse of `_optimizer_tensors`, through torch's own state dictionaries, which know where tensors belong."""
     parameters = {id(parameter): name for name, parameter in state.network.named_parameters()}
     document = state.optimizer.state_dict()

@@ -20,9 +20,10 @@ from diffusers import __version__ as diffusers_version
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import CheckpointError, InputError
 from manifests.files import atomic_folder, write_bytes
+from renderers.backbones import component_class
 from renderers.checkpoints.reading import INDEX, locate, read_json
-from renderers.checkpoints.registry import Prediction, Sampler, component_class
-from renderers.checkpoints.summary import Component, components, kind_of
+from renderers.checkpoints.summary import PIPELINES, Component, components, kind_of
+from renderers.sampling.samplers import Prediction, Sampler
 
 PublishedKind = Literal["inverse", "forward"]
 _REQUIRED = {"inverse": ("unet", "vae", "scheduler"), "forward": ("unet", "vae", "scheduler", "env_encoder")}
@@ -135,7 +136,7 @@ def _index(
     predicted = built["scheduler"].config.get("prediction_type")
     if predicted not in _PREDICTIONS:
         raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(_PREDICTIONS)}")
-    index: dict[str, Any] = {"_class_name": f"{kind.capitalize()}Renderer", "_diffusers_version": diffusers_version}
+    index: dict[str, Any] = {"_class_name": PIPELINES[kind], "_diffusers_version": diffusers_version}
     for name, part in built.items():
         module = type(part).__module__
         index[name] = ["diffusers" if module.startswith("diffusers.") else module, type(part).__name__]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from faulty_stage import smallest_recipe
 
-from datagen.generation import RenderPlan, Settings, measure_plan
+from datagen.generation import DatagenSettings, RenderPlan, measure_plan
 from pipeline.options import RunOptions
 from pipeline.plan import ClipCost
 from scenes.providers.builtin import builtin_catalogue
@@ -25,7 +25,7 @@ def plan(price: float = 0.0, device: str = "CPU") -> RenderPlan:
         bytes=3_000_000.0,
         spread=0.1,
     )
-    settings = Settings(smallest_recipe(), clips=150_000, per_shard=64)
+    settings = DatagenSettings(smallest_recipe(), clips=150_000, per_shard=64)
     return RenderPlan(settings=settings, clips=settings.clips, cost=cost, price=price)
 
 
@@ -49,7 +49,7 @@ def test_a_plan_names_its_price_and_the_device_that_was_measured() -> None:
 @pytest.mark.slow
 def test_a_few_clips_are_really_made_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    settings = Settings(smallest_recipe(), clips=1000)
+    settings = DatagenSettings(smallest_recipe(), clips=1000)
     found = measure_plan(settings, builtin_catalogue(), 2, options=RunOptions(show_progress=False))
     assert found.cost.measured == 2 and found.cost.device.startswith("CPU")
     assert found.worker_hours == pytest.approx(1000 * found.cost.seconds / 3600)

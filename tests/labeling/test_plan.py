@@ -8,8 +8,8 @@ import pytest
 from labelkit import make_source, save_inverse, settings
 
 from labeling.label_run import LabelPlan, measure_plan
-from labeling.segments import SegmentOptions
-from labeling.sources import discover
+from labeling.label_settings import SegmentOptions
+from labeling.sources.discovery import discover
 from manifests.errors import LightloomError
 from pipeline.options import RunOptions
 from pipeline.plan import ClipCost

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labeling.segments import Dropped, Segment, SegmentOptions, plan
+from labeling.label_settings import SegmentOptions
+from labeling.segments import Dropped, Segment, plan
 from labeling.sources.footage import Footage, FootageCamera, Frame, Reader
 from manifests.errors import InputError
 from tests.labeling.footage import shot

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from manifests.errors import InputError
 from manifests.files import atomic_folder
 from renderers.backbones import light_latents
-from renderers.checkpoints.registry import Kind
+from renderers.checkpoints.summary import Kind
 from renderers.svd.environment_encoder import (
     EnvironmentDecoder,
     EnvironmentEncoder,
