@@ -19,10 +19,10 @@ from manifests.contract.row import ClipRow
 from manifests.errors import InputError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
+from pipeline.backlog import status
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
 from pipeline.plan import Plan, human_size, measure_clips
-from pipeline.status import status
 
 
 def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:

@@ -21,10 +21,10 @@ from manifests.codec.exr import write_exr
 from manifests.contract.attributes import REQUIRED
 from manifests.errors import DatasetError
 from manifests.store.dataset import Dataset, open_dataset
+from pipeline.backlog import status
 from pipeline.cluster import connect
 from pipeline.engine import run
 from pipeline.options import RunOptions
-from pipeline.status import status
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import File, digest, from_json
 
