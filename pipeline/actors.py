@@ -123,7 +123,7 @@ class ItemActor:
         os.environ["OMP_NUM_THREADS"] = str(self._threads)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
         threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-        path = self._dataset / layout.WORK / "logs" / f"{self._name}.log"
+        path = self._dataset / layout.WORK / layout.LOGS / f"{self._name}.log"
         path.parent.mkdir(exist_ok=True)
         self._log = OutputLog(path)
         self._worker = self._stage.make_worker()

@@ -77,7 +77,7 @@ def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -
         backlog = backlog_of(dataset)
         if backlog.missing:
             report = _complete(dataset, stage, options, backlog)
-            shutil.rmtree(dataset.path / layout.WORK / "logs", ignore_errors=True)
+            shutil.rmtree(dataset.path / layout.WORK / layout.LOGS, ignore_errors=True)
         else:
             report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
         dataset.finish()
