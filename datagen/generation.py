@@ -223,7 +223,7 @@ def measure_plan(
         finally:
             cluster.close()
         every, failures = dataset.rows(), dataset.failures()
-        rows = [row for row in every if row.scene > 0]
+        rows = [row for row in every if row.item > 0]
         if not rows:
             raise LightloomError(f"no clip could be measured: {failures[0].reason}: {failures[0].message}")
         files = [path for folder in layout.SUFFIX for path in (dataset.path / folder).iterdir()]
@@ -232,14 +232,14 @@ def measure_plan(
 
 
 def _plan(settings: Settings, rows: list[ClipRow], clip_bytes: float, threads: int, price: float) -> Plan:
-    times = [max(row.render_seconds, row.encode_seconds) for row in rows]
+    times = [max(row.seconds, row.encode_seconds) for row in rows]
     return Plan(
         settings=settings,
         device=rows[0].device,
         threads=threads,
         measured=len(rows),
         clip_seconds=mean(times),
-        render_seconds=mean(row.render_seconds for row in rows),
+        render_seconds=mean(row.seconds for row in rows),
         encode_seconds=mean(row.encode_seconds for row in rows),
         clip_bytes=clip_bytes,
         spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,

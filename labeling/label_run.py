@@ -182,13 +182,13 @@ def measure_plan(
             run(dataset, stage_of(few, settings), options)
         finally:
             cluster.close()
-        rows = sorted(dataset.rows(), key=lambda row: (row.scene, row.light))
+        rows = sorted(dataset.rows(), key=lambda row: (row.item, row.part))
         failures = dataset.failures()
         if not rows:
             raise LightloomError(f"no clip could be measured: {failures[0].reason}: {failures[0].message}")
         files = [path for folder in layout.SUFFIX for path in (dataset.path / folder).iterdir()]
         size = sum(path.stat().st_size for path in files) / len(rows)
-    per_video = settings.segments.count or len(rows) / len({row.scene for row in rows})
+    per_video = settings.segments.count or len(rows) / len({row.item for row in rows})
     return _plan(settings, videos, per_video, rows[1:] or rows, size, cluster.share.threads, price)
 
 
@@ -201,7 +201,7 @@ def _plan(
     threads: int,
     price: float,
 ) -> Plan:
-    times = [max(row.render_seconds, row.encode_seconds) for row in rows]
+    times = [max(row.seconds, row.encode_seconds) for row in rows]
     return Plan(
         settings=settings,
         videos=videos,
@@ -211,7 +211,7 @@ def _plan(
         threads=threads,
         measured=len(rows),
         clip_seconds=mean(times),
-        label_seconds=mean(row.render_seconds for row in rows),
+        label_seconds=mean(row.seconds for row in rows),
         encode_seconds=mean(row.encode_seconds for row in rows),
         clip_bytes=clip_bytes,
         spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,

@@ -105,10 +105,8 @@ def _spread[Item](items: Sequence[Item], most: int) -> list[Item]:
 
 
 def _spread_clips(connection: DuckDBPyConnection, most: int) -> list[tuple[int, str]]:
-    """Clips of different scenes spread over the dataset, as (shard, key)."""
-    rows = connection.execute(
-        "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
-    ).fetchall()
+    """Clips of different items spread over the dataset, as (shard, key)."""
+    rows = connection.execute("SELECT shard, min(key) FROM clips GROUP BY shard, item ORDER BY shard, item").fetchall()
     return _spread(rows, most)
 
 
@@ -143,7 +141,7 @@ def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
 
 
 def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
-    """One number a clip: the statistics that are not histograms, render seconds, samples."""
+    """One number a clip: the statistics that are not histograms, seconds, steps."""
     values: dict[str, list[float]] = {}
     found = connection.execute(
         "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
@@ -151,7 +149,7 @@ def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
     ).fetchall()
     for name, value in found:
         values.setdefault(name, []).append(value)
-    columns = connection.execute("SELECT render_seconds, encode_seconds, samples FROM clips").fetchnumpy()
+    columns = connection.execute("SELECT seconds, encode_seconds, steps FROM clips").fetchnumpy()
     arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
     return arrays | {name: np.array(column) for name, column in values.items()}
 

@@ -45,7 +45,7 @@ def totals(content: Content) -> str:
     failed = sum(stats.failures.values())
     figures = [
         (number(stats.clips), "clips"),
-        (number(stats.scenes), "scenes"),
+        (number(stats.items), "scenes"),
         (number(stats.frames), "frames"),
         (human_bytes(stats.bytes), "on disk"),
         (_duration(stats.hours * 3600), "render time, all workers"),
@@ -121,7 +121,7 @@ def cost(content: Content) -> str:
     """Time and samples a clip."""
     charts = []
     for name, title, unit in (
-        ("render_seconds", "Render time per clip", "s"),
+        ("seconds", "Render time per clip", "s"),
         ("encode_seconds", "Encode time per clip", "s"),
         ("samples", "Samples per pixel", ""),
     ):
@@ -149,7 +149,7 @@ def failures(content: Content) -> str:
     if not content.stats.failures:
         return '<p class="none">Nothing failed.</p>'
     examples = "".join(
-        f"<details><summary><code>{failure.scene}</code> <b>{escape(failure.reason)}</b> {escape(failure.message)}"
+        f"<details><summary><code>{failure.item}</code> <b>{escape(failure.reason)}</b> {escape(failure.message)}"
         f"</summary><pre>{escape(failure.log_tail or 'no log')}</pre></details>"
         for failure in content.failures
     )
@@ -220,8 +220,9 @@ def _clip(shown: Shown, content: Content) -> str:
 
 def _facts(row: ClipRow) -> list[tuple[str, str]]:
     facts = [("video", f"{row.frames} frames, {row.width} x {row.height}, {row.fps:g} fps")]
-    if row.render_seconds:
-        facts.append(("render", f"{number(row.render_seconds)} s, {number(row.samples)} samples, {row.device}"))
+    if row.seconds:
+        made, unit = ("label", "steps") if row.network else ("render", "samples")
+        facts.append((made, f"{number(row.seconds)} s, {number(row.steps)} {unit}, {row.device}"))
     values = row.statistics
     pairs = (("depth", "depth.median"), ("roughness", "roughness.mean"), ("metallic", "metallic.mean"))
     parts = [f"{name} {values[key]:.2f}" for name, key in pairs if key in values]
