@@ -171,5 +171,5 @@ def measure_plan(
         dataset = create(folder, few, catalogue)
         return dataset, stage_of(dataset, device, _roots(catalogue))
 
-    cost, _ = measure_clips(make, lambda rows: [row for row in rows if row.scene > 0], options)
+    cost, _ = measure_clips(make, lambda rows: [row for row in rows if row.item > 0], options)
     return RenderPlan(settings=settings, clips=settings.clips, cost=cost, price=price)

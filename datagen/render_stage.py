@@ -140,8 +140,9 @@ def samples_of(
         files = {**files, SPEC: to_json(spec)}
         row = ClipRow(
             key=clip.key,
-            scene=spec.index,
-            light=light,
+            item=spec.index,
+            part=light,
+            item_clips=len(rendered.clips),
             stage=NAME,
             split=spec.split,
             recipe=spec.recipe,
@@ -158,9 +159,9 @@ def samples_of(
             materials=rendered.materials,
             statistics=summarise(clip),
             codec_errors=errors,
-            render_seconds=rendered.seconds[light],
+            seconds=rendered.seconds[light],
             encode_seconds=time.perf_counter() - began,
-            samples=rendered.samples[light],
+            steps=rendered.samples[light],
             device=rendered.device,
             resampled=spec.resampled,
             flags=rendered.flags[light],
@@ -231,6 +232,6 @@ def render_spec(
         size = sum(map(len, sample.files.values()))
         lines.append(
             f"{out / sample.key}.*: {sample.row.frames} frames of {sample.row.width}x{sample.row.height}, "
-            f"{size / 1e6:.2f} MB, {sample.row.render_seconds:.1f} s on {sample.row.device}"
+            f"{size / 1e6:.2f} MB, {sample.row.seconds:.1f} s on {sample.row.device}"
         )
     return lines

@@ -147,7 +147,7 @@ def measure_plan(
     cost, rows = measure_clips(
         lambda folder: (create(folder, few, settings), stage_of(few, settings)), lambda rows: rows[1:] or rows, options
     )
-    per_video = settings.segments.count or len(rows) / len({row.scene for row in rows})
+    per_video = settings.segments.count or len(rows) / len({row.item for row in rows})
     return LabelPlan(
         settings=settings, videos=videos, per_video=per_video, clips=videos * per_video, cost=cost, price=price
     )

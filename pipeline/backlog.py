@@ -127,10 +127,10 @@ def requeue_failures(dataset: Dataset) -> int:
         failures = dataset.failures(shard)
         if not failures:
             continue
-        rows = sorted(dataset.rows(shard), key=lambda row: (row.scene, row.light))
-        for scene, group in itertools.groupby(rows, key=lambda row: row.scene):
+        rows = sorted(dataset.rows(shard), key=lambda row: (row.item, row.part))
+        for item, group in itertools.groupby(rows, key=lambda row: row.item):
             samples = [Sample(row.key, dataset.files(row), without_packing(row)) for row in group]
-            write_item(dataset.item_path(scene), samples)
+            write_item(dataset.item_path(item), samples)
         remove(layout.shard_file(dataset.path, layout.MANIFEST, shard))
         requeued += len(failures)
     for path in list((dataset.path / layout.WORK).glob("*.failure.json")):

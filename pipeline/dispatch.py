@@ -383,7 +383,7 @@ class Dispatcher:
 
     def _quarantine(self, worker: WorkerHandle, item: int, reason: str, message: str) -> None:
         failure = FailureRow(
-            scene=item,
+            item=item,
             shard=self._dataset.shard_of(item),
             reason=reason,
             message=message,

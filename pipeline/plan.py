@@ -67,21 +67,21 @@ def measure_clips(
             run(dataset, stage, options)
         finally:
             cluster.close()
-        every = sorted(dataset.rows(), key=lambda row: (row.scene, row.light))
+        every = sorted(dataset.rows(), key=lambda row: (row.item, row.part))
         rows = counted(every)
         if not rows:
             failure = dataset.failures()[0]
             raise LightloomError(f"no clip could be measured: {failure.reason}: {failure.message}")
         files = [path for name in layout.SUFFIX for path in (dataset.path / name).iterdir()]
         size = sum(path.stat().st_size for path in files) / len(every)
-    times = [max(row.render_seconds, row.encode_seconds) for row in rows]
+    times = [max(row.seconds, row.encode_seconds) for row in rows]
     cost = ClipCost(
         measured=len(rows),
         size=(rows[0].frames, rows[0].height, rows[0].width),
         device=rows[0].device,
         threads=cluster.share.threads,
         seconds=mean(times),
-        work_seconds=mean(row.render_seconds for row in rows),
+        work_seconds=mean(row.seconds for row in rows),
         encode_seconds=mean(row.encode_seconds for row in rows),
         bytes=size,
         spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,

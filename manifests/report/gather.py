@@ -139,7 +139,7 @@ def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
 
 
 def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
-    """One number per clip: the statistics that are not histograms, render seconds, samples."""
+    """One number per clip: the statistics that are not histograms, seconds, steps."""
     values: dict[str, list[float]] = {}
     found = connection.execute(
         "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
@@ -147,7 +147,7 @@ def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
     ).fetchall()
     for name, value in found:
         values.setdefault(name, []).append(value)
-    columns = connection.execute("SELECT render_seconds, encode_seconds, samples FROM clips").fetchnumpy()
+    columns = connection.execute("SELECT seconds, encode_seconds, steps FROM clips").fetchnumpy()
     arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
     return arrays | {name: np.array(column) for name, column in values.items()}
 

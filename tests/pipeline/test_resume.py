@@ -16,7 +16,7 @@ def half_done(path: Path) -> Dataset:
     for index in (0, 2, 3):
         write_item(dataset.item_path(index), [toy_sample(index)])
     for index in (1, 4):
-        failure = FailureRow(scene=index, shard=index // 3, reason="timeout", message="slow", attempts=1)
+        failure = FailureRow(item=index, shard=index // 3, reason="timeout", message="slow", attempts=1)
         write_failure(dataset.failure_path(index), failure)
     assert pack(dataset, 0) == 2
     return dataset
@@ -31,7 +31,7 @@ def test_what_is_left_is_read_off_the_disk(tmp_path: Path) -> None:
 def test_a_packed_shard_leaves_nothing_in_work(tmp_path: Path) -> None:
     dataset = half_done(tmp_path)
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["00000003.tar", "00000004.failure.json"]
-    assert [failure.scene for failure in dataset.failures()] == [1]
+    assert [failure.item for failure in dataset.failures()] == [1]
 
 
 def test_requeued_failures_are_due_and_their_shards_clips_are_kept(tmp_path: Path) -> None:

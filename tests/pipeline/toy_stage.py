@@ -107,7 +107,7 @@ def toy_sample(index: int, size: int = 1000) -> Sample:
     """The one clip of toy item `index`: its bytes depend on nothing else."""
     key = f"{index:08d}-00"
     data = np.random.default_rng(index).bytes(size)
-    row = ClipRow(key=key, scene=index, stage="toy", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",))
+    row = ClipRow(key=key, item=index, stage="toy", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",))
     return Sample(key, {"data.bin": data}, row)
 
 
