@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 
 import datagen
-from datagen.assets.asset_file import SUFFIXES
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
+from scenes.providers.files import MESH_SUFFIXES
 from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"
@@ -75,7 +75,7 @@ def find_asset(name: str, catalogue: Catalogue) -> Insert:
     Meshes that bring no material are plain grey. Raises RenderError and SpecError.
     """
     path = Path(name)
-    if path.suffix.lower() in SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
+    if path.suffix.lower() in MESH_SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
         if not path.is_file():
             raise RenderError("missing-asset", "no such file", "give a mesh file or a uid of the catalogue", where=name)
         file = File(uid=path.name, provider="given", path=path.name, sha256="")

@@ -17,9 +17,11 @@ from typing import Any
 
 import bpy
 
-from datagen.assets import gltf, specgloss
+from datagen.assets import specgloss
 from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection
-from datagen.assets.inspection import inspect
+from datagen.assets.gltf import Gltf
+from datagen.assets.inspection import open_asset
+from datagen.assets.wavefront import Phong, Wavefront
 from datagen.blender.capture import captured
 from datagen.blender.imported_materials import check_images, described, plain_material, set_phong
 from datagen.blender.normalising import Normalised, normalise
@@ -57,18 +59,24 @@ class Imported:
     flags: tuple[str, ...]
 
 
-def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Imported:
+def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Imported:
     """Import a .glb, .gltf, .obj, .fbx, .usd, .usda, .usdc or .usdz file.
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
     it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.assets.specgloss`).
+    `decode` decodes every texture before: slower, finds broken ones and constant maps.
     Raises AssetError with a reason of `datagen.assets.asset_file.Reason`; `log_tail` holds what the importer printed.
     """
-    inspection = inspect(path, limits)
+    checked = open_asset(path, limits)
+    inspection = checked.inspection(decode=decode)
     with _apart() as (scene, kept), TemporaryDirectory(prefix="lightloom-") as folder:
-        source = specgloss.convert(gltf.Gltf.read(path, limits), Path(folder)) if inspection.spec_gloss else path
+        source = path
+        if isinstance(checked, Gltf) and inspection.spec_gloss:
+            source = specgloss.convert(checked, Path(folder))
+        phong = checked.materials if isinstance(checked, Wavefront) else ()
+        del checked  # it may hold the file's bytes, and the importer reads them again
         _load(source, inspection.format, limits)
-        result = _finish(scene, path, inspection, limits)
+        result = _finish(scene, path, inspection, phong, limits)
         kept.extend((result.root, *result.objects))
     for obj in (result.root, *result.objects):
         bpy.context.scene.collection.objects.link(obj)
@@ -168,7 +176,7 @@ def _remove_new(before: dict[str, set[int]], kept: set[Any]) -> None:
         bpy.data.batch_remove([block for block in new(name) if not kept or block.users == block.use_fake_user])
 
 
-def _finish(scene: Any, path: Path, inspection: Inspection, limits: AssetLimits) -> Imported:
+def _finish(scene: Any, path: Path, inspection: Inspection, phong: tuple[Phong, ...], limits: AssetLimits) -> Imported:
     """Objects of the normalised frame under a new root, with their materials put right and their images checked."""
     result = normalise(scene, path.name, _outside_scenes(scene, inspection.format), limits)
     root = bpy.data.objects.new(path.stem, None)
@@ -181,7 +189,7 @@ def _finish(scene: Any, path: Path, inspection: Inspection, limits: AssetLimits)
         material.animation_data_clear()
         material.node_tree.animation_data_clear()
     if inspection.format == "obj":
-        set_phong(materials, path, limits)
+        set_phong(materials, phong)
     check_images(materials, path.parent, limits)
     if inspection.textured is None:
         inspection = described(inspection, materials)

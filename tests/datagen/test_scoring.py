@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from datagen.assets.asset_file import Inspection
-from datagen.assets.isolation import Bounds, ImportProcess, Verdict, score
+from datagen.assets.inspection import score
+from datagen.assets.isolation import Bounds, ImportProcess, Verdict
 from datagen.assets.scoring import ScoringOptions, score_catalogue
 from manifests.contract.row import MaterialUse
 from manifests.errors import RunError
