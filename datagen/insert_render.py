@@ -6,9 +6,6 @@ there. Blender runs in a process of its own: the caller has torch loaded, and th
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-import datagen
+from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
@@ -138,27 +135,15 @@ def render_insert(
 
 def _run(name: str, out: Path) -> None:
     """The rendering process, to its end."""
-    root = str(Path(datagen.__file__).parents[1])
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", CHILD, str(out)]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=os.environ | {"PYTHONPATH": paths},
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        ended = run_python("-m", CHILD, str(out), seconds=SECONDS)
+    except TimeoutError:
         raise RenderError("timed-out", f"not rendered after {SECONDS:g} seconds", where=name) from None
     if (out / FAILURE).exists():
         failure = msgspec.json.decode((out / FAILURE).read_bytes(), type=Failure)
-        raise RenderError(failure.reason, failure.message, log_tail=done.stdout[-4096:])
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        why = f": {said[-1].strip()}" if said else ""
+        raise RenderError(failure.reason, failure.message, log_tail=ended.output[-4096:])
+    if ended.code != 0:
+        why = f": {ended.last_line}" if ended.last_line else ""
         raise RenderError(
-            "crashed", f"Blender ended with code {done.returncode}{why}", where=name, log_tail=done.stderr[-4096:]
+            "crashed", f"Blender ended with code {ended.code}{why}", where=name, log_tail=ended.errors[-4096:]
         )

@@ -17,7 +17,7 @@ from tests.datagen.meshfiles import GltfFile, flat_png, glb_bytes, huge_png_head
 def rejection(path: Path, **options: Any) -> str:
     with pytest.raises(AssetError) as caught:
         inspect(path, **options)
-    assert "\n" not in caught.value.message
+    assert "\n" not in str(caught.value)
     return caught.value.reason
 
 

@@ -37,7 +37,7 @@ generate(Path("benchmark/scenes"), DatagenSettings(recipe, 1, 3, "exact", 1), bu
 import torch
 torch.set_num_threads(1)
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
 for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
     pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)
