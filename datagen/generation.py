@@ -32,7 +32,7 @@ class DatagenSettings:
 
     Attributes:
         recipe: what scenes are drawn from.
-        clips: how many clips to make; a recipe with K lights a scene makes a multiple of K, at least this many.
+        clips: how many clips to make; a recipe with K lights per scene makes a multiple of K, at least this many.
         seed: with the recipe and the catalogue it decides every scene.
         codec: `compact` (video, measured error bounds) or `exact` (OpenEXR).
         per_shard: scenes in a shard.
@@ -133,13 +133,13 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """A measurement and its extrapolation. Seconds and bytes are means a clip; `spread` is the relative standard error.
+    """A measurement and its extrapolation; seconds and bytes are means per clip, `spread` is a relative standard error.
 
     Attributes:
         settings: the dataset that is planned.
         device: what rendered the measured clips; `threads` CPU threads it used.
         measured: clips that were measured.
-        clip_seconds: wall time of one worker a clip; encoding runs beside rendering and counts where it is longer.
+        clip_seconds: wall time of one worker per clip; encoding runs beside rendering and counts where it is longer.
         render_seconds, encode_seconds, clip_bytes: means of the measured clips.
         price: of a worker hour; 0 when not given.
     """

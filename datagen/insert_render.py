@@ -103,7 +103,7 @@ def render_insert(
         object_to_world: (4, 4) rotation, scale and place of the mesh's normalised frame (`scenes.spec.Object`).
         out: folder, made if need be; the clip's files are `object.<suffix>`.
         fps: recorded in the clip.
-        samples: a pixel; they only smooth edges and textures, there is no light.
+        samples: per pixel; they only smooth edges and textures, there is no light.
         device: what renders.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A process that imports untrusted files, one after the other, and may die of any of them.
+"""A process that imports untrusted files, one after the other, and may die of any of them; its verdict on each.
 
 The parent survives whatever the file does to the importer: a segmentation fault, an endless loop or a flood of memory
 ends the process, and the next file gets a new one.
@@ -26,6 +26,11 @@ from manifests.contract.row import MaterialUse
 from manifests.errors import RunError
 from scenes.spec import Footprint
 
+CHILD = "datagen.blender.import_worker"
+READY = b"ready"
+_POLL_MILLISECONDS = 100
+_TAIL_BYTES = 16_384
+
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one file. `reason` is "" for a file that can be used, else one of `datagen.assets.asset_file.Reason`.
@@ -43,12 +48,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
     score: float = 0.0
     seconds: float = 0.0
-
-
-CHILD = "datagen.blender.import_worker"
-READY = b"ready"
-_POLL_MILLISECONDS = 100
-_TAIL_BYTES = 16_384
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ READERS: dict[str, Callable[[Any], Lobe]] = {
     "ShaderNodeSubsurfaceScattering": _coloured("subsurface scattering", 1.0),
     "ShaderNodeBsdfToon": _coloured("toon", 1.0),
 }
-"""How to read a node by its type; mixes, groups and routing are the walker's."""
+"""How to read a node by its type; mixes, groups and routing belong to `material_aovs`."""
 
 
 def mixed(nodes: NodeMath, factor: Term, first: Lobe, second: Lobe) -> Lobe:

@@ -13,18 +13,7 @@ from datagen.assets.asset_file import AssetError, AssetLimits, Inspection, insid
 from datagen.assets.texture_images import check_header
 from datagen.assets.wavefront import Phong
 
-PLAIN_ROUGHNESS = 0.5
 _DIELECTRIC_IOR = 1.5
-
-
-def plain_material() -> Any:
-    """Grey dielectric for surfaces that came without a material."""
-    material = bpy.data.materials.new("plain")
-    node = _principled(material)
-    node.inputs["Base Color"].default_value = (0.8, 0.8, 0.8, 1.0)
-    node.inputs["Roughness"].default_value = PLAIN_ROUGHNESS
-    node.inputs["Metallic"].default_value = 0.0
-    return material
 
 
 def set_phong(materials: Iterable[Any], phong: Iterable[Phong]) -> None:

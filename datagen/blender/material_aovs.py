@@ -1,7 +1,7 @@
 """Finds the metallic-roughness parameters of ANY material and writes them out as AOVs.
 
 The walk starts at the output node that Cycles uses and follows links, never names: through mixes, additions, node
-groups, reroutes and muted nodes down to the BSDFs (`lobes.py`). What feeds a parameter is linked to an AOV node,
+groups, reroutes and muted nodes down to the BSDFs (`bsdf_readers`). What feeds a parameter is linked to an AOV node,
 so textures, factors and vertex colours come along as they are. A group's inner values leave it through extra
 group outputs, added to a copy of the group that only this material uses.
 
@@ -112,7 +112,7 @@ class _Walk:
             self._known[key] = found
         return self._known[key]
 
-    def _resolve(self, node: Any, socket: Any, level: _Level) -> Lobe:  # noqa: PLR0911 - one line a node type
+    def _resolve(self, node: Any, socket: Any, level: _Level) -> Lobe:  # noqa: PLR0911 - one line per node type
         if node.mute:
             passed = next((link.from_socket for link in node.internal_links if link.to_socket == socket), None)
             return NOTHING if passed is None else self.shader(passed, level)
