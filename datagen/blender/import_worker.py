@@ -1,4 +1,4 @@
-"""The process in which `datagen.assets.isolation` examines files: a path per line comes in, a verdict per line goes out.
+"""The process in which `datagen.assets.isolation` examines files: one path per line in, one verdict per line out.
 
 Answers leave through a pipe of their own (its descriptor is the only argument), since importers print as they like.
 """
