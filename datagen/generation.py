@@ -27,7 +27,7 @@ class DatagenSettings:
 
     Attributes:
         recipe: what scenes are drawn from.
-        clips: how many clips to make; a recipe with K lights a scene makes a multiple of K, at least this many.
+        clips: how many clips to make; a recipe with K lights per scene makes a multiple of K, at least this many.
         seed: with the recipe and the catalogue it decides every scene.
         codec: `compact` (video, measured error bounds) or `exact` (OpenEXR).
         per_shard: scenes in a shard.

@@ -73,8 +73,8 @@ def gather(dataset: Dataset, clips: int) -> Content:
     uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
     materials = "(SELECT unnest(materials) AS m FROM clips)"
     with connect(dataset) as connection:
-        first_of_scenes: list[tuple[int, str]] = connection.execute(
-            "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
+        first_of_items: list[tuple[int, str]] = connection.execute(
+            "SELECT shard, min(key) FROM clips GROUP BY shard, item ORDER BY shard, item"
         ).fetchall()
         areas = connection.execute(
             f"SELECT m.status, sum(m.area) FROM {materials} GROUP BY 1 HAVING sum(m.area) > 0 ORDER BY 2 DESC, 1"
@@ -86,7 +86,7 @@ def gather(dataset: Dataset, clips: int) -> Content:
             credits=attribution(dataset),
             recipe=[source.recipe for source in header.sources] or header.recipe,
             seed=header.seed,
-            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_scenes, clips)],
+            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_items, clips)],
             sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
             pixels=_pixels(connection),
             values=_values(connection),
