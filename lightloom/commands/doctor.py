@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from datagen.child import run_python
 from lightloom.rooms import HOME, ROOMS, strangers
 
 _PYTHON = (3, 13)
@@ -218,22 +218,11 @@ def _torch() -> Check:
 
 def _ask(code: str) -> dict[str, Any] | str:
     """Run `code` in a process of its own: the JSON object of its last line, or why there is none."""
-    root = str(Path(__file__).parents[2])
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-c", code]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            env=os.environ | {"PYTHONPATH": paths},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        ended = run_python("-c", code, seconds=_SECONDS)
+    except TimeoutError:
         return f"no answer after {_SECONDS} seconds"
-    if done.returncode == 0 and done.stdout.strip():
-        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if ended.code == 0 and ended.output.strip():
+        answer: dict[str, Any] = json.loads(ended.output.strip().splitlines()[-1])
         return answer
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    return said[-1].strip() if said else f"the process ended with code {done.returncode}"
+    return ended.why
