@@ -17,7 +17,7 @@ test: $(VENV)/.ready
 	$(RUN) -m pytest $(NETWORKS)
 
 # What needs neither Blender nor torch, and starts no Ray.
-QUICK := tests/test_house.py tests/manifests tests/scenes tests/pipeline
+QUICK := tests/test_house.py tests/manifests tests/scenes tests/pipeline tests/lightloom/test_docs.py
 
 quick: $(VENV)/.ready
 	$(RUN) -m pytest -m 'not slow and not assets and not ray' --numprocesses 2 $(QUICK)
