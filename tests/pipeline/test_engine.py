@@ -11,6 +11,8 @@ from manifests.store.shards import write_item
 from pipeline.engine import run
 from pipeline.options import RunOptions
 
+pytestmark = pytest.mark.ray
+
 
 def test_a_run_fills_the_dataset_with_exactly_its_items(tmp_path: Path, quick: RunOptions) -> None:
     stage = ToyStage(items=11, per_shard=4)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from toy_stage import LookingStage, content, expected, toy_dataset
 
 from pipeline.engine import run
 from pipeline.options import RunOptions
 from pipeline.stage import Prefetching, Worker
+
+pytestmark = pytest.mark.ray
 
 
 def notes(folder: Path) -> list[list[str]]:
