@@ -27,7 +27,7 @@ from manifests.files import write_bytes
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
-from training.data.clip_sources import Joined, Source, open_source
+from training.data.clip_sources import ClipSource, JoinedSources, open_source
 from training.data.loader import Loader, LoaderOptions
 from training.interrupt import Interrupt
 from training.loop import IMAGES, Trainer, TrainingOutcome
@@ -180,11 +180,11 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
     return Loader(open_all(paths, request.out / "cache", data.mixed), options, position)
 
 
-def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> Source:
+def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> ClipSource:
     """Datasets, URLs and image folders as one source."""
     keep = max(1, 2 * mixed)  # the shards in use, and those that come next
     sources = [open_source(path, cache, keep) for path in paths]
-    return sources[0] if len(sources) == 1 else Joined(sources)
+    return sources[0] if len(sources) == 1 else JoinedSources(sources)
 
 
 def _positions(checkpoint: Path) -> dict[str, int]:
