@@ -37,7 +37,7 @@ from training.tensorboard import Reports
 
 IDENTITY = "run.json"
 _MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing")
-"""Fields of `optimise` that a resumed run may change; all of `keep` may change too, and how data is read."""
+"""Fields of `optimise` that a resumed run may change; `keep`, the licence and how data is read may change too."""
 
 _READING = ("threads", "ahead", "cache_gib")
 
@@ -67,7 +67,7 @@ class TrainRequest:
     def identity(self) -> dict[str, Any]:
         """What decides the run's numbers, as plain JSON values."""
         config = to_plain(self.config)
-        del config["keep"]
+        del config["keep"], config["licence"]
         for section, fields in (("optimise", _MAY_CHANGE), ("data", _READING)):
             config[section] = {name: value for name, value in config[section].items() if name not in fields}
         sets = {"datasets": list(self.datasets), "images": list(self.images), "real": list(self.real)}
