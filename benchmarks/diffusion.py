@@ -29,7 +29,6 @@ from manifests.contract.attributes import GBUFFERS
 from renderers import modelspace
 from renderers.inverse import InverseRenderer
 from renderers.sampling.samplers import default_scheduler
-from renderers.sampling.spaces import space_of
 from renderers.svd.unet import InverseUNet
 from training.config import make_config
 from training.data.batch import Visit, codes_of, collate
@@ -172,7 +171,7 @@ def trained(folder: Path, name: str, start: Path, settings: Settings, **changes:
 
 def autoencoded(vae: AutoencoderKLTemporalDecoder, clips: list[dict[str, Tensor]]) -> dict[str, float]:
     """Mean PSNR of each attribute after the autoencoder's round trip: what no network behind it can exceed."""
-    space, found = space_of(vae), {}
+    space, found = modelspace.LatentSpace(vae), {}
     with torch.no_grad():
         for name in GBUFFERS:
             videos = [clip[name].to(DEVICE) for clip in clips]

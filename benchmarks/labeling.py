@@ -112,7 +112,7 @@ def random_weights(folder: Path) -> Path:
     """The tiny inverse renderer, as large as trained ones; random weights cost what trained ones cost."""
     import torch
 
-    from renderers.checkpoints.registry import BACKBONES
+    from renderers.backbones import BACKBONES
     from renderers.inverse import InverseRenderer
 
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ import tyro
 
 from manifests.contract.attributes import Codec
 from manifests.errors import CheckpointError, InputError
-from renderers.checkpoints.registry import Kind
+from renderers.checkpoints.summary import Kind
 
 Check = Literal["mirror", "window", "exposure", "render"]
 Precision = Literal["float32", "float16", "bfloat16"]

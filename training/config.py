@@ -138,7 +138,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         name: of the preset.
         licence: of the weights, as an SPDX id or LicenseRef-...; it is recorded, not checked, and left out where empty.
         seed: decides weights, order, augmentation and noise.
-        backbone: family of networks (`renderers.checkpoints.registry`).
+        backbone: family of networks (`renderers.backbones`).
         network: arguments of the network's class; of the `environment` task, of the encoder's.
         start: renderer folder or hub id whose weights training starts from; null starts from random ones.
         encoder: folder with a pre-trained env_encoder, for forward renderers that have one.

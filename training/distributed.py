@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from manifests.errors import TrainingError
+from pipeline.cluster import connect
+from pipeline.options import RunOptions
 from training.config import make_config, to_plain
 from training.loop import TrainingOutcome
 from training.run import TrainRequest, train
@@ -23,31 +25,30 @@ def train_distributed(request: TrainRequest, workers: int, ray_address: str | No
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    started = not ray.is_initialized()
-    if started:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address=ray_address, log_to_driver=True, include_dashboard=False, configure_logging=False)
+    address = ray_address or os.environ.get("RAY_ADDRESS", "")
+    cluster = connect(RunOptions(ray_address=address), show_output=True)
     try:
-        gpus = ray.cluster_resources().get("GPU", 0) >= workers
+        use_gpu = ray.cluster_resources().get("GPU", 0) >= workers
         trainer = TorchTrainer(
             _worker,
-            train_loop_config=_plain(request),
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(gpus)),
+            train_loop_config={"request": _plain(request), "use_gpu": use_gpu},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(name="ray", storage_path=str(request.out.resolve())),
         )
         trainer.fit()
     except Exception as error:
         raise TrainingError(f"training with {workers} workers failed: {_reason(error)}", where=request.out) from error
     finally:
-        if started:
-            ray.shutdown()
+        cluster.close()
 
 
-def _worker(plain: dict[str, Any]) -> None:
+def _worker(config: dict[str, Any]) -> None:
     """One worker: the same run, told its rank by Ray through the environment."""
+    if not config["use_gpu"]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves GPUs in sight that it has not given to this worker
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    outcome: TrainingOutcome = train(_request(plain))
+    outcome: TrainingOutcome = train(_request(config["request"]))
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"step {outcome.step}, loss {outcome.loss:.4g}, waited {100 * outcome.waiting:.1f} % of the time")
 

@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from manifests.errors import TrainingError
+from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Optimise, TrainConfig
 from training.data.batch import Batch
 from training.data.loader import Loader
-from training.interrupt import Interrupt
 from training.muon import Muon
 from training.objectives.objective import Objective
 from training.run_state import RunState, TrainingProgress
@@ -116,7 +116,7 @@ class Trainer:
         done = run_state.load(folder, self.state)
         self.step, self.seconds = done.step, done.seconds
 
-    def run(self, reports: Reports, interrupt: Interrupt) -> TrainingOutcome:
+    def run(self, reports: Reports, stop: StopSignals) -> TrainingOutcome:
         """Train to the end of the schedule; writes a checkpoint at its end, and when it is interrupted.
 
         Raises TrainingError, naming the clips, as soon as a loss or a gradient is not finite, and KeyboardInterrupt
@@ -134,10 +134,10 @@ class Trainer:
             reports.step(self.step, done, values | {"rate": rate}, self._waited() - waited, self.seconds - before)
             if self.step % keep.pictures == 0:
                 self._picture(reports)
-            stop = bool(self._agreed(float(interrupt.asked)))
-            if stop or self.step % keep.checkpoint == 0:
+            stopping = bool(self._agreed(float(stop.count > 0)))
+            if stopping or self.step % keep.checkpoint == 0:
                 folder = self.save()
-            if stop:
+            if stopping:
                 raise KeyboardInterrupt
         if run_state.checkpoints(self.out)[-1:] != [self._folder()]:
             folder = self.save()

@@ -9,9 +9,7 @@ OUT/renderer/       the result, once the schedule has ended
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,13 +21,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from manifests.errors import TrainingError
-from manifests.files import write_bytes
+from manifests.files import FolderLock, write_bytes
+from manifests.store.header import first_difference, short
+from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import ClipSource, JoinedSources, open_source
 from training.data.loader import Loader, LoaderOptions
-from training.interrupt import Interrupt
 from training.loop import IMAGES, Trainer, TrainingOutcome
 from training.objectives.objective import Needs, Objective
 from training.objectives.starting_networks import make_networks
@@ -95,7 +94,7 @@ def train(request: TrainRequest) -> TrainingOutcome:
         silent = not accelerator.is_main_process
         logs = request.out / "logs"
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
-        outcome = trainer.run(reports, stack.enter_context(Interrupt()))
+        outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
         if accelerator.is_main_process:
             trainer.write_renderer(request.out / run_state.RENDERER)
         accelerator.wait_for_everyone()
@@ -203,39 +202,23 @@ def _prepared(request: TrainRequest) -> Iterator[None]:
     out, wanted = request.out, request.identity()
     out.mkdir(parents=True, exist_ok=True)
     path = out / IDENTITY
-    with (out / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise TrainingError(
-                f"another process (pid {owner}) trains here", "wait for it or stop it", where=out
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with FolderLock(
+        out / ".lock",
+        lambda pid: TrainingError(f"another process (pid {pid}) trains here", "wait for it or stop it", where=out),
+    ):
         if path.is_file() and not request.resume:
             raise TrainingError(
                 "holds a run already", "add --resume to go on with it, or give another folder", where=out
             )
         if path.is_file():
-            different = _difference(json.loads(path.read_text(encoding="utf-8")), wanted)
+            different = first_difference(json.loads(path.read_text(encoding="utf-8")), wanted)
             if different:
+                field, before, now = different
                 raise TrainingError(
-                    f"{different}", "resume with what the run began with, or give another folder", where=out
+                    f"{field} was {short(before)} and is {short(now)} now",
+                    "resume with what the run began with, or give another folder",
+                    where=out,
                 )
         else:
             write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
         yield
-
-
-def _difference(before: Any, now: Any, path: str = "") -> str | None:
-    """The first field in which two identities differ, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in {**before, **now}:
-            found = _difference(before.get(name), now.get(name), f"{path}{name}.")
-            if found:
-                return found
-        return None
-    return None if before == now else f"{path.rstrip('.')} was {json.dumps(before)} and is {json.dumps(now)} now"

@@ -15,14 +15,12 @@ and safetensors are written, and nothing else is read.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from diffusers.training_utils import EMAModel
@@ -31,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
-from manifests.files import disk_full, sync_folder
+from manifests.files import atomic_folder
 
 FOLDER = "checkpoints"
 RENDERER = "renderer"
@@ -65,23 +63,11 @@ def save(
 
     `write_renderer(folder)` is called with the averaged weights in the network. Raises DiskFull.
     """
-    folder = out / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
-    target = folder / f"{progress.step:08d}"
-    temporary = folder / f".{target.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp"
-    temporary.mkdir()
-    try:
-        with disk_full(target):
-            _write(temporary, state, progress)
-            with averaged(state):
-                write_renderer(temporary / RENDERER)
-            _sync(temporary)
-            shutil.rmtree(target, ignore_errors=True)
-            temporary.rename(target)
-            sync_folder(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    target = out / FOLDER / f"{progress.step:08d}"
+    with atomic_folder(target) as folder:
+        _write(folder, state, progress)
+        with averaged(state):
+            write_renderer(folder / RENDERER)
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -191,19 +177,3 @@ def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor], entries: Map
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as safetensors takes them: on the CPU, contiguous, each with memory of its own."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed run left half-written; the run's lock says that nobody is writing it now."""
-    for path in folder.glob(".*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            sync_folder(path)
-    sync_folder(folder)

@@ -62,7 +62,7 @@ def build(
         device: what renders; `auto` takes the fastest there is.
         options: how to run it.
     """
-    from datagen.generation import Settings, generate
+    from datagen.generation import DatagenSettings, generate
     from scenes.recipes import load_recipe
 
     assets = load(catalogue)
@@ -76,7 +76,7 @@ def build(
             continue
         recipe = load_recipe(f"synthetic-{part}{_SUFFIX[preset]}")
         clips = count * recipe.lights.per_scene
-        settings = Settings(recipe, clips, seed * len(PARTS) + number, codec, per_shard=count)
+        settings = DatagenSettings(recipe, clips, seed * len(PARTS) + number, codec, per_shard=count)
         report = generate(out / part, settings, assets, options, device)
         print(f"{part:8} {report.line()}")
         whole = whole and report.complete and not report.failed

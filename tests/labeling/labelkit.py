@@ -10,7 +10,7 @@ from footage import encode, shot
 
 from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.inverse import InverseRenderer
 from renderers.light.solver import Fit
 from renderers.lighting_estimator import SolverLightingEstimator

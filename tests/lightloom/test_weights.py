@@ -15,7 +15,7 @@ from manifests.errors import CheckpointError
 SETUP = """
 torch.manual_seed(0)
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.svd.lora import add_lora
 from tests.training.analytic_benchmark import write_part
 write_part(Path("benchmark/scenes"), scenes=1)

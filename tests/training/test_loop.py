@@ -11,11 +11,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from manifests.errors import InputError, TrainingError
-from renderers.base import Renderer
+from pipeline.signals import StopSignals
+from renderers import load
 from tests.training.sets import make_set
 from training import run_state
 from training.config import PRESETS, Optimise, load_config, make_config
-from training.interrupt import Interrupt
 from training.loop import learning_rate, progress, streams_of
 from training.run import TrainRequest, make_objective, train
 
@@ -45,7 +45,7 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert done.step == 6 and np.isfinite(done.loss) and 0 <= done.waiting <= 1
     assert [path.name for path in run_state.checkpoints(request.out)] == ["00000004", "00000006"]
     assert not list((request.out / "checkpoints").glob(".*"))
-    renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+    renderer: Any = load(request.out / "renderer")
     assert renderer.config.licence is None, "nobody said under which licence these weights are"
     record = renderer.config.training
     assert record["step"] == 6 and record["clips"] == {"main": 7} and record["config"]["name"] == "tiny"
@@ -62,7 +62,7 @@ def test_weights_carry_the_licence_that_was_given_and_a_resumed_run_may_state_it
     train(request_of(folder, tmp_path / "run", optimise={"steps": 1}))
     more = request_of(folder, tmp_path / "run", optimise={"steps": 2}, licence="CC-BY-4.0", resume=True)
     train(more)
-    assert Renderer.from_pretrained(more.out / "renderer").config.licence == "CC-BY-4.0"  # type: ignore[attr-defined]
+    assert load(more.out / "renderer").config.licence == "CC-BY-4.0"  # type: ignore[attr-defined]
 
 
 def test_predictions_are_rendered_again_beside_images_without_light(folder: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_the_clips(
     with pytest.raises(TrainingError, match=rf"the loss is nan on clips {bad}; the last good checkpoint is .*\d+"):
         train(request)
     last = run_state.checkpoints(request.out)
-    for tensor in Renderer.from_pretrained(last[-1] / "renderer").unet.state_dict().values():
+    for tensor in load(last[-1] / "renderer").unet.state_dict().values():
         assert torch.isfinite(tensor).all()
 
 
@@ -117,7 +117,7 @@ def test_accumulated_parts_are_one_batch(folder: Path, tmp_path: Path) -> None:
     for parts in (1, 2):
         request = request_of(folder, tmp_path / str(parts), optimise={**plan, "accumulation": parts})
         train(request)
-        renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+        renderer: Any = load(request.out / "renderer")
         weights.append(torch.cat([value.flatten() for value in renderer.unet.state_dict().values()]))
     start = make_objective(request_of(folder, tmp_path)).network.state_dict()
     moved = (torch.cat([value.flatten() for value in start.values()]) - weights[0]).abs().max()
@@ -131,21 +131,19 @@ def test_averaged_weights_are_what_is_saved(folder: Path, tmp_path: Path) -> Non
     from safetensors.torch import load_file
 
     average, raw = load_file(last / "average.safetensors"), load_file(last / "weights.safetensors")
-    renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+    renderer: Any = load(request.out / "renderer")
     state = renderer.unet.state_dict()
     assert all(torch.equal(state[name], value) for name, value in average.items())
     assert any(not torch.equal(raw[name], value) for name, value in average.items())
 
 
 def test_an_interrupted_run_keeps_its_last_step(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Asked(Interrupt):
-        asked = True
+    class Asked(StopSignals):
+        def __init__(self, patience: int) -> None:
+            super().__init__(patience)
+            self.count = 1
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.asked = True
-
-    monkeypatch.setattr("training.run.Interrupt", Asked)
+    monkeypatch.setattr("training.run.StopSignals", Asked)
     request = request_of(folder, tmp_path / "run", optimise={"steps": 9}, keep={"checkpoint": 9})
     with pytest.raises(KeyboardInterrupt):
         train(request)

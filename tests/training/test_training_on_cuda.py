@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from renderers.base import Renderer
+from renderers import load
 from tests.renderers.narrow import narrow_checkpoint
 from tests.training.sets import make_set
 from training.config import load_config, make_config
@@ -36,7 +36,7 @@ def test_tiny_trains_and_leaves_a_renderer(task: Any, precision: str, folder: Pa
     plain = {"network": SMALL, "data": {"frames": 2, "cache_gib": 1}, "optimise": optimise, "keep": KEEP}
     done = train(TrainRequest(task, load_config("tiny", task, plain), (str(folder),), tmp_path / "run"))
     assert done.step == 4 and np.isfinite(done.loss)
-    renderer: Any = Renderer.from_pretrained(tmp_path / "run" / "renderer")
+    renderer: Any = load(tmp_path / "run" / "renderer")
     assert all(torch.isfinite(tensor).all() for tensor in renderer.unet.state_dict().values())
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from manifests.contract.environment import luminance, srgb_encode
-from renderers.inputs import resize_panorama
-from renderers.light.panoramas import panorama_directions, solid_angles
+from renderers.light.panoramas import panorama_directions, resize_panorama, solid_angles
 from training.baselines.forward_baselines import flattened
 from training.baselines.inverse_baselines import Averages, inverse_baselines
 from training.evaluation import metrics
