@@ -20,6 +20,7 @@ SHARES = {"inverse": 0.3, "continued": 0.3, "lighting": 0.1, "forward": 0.2, "co
 """How the minutes of training are divided."""
 
 _FOOTAGE = {"base": "tiny", "name": "footage", "split": "train", "frames": 24, "render": {"denoiser": "balanced"}}
+_OURS = ("--licence", "Apache-2.0")
 _TITLES = {"inverse": "inverse renderer", "lighting": "lighting estimator", "forward": "forward renderer"}
 
 
@@ -91,11 +92,22 @@ class Rebuild:
         preset = self.continued if name == "continued" else self.preset
         minutes = ["--minutes", f"{self.minutes * SHARES[name]:g}"]
         seed = str(self.seed + (name == "continued"))
-        options = ["--more", self.at("objects"), "--preset", preset, *minutes, "--seed", seed, *more, "--resume"]
+        options = [
+            "--more",
+            self.at("objects"),
+            "--preset",
+            preset,
+            *minutes,
+            "--seed",
+            seed,
+            *more,
+            *_OURS,
+            "--resume",
+        ]
         return _stage(name, title, ["train", task, self.at("dataset"), self.at(name), *options])
 
     def _judging(self) -> list[str]:
-        options = ["--preset", self.preset, "--seed", str(self.seed), "--resume"]
+        options = ["--preset", self.preset, "--seed", str(self.seed), *_OURS, "--resume"]
         inverse = ["--inverse", self.at("continued/renderer")]
         return ["train", "judge", self.at("unseen"), self.at("judge"), *inverse, *options]
 
