@@ -77,7 +77,7 @@ def _h264(frames: np.ndarray, fps: float) -> bytes:
     """(T, H, W, 3) uint8 sRGB as an mp4: yuv420p, BT.709, key frames close together to scrub."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        options = {"crf": "20", "preset": "slow", "tune": "animation", "g": "6", "threads": "1"}
+        options = {"crf": "18", "preset": "slow", "tune": "animation", "g": "6", "threads": "1"}
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         context = stream.codec_context
