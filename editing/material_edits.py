@@ -31,9 +31,8 @@ from editing.video import VideoWriter
 from manifests.contract.environment import Environment, luminance, srgb_decode, srgb_encode
 from manifests.errors import InputError
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.inputs import gbuffer_values
 from renderers.lighting_estimator import Estimator
-from renderers.modelspace import channels_last
+from renderers.modelspace import channels_last, gbuffer_values
 from renderers.sampling.windows import plan_windows
 from renderers.shading.exposure import matching_exposure
 

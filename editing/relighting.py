@@ -21,7 +21,7 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.contract.color import on_screen
 from manifests.contract.environment import Environment, srgb_decode
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.inputs import InverseOutput
+from renderers.inverse import InverseOutput
 from renderers.light.panoramas import panorama_to_stored
 from renderers.lighting_estimator import Estimator
 from renderers.modelspace import planar

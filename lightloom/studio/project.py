@@ -23,8 +23,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment, srgb_decode
 from manifests.errors import InputError
 from renderers import InverseRenderer
-from renderers.inputs import gbuffer_values
-from renderers.modelspace import channels_last
+from renderers.modelspace import channels_last, gbuffer_values
 from renderers.sampling.windows import plan_windows
 
 _PLAYED_SIDE = 960
