@@ -213,11 +213,6 @@ class SvdBackbone(Backbone):
         """The noisy latent, then the RGB latent."""
         return network(torch.cat([noisy, _to(rgb, noisy)], dim=2), timestep, rows)
 
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
-        """The noisy latent, then the conditions; light features are keys and values of their frame."""
-        tokens = [_to(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
-        return network(torch.cat([noisy, _to(condition, noisy)], dim=2), timestep, tokens)
-
     def forward_inputs(
         self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, LightFeatures]:
@@ -226,6 +221,11 @@ class SvdBackbone(Backbone):
             raise CheckpointError("this forward renderer has no env_encoder", "load the complete checkpoint")
         latents = [space.encode(pad(video)) * space.scaling for video in inputs.model_space().values()]
         return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, inputs.panorama))
+
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
+        """The noisy latent, then the conditions; light features are keys and values of their frame."""
+        tokens = [_to(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
+        return network(torch.cat([noisy, _to(condition, noisy)], dim=2), timestep, tokens)
 
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """E_ldr and E_log latents (8 channels) are denoised beside the E_dir latent; the video gives keys and values.
@@ -302,10 +302,6 @@ class TinyBackbone(Backbone):
         """RGB in model space, and the attribute's row where attributes are predicted one by one."""
         return network(noisy, timestep, condition=_to(rgb, noisy), attribute=rows)
 
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
-        """Stacked G-buffers and hints, and the light vector."""
-        return network(noisy, timestep, condition=_to(condition, noisy), light=_to(light[0], noisy))
-
     def forward_inputs(
         self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, LightFeatures]:
@@ -314,6 +310,10 @@ class TinyBackbone(Backbone):
         panorama = inputs.panorama.expand(-1, stacked.shape[1], -1, -1, -1)
         shaded = hints.hints(inputs.gbuffers, panorama, inputs.intrinsics, mask=inputs.mask, behind=inputs.behind())
         return pad(torch.cat([stacked, shaded.image], dim=2)), (shaded.light,)
+
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
+        """Stacked G-buffers and hints, and the light vector."""
+        return network(noisy, timestep, condition=_to(condition, noisy), light=_to(light[0], noisy))
 
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """One pass over all frames; what the pixels say is gathered on the panorama inside the network."""

@@ -134,7 +134,7 @@ def inspect(path: Path, *, variant: str | None = None) -> Summary:
     index = read_json(path, INDEX) if (path / INDEX).exists() else {}
     if "backbone" not in index:
         return _published(path, index, by_name["unet"], parts)
-    if index.get("kind") not in PIPELINES:
+    if index.get("kind") not in tuple(PIPELINES):  # it may be anything, unhashable too
         raise CheckpointError(
             f"kind is {index.get('kind')!r}, expected one of {', '.join(PIPELINES)}", where=path / INDEX
         )
