@@ -33,7 +33,7 @@ from renderers.svd.unet import InverseUNet
 from training.config import make_config
 from training.data.batch import pack, stacked
 from training.data.clip_sources import open_source
-from training.run import Request, train
+from training.run import TrainRequest, train
 
 NARROW: dict[str, Any] = {
     "block_out_channels": (32, 64, 96, 96),
@@ -164,7 +164,7 @@ def trained(folder: Path, name: str, start: Path, settings: Settings, **changes:
     plain |= {"keep": {"log": 100, "pictures": 1_000_000, "checkpoint": 1_000_000, "checkpoints": 1}}
     out = folder / name
     datasets = tuple(str(folder) for folder in (settings.dataset, *settings.more))
-    done = train(Request("inverse", make_config(plain | changes), datasets, out))
+    done = train(TrainRequest("inverse", make_config(plain | changes), datasets, out))
     print(f"{name}: {done.step} steps in {done.seconds:.0f} s, last loss {done.loss:.3f}\n", flush=True)
     return out / "renderer"
 

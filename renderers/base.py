@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
-from uuid import uuid4
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -16,7 +13,7 @@ from torch import Tensor
 
 from manifests.contract.camera import intrinsics_from_fov
 from manifests.errors import CheckpointError, InputError
-from manifests.files import disk_full, sync_folder, write_bytes
+from manifests.files import atomic_folder, write_bytes
 from renderers.backbones import Backbone, backbone, backbone_of, component_class
 from renderers.checkpoints import reading, summary
 from renderers.checkpoints.summary import Kind
@@ -201,29 +198,16 @@ class Renderer(DiffusionPipeline):
         target = Path(folder)
         if target.exists() and not (target / reading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
             raise CheckpointError("exists and is no checkpoint", "choose another folder", where=target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        token = f"{os.getpid()}-{uuid4().hex[:8]}"
-        temporary, old = (target.with_name(f".{target.name}.{token}.{suffix}") for suffix in ("tmp", "old"))
-        try:
-            with disk_full(target):
-                temporary.mkdir()
-                for name, module in self.components.items():
-                    if isinstance(module, torch.nn.Module):
-                        plain = self._plain(name, getattr(module, "_orig_mod", module))  # torch.compile wraps modules
-                        plain.save_pretrained(temporary / name, variant=variant, max_shard_size=max_shard_size)
-                    elif module is not None:
-                        module.save_pretrained(temporary / name)
-                self._saved(temporary)
-                index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
-                write_bytes(temporary / reading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
-                _sync(temporary)
-                if target.exists():
-                    target.rename(old)
-                temporary.rename(target)
-                sync_folder(target.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+        with atomic_folder(target) as root:
+            for name, module in self.components.items():
+                if isinstance(module, torch.nn.Module):
+                    plain = self._plain(name, getattr(module, "_orig_mod", module))  # torch.compile wraps modules
+                    plain.save_pretrained(root / name, variant=variant, max_shard_size=max_shard_size)
+                elif module is not None:
+                    module.save_pretrained(root / name)
+            self._saved(root)
+            index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
+            write_bytes(root / reading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
 
     def _cut(self, size: tuple[int, int], frames: int, window: int, overlap: int, tile_pixels: int | None) -> Cut:
         """Plan windows and tiles for a video of `frames` frames of `size` (H, W)."""
@@ -316,13 +300,3 @@ def base_seed(generator: Generator) -> int:
     if generator is None:
         return torch.Generator().seed() >> 2
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
-
-
-def _sync(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            sync_folder(path)
-    sync_folder(folder)
