@@ -20,7 +20,7 @@ from renderers.light.panoramas import encode_ldr, encode_log, panorama_direction
 from renderers.modelspace import to_model
 from renderers.shading.split_sum import Shading, split_sum
 from renderers.shading.view_geometry import depth_noise, depth_offset, plane_rays, points, surface_coverage
-from renderers.shading.visibility import DepthBuffer, Lights, cluster, march
+from renderers.shading.visibility import DepthBuffer, DirectionalLights, cluster, march
 
 IMAGES: tuple[tuple[str, int], ...] = (
     ("shadowed", 3),
@@ -151,7 +151,7 @@ def transport(
     white: Shading,
     buffer: DepthBuffer,
     roughness: Tensor,
-    lights: Lights,
+    lights: DirectionalLights,
 ) -> Lit:
     """Put shadows and one bounce of light into unshadowed shading.
 
@@ -228,7 +228,7 @@ def intrinsics_of(rays: Tensor) -> Tensor:
     return matrix
 
 
-def light_features(panorama: Tensor, lights: Lights) -> Tensor:
+def light_features(panorama: Tensor, lights: DirectionalLights) -> Tensor:
     """Light vector (B, T, LIGHT_FEATURES) of panoramas (B, T, 3, h, w) and their parts; all entries about [-1, 1]."""
     height, width = panorama.shape[-2:]
     basis = harmonics(panorama_directions(height, width).to(panorama).movedim(0, -1))  # (h, w, 9)

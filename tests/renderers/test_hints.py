@@ -26,7 +26,7 @@ from renderers.shading.hints import (
     transport,
 )
 from renderers.shading.split_sum import camera_rays, split_sum
-from renderers.shading.visibility import DepthBuffer, Lights
+from renderers.shading.visibility import DepthBuffer, DirectionalLights
 from tests.renderers.analytic import UP, Scene, materials, scene
 from tests.renderers.test_visibility import OTHER, SIDE, sky
 
@@ -114,7 +114,7 @@ def test_light_bounces_from_the_ground_onto_the_ball():
     values = {**buffers(traced), "mask": traced.mask}
     above = normalize(UP + torch.tensor([0.8, 0.0, 0.0]), dim=0)
     view, light = camera_rays(48, 48, traced.intrinsics), sky((above, 400.0))
-    lights = Lights(
+    lights = DirectionalLights(
         directions=torch.stack([above, -UP])[None, None],
         power=torch.tensor([1.0, 0.0])[None, None, :, None].expand(1, 1, 2, 3),
         solid_angle=torch.full((1, 1, 2), 2 * math.pi),
