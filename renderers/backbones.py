@@ -27,6 +27,7 @@ from renderers.light import panoramas
 from renderers.modelspace import DECODE_FRAMES, LatentSpace, PixelSpace, Space, display, stack, to_model
 from renderers.sampling.samplers import Prediction, Sampler
 from renderers.shading import hints
+from renderers.shading.split_sum import camera_rays
 from renderers.svd.environment_encoder import as_tokens
 
 JOINT = "joint"
@@ -68,14 +69,14 @@ class LightingInputs:
 
     Attributes:
         rgb: (B, T, 3, H, W) in model space.
-        rays: (B, 3, H, W) unit viewing rays in the camera frame.
+        intrinsics: (B, 3, 3) or (3, 3) in pixels.
         gbuffers: (B, T, C, H, W) by name, as values, depth relative; None where unknown.
         rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
         size: (h, w) of the panorama.
     """
 
     rgb: Tensor
-    rays: Tensor
+    intrinsics: Tensor
     gbuffers: Mapping[str, Tensor] | None
     rotations: Tensor | None
     size: tuple[int, int]
@@ -133,9 +134,9 @@ class Backbone(ABC):
     def multiple(self, network: Any) -> int:
         """Height and width, in the network's space, must be multiples of this."""
 
-    @abstractmethod
     def lighting_multiple(self, network: Any, space: Space) -> int:
         """Height and width of the video that a lighting network is shown, in pixels, must be multiples of this."""
+        return self.multiple(network) * space.factor
 
     @abstractmethod
     def out_channels(self, network: Any) -> int:
@@ -290,10 +291,6 @@ class TinyBackbone(Backbone):
         """As the network says."""
         return int(network.multiple)
 
-    def lighting_multiple(self, network: Any, space: Space) -> int:
-        """As the network says."""
-        return int(network.multiple)
-
     def out_channels(self, network: Any) -> int:
         """9 where all attributes are predicted jointly, else 3."""
         return int(getattr(network, "out_channels", 3))
@@ -318,15 +315,14 @@ class TinyBackbone(Backbone):
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """One pass over all frames; what the pixels say is gathered on the panorama inside the network."""
         values = inputs.gbuffers
-        known = None
-        if values is not None:
-            known = stack({name: to_model(name, values[name]) for name in GBUFFERS})
+        known = None if values is None else stack({name: to_model(name, values[name]) for name in GBUFFERS})
+        rays = camera_rays(*inputs.rgb.shape[-2:], inputs.intrinsics.view(-1, 3, 3)).to(inputs.rgb)
         shape = (len(inputs.rgb), 1, 6, network.height, 2 * network.height)
 
         def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
             rgb = inputs.rgb.to(noisy.dtype)
             stacked = None if known is None else known.to(noisy.dtype)
-            images = network(condition=rgb, rays=inputs.rays, gbuffers=stacked, rotations=inputs.rotations)
+            images = network(condition=rgb, rays=rays, gbuffers=stacked, rotations=inputs.rotations)
             return 2 * images[:, None] - 1  # (B, 6, h, w) in [0, 1] -> (B, 1, 6, h, w) in model space
 
         def images(sampled: Tensor) -> tuple[Tensor, Tensor]:

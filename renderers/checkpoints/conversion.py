@@ -22,13 +22,12 @@ from manifests.errors import CheckpointError, InputError
 from manifests.files import atomic_folder, write_bytes
 from renderers.backbones import component_class
 from renderers.checkpoints.reading import INDEX, locate, read_json
-from renderers.checkpoints.summary import PIPELINES, Component, components, kind_of
-from renderers.sampling.samplers import Prediction, Sampler
+from renderers.checkpoints.summary import PIPELINES, PREDICTIONS, Component, components, kind_of
+from renderers.sampling.samplers import Sampler
 
 PublishedKind = Literal["inverse", "forward"]
 _REQUIRED = {"inverse": ("unet", "vae", "scheduler"), "forward": ("unet", "vae", "scheduler", "env_encoder")}
 _OPTIONAL: dict[str, tuple[str, ...]] = {"inverse": (), "forward": ("lora", "env_decoder", "nrm_encoder")}
-_PREDICTIONS: dict[str, Prediction] = {"v_prediction": "v", "sample": "sample"}
 
 
 def convert(
@@ -134,8 +133,8 @@ def _index(
 ) -> dict[str, Any]:
     """model_index.json of a renderer: diffusers' entries for the components, then what this checkpoint is."""
     predicted = built["scheduler"].config.get("prediction_type")
-    if predicted not in _PREDICTIONS:
-        raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(_PREDICTIONS)}")
+    if predicted not in PREDICTIONS:
+        raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(PREDICTIONS)}")
     index: dict[str, Any] = {"_class_name": PIPELINES[kind], "_diffusers_version": diffusers_version}
     for name, part in built.items():
         module = type(part).__module__
@@ -144,7 +143,7 @@ def _index(
         "kind": kind,
         "backbone": "svd",
         "sampler": sampler,
-        "prediction": _PREDICTIONS[predicted],
+        "prediction": PREDICTIONS[predicted],
         "attributes": list(GBUFFERS),
         "joint": False,
         "hints": False,

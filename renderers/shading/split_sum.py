@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.contract.camera import intrinsics_from_fov
 from manifests.errors import InputError
 from renderers.light.panoramas import framed, lookup, lookup_framed, panorama_position, row_edges, shrink_panorama
 from renderers.shading.brdf import Response, response, upright, widest
+from renderers.shading.view_geometry import plane_rays
 
 LEVELS = 8
 """GGX levels above the mirror: level i has roughness i / LEVELS."""
@@ -62,16 +62,9 @@ def camera_rays(
 
     intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
     """
-    if intrinsics is None:
-        if fov_degrees is None:
-            raise InputError("camera rays need intrinsics or fov_degrees")
-        intrinsics = torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width))
-    matrix = intrinsics.to(torch.float32)[..., None, None]  # (..., 3, 3, 1, 1)
-    x = (torch.arange(width, device=matrix.device) + 0.5 - matrix[..., 0, 2, :, :]) / matrix[..., 0, 0, :, :]
-    y = (torch.arange(height, device=matrix.device)[:, None] + 0.5 - matrix[..., 1, 2, :, :]) / matrix[..., 1, 1, :, :]
-    shape = (*matrix.shape[:-4], height, width)
-    rays = torch.stack([x.expand(shape), -y.expand(shape), -x.new_ones(shape)], dim=-3)
-    return rays / rays.norm(dim=-3, keepdim=True)
+    rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees)
+    rays = rays / rays.norm(dim=1, keepdim=True)
+    return rays if intrinsics is not None and intrinsics.ndim == 3 else rays[0]
 
 
 def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) -> Shading:
