@@ -316,7 +316,8 @@ class TinyBackbone(Backbone):
         """One pass over all frames; what the pixels say is gathered on the panorama inside the network."""
         values = inputs.gbuffers
         known = None if values is None else stack({name: to_model(name, values[name]) for name in GBUFFERS})
-        rays = camera_rays(*inputs.rgb.shape[-2:], inputs.intrinsics.view(-1, 3, 3)).to(inputs.rgb)
+        height, width = inputs.rgb.shape[-2:]
+        rays = camera_rays(height, width, inputs.intrinsics.view(-1, 3, 3)).to(inputs.rgb)
         shape = (len(inputs.rgb), 1, 6, network.height, 2 * network.height)
 
         def predict(noisy: Tensor, timestep: Tensor) -> Tensor:

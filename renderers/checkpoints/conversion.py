@@ -24,6 +24,7 @@ from renderers.backbones import component_class
 from renderers.checkpoints.reading import INDEX, locate, read_json
 from renderers.checkpoints.summary import PIPELINES, PREDICTIONS, Component, components, kind_of
 from renderers.sampling.samplers import Sampler
+from renderers.svd.lora import check_fit
 
 PublishedKind = Literal["inverse", "forward"]
 _REQUIRED = {"inverse": ("unet", "vae", "scheduler"), "forward": ("unet", "vae", "scheduler", "env_encoder")}
@@ -47,7 +48,9 @@ def convert(
     does not fit, InputError where the destination is taken or the licence empty.
     """
     if not licence.strip():
-        raise InputError("a converted checkpoint needs the licence of its weights", "give it as --licence")
+        raise InputError(
+            "a converted checkpoint needs the licence of its weights", "give `licence`", fields=("licence",)
+        )
     if destination.exists():
         raise InputError("exists already", "give a new folder", where=destination)
     root = locate(source)
@@ -60,13 +63,14 @@ def convert(
     if kind_of(found["unet"]) != kind:
         raise CheckpointError(
             f"its UNet is that of the {kind_of(found['unet'])} renderer, not of the {kind} one",
-            "give --kind",
+            "give `kind`",
             where=root,
+            fields=("kind",),
         )
     parts = [found[name] for name in (*_REQUIRED[kind], *_OPTIONAL[kind]) if name in found]
     built = {part.name: _build(root, part, kind) for part in parts if part.name != "lora"}
     if "lora" in found and "lora" in _OPTIONAL[kind]:
-        _check_lora(root / "lora", found["unet"].shapes, found["lora"].shapes)
+        check_fit(found["unet"].shapes, found["lora"].shapes, root / "lora")
     index = _index(built, kind, licence.strip(), sampler, source)
     with atomic_folder(destination) as folder:
         for part in parts:
@@ -108,17 +112,6 @@ def _check_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]], found:
             raise CheckpointError(
                 f"{name!r} has shape {found[name]}, expected {shape}", "is config.json right?", where=folder
             )
-
-
-def _check_lora(folder: Path, unet: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
-    """Every A (rank, in) and B (out, rank) of diffusers' LoRA format must fit a weight (out, in) of the UNet."""
-    for name, shape in found.items():
-        layer, _, role = name.removeprefix("unet.").rpartition(".lora_")
-        weight = unet.get(f"{layer}.weight")
-        if weight is None or not name.startswith("unet.") or role not in ("A.weight", "B.weight"):
-            raise CheckpointError(f"{name!r} is no LoRA tensor of this UNet in diffusers' format", where=folder)
-        if not (shape[1] == weight[1] if role == "A.weight" else shape[0] == weight[0]):
-            raise CheckpointError(f"{name!r} has shape {shape}, which does not fit a weight of {weight}", where=folder)
 
 
 def _files(root: Path, part: Component) -> list[Path]:
