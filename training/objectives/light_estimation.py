@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
 from renderers.backbones import LightingInputs, LightingModel
-from renderers.checkpoints.summary import Kind
 from renderers.light import panoramas
 from renderers.lighting_estimator import LightingEstimator
 from training.data.batch import Batch
@@ -20,7 +16,7 @@ from training.objectives.objective import Called, Losses, Needs, Objective, deno
 class LightingObjective(Objective):
     """Estimates light as two images, compared with the true environment's on the panorama's solid angles."""
 
-    kind: ClassVar[Kind] = "lighting"
+    pipeline = LightingEstimator
     known = ("ldr", "log")
 
     @property
@@ -56,20 +52,6 @@ class LightingObjective(Objective):
             for image, answer in zip(estimated, true, strict=True)
         ]
         return {"lighting": grid([[image.float(), answer] for image, answer in pairs])}
-
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
-        """A `LightingEstimator`."""
-        parts = self.networks
-        LightingEstimator(
-            parts.unet,
-            parts.scheduler,
-            parts.vae,
-            parts.env_encoder,
-            sampler=self.config.sampler,
-            prediction=self.config.prediction,
-            training=record,
-            licence="Apache-2.0",
-        ).save_pretrained(folder)
 
     def _model(self, network: nn.Module, batch: Batch) -> LightingModel:
         poses = batch.camera_to_world
