@@ -1,4 +1,4 @@
-"""`Judge`: looks at a video and the labels an inverse renderer gave it, and says how wrong they probably are.
+"""`Judge`, the error estimator: sees a video and the labels that an inverse renderer gave it; says how wrong they are.
 
 No truth is needed: a network learns from rendered clips which pictures its inverse renderer gets wrong (dark ones,
 those full of mirrors, those whose labels do not fit the picture) and by how much. It belongs to one inverse renderer,
