@@ -12,7 +12,7 @@ import yaml
 from editing.weights import DEFAULTS
 from lightloom.demo.demo_film import FOLDER, SUBJECT, make_footage, read_cast
 from lightloom.demo.sizes import Sizes
-from lightloom.stages import Stage
+from lightloom.stages import StageCommand
 from manifests.errors import RunError
 from manifests.files import write_bytes
 
@@ -45,11 +45,11 @@ class Chain:
             write_bytes(self.out / f"{name}.yaml", yaml.safe_dump(plain, sort_keys=False).encode())
         write_bytes(path, wanted)
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[StageCommand]:
         """All stages in order."""
         return [*self._synthetic(), *self._real(), *self._measured(), *self._films()]
 
-    def _synthetic(self) -> list[Stage]:
+    def _synthetic(self) -> list[StageCommand]:
         """Stage 1 of the pipeline, and training on it alone."""
         sizes = self.sizes
         return [
@@ -61,17 +61,17 @@ class Chain:
             self._training("forward", "forward", sizes.minutes.forward),
         ]
 
-    def _real(self) -> list[Stage]:
+    def _real(self) -> list[StageCommand]:
         """Footage, its labels, and training on both."""
         sizes = self.sizes
         more = ["--real", self.at("labelled"), "--start", self.at("forward/renderer")]
         return [
             self._stage("plates", "Render clips to film", self._rendered("footage", sizes.footage.clips + 1, "plates")),
-            Stage("label", "Label the footage", self._label),
+            StageCommand("label", "Label the footage", self._label),
             self._training("cotrained", "forward", sizes.minutes.cotraining, more, "Co-train the forward renderer"),
         ]
 
-    def _measured(self) -> list[Stage]:
+    def _measured(self) -> list[StageCommand]:
         """A benchmark of unseen things, and what is measured on it."""
         scenes, turns = self.sizes.benchmark.scenes.clips, self.sizes.benchmark.turns.clips
         return [
@@ -84,14 +84,14 @@ class Chain:
             ),
         ]
 
-    def _films(self) -> list[Stage]:
+    def _films(self) -> list[StageCommand]:
         """What is done to the film, with the weights made here and, where there are any, with the shipped ones."""
         sources = {"": self.weights()}
         if all(DEFAULTS.get(kind) is not None for kind in ("inverse", "forward")):
             sources[SHIPPED] = []
         return [stage for folder, weights in sources.items() for stage in self._edits(folder, weights)]
 
-    def _edits(self, folder: str, weights: list[str]) -> list[Stage]:
+    def _edits(self, folder: str, weights: list[str]) -> list[StageCommand]:
         sizes, video = self.sizes, self.at(SUBJECT)
         name = f"{folder}-{{}}" if folder else "{}"
         words = ", shipped weights" if folder else ""
@@ -128,9 +128,9 @@ class Chain:
                 f"Compare lights{words}",
                 ["relight", video, "--env", *sizes.relight.compare, *film("compare")],
             ),
-            Stage(name.format("edit"), f"Change a colour in the video{words}", edit),
-            Stage(name.format("remake"), f"Change a material in the clip{words}", remake),
-            Stage(name.format("insert"), f"Insert an object{words}", insert),
+            StageCommand(name.format("edit"), f"Change a colour in the video{words}", edit),
+            StageCommand(name.format("remake"), f"Change a material in the clip{words}", remake),
+            StageCommand(name.format("insert"), f"Insert an object{words}", insert),
         ]
 
     def at(self, name: str | Path) -> str:
@@ -148,7 +148,9 @@ class Chain:
         file = self.at(f"{recipe}.yaml")
         return ["datagen", "run", out, "--recipe", file, "--clips", str(clips), "--seed", str(seed)]
 
-    def _training(self, name: str, task: str, minutes: float, more: Sequence[str] = (), title: str = "") -> Stage:
+    def _training(
+        self, name: str, task: str, minutes: float, more: Sequence[str] = (), title: str = ""
+    ) -> StageCommand:
         preset = ["--preset", self.at("training.yaml"), "--minutes", f"{minutes:g}", "--seed", str(self.sizes.seed)]
         arguments = ["train", task, self.at("dataset"), self.at(name), *preset, *more, "--resume"]
         return self._stage(name, title or f"Train the {_WORDS[task]}", arguments)
@@ -171,5 +173,5 @@ class Chain:
         ]
 
     @staticmethod
-    def _stage(name: str, title: str, arguments: list[str]) -> Stage:
-        return Stage(name, title, lambda: arguments)
+    def _stage(name: str, title: str, arguments: list[str]) -> StageCommand:
+        return StageCommand(name, title, lambda: arguments)

@@ -303,8 +303,8 @@ def _stored_lookups(image: Tensor, camera_to_environment: Tensor, directions: Te
 def _averaged(image: Tensor, old_rows: np.ndarray, new_rows: np.ndarray, width: int) -> Tensor:
     """Image (..., h, w) averaged over the solid angles of cells between `new_rows` (polar angles), `width` a row."""
     old_width = image.shape[-1]
-    columns = _overlaps(np.linspace(0, 1, old_width + 1), np.linspace(0, 1, 1 + min(old_width, width)))
-    rows = _overlaps(-np.cos(old_rows), -np.cos(new_rows))
+    columns = stored.cell_overlaps(np.linspace(0, 1, old_width + 1), np.linspace(0, 1, 1 + min(old_width, width)))
+    rows = stored.cell_overlaps(-np.cos(old_rows), -np.cos(new_rows))
     return torch.from_numpy(rows).to(image) @ (image @ torch.from_numpy(columns).to(image).T)
 
 
@@ -325,9 +325,3 @@ def _widened(image: Tensor) -> Tensor:
         return torch.lerp(sums.gather(2, texel), sums.gather(2, texel + 1), edges - texel)
 
     return ((integral(centres + reach) - integral(centres - reach)) / (2 * reach)).to(image)
-
-
-def _overlaps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Share (new cells, old cells) of each new cell that each old cell covers, from their edges."""
-    shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
-    return (np.maximum(shared, 0.0) / np.diff(new)[:, None]).astype(np.float32)
