@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from manifests.audit.stats import Stats, connect, counts, stats
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip_summary import BINS, RANGES
 from manifests.contract.row import ClipRow, FailureRow
-from manifests.display import light_picture
+from manifests.display import light_picture, webp
 from manifests.errors import LightloomError
 from manifests.report.grids import Grid, clip_grid
 from manifests.store import layout
@@ -114,11 +113,7 @@ def _show(dataset: Dataset, shard: int, key: str) -> Shown:
         clip = decode_clip(key, dataset.files(row))
     except LightloomError as error:
         return Shown(row, None, None, str(error))
-    light = None
-    if clip.environment is not None:
-        buffer = io.BytesIO()
-        light_picture(clip.environment.image, 96).save(buffer, "WEBP", quality=85)
-        light = buffer.getvalue()
+    light = None if clip.environment is None else webp(light_picture(clip.environment.image, 96), 85)
     return Shown(row, clip_grid(clip), light)
 
 

@@ -9,7 +9,6 @@ from manifests.errors import TrainingError
 from renderers.backbones import LightingInputs, LightingModel
 from renderers.light import panoramas
 from renderers.lighting_estimator import LightingEstimator
-from renderers.shading.split_sum import camera_rays
 from training.data.batch import Batch
 from training.objectives.objective import Called, Losses, Needs, Objective, denoising, grid, one_step
 
@@ -55,11 +54,10 @@ class LightingObjective(Objective):
         return {"lighting": grid([[image.float(), answer] for image, answer in pairs])}
 
     def _model(self, network: nn.Module, batch: Batch) -> LightingModel:
-        height, width = batch.rgb.shape[-2:]
         poses = batch.camera_to_world
         inputs = LightingInputs(
             rgb=batch.rgb,
-            rays=camera_rays(height, width, batch.intrinsics).to(batch.rgb),
+            intrinsics=batch.intrinsics,
             gbuffers=batch.gbuffers if self.config.gbuffers else None,
             rotations=None if poses is None else _to_first(poses),
             size=self.config.data.panorama,
