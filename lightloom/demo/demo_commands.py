@@ -12,7 +12,7 @@ import yaml
 from editing.weights import DEFAULTS
 from lightloom.demo.demo_film import FOLDER, SUBJECT, Cast, make_footage, read_cast
 from lightloom.demo.sizes import DemoSizes
-from lightloom.stages import Stage
+from lightloom.stages import StageCommand
 from manifests.errors import RunError
 from manifests.files import write_bytes
 
@@ -44,30 +44,32 @@ class Chain:
             write_bytes(self.out / f"{name}.yaml", yaml.safe_dump(plain, sort_keys=False).encode())
         write_bytes(path, wanted)
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[StageCommand]:
         """All stages in order: the synthetic data and what learns from it, footage, measurements, edited videos."""
         at, clips, minutes = self.at, self.sizes.benchmark, self.sizes.minutes
         stages = [
-            Stage("dataset", "Render a synthetic dataset", lambda: self._render("dataset", self.sizes.dataset.clips)),
-            Stage("verify", "Check every byte of it", lambda: ["data", "verify", at("dataset")]),
-            Stage("report", "Write the dataset's own page", lambda: ["data", "report", at("dataset")]),
-            Stage("inverse", "Train the inverse renderer", lambda: self._train("inverse", minutes.inverse)),
-            Stage("lighting", "Train the lighting estimator", lambda: self._train("lighting", minutes.lighting)),
-            Stage("forward", "Train the forward renderer", lambda: self._train("forward", minutes.forward)),
-            Stage(
+            StageCommand(
+                "dataset", "Render a synthetic dataset", lambda: self._render("dataset", self.sizes.dataset.clips)
+            ),
+            StageCommand("verify", "Check every byte of it", lambda: ["data", "verify", at("dataset")]),
+            StageCommand("report", "Write the dataset's own page", lambda: ["data", "report", at("dataset")]),
+            StageCommand("inverse", "Train the inverse renderer", lambda: self._train("inverse", minutes.inverse)),
+            StageCommand("lighting", "Train the lighting estimator", lambda: self._train("lighting", minutes.lighting)),
+            StageCommand("forward", "Train the forward renderer", lambda: self._train("forward", minutes.forward)),
+            StageCommand(
                 "plates",
                 "Render clips to film",
                 lambda: self._render("footage", self.sizes.footage.clips + 1, "plates"),
             ),
-            Stage("label", "Label the footage", self._label),
-            Stage("cotrained", "Co-train the forward renderer", self._cotrain),
-            Stage(
+            StageCommand("label", "Label the footage", self._label),
+            StageCommand("cotrained", "Co-train the forward renderer", self._cotrain),
+            StageCommand(
                 "scenes", "Render a benchmark", lambda: self._render("scenes", clips.scenes.clips, "benchmark/scenes")
             ),
-            Stage(
+            StageCommand(
                 "turns", "Render turning lights", lambda: self._render("turns", clips.turns.clips, "benchmark/turns")
             ),
-            Stage("evaluate", "Measure the renderers", self._evaluate),
+            StageCommand("evaluate", "Measure the renderers", self._evaluate),
             *self._edits("", self.weights()),
         ]
         if all(DEFAULTS.get(kind) is not None for kind in ("inverse", "forward")):
@@ -107,7 +109,7 @@ class Chain:
         where = [self.at("benchmark"), self.at("evaluation")]
         return ["evaluate", "run", *where, *self.weights(), "--training", self.at("dataset")]
 
-    def _edits(self, folder: str, weights: Sequence[str]) -> list[Stage]:
+    def _edits(self, folder: str, weights: Sequence[str]) -> list[StageCommand]:
         """What is done to the video; `folder` below films/ is "" for the weights made here."""
         prefix, words = (f"{folder}-", f", {folder} weights") if folder else ("", "")
         sizes, video = self.sizes, self.at(SUBJECT)
@@ -142,7 +144,7 @@ class Chain:
             "remake": ("Change a material in the clip", remake),
             "insert": ("Insert an object", insert),
         }
-        return [Stage(prefix + name, title + words, command) for name, (title, command) in commands.items()]
+        return [StageCommand(prefix + name, title + words, command) for name, (title, command) in commands.items()]
 
     def _clip(self, cast: Cast) -> str:
         """The rendered clip behind the video, as it is typed."""

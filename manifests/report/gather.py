@@ -72,8 +72,8 @@ def gather(dataset: Dataset, clips: int) -> Content:
     uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
     materials = "(SELECT unnest(materials) AS m FROM clips)"
     with connect(dataset) as connection:
-        first_of_scenes: list[tuple[int, str]] = connection.execute(
-            "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
+        first_of_items: list[tuple[int, str]] = connection.execute(
+            "SELECT shard, min(key) FROM clips GROUP BY shard, item ORDER BY shard, item"
         ).fetchall()
         areas = connection.execute(
             f"SELECT m.status, sum(m.area) FROM {materials} GROUP BY 1 HAVING sum(m.area) > 0 ORDER BY 2 DESC, 1"
@@ -85,7 +85,7 @@ def gather(dataset: Dataset, clips: int) -> Content:
             credits=attribution(dataset),
             recipe=[source.recipe for source in header.sources] or header.recipe,
             seed=header.seed,
-            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_scenes, clips)],
+            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_items, clips)],
             sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
             pixels=_pixels(connection),
             values=_values(connection),
@@ -134,7 +134,7 @@ def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
 
 
 def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
-    """One number per clip: the statistics that are not histograms, render seconds, samples."""
+    """One number per clip: the statistics that are not histograms, seconds, steps."""
     values: dict[str, list[float]] = {}
     found = connection.execute(
         "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
@@ -142,7 +142,7 @@ def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
     ).fetchall()
     for name, value in found:
         values.setdefault(name, []).append(value)
-    columns = connection.execute("SELECT render_seconds, encode_seconds, samples FROM clips").fetchnumpy()
+    columns = connection.execute("SELECT seconds, encode_seconds, steps FROM clips").fetchnumpy()
     arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
     return arrays | {name: np.array(column) for name, column in values.items()}
 
