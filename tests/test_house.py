@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -169,3 +170,32 @@ def test_errors_below_the_command_line_name_fields_and_no_flags() -> None:
                     if any(isinstance(text, str) and re.search(r"(?<!\S)`?--[a-z]", text) for text in texts):
                         found.add(module)
     assert found == FLAGS_TO_GO
+
+
+def test_the_wheel_has_every_file_that_is_not_code() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]
+    for room in ROOMS:
+        packed = {path for pattern in patterns["*"] + patterns.get(room, []) for path in (ROOT / room).glob(pattern)}
+        there = {path for path in (ROOT / room).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        assert there <= packed, sorted(there - packed)
+        assert ROOT / room / "py.typed" in packed
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_the_files_that_guide_through_the_house_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", text)
+    assert len(named) > 20
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_changelog_names_modules_that_exist() -> None:
+    table = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("### Moved")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| `.*\| (`.*`.*) \|$", table, re.MULTILINE):
+        package = ""
+        for name in re.findall(r"`([\w.]+)`", row):
+            package = package if name.startswith(".") else name.rpartition(".")[0]
+            full = f"{package}{name}" if name.startswith(".") else name
+            assert full in modules(), full
