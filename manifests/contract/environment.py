@@ -72,6 +72,12 @@ def sample_latlong(image: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return upper * (1 - fraction_v) + lower * fraction_v
 
 
+def cell_overlaps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Share (new cells, old cells) of each new cell that each old cell covers, from the edges of both, ascending."""
+    shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
+    return (np.maximum(shared, 0.0) / np.diff(new)[:, None]).astype(np.float32)
+
+
 def camera_directions(height: int, width: int) -> np.ndarray:
     """Camera-frame unit directions (height, width, 3) of the released models' lat-long images.
 
