@@ -38,14 +38,13 @@ from manifests.codec.exr import read_exr
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
-from manifests.contract.environment import sanitize, srgb_decode, srgb_encode
+from manifests.contract.color import TARGET, srgb_decode, srgb_encode, surface_level
+from manifests.contract.environment import sanitize
 from manifests.errors import CodecError, DatasetError
 from training.data.batch import ClipEntry
 
 LAYOUT = "images.yaml"
 _READABLE = (".exr", ".png", ".jpg", ".jpeg")
-_EXPOSED = 0.7
-"""Where the 95th percentile of luminance is brought to, as datagen does."""
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,9 +213,8 @@ def _load(path: Path) -> np.ndarray:
 
 def _exposure(radiance: np.ndarray, surface: np.ndarray) -> float:
     """Factor that brings the 95th percentile of the surfaces' luminance to 0.7."""
-    luminance = radiance @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    bright = float(np.percentile(luminance[surface] if surface.any() else luminance, 95))
-    return _EXPOSED / bright if bright > 0 and math.isfinite(bright) else 1.0
+    bright = surface_level(radiance, surface if surface.any() else None)
+    return TARGET / bright if bright > 0 and math.isfinite(bright) else 1.0
 
 
 def _shrunk(name: str, image: np.ndarray, factor: int) -> np.ndarray:
