@@ -12,9 +12,10 @@ import os
 import posixpath
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,35 @@ from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
 _USED = ("meshes", "materials", "node_groups", "images", "textures")  # in the order in which users go away
+
+_USD_OPTIONS = {
+    "import_cameras": False,
+    "import_lights": False,
+    "import_volumes": False,
+    "import_points": False,
+    "set_frame_range": False,
+    "support_scene_instancing": False,
+    "create_world_material": False,
+    "property_import_mode": "NONE",
+    "import_textures_mode": "IMPORT_PACK",
+    "validate_meshes": True,
+}
+_IMPORTERS: dict[str, tuple[str, dict[str, Any]]] = {  # Blender's operator and its options, by format
+    "gltf": (
+        "import_scene.gltf",
+        {
+            "import_pack_images": True,
+            "disable_bone_shape": True,
+            "import_scene_extras": False,
+            "import_scene_as_collection": True,
+            "import_select_created_objects": False,
+        },
+    ),
+    "obj": ("wm.obj_import", {"forward_axis": "NEGATIVE_Z", "up_axis": "Y", "validate_meshes": True}),
+    "fbx": ("wm.fbx_import", {"use_anim": False, "use_custom_props": False, "validate_meshes": True}),
+    "usd": ("wm.usd_import", _USD_OPTIONS),
+    "usdz": ("wm.usd_import", _USD_OPTIONS),
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +124,8 @@ def _load(path: Path, kind: str, limits: AssetLimits) -> None:
     failure = ""
     with captured() as log:
         try:
-            _IMPORTERS[kind](str(path))
+            operator, options = _IMPORTERS[kind]
+            attrgetter(operator)(bpy.ops)(filepath=str(path), **options)
         except RuntimeError as error:  # an operator's failure; Python importers put their traceback into it
             failure = _last_line(str(error))
         except MemoryError:
@@ -102,50 +133,6 @@ def _load(path: Path, kind: str, limits: AssetLimits) -> None:
     problems = [*filter(None, [failure]), *log.errors, *_GLTF_ERROR.findall(log.tail)]
     if problems:
         raise AssetError("import-error", f"{problems[0][:300]}", where=path.name, log_tail=log.tail)
-
-
-def _import_gltf(path: str) -> None:
-    bpy.ops.import_scene.gltf(
-        filepath=path,
-        import_pack_images=True,
-        disable_bone_shape=True,
-        import_scene_extras=False,
-        import_scene_as_collection=True,
-        import_select_created_objects=False,
-    )
-
-
-def _import_obj(path: str) -> None:
-    bpy.ops.wm.obj_import(filepath=path, forward_axis="NEGATIVE_Z", up_axis="Y", validate_meshes=True)
-
-
-def _import_fbx(path: str) -> None:
-    bpy.ops.wm.fbx_import(filepath=path, use_anim=False, use_custom_props=False, validate_meshes=True)
-
-
-def _import_usd(path: str) -> None:
-    bpy.ops.wm.usd_import(
-        filepath=path,
-        import_cameras=False,
-        import_lights=False,
-        import_volumes=False,
-        import_points=False,
-        set_frame_range=False,
-        support_scene_instancing=False,
-        create_world_material=False,
-        property_import_mode="NONE",
-        import_textures_mode="IMPORT_PACK",
-        validate_meshes=True,
-    )
-
-
-_IMPORTERS: dict[str, Callable[[str], None]] = {
-    "gltf": _import_gltf,
-    "obj": _import_obj,
-    "fbx": _import_fbx,
-    "usd": _import_usd,
-    "usdz": _import_usd,
-}
 
 
 @contextmanager
