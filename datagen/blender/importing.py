@@ -36,7 +36,6 @@ from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
 _USED = ("meshes", "materials", "node_groups", "images", "textures")  # in the order in which users go away
-
 _USD_OPTIONS = {
     "import_cameras": False,
     "import_lights": False,
