@@ -23,7 +23,7 @@ from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, Ren
 from manifests.files import Scratch, write_bytes
 from manifests.store.previews import strip
 from pipeline.options import DeviceKind
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
 from scenes.motion import motion_names
 from scenes.recipes import Recipe
@@ -103,7 +103,7 @@ class RenderWorker:
             self._encoders = started.threads or os.cpu_count() or 1
             started.warm_up()
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         """Sample and render a scene; what is left is to encode its clips. Raises ItemError."""
         from datagen.blender.render import render_scene
 
@@ -144,8 +144,9 @@ def samples_of(
         files = {**files, SPEC: rendered.spec_json}
         row = ClipRow(
             key=clip.key,
-            scene=spec.index,
-            light=light,
+            item=spec.index,
+            part=light,
+            item_clips=len(rendered.clips),
             stage=NAME,
             split=spec.split,
             recipe=spec.recipe,
@@ -162,9 +163,9 @@ def samples_of(
             materials=rendered.materials,
             statistics=summarise(clip),
             codec_errors=errors,
-            render_seconds=rendered.seconds[light],
+            seconds=rendered.seconds[light],
             encode_seconds=time.perf_counter() - began,
-            samples=rendered.samples[light],
+            steps=rendered.samples[light],
             device=rendered.device,
             resampled=spec.resampled,
             flags=rendered.flags[light],
@@ -227,6 +228,6 @@ def render_spec(
         size = sum(map(len, sample.files.values()))
         lines.append(
             f"{out / sample.key}.*: {sample.row.frames} frames of {sample.row.width}x{sample.row.height}, "
-            f"{size / 1e6:.2f} MB, {sample.row.render_seconds:.1f} s on {sample.row.device}"
+            f"{size / 1e6:.2f} MB, {sample.row.seconds:.1f} s on {sample.row.device}"
         )
     return lines

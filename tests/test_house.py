@@ -20,47 +20,10 @@ ROOMS = ("manifests", "pipeline", "scenes", "renderers", "datagen", "labeling", 
 MOST_LINES = 500
 MOST_MODULES = 280
 MOST_CODE_LINES = 27_000
-MODULES_TO_GO: set[str] = {"files", "layout"}
-CLASSES_TO_GO: set[str] = {
-    "Ahead",
-    "Asset",
-    "Benchmark",
-    "Canvas",
-    "Choice",
-    "Data",
-    "Document",
-    "Header",
-    "Inserted",
-    "Labels",
-    "Light",
-    "Lights",
-    "Limits",
-    "Material",
-    "Materials",
-    "Measured",
-    "Models",
-    "Options",
-    "Outcome",
-    "Plan",
-    "Problem",
-    "Progress",
-    "Rendered",
-    "Request",
-    "Rule",
-    "Scene",
-    "Section",
-    "Settings",
-    "Source",
-    "Stage",
-    "Store",
-    "View",
-    "Wiring",
-}
+MODULES_TO_GO: set[str] = {"files"}
+CLASSES_TO_GO: set[str] = {"Benchmark", "Inserted", "Labels", "Source", "Stage"}
 IMPORTS_TO_GO: set[tuple[str, str]] = {
     ("lightloom.commands.completion", "lightloom.cli"),
-    ("renderers.forward", "renderers.base"),
-    ("renderers.inverse", "renderers.base"),
-    ("renderers.lighting_estimator", "renderers.base"),
     ("training.data.image_folders", "training.data.clip_sources"),
 }
 SILENT_TO_GO: set[str] = {
@@ -68,7 +31,6 @@ SILENT_TO_GO: set[str] = {
     "datagen.assets",
     "editing",
     "editing.benchmark",
-    "labeling.sources",
     "manifests",
     "manifests.audit",
     "manifests.codec",
@@ -76,7 +38,6 @@ SILENT_TO_GO: set[str] = {
     "manifests.store",
     "pipeline",
     "renderers.checkpoints",
-    "renderers.edits",
     "renderers.light",
     "renderers.sampling",
     "renderers.shading",
@@ -91,7 +52,6 @@ FLAGS_TO_GO: set[str] = {
     "editing.settings",
     "editing.weights",
     "renderers.checkpoints.conversion",
-    "training.evaluation.evaluation_settings",
     "training.objectives.forward_rendering",
     "training.run",
 }
@@ -177,7 +137,6 @@ def test_there_are_not_too_many_modules() -> None:
     assert len(modules()) <= MOST_MODULES
 
 
-@pytest.mark.xfail(strict=True, reason="not there yet")
 def test_there_is_not_too_much_code() -> None:
     assert sum(map(_code_lines, modules())) <= MOST_CODE_LINES
 

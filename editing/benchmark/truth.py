@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from datagen.blender import session
 from datagen.child import run_python
 from datagen.render_stage import render_spec
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.errors import LightloomError, RunError
+from manifests.files import atomic_folder, write_bytes
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
 from scenes.spec import SceneSpec, digest, to_json
@@ -28,7 +27,7 @@ class Truths:
     """Clips by spec, kept in `folder`: a spec that was rendered before is only read.
 
     Attributes:
-        folder: one subfolder a spec, named by its digest.
+        folder: one subfolder per spec, named by its digest, and the spec itself beside it.
         catalogue: Parquet file with the assets that specs name.
         device: what renders.
     """
@@ -42,17 +41,13 @@ class Truths:
         missing = {self._place(spec): spec for spec in specs if not self._place(spec).is_dir()}
         if not missing:
             return
-        scratch = []
+        self.folder.mkdir(parents=True, exist_ok=True)
         for place, spec in missing.items():
-            folder = _unfinished(place)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            (folder / SPEC).write_bytes(to_json(spec))
-            scratch.append(str(folder))
-        ended = run_python("-m", CHILD, str(self.catalogue), self.device, *scratch)
+            write_bytes(_spec_file(place), to_json(spec))
+        ended = run_python("-m", CHILD, str(self.catalogue), self.device, *map(str, missing))
         left = [spec for place, spec in missing.items() if not place.is_dir()]
         if left:
-            where = _unfinished(self._place(left[0])) / SPEC
+            where = _spec_file(self._place(left[0]))
             raise RunError(f"not rendered ({ended.why})", f"its spec is {where}", where=f"scene {left[0].index}")
 
     def clip(self, spec: SceneSpec) -> Clip:
@@ -66,28 +61,27 @@ class Truths:
         return self.folder / digest(spec)[:16]
 
 
-def finish(folder: Path) -> None:
-    """Give a rendered folder its final name."""
-    folder.rename(folder.with_name(folder.name.removeprefix(".").removesuffix(".tmp")))
-
-
-def _unfinished(place: Path) -> Path:
-    return place.with_name(f".{place.name}.tmp")
+def _spec_file(place: Path) -> Path:
+    return place.with_name(f"{place.name}.{SPEC}")
 
 
 def main() -> int:
-    """Render every folder's spec; the first failure is the last line of stderr."""
-    catalogue, device, *folders = sys.argv[1:]
+    """Render the spec of every folder that is named; the first failure is the last line of stderr."""
+    catalogue, device, *places = sys.argv[1:]
     assets = Catalogue.load(Path(catalogue))
-    for folder in map(Path, folders):
+    for place in map(Path, places):
         try:
-            render_spec(folder / SPEC, folder, assets, "exact", cast(DeviceKind, device))
+            with atomic_folder(place) as folder:
+                render_spec(_spec_file(place), folder, assets, "exact", cast(DeviceKind, device))
         except LightloomError as error:
             print(error, file=sys.stderr)
             return 1
-        finish(folder)
     return 0
 
 
 if __name__ == "__main__":
+    from datagen.blender import (
+        session,  # bpy must not be loaded by the process that imports this module, which has torch
+    )
+
     session.leave(main)

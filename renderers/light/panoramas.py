@@ -22,34 +22,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from manifests.codec.light_file import read_hdr
 from manifests.contract import environment as stored
 from manifests.errors import InputError
 from renderers.modelspace import srgb_decode, srgb_encode
-
-__all__ = [
-    "backgrounds",
-    "decode_hdr",
-    "encode_directions",
-    "encode_ldr",
-    "encode_log",
-    "framed",
-    "lookup",
-    "lookup_framed",
-    "panorama_directions",
-    "panorama_pixels",
-    "panorama_position",
-    "panorama_to_stored",
-    "panoramas",
-    "read_hdr",
-    "resize_panorama",
-    "rotate",
-    "row_edges",
-    "sample_panorama",
-    "shrink_panorama",
-    "solid_angles",
-    "stored_to_panorama",
-]
 
 WHITE_POINT = stored.WHITE_POINT
 LOG_MAXIMUM = stored.LOG_MAXIMUM
@@ -106,16 +81,6 @@ def solid_angles(height: int, width: int) -> Tensor:
     """
     bands = np.diff(-np.cos(row_edges(height))) * 2 * np.pi / width
     return torch.from_numpy(bands.astype(np.float32))[:, None]
-
-
-def sample_panorama(panorama: Tensor, directions: Tensor) -> Tensor:
-    """Radiance (B, ..., 3) of panoramas (B, 3, h, w) along camera-frame directions (B, ..., 3), not all of them 0.
-
-    Bilinear, wrapping in azimuth, differentiable in both; directions need not be of unit length. The B of either
-    may be 1.
-    """
-    column, row = panorama_position(directions.movedim(-1, 0).contiguous(), *panorama.shape[-2:])
-    return lookup(panorama, column, row).movedim(1, -1)
 
 
 def panorama_position(directions: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -18,19 +18,15 @@ from torch.nn import functional
 from renderers.light.panoramas import panorama_directions, solid_angles
 
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
-
-
 _NOISE_BIAS = 4.0
 """How many times its typical error a depth has to be passed before it blocks."""
-
-
 _EVEN_SHARE = 0.1
 """Weight of even light among the real one when parts are made: dark parts of the sky need rays too, for what is lit
 there by other surfaces."""
 
 
 @dataclass(frozen=True)
-class Lights:
+class DirectionalLights:
     """A panorama as K parts that cover the whole sphere, each seen as one direction.
 
     Attributes:
@@ -46,7 +42,7 @@ class Lights:
     spread: torch.Tensor
 
 
-def cluster(panorama: torch.Tensor, count: int) -> Lights:
+def cluster(panorama: torch.Tensor, count: int) -> DirectionalLights:
     """Split a panorama (B, T, 3, h, w) into `count` parts, so that little light is far from the direction of its part.
 
     The part with the largest scatter of luminance is halved along its principal axis until there are `count` (median
@@ -84,7 +80,7 @@ def cluster(panorama: torch.Tensor, count: int) -> Lights:
     mean = (sums[..., 1:4] / sums[..., :1].clamp(min=1e-20)).float()
     length = mean.norm(dim=-1, keepdim=True)
     shape = (batch, frames, count)
-    return Lights(
+    return DirectionalLights(
         directions=(mean / length.clamp(min=1e-6)).reshape(*shape, 3),
         power=torch.einsum("ncp,npk->nkc", power, member).reshape(*shape, 3),
         solid_angle=torch.einsum("p,npk->nk", solid_angle, member).reshape(shape),
