@@ -1,4 +1,4 @@
-"""The look at an asset file before it is imported, whatever its format, and what an imported one is worth."""
+"""An asset file of any format checked before it is imported, and what an imported one is worth as training data."""
 
 from __future__ import annotations
 

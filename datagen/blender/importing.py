@@ -1,8 +1,8 @@
 """Bring a mesh file of any origin into Blender: as plain meshes under one root, or as a typed rejection.
 
-The importers trust their files and report failure on the terminal. So a file is judged before
-(`datagen.assets.inspection`), imported in a scene of its own, what was printed is read, what was
-loaded is checked, and everything but the meshes and their materials is removed again.
+The importers trust their files and report failure on the terminal. So a file is checked before
+(`datagen.assets.inspection`) and imported in a scene of its own; what was printed is read, what was loaded is
+checked, and everything but the meshes and their materials is removed again.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: boo
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
     it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.assets.specgloss`).
-    `decode` decodes every texture before: slower, finds broken ones and constant maps.
+    `decode` decodes every texture first: slower, finds broken ones and constant maps.
     Raises AssetError with a reason of `datagen.assets.asset_file.Reason`; `log_tail` holds what the importer printed.
     """
     checked = open_asset(path, limits)
@@ -215,7 +215,7 @@ def _last_line(text: str) -> str:
     """Say what an operator's error is in one line: the exception at the end of a traceback, else the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return "the importer failed without a word"
+        return "the importer failed and said nothing"
     if any("Traceback" in line for line in lines):
         named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b", line)]
         return named[-1] if named else lines[-1]

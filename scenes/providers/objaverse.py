@@ -162,7 +162,7 @@ def _download(folder: Path, count: int) -> None:
     """Fetch LVIS objects that are not there yet, in an order that depends on their uids alone.
 
     The package's cache folder is a module variable fixed at its import, so it is set here. Broken indexes are
-    removed first: the package would fail on them for ever.
+    removed first: the package would fail on them every time.
     """
     import objaverse
 
@@ -182,4 +182,6 @@ def _download(folder: Path, count: int) -> None:
         objaverse.load_annotations(missing)
         objaverse.load_objects(missing)
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise SpecError(f"Objaverse could not be fetched into {folder}: {error}", "is this machine online?") from None
+        raise SpecError(
+            f"Objaverse could not be fetched into {folder}: {error}", "is this machine online?"
+        ) from None
