@@ -182,6 +182,4 @@ def _download(folder: Path, count: int) -> None:
         objaverse.load_annotations(missing)
         objaverse.load_objects(missing)
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise SpecError(
-            f"Objaverse could not be fetched into {folder}: {error}", "is this machine online?"
-        ) from None
+        raise SpecError(f"Objaverse could not be fetched into {folder}: {error}", "is this machine online?") from None
