@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from manifests.errors import RenderError
-from scenes.providers.files import MESH_FORMATS
+from scenes.providers.file_checks import MESH_FORMATS
 
 Reason = Literal[
     "unsupported-format",  # not a format, or an extension of one, that we import

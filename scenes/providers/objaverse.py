@@ -19,7 +19,7 @@ from typing import Any
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, AssetProblem, Catalogue, assign_split
 from scenes.licences import from_sketchfab
-from scenes.providers.files import file_problem, sha256_of
+from scenes.providers.file_checks import file_problem, sha256_of
 from scenes.spec import File
 
 NAME = "objaverse"
