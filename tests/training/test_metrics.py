@@ -9,9 +9,9 @@ from manifests.contract.clip import Clip
 from manifests.contract.environment import srgb_encode
 from manifests.errors import InputError
 from training.evaluation import metrics, shadows
+from training.evaluation.metrics import temporal_error, true_flow
 from training.evaluation.perceptual import load_perceptual
 from training.evaluation.score_estimates import light_errors, main_direction
-from training.evaluation.temporal import temporal_error, true_flow
 
 torch.set_num_threads(1)
 T, H, W = 3, 16, 16
