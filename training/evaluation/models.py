@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.environment import Environment
+from renderers.forward import ForwardRenderer
+from renderers.inverse import InverseRenderer
+from renderers.lighting_estimator import LightingEstimator
+from renderers.shading.exposure import automatic_exposure
+from renderers.svd.lora import has_lora
 from training.evaluation.benchmark import Maps, Shot
 from training.evaluation.evaluation_settings import EvaluationSettings
-
-if TYPE_CHECKING:
-    from renderers.forward import ForwardRenderer
-    from renderers.inverse import InverseRenderer
-    from renderers.lighting_estimator import LightingEstimator
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ class EvaluationModels:
     @property
     def has_lora(self) -> bool:
         """Whether the forward renderer carries a LoRA."""
-        from renderers.svd.lora import has_lora
-
         return self.forward is not None and has_lora(self.forward.unet)
 
     def gbuffers(self, shot: Shot) -> Maps:
@@ -72,8 +70,6 @@ class EvaluationModels:
 
     def metered(self, shot: Shot, gbuffers: Mapping[str, np.ndarray], light: Environment) -> float:
         """The exposure at which the datasets' rule would take what these G-buffers show, as `relight` does."""
-        from renderers.shading.exposure import automatic_exposure
-
         camera = shot.camera
         return automatic_exposure(gbuffers, light, camera_to_world=camera.camera_to_world, intrinsics=camera.intrinsics)
 
@@ -107,10 +103,6 @@ class EvaluationModels:
 
 def load_models(settings: EvaluationSettings) -> EvaluationModels:
     """Load the checkpoints that `settings` name, on the GPU when there is one; errors say what is wrong with one."""
-    from renderers.forward import ForwardRenderer
-    from renderers.inverse import InverseRenderer
-    from renderers.lighting_estimator import LightingEstimator
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def loaded(kind: Any, checkpoint: str | None) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from manifests.contract.environment import Environment
+from renderers.forward import LORA_SCALE
 from renderers.light.panoramas import rotate
 from training.baselines.forward_baselines import SPLIT_SUM, flattened, forward_baselines, relighting_baselines
 from training.evaluation import metrics
@@ -30,9 +31,6 @@ from training.evaluation.shadows import ground_light, region_psnr, shadow_turn, 
 
 Videos = dict[str, np.ndarray]
 
-DEFAULT_LORA = 0.25
-"""The scale recommended for real footage, shown beside the scale that the benchmark runs at."""
-
 
 def score_forward(
     models: EvaluationModels, shots: Sequence[Shot], index: int, predicted: Maps | None, perceptual: Perceptual
@@ -47,7 +45,7 @@ def score_forward(
     truth = shot.maps
     videos: Videos = {OURS: models.picture(shot, truth, light, exposure, scale)}
     if models.has_lora:
-        name, other = (WITHOUT_LORA, 0.0) if scale else (WITH_LORA, DEFAULT_LORA)
+        name, other = (WITHOUT_LORA, 0.0) if scale else (WITH_LORA, LORA_SCALE)
         videos[name] = models.picture(shot, truth, light, exposure, other)
     videos[NO_LIGHT] = models.picture(shot, truth, flattened(shot.panorama), 1.0, scale)
     if partner is not shot:
