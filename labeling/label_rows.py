@@ -24,7 +24,8 @@ from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.contract.clip_summary import summarise
-from manifests.contract.environment import Environment, srgb_decode
+from manifests.contract.color import srgb_decode
+from manifests.contract.environment import Environment
 from manifests.contract.row import AssetUse, ClipRow, Sample
 
 if TYPE_CHECKING:

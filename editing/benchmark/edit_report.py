@@ -69,7 +69,7 @@ class Findings:
         ]
 
     def write(self, out: Path) -> Path:
-        """Write everything to `out`; the path of the page."""
+        """Write everything to `out`; returns the path of edits.md."""
         plain = {
             "settings": self.settings,
             "bars": [msgspec.to_builtins(bar) for bar in self.bars()],
@@ -83,7 +83,7 @@ class Findings:
         return out / REPORT
 
     def markdown(self) -> str:
-        """The page."""
+        """The report as Markdown."""
         return render(
             "editing.benchmark/edits.md",
             settings=self.settings,

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from manifests.contract.camera import Camera
-from manifests.contract.environment import camera_directions, srgb_encode
+from manifests.contract.color import srgb_encode
+from manifests.contract.environment import camera_directions
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth

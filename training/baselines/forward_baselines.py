@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.contract.color import TARGET, on_screen, surface_level
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import TARGET, on_screen, srgb_decode, surface_level
 from renderers.light.panoramas import panorama_directions, solid_angles
 from renderers.modelspace import channels_last, from_model, planar
 from renderers.shading.hints import hints
@@ -81,7 +80,7 @@ def mean_radiance(panorama: Tensor) -> Tensor:
 
 
 def flattened(panorama: np.ndarray) -> np.ndarray:
-    """Panoramas (T, h, w, 3) replaced by their mean over the sphere, one colour a frame: light without direction."""
+    """Panoramas (T, h, w, 3) replaced by their mean over the sphere, one colour per frame: light without direction."""
     mean = mean_radiance(torch.from_numpy(np.ascontiguousarray(panorama.transpose(0, 3, 1, 2))))
     return np.ascontiguousarray(np.broadcast_to(mean.numpy()[:, None, None], panorama.shape))
 

@@ -38,8 +38,8 @@ from manifests.codec.exr import read_exr
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
-from manifests.contract.color import TARGET, surface_level
-from manifests.contract.environment import sanitize, srgb_decode, srgb_encode
+from manifests.contract.color import TARGET, srgb_decode, srgb_encode, surface_level
+from manifests.contract.environment import sanitize
 from manifests.errors import CodecError, DatasetError
 from training.data.batch import ClipEntry
 

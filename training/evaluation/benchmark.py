@@ -42,7 +42,7 @@ _COVERED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One clip of a benchmark, with what the metrics ask of it again and again.
+    """One clip of a benchmark, with what the metrics need of it, computed once.
 
     `moving` are the instances that the scene moves or turns, so that the others can be followed by depth and camera.
     """
