@@ -50,7 +50,7 @@ Reason = Literal[
 MAX_PIXELS = 1 << 26
 """Larger frames are refused: 8192 x 8192, 192 MiB as 8-bit RGB."""
 MAX_FRAMES = 1 << 20
-"""Frames of one item beyond this are not read: 12 hours at 24 a second."""
+"""Frames of one item beyond this are not read: 12 hours at 24 frames per second."""
 
 _UID_LENGTH = 40
 
