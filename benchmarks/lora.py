@@ -24,8 +24,7 @@ from tyro.conf import Positional
 
 from manifests.codec.codecs import decode_clip, encode_clip
 from manifests.contract.clip import Clip
-from manifests.contract.color import on_screen
-from manifests.contract.environment import luminance, srgb_decode
+from manifests.contract.color import luminance, on_screen, srgb_decode
 from manifests.contract.row import ClipRow, Sample
 from manifests.store.dataset import Dataset, Header, open_dataset, open_or_create
 from manifests.store.shards import write_shard

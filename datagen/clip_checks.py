@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manifests.contract.color import TARGET, surface_level
-from manifests.contract.environment import luminance
+from manifests.contract.color import TARGET, luminance, surface_level
 
 _EXPOSURES = (1e-6, 1e6)
 FIRST_OBJECT = 2

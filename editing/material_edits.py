@@ -28,7 +28,8 @@ from editing.relighting import (
 )
 from editing.selection import Choice, Selector
 from editing.video import VideoWriter
-from manifests.contract.environment import Environment, luminance, srgb_decode, srgb_encode
+from manifests.contract.color import luminance, srgb_decode, srgb_encode
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.lighting_estimator import Estimator

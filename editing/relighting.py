@@ -18,8 +18,8 @@ from editing.lights import LEVEL_CAMERA, NamedLight
 from editing.output import GbufferFiles, Sheet, write_light
 from editing.video import VideoWriter
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.color import on_screen
-from manifests.contract.environment import Environment, srgb_decode
+from manifests.contract.color import on_screen, srgb_decode
+from manifests.contract.environment import Environment
 from renderers import ForwardRenderer, InverseRenderer
 from renderers.inverse import InverseOutput
 from renderers.light.panoramas import panorama_to_stored

@@ -9,7 +9,7 @@ from PIL import Image
 
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.clip import Clip
-from manifests.contract.environment import luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode
 
 PAPER = (24, 25, 28)
 """What lies behind surfaces in pictures of G-buffers, where the mask is 0."""

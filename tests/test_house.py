@@ -21,10 +21,9 @@ MOST_LINES = 500
 MOST_MODULES = 280
 MOST_CODE_LINES = 27_000
 MODULES_TO_GO: set[str] = {"files"}
-CLASSES_TO_GO: set[str] = {"Benchmark", "Inserted", "Labels", "Source", "Stage"}
+CLASSES_TO_GO: set[str] = {"Benchmark", "Inserted", "Stage"}
 IMPORTS_TO_GO: set[tuple[str, str]] = {
     ("lightloom.commands.completion", "lightloom.cli"),
-    ("training.data.image_folders", "training.data.clip_sources"),
 }
 SILENT_TO_GO: set[str] = {
     "datagen",
@@ -44,7 +43,6 @@ SILENT_TO_GO: set[str] = {
     "scenes",
     "scenes.meshgen",
     "scenes.providers",
-    "training.data",
 }
 FLAGS_TO_GO: set[str] = {
     "editing.material_edits",
@@ -52,8 +50,6 @@ FLAGS_TO_GO: set[str] = {
     "editing.settings",
     "editing.weights",
     "renderers.checkpoints.conversion",
-    "training.objectives.forward_rendering",
-    "training.run",
 }
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

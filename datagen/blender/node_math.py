@@ -10,6 +10,8 @@ from typing import Any
 
 import bpy
 
+from manifests.contract.color import LUMINANCE
+
 Colour = tuple[float, float, float]
 type Term = Any
 """float | Colour | bpy.types.NodeSocket: a scalar, a linear colour, or an output socket."""
@@ -60,7 +62,7 @@ def _plain(socket: Any) -> float | Colour:
 def as_number(term: Term) -> Term:
     """A constant colour as a scalar (Rec.709 luminance, as Cycles converts it); sockets convert on their own."""
     if isinstance(term, tuple):
-        return 0.2126 * term[0] + 0.7152 * term[1] + 0.0722 * term[2]
+        return LUMINANCE[0] * term[0] + LUMINANCE[1] * term[1] + LUMINANCE[2] * term[2]
     return term
 
 

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 
 from datagen.blender.keyframes import rotate_socket
-from manifests.contract.environment import luminance
+from manifests.contract.color import luminance
 
 _NARROWEST = 64
 _TOLERANCE = 1.25

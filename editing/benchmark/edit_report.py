@@ -17,7 +17,7 @@ from manifests.display import PAPER, eight_bits, tile, webp
 from manifests.files import write_bytes
 from manifests.report.templates import render
 from training.baselines import edit_baselines
-from training.evaluation.acceptance import Bar, at_least
+from training.evaluation.acceptance import Bar, judged
 from training.evaluation.scores import Score, Table, mean, select, tables
 
 RESULTS, REPORT, SHEET = "edits.json", "edits.md", "edits.webp"
@@ -57,12 +57,12 @@ class Findings:
     def bars(self) -> list[Bar]:
         """In the region, ours against the best naive edit, for every edit and mode."""
         return [
-            at_least(
+            judged(
                 f"{edit}, {TITLES[mode]}",
                 "dB over the best naive edit in the region",
                 _lead(self.scores, mode, edit),
+                ">",
                 0.0,
-                strict=True,
             )
             for mode in MODES
             for edit in EDITS

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifests.contract.color import srgb_encode
+
 HALF_MAX = 65504.0
 WHITE_POINT = 16.0
 LOG_MAXIMUM = 10_000.0
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +43,6 @@ def sanitize(image: np.ndarray) -> tuple[np.ndarray, int]:
     bad = ~(image >= 0) | (image > HALF_MAX)
     clean = np.clip(np.nan_to_num(image, nan=0.0, posinf=HALF_MAX, neginf=0.0), 0.0, HALF_MAX).astype(np.float32)
     return clean, int(bad.sum())
-
-
-def luminance(radiance: np.ndarray) -> np.ndarray:
-    """Luminance (...) of linear Rec.709 colours (..., 3)."""
-    return radiance @ _LUMINANCE
 
 
 def latlong_directions(height: int, width: int) -> np.ndarray:
@@ -88,18 +84,6 @@ def camera_directions(height: int, width: int) -> np.ndarray:
     phi = np.linspace(-1 + 1 / width, 1 - 1 / width, width)[None] * np.pi
     x, z = np.sin(theta) * np.sin(phi), np.sin(theta) * np.cos(phi)
     return np.stack([x, np.broadcast_to(np.cos(theta), x.shape), z], axis=-1)
-
-
-def srgb_encode(linear: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1 encoding of linear values; negative input counts as 0, input above 1 goes on along the curve."""
-    linear = np.maximum(linear, 0.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def srgb_decode(encoded: np.ndarray) -> np.ndarray:
-    """Inverse of `srgb_encode` for encoded values >= 0."""
-    encoded = np.maximum(encoded, 0.0)
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4)
 
 
 def encode_ldr(radiance: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from manifests.contract.color import LUMINANCE
 from renderers.light.panoramas import panorama_directions, solid_angles
 
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
 _NOISE_BIAS = 4.0
 """How many times its typical error a depth has to be passed before it blocks."""
 _EVEN_SHARE = 0.1
@@ -54,7 +54,7 @@ def cluster(panorama: torch.Tensor, count: int) -> DirectionalLights:
     directions = panorama_directions(height, width).to(device).flatten(1).T  # (P, 3)
     solid_angle = solid_angles(height, width).to(device).expand(-1, width).reshape(-1)  # (P,)
     power = panorama.detach().float().reshape(batch * frames, 3, -1) * solid_angle  # (N, 3, P)
-    luminance = torch.einsum("c,ncp->np", torch.tensor(_LUMINANCE, device=device), power)
+    luminance = torch.einsum("c,ncp->np", torch.tensor(LUMINANCE, device=device), power)
     even = solid_angle * (luminance.sum(1, keepdim=True) / (4 * math.pi) + 1e-9)
     luminance = (luminance + _EVEN_SHARE * even).double()  # double: suns beside darkness
     outer = (directions[:, :, None] * directions[:, None, :]).reshape(-1, 9)

@@ -23,7 +23,7 @@ from labeling.sources.footage import FootageCamera, SourceOptions
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.contract.row import Sample
 from manifests.errors import CheckpointError, DatasetError, InputError, ItemError
 from renderers.light.panoramas import panoramas

@@ -30,7 +30,8 @@ from lightloom.studio.materials import hex_colour, material_words
 from lightloom.studio.pictures import film_pixel, fitted, gbuffer_pictures, marked
 from lightloom.studio.limits import Limits
 from lightloom.studio.workshop import Workshop
-from manifests.contract.environment import Environment, srgb_decode
+from manifests.contract.color import srgb_decode
+from manifests.contract.environment import Environment
 from manifests.errors import LightloomError
 from renderers.sampling.windows import plan_windows
 from tests.datagen.meshfiles import GltfFile

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from manifests.codec.codecs import decode_clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import DatasetError
 from manifests.store.dataset import open_dataset
 from renderers.modelspace import relative_depth

@@ -24,7 +24,8 @@ from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.azimuthal import STEPS
 from manifests.contract.camera import intrinsics_from_fov
 from manifests.contract.clip import Clip, CodedClip, to_codes
-from manifests.contract.environment import HALF_MAX, srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
+from manifests.contract.environment import HALF_MAX
 from manifests.errors import DatasetError
 from renderers import modelspace
 from renderers.light.panoramas import backgrounds, panoramas

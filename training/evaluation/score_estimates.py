@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from manifests.contract.environment import luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode
 from renderers.light.panoramas import panorama_directions, resize_panorama, solid_angles
 from training.baselines.forward_baselines import flattened
 from training.baselines.inverse_baselines import Averages, inverse_baselines
@@ -18,6 +18,8 @@ from training.evaluation.models import EvaluationModels, Maps
 from training.evaluation.perceptual import Perceptual
 from training.evaluation.scores import Score
 from training.evaluation.temporal import Flow, temporal_error, true_flow
+
+MEAN = "true mean, no direction (oracle)"
 
 
 def score_inverse(
@@ -67,9 +69,6 @@ def _on_black(basecolor: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Encoded base colour, black off surfaces, so that nothing there counts."""
     encoded = srgb_encode(np.clip(basecolor, 0.0, 1.0)) * where[..., None]
     return encoded.astype(np.float32)
-
-
-MEAN = "true mean, no direction (oracle)"
 
 
 def score_lighting(estimated: np.ndarray, shot: Shot) -> list[Score]:
