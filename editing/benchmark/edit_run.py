@@ -14,9 +14,9 @@ from datagen.render_stage import CATALOGUE
 from editing.benchmark.cases import Case, insertion_case, material_cases, plain, shortened, still, subject_of
 from editing.benchmark.edit_report import Findings, Row
 from editing.benchmark.edit_scores import score
-from editing.benchmark.edit_videos import MODES, OURS, Models, run_case, shown
+from editing.benchmark.edit_videos import MODES, OURS, run_case, shown
 from editing.benchmark.truth import SPEC, Truths
-from editing.settings import Rendering
+from editing.settings import FilmRenderers, FilmSettings
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
@@ -31,21 +31,22 @@ _SHOWN = (edit_baselines.RATIO, edit_baselines.CHROMA, edit_baselines.PASTE, edi
 
 
 def score_edits(
-    benchmark: Path, out: Path, rendering: Rendering, *, scenes: int | None = None, device: DeviceKind = "auto"
+    benchmark: Path, out: Path, settings: FilmSettings, *, scenes: int | None = None, device: DeviceKind = "auto"
 ) -> Findings:
     """Score edits on the scenes of a benchmark; true renders are kept in OUT/truth, so a second run only scores."""
+    renderers = FilmRenderers(settings)
+    renderers.require("inverse", "forward")  # before anything is rendered
     dataset = _scenes(benchmark)
     chosen = _scene_clips(dataset)[:scenes]
     catalogue = Catalogue.load(dataset.path / CATALOGUE)
     truths = Truths(out / "truth", dataset.path / CATALOGUE, device)
-    models = Models.load(rendering)
-    plain_settings: dict[str, Any] = {"benchmark": str(benchmark), "scenes": len(chosen), **asdict(rendering)}
+    plain_settings: dict[str, Any] = {"benchmark": str(benchmark), "scenes": len(chosen), **asdict(settings)}
     findings = Findings(plain_settings)
     for case in tqdm(list(_cases(chosen, truths)), desc="edits", unit="edit"):
         before, after = truths.clip(case.before), truths.clip(case.after)
         pictures: dict[str, np.ndarray] = {}
         for mode in MODES:
-            made = run_case(case, mode, before, after, models, catalogue.roots)
+            made = run_case(case, mode, before, after, renderers.without_lora(), catalogue.roots)
             if made.problem:
                 findings.problems.append(f"{case.edit} {case.scene}, {mode}: {made.problem}")
                 continue

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
@@ -82,6 +83,11 @@ class Footage(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     fps: float = 0.0
     duration: float = 0.0
+
+
+def video_footage(path: Path, name: str) -> Footage:
+    """The video file at the absolute `path`, called `name` below its source."""
+    return Footage(uid=uid_of(name), kind="video", name=name, path=str(path))
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,7 +168,7 @@ def _found(source: Path, wanted: Options) -> Discovery:
 
 
 def _settings(wanted: Options) -> Settings:
-    from editing.weights import DEFAULTS, chosen
+    from editing.settings import DEFAULTS, chosen
     from labeling.label_settings import Settings, checkpoint
     from labeling.segments import SegmentOptions
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from editing.video import VideoWriter, open_video, steady
+from editing.film import VideoWriter, open_video, steady
 from manifests.display import PAPER
 from manifests.report.grids import Grid
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editing.video import open_video, steady
+from editing.film import open_video, steady
 from tests.lightloom.torchlines import TINY
 from tests.manifests.clips import clip_sample, make_dataset
 

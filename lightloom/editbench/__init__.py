@@ -1,2 +1,0 @@
-"""How well videos are edited: clips with known truth, edited by us and by hand in 2D, against renders of the edited
-scenes."""
