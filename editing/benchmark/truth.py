@@ -1,4 +1,4 @@
-"""True renders of specs, each made once: in processes of their own, because Blender and torch crash each other."""
+"""True renders of specs, each made once: by `truth_worker`, in a process of its own, as Blender and torch do not mix."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import editing
-from datagen.blender import session
-from datagen.render_stage import render_spec
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
-from manifests.errors import LightloomError, RunError
+from manifests.errors import RunError
 from pipeline.options import DeviceKind
-from scenes.catalogue import Catalogue
 from scenes.spec import SceneSpec, digest, to_json
 
-CHILD = "editing.benchmark.truth"
+WORKER = "editing.benchmark.truth_worker"
 SPEC = "spec.json"
 
 
@@ -30,7 +26,7 @@ class Truths:
     """Clips by spec, kept in `folder`: a spec that was rendered before is only read.
 
     Attributes:
-        folder: one subfolder a spec, named by its digest.
+        folder: one subfolder per spec, named by its digest.
         catalogue: Parquet file with the assets that specs name.
         device: what renders.
     """
@@ -54,7 +50,7 @@ class Truths:
         root = str(Path(editing.__file__).parents[1])
         paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         done = subprocess.run(
-            [sys.executable, "-m", CHILD, str(self.catalogue), self.device, *scratch],
+            [sys.executable, "-m", WORKER, str(self.catalogue), self.device, *scratch],
             capture_output=True,
             text=True,
             errors="replace",
@@ -86,21 +82,3 @@ def finish(folder: Path) -> None:
 
 def _unfinished(place: Path) -> Path:
     return place.with_name(f".{place.name}.tmp")
-
-
-def main() -> int:
-    """Render every folder's spec; the first failure is the last line of stderr."""
-    catalogue, device, *folders = sys.argv[1:]
-    assets = Catalogue.load(Path(catalogue))
-    for folder in map(Path, folders):
-        try:
-            render_spec(folder / SPEC, folder, assets, "exact", cast(DeviceKind, device))
-        except LightloomError as error:
-            print(error, file=sys.stderr)
-            return 1
-        finish(folder)
-    return 0
-
-
-if __name__ == "__main__":
-    session.leave(main)
