@@ -29,12 +29,11 @@ from manifests.contract.attributes import GBUFFERS
 from renderers import modelspace
 from renderers.inverse import InverseRenderer
 from renderers.sampling.samplers import default_scheduler
-from renderers.sampling.spaces import space_of
 from renderers.svd.unet import InverseUNet
 from training.config import make_config
 from training.data.batch import pack, stacked
 from training.data.clip_sources import open_source
-from training.run import Request, train
+from training.run import TrainRequest, train
 
 NARROW: dict[str, Any] = {
     "block_out_channels": (32, 64, 96, 96),
@@ -165,14 +164,14 @@ def trained(folder: Path, name: str, start: Path, settings: Settings, **changes:
     plain |= {"keep": {"log": 100, "pictures": 1_000_000, "checkpoint": 1_000_000, "checkpoints": 1}}
     out = folder / name
     datasets = tuple(str(folder) for folder in (settings.dataset, *settings.more))
-    done = train(Request("inverse", make_config(plain | changes), datasets, out))
+    done = train(TrainRequest("inverse", make_config(plain | changes), datasets, out))
     print(f"{name}: {done.step} steps in {done.seconds:.0f} s, last loss {done.loss:.3f}\n", flush=True)
     return out / "renderer"
 
 
 def autoencoded(vae: AutoencoderKLTemporalDecoder, clips: list[dict[str, Tensor]]) -> dict[str, float]:
     """Mean PSNR of each attribute after the autoencoder's round trip: what no network behind it can exceed."""
-    space, found = space_of(vae), {}
+    space, found = modelspace.LatentSpace(vae), {}
     with torch.no_grad():
         for name in GBUFFERS:
             videos = [clip[name].to(DEVICE) for clip in clips]

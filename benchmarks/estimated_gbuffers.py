@@ -17,9 +17,9 @@ import tyro
 from manifests.contract.attributes import GBUFFERS
 from manifests.store.dataset import open_dataset
 from training.evaluation.benchmark import Part, Shot
-from training.evaluation.evaluation_settings import Settings
+from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.metrics import best_gain, psnr
-from training.evaluation.models import Maps, Models, load_models
+from training.evaluation.models import EvaluationModels, Maps, load_models
 from training.evaluation.score_forward import environment, true_maps
 
 
@@ -32,7 +32,7 @@ class Paths:
     forward: tyro.conf.Positional[str]
 
 
-def costs(models: Models, shot: Shot) -> dict[str, float]:
+def costs(models: EvaluationModels, shot: Shot) -> dict[str, float]:
     """dB by what was estimated."""
     true, estimated, light, exposure = true_maps(shot), models.gbuffers(shot), environment(shot), shot.clip.exposure
 
@@ -52,7 +52,7 @@ def costs(models: Models, shot: Shot) -> dict[str, float]:
 
 def main(paths: Paths) -> None:
     """Measure and print a Markdown table."""
-    models = load_models(Settings(paths.part, inverse=paths.inverse, forward=paths.forward))
+    models = load_models(EvaluationSettings(inverse=paths.inverse, forward=paths.forward))
     part = Part(paths.part.name, open_dataset(paths.part))
     found = [costs(models, shot) for scene in part.scenes() for shot in part.shots(scene)[::2]]
     print(f"{len(found)} clips\n\n| estimated | surface PSNR, dB |\n|---|---|")

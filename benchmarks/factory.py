@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from datagen.generation import Settings, create
+from datagen.generation import DatagenSettings, create
 from datagen.render_stage import CATALOGUE, RenderStage, RenderWorker
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -56,7 +56,7 @@ def recipe_of(size: int, frames: int, samples: int) -> Recipe:
 
 def through_the_factory(recipe: Recipe, clips: int, folder: Path) -> tuple[float, list[bytes]]:
     """Seconds a clip, and the specs that were rendered."""
-    settings = Settings(recipe, clips + 1, per_shard=clips + 1)
+    settings = DatagenSettings(recipe, clips + 1, per_shard=clips + 1)
     dataset = create(folder / "dataset", settings, builtin_catalogue())
     notes = folder / "notes.txt"
     stage = TimedStage(

@@ -32,10 +32,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from labeling.label_run import create, stage_of
-from labeling.label_settings import Settings, checkpoint
+from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
-from labeling.segments import Segment, SegmentOptions, plan
-from labeling.sources import discover, open_footage
+from labeling.segments import Segment, plan
+from labeling.sources.discovery import discover
+from labeling.sources.frame_reader import open_footage
 from manifests.codec.codecs import decode_clip, encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
@@ -111,7 +112,7 @@ def random_weights(folder: Path) -> Path:
     """The tiny inverse renderer, as large as trained ones; random weights cost what trained ones cost."""
     import torch
 
-    from renderers.checkpoints.registry import BACKBONES
+    from renderers.backbones import BACKBONES
     from renderers.inverse import InverseRenderer
 
     torch.manual_seed(0)
@@ -156,9 +157,9 @@ def clip_from(key: str, segment: Segment, maps: Mapping[str, np.ndarray], light:
     return Clip(key, {"rgb": _LINEAR[segment.frames], **maps}, environment=Environment(light, still), fps=segment.fps)
 
 
-def speed_settings(weights: Path, size: int, checks: Sequence[str]) -> Settings:
+def speed_settings(weights: Path, size: int, checks: Sequence[str]) -> LabelSettings:
     segments = SegmentOptions(length=LENGTH, min_motion=0.0)
-    return Settings(checkpoint(weights, "inverse"), segments=segments, side=size, checks=tuple(checks))  # type: ignore[arg-type]
+    return LabelSettings(inverse=checkpoint(weights, "inverse"), segments=segments, size=size, checks=tuple(checks))  # type: ignore[arg-type]
 
 
 def with_one_actor(
@@ -240,7 +241,7 @@ def judge(weights: Path, dataset: Dataset, rows: Sequence[ClipRow], folder: Path
         write_video(folder / "videos" / f"{row.key}.mp4", clip.arrays["rgb"], clip.fps)
     frames = min(row.frames for row in rows)
     wanted = SegmentOptions(length=frames, count=1, cuts=False, min_motion=0.0, min_brightness=0.0)
-    settings = Settings(checkpoint(weights, "inverse"), segments=wanted, side=None, checks=CHECKS)
+    settings = LabelSettings(inverse=checkpoint(weights, "inverse"), segments=wanted, size=0, checks=CHECKS)
     found = discover(folder / "videos", kind="video")
     worker = stage_of(found, settings).make_worker()
     index = {footage.name.removesuffix(".mp4"): number for number, footage in enumerate(found.footage)}

@@ -33,7 +33,7 @@ from renderers.forward import ForwardRenderer
 from training.config import load_config
 from training.evaluation.acceptance import lora_bars
 from training.evaluation.metrics import psnr
-from training.run import Request, train
+from training.run import TrainRequest, train
 
 _PER_SHARD = 64
 _SHADOWS, _LIGHTS = np.array([0.85, 1.02, 1.12]), np.array([1.12, 1.0, 0.82])
@@ -149,7 +149,9 @@ def main(settings: Settings) -> None:
     }  # fmt: skip
     config = load_config(settings.preset, "forward", changes)
     run = settings.out / "run"
-    request = Request("forward", config, (str(settings.clean),), run, (), (str(real),), (run / "run.json").is_file())
+    request = TrainRequest(
+        "forward", config, (str(settings.clean),), run, (), (str(real),), (run / "run.json").is_file()
+    )
     after = run / "renderer"
     if not after.is_dir():
         done = train(request)

@@ -20,18 +20,18 @@ from datagen.blender.material_nodes import build_material
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
 from scenes.builtin_materials import builtin_materials
-from scenes.procedural_materials import FAMILIES
+from scenes.procedural_materials import MATERIAL_FAMILIES
 from scenes.spec import (
     Builtin,
+    CameraView,
     Footprint,
     Ground,
-    Light,
     Material,
     Object,
     Principled,
     RenderSettings,
+    SceneLight,
     SceneSpec,
-    View,
 )
 
 CONSTANT = Principled(uid="constant", basecolor=(0.5, 0.4, 0.3), roughness=0.4, metallic=0.0)
@@ -59,8 +59,8 @@ def spec(material: Material, samples: int) -> SceneSpec:
         fps=24.0,
         ground=Ground(material=material),
         objects=(ball,),
-        lights=(Light(map=Builtin(uid="white", generator="constant", params={"colour": (1.0, 1.0, 1.0)})),),
-        view=View(target=(0.0, 0.0, 0.4), distance=3.0, azimuth=-60.0, elevation=25.0, fov=40.0),
+        lights=(SceneLight(map=Builtin(uid="white", generator="constant", params={"colour": (1.0, 1.0, 1.0)})),),
+        view=CameraView(target=(0.0, 0.0, 0.4), distance=3.0, azimuth=-60.0, elevation=25.0, fov=40.0),
         render=RenderSettings(
             width=64, height=64, samples=samples, adaptive_threshold=0.0, denoiser="none", environment_height=32
         ),
@@ -92,8 +92,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    first = {f"{family}/0000": family for family in FAMILIES}
-    looks = {entry.uid.removeprefix("builtin/"): entry.material for entry in builtin_materials(looks=1, constants=0)}
+    first = {f"{family}/0000": family for family in MATERIAL_FAMILIES}
+    looks = {
+        entry.uid.removeprefix("builtin/"): entry.material for entry in builtin_materials(per_family=1, constants=0)
+    }
     with tempfile.TemporaryDirectory() as cache:
         resolver = Resolver({}, Path(cache))
         session.start("CPU")

@@ -24,11 +24,10 @@ from diffusers import AutoencoderKLTemporalDecoder, AutoencoderTiny
 
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from renderers.base import Renderer, base_seed
-from renderers.checkpoints.registry import Sampler
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
 from renderers.modelspace import channels_last, from_model, planar, unreplicate
-from renderers.sampling.samplers import default_scheduler
+from renderers.sampling.samplers import Sampler, default_scheduler
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from renderers.svd.unet import ForwardUNet, InverseUNet
 

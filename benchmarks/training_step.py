@@ -23,7 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from training.config import Task, load_config
 from training.loop import Trainer
-from training.run import Request, make_loader, make_objective
+from training.run import TrainRequest, make_loader, make_objective
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def main(settings: Settings) -> None:
     changes = {"optimise": {"ema": 0.999, "optimizer": "adamw"}, "data": {"coarse": 0}}
     config = load_config(settings.preset, settings.task, changes)
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(settings.task, config, (settings.dataset,), Path(folder))
+        request = TrainRequest(settings.task, config, (settings.dataset,), Path(folder))
         accelerator = Accelerator(cpu=not torch.cuda.is_available())
         ours, plain = make_objective(request), make_objective(request)
         loader = make_loader(request, "main", ours.needs, accelerator, 0)

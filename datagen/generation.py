@@ -27,7 +27,7 @@ SCENES_PER_SHARD = 64
 
 
 @dataclass(frozen=True)
-class Settings:
+class DatagenSettings:
     """What decides every clip of a dataset, besides the catalogue.
 
     Attributes:
@@ -57,7 +57,7 @@ class Settings:
         return -(-self.clips // self.recipe.lights.per_scene)
 
 
-def create(path: Path, settings: Settings, catalogue: Catalogue) -> Dataset:
+def create(path: Path, settings: DatagenSettings, catalogue: Catalogue) -> Dataset:
     """Make the dataset's folder with header and catalogue, or open it if it has the same ones.
 
     Raises DatasetError, naming the field that differs.
@@ -107,7 +107,7 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
 
 def generate(
     path: Path,
-    settings: Settings,
+    settings: DatagenSettings,
     catalogue: Catalogue,
     options: RunOptions | None = None,
     device: DeviceKind = "auto",
@@ -144,7 +144,7 @@ class Plan:
         price: of a worker hour; 0 when not given.
     """
 
-    settings: Settings
+    settings: DatagenSettings
     device: str
     threads: int
     measured: int
@@ -197,7 +197,7 @@ class Plan:
 
 
 def measure_plan(
-    settings: Settings,
+    settings: DatagenSettings,
     catalogue: Catalogue,
     measure: int = 3,
     device: DeviceKind = "auto",
@@ -231,7 +231,7 @@ def measure_plan(
     return _plan(settings, rows, size, cluster.share.threads, price)
 
 
-def _plan(settings: Settings, rows: list[ClipRow], clip_bytes: float, threads: int, price: float) -> Plan:
+def _plan(settings: DatagenSettings, rows: list[ClipRow], clip_bytes: float, threads: int, price: float) -> Plan:
     times = [max(row.render_seconds, row.encode_seconds) for row in rows]
     return Plan(
         settings=settings,

@@ -6,9 +6,6 @@ there. Blender runs in a process of its own: the caller has torch loaded, and th
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +13,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-import datagen
 from datagen.assets.asset_file import SUFFIXES
+from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
-from scenes.spec import Data, File, Material, Native, Positive, Principled, Source
+from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"
 REQUEST = "request.json"
@@ -46,7 +43,7 @@ class Insert:
     roots: Mapping[str, Path]
 
 
-class Request(Data, frozen=True, kw_only=True):
+class InsertRequest(SpecData, frozen=True, kw_only=True):
     """What the rendering process is told, as JSON. Matrices are nested rows."""
 
     mesh: Source
@@ -62,7 +59,7 @@ class Request(Data, frozen=True, kw_only=True):
     device: str
 
 
-class Failure(Data, frozen=True, kw_only=True):
+class Failure(SpecData, frozen=True, kw_only=True):
     """A RenderError on its way out of the rendering process."""
 
     reason: str
@@ -116,7 +113,7 @@ def render_insert(
     Raises RenderError: for what is wrong with the asset, and when the process dies (`crashed`) or takes too long.
     """
     out.mkdir(parents=True, exist_ok=True)
-    request = Request(
+    request = InsertRequest(
         mesh=asset.mesh,
         material=asset.material,
         roots={name: str(root) for name, root in asset.roots.items()},
@@ -138,27 +135,15 @@ def render_insert(
 
 def _run(name: str, out: Path) -> None:
     """The rendering process, to its end."""
-    root = str(Path(datagen.__file__).parents[1])
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", CHILD, str(out)]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=os.environ | {"PYTHONPATH": paths},
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        ended = run_python("-m", CHILD, str(out), seconds=SECONDS)
+    except TimeoutError:
         raise RenderError("timed-out", f"not rendered after {SECONDS:g} seconds", where=name) from None
     if (out / FAILURE).exists():
         failure = msgspec.json.decode((out / FAILURE).read_bytes(), type=Failure)
-        raise RenderError(failure.reason, failure.message, log_tail=done.stdout[-4096:])
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        why = f": {said[-1].strip()}" if said else ""
+        raise RenderError(failure.reason, failure.message, log_tail=ended.output[-4096:])
+    if ended.code != 0:
+        why = f": {ended.last_line}" if ended.last_line else ""
         raise RenderError(
-            "crashed", f"Blender ended with code {done.returncode}{why}", where=name, log_tail=done.stderr[-4096:]
+            "crashed", f"Blender ended with code {ended.code}{why}", where=name, log_tail=ended.errors[-4096:]
         )

@@ -26,7 +26,7 @@ from scenes.sampling import sample_scene
 from scenes.spec import Native, SceneSpec, digest, to_json
 
 if TYPE_CHECKING:
-    from datagen.blender.render import Rendered
+    from datagen.blender.render import RenderedScene
 import tempfile
 
 from manifests.errors import LightloomError
@@ -126,7 +126,7 @@ class RenderWorker:
 
 
 def samples_of(
-    spec: SceneSpec, rendered: Rendered, catalogue: Catalogue, codec: Codec, threads: int = 1
+    spec: SceneSpec, rendered: RenderedScene, catalogue: Catalogue, codec: Codec, threads: int = 1
 ) -> list[Sample]:
     """Encode the clips of a rendered scene with `threads` and write their rows; one sample a light.
 

@@ -7,9 +7,8 @@ one before, so that every frame has its place and its time, and the result is as
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -33,7 +32,7 @@ from manifests.contract.camera import level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
-from manifests.files import disk_full
+from manifests.files import atomic_path
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 
@@ -214,15 +213,16 @@ class VideoWriter:
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
         make_folder(path.parent)
         self._path, self._size = path, size
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        self._closing = ExitStack()
+        temporary = self._closing.enter_context(atomic_path(path))
         self._padding = (size[0] % 2, size[1] % 2)
         self._stamp = -1
         try:
-            self._container = av.open(
-                str(self._temporary), "w", format="mp4", container_options={"movflags": "faststart"}
-            )
+            self._container = av.open(str(temporary), "w", format="mp4", container_options={"movflags": "faststart"})
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"cannot be written: {error.strerror or error}", where=path) from None
+        self._closing.callback(self._container.close)
+        self._closing.push(self._flush)
         rate = min(max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001)), Fraction(1000))
         stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
         assert isinstance(stream, av.VideoStream)
@@ -263,12 +263,8 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish the file, or remove what there is of it when the block failed."""
-        try:
-            with disk_full(self._path):
-                if kind is None:
-                    self._container.mux(self._stream.encode(None))
-                self._container.close()
-                if kind is None:
-                    self._temporary.replace(self._path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._closing.__exit__(kind, error, trace)
+
+    def _flush(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))

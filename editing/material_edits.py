@@ -21,8 +21,7 @@ from editing.selection import TOLERANCE, SelectionRequest, Selector
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.environment import Environment, luminance, srgb_decode, srgb_encode
 from manifests.errors import InputError
-from renderers.inputs import gbuffer_values
-from renderers.modelspace import channels_last
+from renderers.modelspace import channels_last, gbuffer_values
 from renderers.shading.exposure import matching_exposure
 
 CHANGEABLE = ("basecolor", "roughness", "metallic")

@@ -20,7 +20,7 @@ from manifests.contract.color import on_screen
 from manifests.contract.environment import srgb_decode
 from manifests.errors import InputError
 from renderers import InverseRenderer
-from renderers.inputs import InverseOutput
+from renderers.inverse import InverseOutput
 from renderers.sampling.windows import WindowPlan, stream
 from renderers.shading.exposure import BACKGROUND, automatic_exposure
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from labeling.label_settings import Checkpoint, Settings
+from labeling.label_settings import Checkpoint, LabelSettings
 from labeling.segments import Segment
 from labeling.sources.footage import Footage
 from manifests.codec.codecs import encode_clip
@@ -73,7 +73,7 @@ class Origin:
     index: int
     source: str
     footage: Footage
-    settings: Settings
+    settings: LabelSettings
     device: str
 
 

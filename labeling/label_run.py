@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from statistics import mean, stdev
 import msgspec
 
 from labeling.label_rows import NAME
-from labeling.label_settings import Settings, footage_digest
+from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
-from labeling.sources.footage import Discovery
+from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.row import ClipRow
 from manifests.errors import InputError, LightloomError
@@ -27,7 +28,7 @@ from pipeline.plan import Forecast, human_size
 from pipeline.status import status
 
 
-def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
+def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
     """Make the dataset's folder with its header, or open it if it has the same one; DatasetError names what differs."""
     if not found.footage:
         reasons = ", ".join(dict.fromkeys(problem.reason for problem in found.problems)) or "it is empty"
@@ -42,19 +43,33 @@ def create(path: Path, found: Discovery, settings: Settings) -> Dataset:
         items=len(found.footage),
         per_shard=settings.per_shard,
         lights=0,
-        catalogue=footage_digest(found.footage),
+        catalogue=_footage_digest(found.footage),
     )
     return open_or_create(path, header)
 
 
-def stage_of(found: Discovery, settings: Settings) -> LabelStage:
+def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     """The stage that labels what was found."""
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def label(path: Path, found: Discovery, settings: Settings, options: RunOptions | None = None) -> RunReport:
+def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
     """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
     return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
+
+
+def _footage_digest(footage: tuple[Footage, ...]) -> str:
+    """SHA-256, in hex, of which items there are, in order; where they lie does not matter."""
+    total = hashlib.sha256()
+    for item in footage:
+        total.update(f"{item.uid} {item.kind} {item.name} {item.images} {_size(item)}\n".encode())
+    return total.hexdigest()
+
+
+def _size(item: Footage) -> int:
+    """Bytes of a file, so that a replaced one is noticed; folders count as 0, since listing them can take long."""
+    path = Path(item.path)
+    return path.stat().st_size if path.is_file() else 0
 
 
 _DROPPED = "dropped."
@@ -92,7 +107,7 @@ def lines(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LabelPlan:
     """A measurement and its extrapolation. Seconds and bytes are means a clip; `spread` is the relative standard error.
 
     Attributes:
@@ -107,7 +122,7 @@ class Plan:
         price: of a worker hour; 0 when not given.
     """
 
-    settings: Settings
+    settings: LabelSettings
     videos: int
     per_video: float
     size: tuple[int, int, int]
@@ -159,13 +174,13 @@ class Plan:
 
 def measure_plan(
     found: Discovery,
-    settings: Settings,
+    settings: LabelSettings,
     videos: int,
     measure: int = 3,
     price: float = 0.0,
     *,
     options: RunOptions | None = None,
-) -> Plan:
+) -> LabelPlan:
     """Label the first `measure` items of the source with one real worker in a temporary folder, and extrapolate.
 
     The first clip pays for what a worker does only once, and is left out where there are others. An item is taken to
@@ -193,16 +208,16 @@ def measure_plan(
 
 
 def _plan(
-    settings: Settings,
+    settings: LabelSettings,
     videos: int,
     per_video: float,
     rows: list[ClipRow],
     clip_bytes: float,
     threads: int,
     price: float,
-) -> Plan:
+) -> LabelPlan:
     times = [max(row.render_seconds, row.encode_seconds) for row in rows]
-    return Plan(
+    return LabelPlan(
         settings=settings,
         videos=videos,
         per_video=per_video,

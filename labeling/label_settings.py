@@ -1,22 +1,113 @@
-"""What decides every clip of a labelled dataset: segments, networks and how they are run. Plain data for actors."""
+"""How footage is labelled: the options that a user gives, and the networks with them. Plain data for actors.
+
+`lightloom label` reads `LabelOptions` as its options; a `LabelSettings` adds the checkpoints, looked up and hashed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from labeling.segments import SegmentOptions
-from labeling.sources.footage import Footage
-from manifests.errors import InputError
-from renderers.checkpoints.registry import Kind
+import tyro
 
-Codec = Literal["compact", "exact"]
+from manifests.contract.attributes import Codec
+from manifests.errors import CheckpointError, InputError
+from renderers.checkpoints.summary import Kind
+
 Check = Literal["mirror", "window", "exposure", "render"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
-FOOTAGE_PER_SHARD = 4
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """Which segments of every item become clips.
+
+    Without a stride, `count` segments are spread evenly over the item, overlapping if it is short, but never closer
+    than a quarter of their length.
+
+    Attributes:
+        count: clips of each item at most, spread over it; as many as fit if not given.
+        length: frames of a clip.
+        stride: frames from the start of one clip to the next; the length if neither it nor --segments is given.
+        cuts: look for hard cuts, which no clip may straddle.
+        min_motion: share of the picture that must change within a clip; 0 keeps still ones.
+        min_brightness: brightness in [0, 1] that 5 % of every frame must exceed; 0 keeps black ones.
+    """
+
+    count: Annotated[int | None, tyro.conf.arg(name="segments")] = None
+    length: int = 24
+    stride: int | None = None
+    cuts: bool = True
+    min_motion: float = 0.01
+    min_brightness: float = 0.08
+
+    def __post_init__(self) -> None:
+        for name, value in (("length", self.length), ("stride", self.stride), ("segments", self.count)):
+            if value is not None and value < 1:
+                raise InputError(f"`{name}` is {value}, expected at least 1", fields=(name,))
+        for name in ("min_motion", "min_brightness"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"`{name}` is {getattr(self, name)}, expected 0 to 1", fields=(name,))
+
+    def spacing(self, frames: int) -> float:
+        """Frames from one start to the next in an item of so many frames."""
+        if self.stride is not None:
+            return self.stride
+        if self.count is None:
+            return self.length
+        room = max(0, frames - self.length)
+        return max(room / max(1, self.count - 1), self.length / 4, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """How footage is labelled, by whatever networks.
+
+    Attributes:
+        size: frames are shrunk to this larger side, in pixels; 0 keeps their size.
+        steps: denoising steps of checkpoints that take several.
+        window: frames that the network sees at a time.
+        overlap: frames that neighbouring windows share.
+        precision: of the weights; halves want a GPU.
+        seed: seed of the noise.
+        checks: what the confidence rests on; mirror costs a pass more, window and exposure half a pass each.
+        min_confidence: leave clips out whose mean confidence over the G-buffers is lower.
+        fov: assumed angle of the larger image side, in degrees, where the footage has no intrinsics.
+        environment_height: rows of the stored environment.
+        codec: `compact` (video with measured error bounds) or `exact` (OpenEXR, lossless).
+        per_shard: items of footage in a shard.
+    """
+
+    size: int = 512
+    steps: int = 20
+    window: int = 24
+    overlap: int = 6
+    precision: Precision = "float32"
+    seed: int = 0
+    checks: tuple[Check, ...] = get_args(Check)
+    min_confidence: float = 0.0
+    fov: float = 45.0
+    environment_height: tyro.conf.Suppress[int] = 32
+    codec: Codec = "compact"
+    per_shard: int = 4
+
+    def __post_init__(self) -> None:
+        good = {
+            "size": self.size == 0 or self.size >= 16,
+            "steps": self.steps >= 1,
+            "window": self.window >= 1,
+            "overlap": 0 <= self.overlap < self.window,
+            "seed": self.seed >= 0,
+            "min_confidence": 0 <= self.min_confidence <= 1,
+            "fov": 0 < self.fov < 180,
+            "environment_height": 4 <= self.environment_height <= 4096,
+            "per_shard": self.per_shard >= 1,
+        }
+        for name, fine in good.items():
+            if not fine:
+                raise InputError(f"`{name}` is {getattr(self, name)}, which is out of range", fields=(name,))
 
 
 @dataclass(frozen=True)
@@ -48,7 +139,6 @@ class Checkpoint:
 
 def checkpoint(source: str | Path, kind: Kind) -> Checkpoint:
     """Describe the checkpoint at `source`, a folder or a hub id, which must be of `kind`; raises CheckpointError."""
-    from manifests.errors import CheckpointError
     from renderers.checkpoints.reading import locate
     from renderers.checkpoints.summary import inspect
 
@@ -69,83 +159,28 @@ def files_digest(root: Path) -> str:
     return total.hexdigest()
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How footage is labelled.
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings(LabelOptions):
+    """All that decides the clips of a dataset beside its footage.
 
     Attributes:
         inverse: estimates the G-buffers.
         lighting: estimates the light; None solves for it from the G-buffers, without weights.
         segments: which stretches of the footage become clips.
-        side: frames are shrunk so that their larger side has so many pixels; None keeps their size.
-        steps: denoising steps of a "diffusion" checkpoint.
-        window, overlap: frames that the network sees at a time, and that neighbouring windows share.
-        precision: of the weights; halves want a GPU.
-        seed: of the noise of "diffusion" checkpoints.
-        checks: what the confidence rests on (`labeling.confidence`).
-        min_confidence: clips whose mean confidence over the G-buffers is lower are left out.
-        fov_degrees: assumed angle of the larger image side, where the footage has no intrinsics.
-        environment_height: rows of the stored environment.
-        codec: how clips are stored.
-        per_shard: items of footage in a shard.
     """
 
     inverse: Checkpoint
     lighting: Checkpoint | None = None
     segments: SegmentOptions = field(default_factory=SegmentOptions)
-    side: int | None = 512
-    steps: int = 20
-    window: int = 24
-    overlap: int = 6
-    precision: Precision = "float32"
-    seed: int = 0
-    checks: tuple[Check, ...] = get_args(Check)
-    min_confidence: float = 0.0
-    fov_degrees: float = 45.0
-    environment_height: int = 32
-    codec: Codec = "compact"
-    per_shard: int = FOOTAGE_PER_SHARD
-
-    def __post_init__(self) -> None:
-        good = {
-            "side": self.side is None or self.side >= 16,
-            "steps": self.steps >= 1,
-            "window": self.window >= 1,
-            "overlap": 0 <= self.overlap < self.window,
-            "seed": self.seed >= 0,
-            "min_confidence": 0 <= self.min_confidence <= 1,
-            "fov_degrees": 0 < self.fov_degrees < 180,
-            "environment_height": 4 <= self.environment_height <= 4096,
-            "per_shard": self.per_shard >= 1,
-        }
-        for name, fine in good.items():
-            if not fine:
-                raise InputError(f"`{name}` is {getattr(self, name)}, which is out of range", fields=(name,))
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the clips beside the footage, as JSON values for the dataset's header."""
-        plain = asdict(replace(self, inverse=None, lighting=None))  # type: ignore[arg-type]
-        networks = {
+        """The settings as JSON values for the dataset's header; names are those of datasets on disk."""
+        apart = ("codec", "per_shard", "seed")  # the header has fields of its own for these
+        plain = {name: value for name, value in asdict(self).items() if name not in (*apart, "size", "fov")}
+        return plain | {
             "inverse": self.inverse.identity(),
             "lighting": self.lighting.identity() if self.lighting else "solver",
+            "side": self.size or None,
+            "fov_degrees": self.fov,
+            "checks": list(self.checks),
         }
-        apart = ("codec", "per_shard", "seed")  # the header has fields of its own for these
-        return networks | {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in plain.items()
-            if name not in (*networks, *apart)
-        }
-
-
-def footage_digest(footage: tuple[Footage, ...]) -> str:
-    """SHA-256, in hex, of which items there are, in order; where they lie does not matter."""
-    total = hashlib.sha256()
-    for item in footage:
-        total.update(f"{item.uid} {item.kind} {item.name} {item.images} {_size(item)}\n".encode())
-    return total.hexdigest()
-
-
-def _size(item: Footage) -> int:
-    """Bytes of a file, so that a replaced one is noticed; folders count as 0, since listing them can take long."""
-    path = Path(item.path)
-    return path.stat().st_size if path.is_file() else 0

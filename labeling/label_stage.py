@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 
 from labeling.label_rows import NAME, Origin, complete, sample_of
-from labeling.label_settings import Settings
+from labeling.label_settings import LabelSettings
 from labeling.segments import Dropped, Segment, plan
-from labeling.sources.footage import Footage, Problem
+from labeling.sources.footage import Footage, FootageProblem
 from labeling.sources.frame_reader import open_footage
 from manifests.contract.row import Sample
 from manifests.errors import CheckpointError, ClipError, FootageError, InputError, ItemError
@@ -37,7 +37,7 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
-class Ahead[T]:
+class SegmentPrefetch[T]:
     """Iterates over `make()` on `executor`, at most `depth` pieces ahead of whoever iterates over this.
 
     With an executor of one thread, what is made next starts when this one has nothing left to decode. An error
@@ -88,7 +88,7 @@ LOW_CONFIDENCE = "low-confidence"
 _AHEAD = 2
 _ENCODING = 2
 
-type Piece = Segment | Dropped | tuple[Problem, ...]
+type _Piece = Segment | Dropped | tuple[FootageProblem, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LabelStage:
 
     source: str
     footage: tuple[Footage, ...]
-    settings: Settings
+    settings: LabelSettings
     name: str = NAME
 
     @property
@@ -142,7 +142,7 @@ class LabelWorker:
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode-clip")
         self._room = Semaphore(_ENCODING)
         self._following: int | None = None
-        self._next: tuple[int, Ahead[Piece]] | None = None
+        self._next: tuple[int, SegmentPrefetch[_Piece]] | None = None
 
     def prefetch(self, index: int) -> None:
         """Decode item `index` as soon as the one that is produced before it is decoded."""
@@ -155,7 +155,7 @@ class LabelWorker:
             self._next, self._following = (self._following, self._ahead(self._following)), None
         origin = self._origin(index)
         dropped: Counter[str] = Counter()
-        problems: tuple[Problem, ...] = ()
+        problems: tuple[FootageProblem, ...] = ()
         futures: list[Future[Sample]] = []
         try:
             for piece in pieces:
@@ -187,7 +187,7 @@ class LabelWorker:
         self._decoder.shutdown(cancel_futures=True)
         self._encoder.shutdown()
 
-    def _take(self, index: int) -> Ahead[Piece]:
+    def _take(self, index: int) -> SegmentPrefetch[_Piece]:
         """The item's pieces, under way already if this is the item that was announced."""
         announced, self._next = self._next, None
         if announced is not None and announced[0] == index:
@@ -196,8 +196,8 @@ class LabelWorker:
             announced[1].close()
         return self._ahead(index)
 
-    def _ahead(self, index: int) -> Ahead[Piece]:
-        return Ahead(self._decoder, lambda: _pieces(self._stage.footage[index], self._stage.settings), _AHEAD)
+    def _ahead(self, index: int) -> SegmentPrefetch[_Piece]:
+        return SegmentPrefetch(self._decoder, lambda: _pieces(self._stage.footage[index], self._stage.settings), _AHEAD)
 
     def _origin(self, index: int) -> Origin:
         stage = self._stage
@@ -219,14 +219,16 @@ class LabelWorker:
         return future
 
 
-def _pieces(footage: Footage, settings: Settings) -> Iterator[Piece]:
+def _pieces(footage: Footage, settings: LabelSettings) -> Iterator[_Piece]:
     """The segments of an item and those dropped, then the problems that came up; raises FootageError."""
-    with open_footage(footage, size=settings.side) as reader:
+    with open_footage(footage, size=settings.size or None) as reader:
         yield from plan(reader, settings.segments)
         yield tuple(reader.problems)
 
 
-def _finished(futures: list[Future[Sample]], dropped: Counter[str], problems: tuple[Problem, ...]) -> list[Sample]:
+def _finished(
+    futures: list[Future[Sample]], dropped: Counter[str], problems: tuple[FootageProblem, ...]
+) -> list[Sample]:
     try:
         samples = [future.result() for future in futures]
     except ClipError as error:
@@ -234,7 +236,7 @@ def _finished(futures: list[Future[Sample]], dropped: Counter[str], problems: tu
     return complete(samples, dropped, sorted({problem.reason for problem in problems}))
 
 
-def _nothing(footage: Footage, dropped: Counter[str], problems: tuple[Problem, ...]) -> ItemError:
+def _nothing(footage: Footage, dropped: Counter[str], problems: tuple[FootageProblem, ...]) -> ItemError:
     """Why an item has no clip: the one reason for which all its segments were dropped, or `no-clip` for several."""
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
     details = "; ".join(problem.message for problem in problems)

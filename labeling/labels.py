@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labeling import confidence
-from labeling.label_settings import Checkpoint, Settings, files_digest
+from labeling.label_settings import Checkpoint, LabelSettings, files_digest
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov, level_camera
 from manifests.contract.environment import srgb_decode, srgb_encode
@@ -60,7 +60,7 @@ class Labels:
 class Labeler:
     """The networks of `settings` on this process's GPU, or on its CPU."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: LabelSettings) -> None:
         self._settings = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = getattr(torch, settings.precision)
@@ -83,7 +83,7 @@ class Labeler:
         """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known."""
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
-        camera = camera or _assumed_camera(self._settings.fov_degrees, count, height, width)
+        camera = camera or _assumed_camera(self._settings.fov, count, height, width)
         labels, judged = self._gbuffers(frames, seed)
         coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))

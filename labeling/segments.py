@@ -17,9 +17,9 @@ import numpy as np
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from labeling.label_settings import SegmentOptions
 from labeling.sources.footage import Frame, Reader
 from manifests.contract.camera import Camera
-from manifests.errors import InputError
 
 SIDE = 256
 """Larger side of the pictures that are looked at, as PySceneDetect itself chooses."""
@@ -112,41 +112,6 @@ _IRREGULAR = 0.25
 _PAUSE = 4.0
 """A pause this many times the usual one between two frames counts as a gap."""
 _STILL_SIDE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentOptions:
-    """Which segments are wanted of every item.
-
-    length: frames of a segment. stride: frames from one start to the next; `length` where neither it nor `count` is
-    given. count: at most so many; without a stride they are spread evenly over the item, overlapping if it is short,
-    but never closer than a quarter of their length. cuts: look for hard cuts. min_motion: share of the picture that
-    must change within a segment (0 keeps still ones). min_brightness: sRGB luma in [0, 1] that 5 % of every frame must
-    exceed (0 keeps black ones).
-    """
-
-    length: int = 24
-    stride: int | None = None
-    count: int | None = None
-    cuts: bool = True
-    min_motion: float = 0.01
-    min_brightness: float = 0.08
-
-    def __post_init__(self) -> None:
-        for name, value in (("length", self.length), ("stride", self.stride), ("count", self.count)):
-            if value is not None and value < 1:
-                raise InputError(f"segment {name} is {value}, expected at least 1")
-        if not (0 <= self.min_motion <= 1 and 0 <= self.min_brightness <= 1):
-            raise InputError("min_motion and min_brightness of segments lie between 0 and 1")
-
-    def spacing(self, frames: int) -> float:
-        """Frames from one start to the next in an item of so many frames."""
-        if self.stride is not None:
-            return self.stride
-        if self.count is None:
-            return self.length
-        room = max(0, frames - self.length)
-        return max(room / max(1, self.count - 1), self.length / 4, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,12 @@ the demo was killed and its stage lives on, that process is found by the file an
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +21,11 @@ import msgspec
 import psutil
 
 from manifests.errors import RunError
-from manifests.files import write_bytes
+from manifests.files import FolderLock, write_bytes
+from pipeline.signals import StopSignals
 
 LIGHTLOOM = (sys.executable, "-c", "from lightloom.cli import main; main()")
 FOLDER = "stages"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 60.0
 _CLOCK_S = 0.5  # two readings of a process's start may differ by a clock tick
 
@@ -79,7 +76,11 @@ def run_stages(
 
     Raises RunError when a stage fails, and KeyboardInterrupt, once the stage has ended, on Ctrl-C, SIGTERM or SIGHUP.
     """
-    with _locked(out):
+    (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    with FolderLock(
+        out / FOLDER / ".lock",
+        lambda pid: RunError(f"another demo (pid {pid}) runs here", "wait for it, or give another --out", where=out),
+    ):
         return [_run(out, stage, f"[{number}/{len(stages)}]", say, program) for number, stage in enumerate(stages, 1)]
 
 
@@ -118,25 +119,18 @@ def _wait(out: Path, record: Record, command: Sequence[str]) -> tuple[int, bool]
     The command has a session of its own, so that a signal reaches it once, from here. It is started while handlers
     stand, since a signal that is ignored here (as `nohup` and `&` in a script have it) would be ignored there as well.
     """
-    asked = False
     process: subprocess.Popen[bytes] | None = None
 
-    def ask(_number: int, _frame: object) -> None:
-        nonlocal asked
-        asked = True
+    def forward() -> None:
         if process is not None:
             process.send_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
-    try:
+    with StopSignals(patience=None, hangup=True, forward=forward) as stop:
         process = subprocess.Popen(command, start_new_session=True)
-        if asked:  # before there was anyone to tell
+        if stop.count:  # before there was anyone to tell
             process.send_signal(signal.SIGINT)
         _write(out, msgspec.structs.replace(record, process=(process.pid, psutil.Process(process.pid).create_time())))
-        return process.wait(), asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return process.wait(), stop.count > 0
 
 
 def _stop(pid: int, created: float, stage: Stage, say: Say) -> None:
@@ -153,25 +147,6 @@ def _stop(pid: int, created: float, stage: Stage, say: Say) -> None:
         process.wait()
     except psutil.NoSuchProcess:
         return
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """One demo a folder at a time."""
-    (out / FOLDER).mkdir(parents=True, exist_ok=True)
-    with (out / FOLDER / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise RunError(
-                f"another demo (pid {owner}) runs here", "wait for it, or give another --out", where=out
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 def _read(out: Path, name: str) -> Record | None:

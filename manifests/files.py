@@ -1,11 +1,14 @@
-"""Files that are whole or absent: written under a temporary name, fsynced, renamed, and the folder fsynced.
+"""Files and folders that are whole or absent, and locks that go with the process that holds them.
 
-A kill, a crash or a full disk at any instant leaves at most a `.NAME.PID-TOKEN.tmp` file, which no reader opens and
-`Dataset.clean` and `repair` remove.
+What is written has a temporary name `.NAME.PID-TOKEN.tmp` until it is complete and on disk; then it is renamed and the
+folder around it synced. A kill, a crash or a full disk at any instant leaves the old one or the new one, never half of
+one, and at most such a temporary, which no reader opens: `Dataset.clean` and `repair` remove temporary files, and the
+next `atomic_folder` in the same place removes temporary folders whose writer is gone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -13,15 +16,22 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
-from manifests.errors import DiskFull
+from manifests.errors import DiskFull, LightloomError
 
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+_OLD = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.old")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_THIS_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True for "no space left" and "quota exceeded", and for the `DiskFull` that they become."""
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
 @contextmanager
@@ -30,9 +40,37 @@ def disk_full(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
         raise DiskFull("no space left on the disk", "make room and run the same command again", where=path) from error
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """True for the name of a file or folder that was not finished."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A name to write to, for libraries that open files by name; `path` appears when the block ends without an error.
+
+    An existing file is replaced in one step. Raises DiskFull when the disk is full.
+    """
+    temporary = _temporary_name(path)
+    with disk_full(path):
+        try:
+            yield temporary
+            _sync_file(temporary)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
 
 
 @contextmanager
@@ -41,19 +79,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     An existing file is replaced in one step. Raises DiskFull when the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    with disk_full(path):
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        sync_folder(path.parent)
+    with atomic_path(path) as temporary, temporary.open("xb") as file:
+        yield file
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -69,6 +96,98 @@ def remove(path: Path) -> None:
         sync_folder(path.parent)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill; it becomes `path`, complete and on disk, when the block ends without an error.
+
+    A folder at `path` is replaced: in one step where the file system can exchange two names; elsewhere the old one is
+    moved aside first, and a kill between the two renames leaves it there until the next writer puts it back. Folders
+    that killed writers left beside `path` are removed. Missing parents are made. Raises DiskFull when the disk is full.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    with disk_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _restore(path.parent)
+        _sweep(entry for entry in path.parent.glob(".*.tmp") if is_temporary(entry))
+        temporary, lock = _owned_folder(lambda: _temporary_name(path))
+        try:
+            yield temporary
+            _sync_tree(temporary)
+            _put(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # unfinished, or the folder that was replaced
+            os.close(lock)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Rename the folder `temporary` to `path`; a folder that stands there is at `temporary` afterwards."""
+    if not path.exists():
+        temporary.rename(path)
+    elif not _exchange(temporary, path):
+        old = temporary.with_suffix(".old")
+        path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        old.rename(temporary)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    return rename is not None and rename(_THIS_FOLDER, names[0], _THIS_FOLDER, names[1], _EXCHANGE) == 0
+
+
+def _restore(parent: Path) -> None:
+    """Put back, or remove, what `_put` had moved aside when it was killed."""
+    for old in parent.glob(".*.old"):
+        name = _OLD.fullmatch(old.name)
+        if name and not (parent / name[1]).exists():
+            old.rename(parent / name[1])
+        elif name:
+            _sweep([old])
+
+
+def _owned_folder(name: Callable[[], Path]) -> tuple[Path, int]:
+    """A new folder, and a descriptor that locks it: while that is open, `_sweep` of other processes leaves it alone."""
+    while True:
+        folder = name()
+        folder.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # network file systems lock no folders, and sweep none
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return folder, lock
+            os.close(lock)  # swept in the instant before it was locked
+
+
+def _sweep(folders: Iterable[Path]) -> None:
+    """Remove those of `folders` whose owner is gone."""
+    for folder in folders:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:  # a file, or swept by somebody else
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and removals in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -78,43 +197,75 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def is_temporary(path: Path) -> bool:
-    """True for the name of a file that `atomic_file` had not finished."""
-    return _TEMPORARY.fullmatch(path.name) is not None
-
-
-_LOCK = ".lock"
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            _sync_file(path)
+    sync_folder(folder)
 
 
 class Scratch:
-    """A folder of this process's own under `parent` (default: the system's temporary folder); `close` removes it."""
+    """A folder of this process's own under `parent` (default: the system's temporary folder); `close` removes it.
+
+    Folders of processes that are gone are removed first.
+    """
 
     def __init__(self, parent: Path | None = None) -> None:
         base = parent or Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}"
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix="worker-", dir=base))
-        self._descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        _sweep(base.glob("worker-*"))
+        self.path, self._lock = _owned_folder(lambda: Path(tempfile.mkdtemp(prefix="worker-", dir=base)))
 
     def close(self) -> None:
         """Remove the folder and all it holds."""
         shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._descriptor)
+        os.close(self._lock)
 
 
-def _sweep(base: Path) -> None:
-    """Remove the folders under `base` whose owner is gone."""
-    for lock in base.glob(f"worker-*/{_LOCK}"):
-        try:
-            descriptor = os.open(lock, os.O_RDWR)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            shutil.rmtree(lock.parent, ignore_errors=True)
-        finally:
-            os.close(descriptor)
+class FolderLock:
+    """Keeps other processes of this machine out of a folder, by a lock on `file` in it; a context manager.
+
+    The lock goes with the process, however it ends. The file stays and names the process that held it last.
+
+    Args:
+        file: the lock's file; its folder must exist.
+        taken: makes the error that is raised when another process holds the lock, from that process's id.
+    """
+
+    def __init__(self, file: Path, taken: Callable[[str], LightloomError]) -> None:
+        self._file, self._taken = file, taken
+
+    def __enter__(self) -> Self:
+        with disk_full(self._file.parent):
+            self._open = self._file.open("a+")
+            try:
+                fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._open.truncate(0)
+                self._open.write(str(os.getpid()))
+                self._open.flush()
+            except BlockingIOError:
+                self._open.seek(0)
+                holder = self._open.read().strip() or "unknown"
+                self._open.close()
+                raise self._taken(holder) from None
+            except BaseException:
+                self._open.close()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+
+def is_locked(file: Path) -> bool:
+    """True while another process holds the `FolderLock` of `file`; takes it for an instant to find out."""
+    try:
+        with file.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -6,7 +6,6 @@ process, of the driver and of Ray. Replies only tell the driver sooner what the 
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import os
 import signal
@@ -24,7 +23,8 @@ import msgspec
 import psutil
 
 from manifests.contract.row import Sample
-from manifests.errors import ERROR, DiskFull, ItemError
+from manifests.errors import ERROR, ItemError
+from manifests.files import is_disk_full
 from manifests.store import layout
 from manifests.store.shards import write_item
 from pipeline.stage import Ahead, Finish, Stage, Worker
@@ -72,7 +72,6 @@ def tail(path: Path, index: int | None = None) -> str:
     return data.strip()[-TAIL_BYTES:].decode(errors="replace")
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _WATCH_S = 1.0
 
 
@@ -190,7 +189,7 @@ def _failure(index: int, error: BaseException) -> Outcome:
     traceback.print_exception(error)
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, DiskFull) or (isinstance(link, OSError) and link.errno in _FULL):
+        if is_disk_full(link):
             return Outcome(index, "disk-full", message=str(link))
         link = link.__cause__ or link.__context__
     if isinstance(error, ItemError):

@@ -24,7 +24,7 @@ _QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
 _DAEMONS = ("raylet", "gcs_server")
-_KNOCK_S = 10.0
+_REACH_S = 10.0
 _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often have a tiny /dev/shm
 
 
@@ -49,7 +49,7 @@ class Cluster:
         if not ray.is_initialized():
             raise RunError("the connection to Ray was closed", "run again", kind="ray-lost")
 
-    def owns(self, pid: int) -> None:
+    def remember(self, pid: int) -> None:
         """Remember a worker process on this machine, to end it if Ray cannot."""
         if self.daemons:
             try:
@@ -71,21 +71,23 @@ class Cluster:
                 process.kill()
 
 
-def connect(options: RunOptions) -> Cluster:
+def connect(options: RunOptions, *, show_output: bool = False) -> Cluster:
     """Start Ray here, or join the cluster at `options.ray_address`; raises LightloomError when that fails.
 
-    A Ray that this process is connected to already is used instead, and left running.
+    A Ray that this process is connected to already is used instead, and left running. With `show_output` what workers
+    print appears here.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    # Ray prints a paragraph for every dead worker and has no public switch for it; the engine reports deaths itself
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    if not show_output:
+        # Ray prints a paragraph for every dead worker and has no public switch for it; the engine reports deaths itself
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     if ray.is_initialized():
         return Cluster(_share_of_cluster(options), borrowed=True)
     if options.ray_address:
-        _knock(options.ray_address)
+        _check_reachable(options.ray_address)
         try:
-            ray.init(address=options.ray_address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=options.ray_address, log_to_driver=show_output, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise LightloomError(f"no Ray cluster at {options.ray_address}: {_first_line(error)}") from error
         return Cluster(_share_of_cluster(options))
@@ -97,7 +99,7 @@ def connect(options: RunOptions) -> Cluster:
             num_cpus=int(cpus),
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE,
-            log_to_driver=False,
+            log_to_driver=show_output,
             logging_level=logging.ERROR,
         )
     except Exception as error:  # a start that takes too long is a bare one
@@ -107,13 +109,13 @@ def connect(options: RunOptions) -> Cluster:
     return Cluster(share(options, cpus, gpus, memory), daemons=[child for child in started if child.name() in _DAEMONS])
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Fail at once where nothing listens at host:port; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()) or "/" in host:
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
     except OSError as error:
         raise LightloomError(
             f"no Ray cluster at {address}: {error.strerror or error}", "check the address, or leave it out to run here"

@@ -295,7 +295,7 @@ class Dispatcher:
             seat.started = answer
             self._last_ready = time.monotonic()
             self._start_deaths = 0
-            self._cluster.owns(answer.pid)
+            self._cluster.remember(answer.pid)
         elif isinstance(answer, Reply):
             seat.retiring = seat.retiring or answer.rss_mb >= self._options.recycle_rss_mb
             for outcome in answer.outcomes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from manifests.files import is_locked
 from manifests.store import layout
 from manifests.store.dataset import open_dataset
 from manifests.store.shards import read_failure
@@ -60,17 +60,5 @@ def status(path: Path) -> Status:
         shards_total=dataset.header.shards,
         clips=len(rows),
         bytes=sum(row.size for row in rows),
-        running=_locked(dataset.path),
+        running=is_locked(dataset.path / layout.LOCK),
     )
-
-
-def _locked(dataset: Path) -> bool:
-    """True while another process holds the dataset's lock; takes it for an instant to find out."""
-    try:
-        with (dataset / layout.LOCK).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -1,36 +1,45 @@
-"""How each backbone's networks are fed and called: the one difference between backbones, so that nothing else has any.
+"""The backbones: which networks each has, and how these are fed and called. The one place where backbones differ.
 
-A wiring says what a network takes beside the noisy sample, in which order and scale; windows, samplers, spaces and
-attributes are shared. Pipelines and training objectives go through the same wiring, so what was trained is what is run.
+A backbone says what a network takes beside the noisy sample, in which order and scale, and whether it works in pixels
+or latents; windows, samplers, encodings and attributes are shared. Pipelines and training objectives go through it
+alike, so what was trained is what is run. Another one is a subclass of `Backbone` here, registered in `BACKBONES`, and
+a folder with its networks.
+
+A checkpoint's JSON is data from elsewhere: diffusers' own loader imports whatever library and class it names. Here a
+class name is only looked up in a table (`component_class`); nothing else is ever imported, whatever a file says.
 """
 
 from __future__ import annotations
 
+import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.errors import CheckpointError, InputError
-from renderers import modelspace
+from renderers.checkpoints.summary import Kind
 from renderers.light import panoramas
-from renderers.sampling.spaces import Space
+from renderers.modelspace import DECODE_FRAMES, LatentSpace, PixelSpace, Space, display, stack, to_model
+from renderers.sampling.samplers import Prediction, Sampler
 from renderers.shading import hints
-from renderers.svd import layout
 from renderers.svd.environment_encoder import as_tokens
 
 JOINT = "joint"
 """Name of the pass that predicts all G-buffers at once."""
+JOINT_ROW = 15
+"""Its row of the attribute table; the published rows end at 5."""
 
-Light = tuple[Tensor, ...]
+LightFeatures = tuple[Tensor, ...]
 """What carries light (or, for the lighting estimator, the video) into a network: tensors (B, T, ...), by frame."""
 
 
 @dataclass(frozen=True)
-class Scene:
+class RenderInputs:
     """What a forward renderer renders, B clips of T frames.
 
     Attributes:
@@ -38,22 +47,23 @@ class Scene:
         panorama: (B, T, 3, h, w), or (B, 1, 3, h, w) where it stays the same, linear HDR in the camera frame, exposed.
         intrinsics: (B, 3, 3) or (3, 3) in pixels.
         mask: (B, T, 1, H, W) surface coverage, None where unknown.
-        behind: (B, T, 3, H, W) the light along every viewing ray, linear and exposed; None is what the panorama has.
+        behind: gives (B, T, 3, H, W), the light along every viewing ray, linear and exposed, or None where that is what
+            the panorama has. Called only for networks that are shown it.
     """
 
     gbuffers: Mapping[str, Tensor]
     panorama: Tensor
     intrinsics: Tensor
     mask: Tensor | None = None
-    behind: Tensor | None = None
+    behind: Callable[[], Tensor | None] = lambda: None
 
     def model_space(self) -> dict[str, Tensor]:
         """The G-buffers in model space, native channels, in GBUFFERS order."""
-        return {name: modelspace.to_model(name, self.gbuffers[name]) for name in GBUFFERS}
+        return {name: to_model(name, self.gbuffers[name]) for name in GBUFFERS}
 
 
 @dataclass(frozen=True)
-class View:
+class LightingInputs:
     """What a lighting estimator is shown, B clips of T frames, and the panorama it shall give.
 
     Attributes:
@@ -83,44 +93,117 @@ class LightingModel:
     images: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-class Wiring(Protocol):
-    """How one backbone is called.
+class Backbone(ABC):
+    """One family of networks: which class plays which kind, how it is sampled by default, and how it is called.
 
     `noisy` is (N, T, c, h, w) in the network's space. Conditions have its N and T, or N = 1. `pad` continues images
     (B, T, C, H, W) to the size that the network takes.
+
+    Attributes:
+        name: what checkpoints and presets call it.
+        networks: class name of the `unet` of each kind.
+        classes: the module of each class that its checkpoints may name, and the folders where that may stand.
+        sampler: of checkpoints that do not say.
+        prediction: of checkpoints that do not say.
+        latent: whether its networks see the world through an autoencoder (`vae`).
+        hints: whether the forward network takes analytic shading as further condition channels.
+        environment_size: (h, w) of the panoramas that its networks see, of checkpoints that do not say.
     """
 
+    name: ClassVar[str]
+    networks: ClassVar[Mapping[Kind, str]]
+    classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]]
+    sampler: ClassVar[Sampler]
+    prediction: ClassVar[Prediction]
+    latent: ClassVar[bool]
+    hints: ClassVar[bool]
+    environment_size: ClassVar[tuple[int, int]]
+
+    def create(self, kind: Kind, **config: Any) -> Any:
+        """A new network of `kind` with random weights; `config` is that of its class."""
+        if kind not in self.networks:
+            raise CheckpointError(f"backbone {self.name} has no {kind} network", f"it has {', '.join(self.networks)}")
+        return named_class(self.networks[kind])(**config)
+
+    @abstractmethod
+    def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
+        """What its networks work in; `frames` go through an autoencoder at a time, `decoder` is a distilled one."""
+
+    @abstractmethod
     def multiple(self, network: Any) -> int:
         """Height and width, in the network's space, must be multiples of this."""
 
-    def out_channels(self, network: Any) -> int:
-        """Channels of the network's output."""
+    @abstractmethod
+    def lighting_multiple(self, network: Any, space: Space) -> int:
+        """Height and width of the video that a lighting network is shown, in pixels, must be multiples of this."""
 
+    @abstractmethod
+    def out_channels(self, network: Any) -> int:
+        """Channels of an inverse network's output."""
+
+    @abstractmethod
     def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
         """Prediction for the attributes `rows` (N,) given the encoded video `rgb`, unscaled."""
 
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: Light) -> Tensor:
-        """Prediction of the picture given what `forward_inputs` made; all zeros mean "without"."""
-
+    @abstractmethod
     def forward_inputs(
-        self, space: Space, encoder: Any | None, scene: Scene, pad: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Light]:
+        self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, LightFeatures]:
         """The condition (B, T, C, h, w) and the light of `forward`, encoded once for all steps."""
 
-    def lighting(self, space: Space, network: Any, encoder: Any | None, view: View) -> LightingModel:
+    @abstractmethod
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
+        """Prediction of the picture given what `forward_inputs` made; all zeros mean "without"."""
+
+    @abstractmethod
+    def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """A lighting network bound to what it is shown: every condition encoded once."""
 
 
-class SvdWiring:
+class SvdBackbone(Backbone):
     """The published layout (DiffusionRenderer, section 4, and the behaviour of its released code).
+
+    A network cannot tell a wrong order from bad data. Latents have 4 channels each, and a UNet's input is
+
+        inverse     4 noisy + 4 rgb                                                          -> 4
+        joint       5 x 4 noisy + 4 rgb                                                      -> 20   our own
+        forward     4 noisy + 5 x 4 G-buffers; light: ldr, log, dir through the env_encoder  -> 4
+        lighting    2 x 4 noisy (ldr, log) + 4 dir; the video and, if given, its five
+                    G-buffers through the env_encoder                                        -> 8    our own
 
     Conditions follow the noisy latent. The RGB latent is not multiplied by the autoencoder's scaling factor, which is
     SVD's own convention; G-buffers and what is denoised are.
     """
 
+    name = "svd"
+    networks: ClassVar[Mapping[Kind, str]] = {
+        "inverse": "InverseUNet",
+        "forward": "ForwardUNet",
+        "lighting": "ForwardUNet",
+    }
+    classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+        "InverseUNet": ("renderers.svd.unet", ("unet",)),
+        "ForwardUNet": ("renderers.svd.unet", ("unet",)),
+        "EnvironmentEncoder": ("renderers.svd.environment_encoder", ("env_encoder", "nrm_encoder")),
+        "EnvironmentDecoder": ("renderers.svd.environment_encoder", ("env_decoder",)),
+    }
+    sampler = "diffusion"
+    prediction = "v"
+    latent = True
+    hints = False
+    environment_size = (512, 512)
+
+    def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
+        """Latents of Stable Video Diffusion's autoencoder."""
+        return LatentSpace(vae, frames, decoder)
+
     def multiple(self, network: Any) -> int:
         """Every level but the last halves the latents."""
         return int(2 ** (len(network.config.block_out_channels) - 1))
+
+    def lighting_multiple(self, network: Any, space: Space) -> int:
+        """Whole latents; the encoder of the video takes any number of them."""
+        return space.factor
 
     def out_channels(self, network: Any) -> int:
         """4, or 20 where all attributes are predicted jointly."""
@@ -130,21 +213,21 @@ class SvdWiring:
         """The noisy latent, then the RGB latent."""
         return network(torch.cat([noisy, _to(rgb, noisy)], dim=2), timestep, rows)
 
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: Light) -> Tensor:
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
         """The noisy latent, then the conditions; light features are keys and values of their frame."""
         tokens = [_to(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
         return network(torch.cat([noisy, _to(condition, noisy)], dim=2), timestep, tokens)
 
     def forward_inputs(
-        self, space: Space, encoder: Any | None, scene: Scene, pad: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Light]:
+        self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, LightFeatures]:
         """Five G-buffer latents (20 channels), and the environment encoder's features, level by level."""
         if encoder is None:
             raise CheckpointError("this forward renderer has no env_encoder", "load the complete checkpoint")
-        latents = [space.encode(pad(video)) * space.scaling for video in scene.model_space().values()]
-        return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, scene.panorama))
+        latents = [space.encode(pad(video)) * space.scaling for video in inputs.model_space().values()]
+        return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, inputs.panorama))
 
-    def lighting(self, space: Space, network: Any, encoder: Any | None, view: View) -> LightingModel:
+    def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """E_ldr and E_log latents (8 channels) are denoised beside the E_dir latent; the video gives keys and values.
 
         The encoder sees the RGB latent, and with 24 channels the five G-buffer latents after it. Every frame gives an
@@ -152,15 +235,15 @@ class SvdWiring:
         """
         if encoder is None:
             raise CheckpointError("this lighting estimator has no env_encoder", "load the complete checkpoint")
-        latents = [space.encode(view.rgb)]
+        latents = [space.encode(inputs.rgb)]
         if encoder.config.in_channels > space.channels("rgb"):
-            known = view.gbuffers
+            known = inputs.gbuffers
             if known is None:
                 raise InputError("this lighting estimator was trained with G-buffers", "give gbuffers as well")
-            latents += [space.encode(modelspace.to_model(name, known[name])) * space.scaling for name in GBUFFERS]
+            latents += [space.encode(to_model(name, known[name])) * space.scaling for name in GBUFFERS]
         features = self.features(encoder, torch.cat(latents, dim=2))
-        batch, frames = view.rgb.shape[:2]
-        directions = 2 * direction_image(view.rgb.new_zeros(batch, 1, 3, *view.size)) - 1
+        batch, frames = inputs.rgb.shape[:2]
+        directions = 2 * direction_image(inputs.rgb.new_zeros(batch, 1, 3, *inputs.size)) - 1
         condition = space.encode(directions) * space.scaling  # (B, 1, 4, h, w)
         count = 2 * condition.shape[2]
 
@@ -169,20 +252,45 @@ class SvdWiring:
 
         def images(sampled: Tensor) -> tuple[Tensor, Tensor]:
             ldr, log = (space.decode("rgb", part) for part in sampled[:, :1].split(count // 2, dim=2))
-            return modelspace.display(ldr)[:, 0], modelspace.display(log)[:, 0]
+            return display(ldr)[:, 0], display(log)[:, 0]
 
         return LightingModel((batch, frames, count, *condition.shape[-2:]), predict, images)
 
-    def features(self, encoder: Any, latents: Tensor) -> Light:
+    def features(self, encoder: Any, latents: Tensor) -> LightFeatures:
         """Keys and values (B, T, n_i, W_i), level by level, of latents (B, T, C, h, w)."""
         levels = as_tokens(encoder(latents.to(encoder.dtype)))
         return tuple(level.unflatten(0, latents.shape[:2]) for level in levels)  # (B * T, n, W) -> (B, T, n, W)
 
 
-class TinyWiring:
-    """Pixels in, pixels out, one step: the sample is ignored, conditions are images, light is a vector a frame."""
+class TinyBackbone(Backbone):
+    """Pixels in, pixels out, one step: the sample is ignored, conditions are images, light is a vector per frame."""
+
+    name = "tiny"
+    networks: ClassVar[Mapping[Kind, str]] = {
+        "inverse": "TinyInverse",
+        "forward": "TinyForward",
+        "lighting": "TinyLighting",
+    }
+    classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+        "TinyInverse": ("renderers.tiny.tiny_renderers", ("unet",)),
+        "TinyForward": ("renderers.tiny.tiny_renderers", ("unet",)),
+        "TinyLighting": ("renderers.tiny.tiny_lighting", ("unet",)),
+    }
+    sampler = "one-step"
+    prediction = "sample"
+    latent = False
+    hints = True
+    environment_size = (32, 64)
+
+    def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
+        """Pixels."""
+        return PixelSpace()
 
     def multiple(self, network: Any) -> int:
+        """As the network says."""
+        return int(network.multiple)
+
+    def lighting_multiple(self, network: Any, space: Space) -> int:
         """As the network says."""
         return int(network.multiple)
 
@@ -194,47 +302,110 @@ class TinyWiring:
         """RGB in model space, and the attribute's row where attributes are predicted one by one."""
         return network(noisy, timestep, condition=_to(rgb, noisy), attribute=rows)
 
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: Light) -> Tensor:
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
         """Stacked G-buffers and hints, and the light vector."""
         return network(noisy, timestep, condition=_to(condition, noisy), light=_to(light[0], noisy))
 
     def forward_inputs(
-        self, space: Space, encoder: Any | None, scene: Scene, pad: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Light]:
+        self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, LightFeatures]:
         """The nine channels of the G-buffers, then the hint images; the light vector of `renderers.shading.hints`."""
-        stacked = modelspace.stack(scene.model_space())
-        panorama = scene.panorama.expand(-1, stacked.shape[1], -1, -1, -1)
-        shaded = hints.hints(scene.gbuffers, panorama, scene.intrinsics, mask=scene.mask, behind=scene.behind)
+        stacked = stack(inputs.model_space())
+        panorama = inputs.panorama.expand(-1, stacked.shape[1], -1, -1, -1)
+        shaded = hints.hints(inputs.gbuffers, panorama, inputs.intrinsics, mask=inputs.mask, behind=inputs.behind())
         return pad(torch.cat([stacked, shaded.image], dim=2)), (shaded.light,)
 
-    def lighting(self, space: Space, network: Any, encoder: Any | None, view: View) -> LightingModel:
+    def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """One pass over all frames; what the pixels say is gathered on the panorama inside the network."""
-        values = view.gbuffers
+        values = inputs.gbuffers
         known = None
         if values is not None:
-            known = modelspace.stack({name: modelspace.to_model(name, values[name]) for name in GBUFFERS})
-        shape = (len(view.rgb), 1, 6, network.height, 2 * network.height)
+            known = stack({name: to_model(name, values[name]) for name in GBUFFERS})
+        shape = (len(inputs.rgb), 1, 6, network.height, 2 * network.height)
 
         def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
-            rgb = view.rgb.to(noisy.dtype)
+            rgb = inputs.rgb.to(noisy.dtype)
             stacked = None if known is None else known.to(noisy.dtype)
-            images = network(condition=rgb, rays=view.rays, gbuffers=stacked, rotations=view.rotations)
+            images = network(condition=rgb, rays=inputs.rays, gbuffers=stacked, rotations=inputs.rotations)
             return 2 * images[:, None] - 1  # (B, 6, h, w) in [0, 1] -> (B, 1, 6, h, w) in model space
 
         def images(sampled: Tensor) -> tuple[Tensor, Tensor]:
-            ldr, log = modelspace.display(sampled[:, 0]).split(3, dim=1)
+            ldr, log = display(sampled[:, 0]).split(3, dim=1)
             return ldr, log
 
         return LightingModel(shape, predict, images)
 
 
-WIRINGS: dict[str, Wiring] = {"svd": SvdWiring(), "tiny": TinyWiring()}
-"""Wiring by the backbone's name."""
+BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), SvdBackbone())}
+"""Backbones by name."""
+
+_CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    name: place for known in BACKBONES.values() for name, place in known.classes.items()
+} | {
+    "Judge": ("renderers.label_error", ("judge",)),
+    "AutoencoderKLTemporalDecoder": ("diffusers", ("vae",)),
+    "AutoencoderTiny": ("diffusers", ("decoder",)),
+    "EulerDiscreteScheduler": ("diffusers", ("scheduler",)),
+}
+"""Every class that a checkpoint may name: its module, and the folders of a checkpoint where it may stand."""
+
+_PUBLISHED = {
+    "vae": "AutoencoderKLTemporalDecoder",
+    "env_encoder": "EnvironmentEncoder",
+    "env_decoder": "EnvironmentDecoder",
+    "nrm_encoder": "EnvironmentEncoder",
+    "scheduler": "EulerDiscreteScheduler",
+}
+"""The class that plays the role of a published folder: its own name exists nowhere but in the code it came with."""
+
+
+def backbone(name: str) -> Backbone:
+    """The backbone called `name`; raises CheckpointError naming the known ones."""
+    if name not in BACKBONES:
+        raise CheckpointError(f"unknown backbone {name!r}", f"known are {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def backbone_of(network: object) -> Backbone:
+    """The backbone whose network this is, by its class or a class that it derives from."""
+    names = {ancestor.__name__ for ancestor in type(network).__mro__}
+    for known in BACKBONES.values():
+        if names & set(known.networks.values()):
+            return known
+    raise CheckpointError(f"{type(network).__name__} is a network of no registered backbone ({', '.join(BACKBONES)})")
+
+
+def named_class(name: str) -> Any:
+    """The class registered as `name`, imported from the module this table gives."""
+    module, _ = _CLASSES[name]
+    return getattr(importlib.import_module(module), name)
+
+
+def component_class(folder: str, name: str | None, kind: Kind, *, published: bool) -> Any:
+    """The class to build from a checkpoint's `folder` (unet, vae, ...), whose JSON names class `name`.
+
+    With `published` (model_index.json is not ours), a name that the table lacks is replaced by the class that plays
+    that role in the published layout. Raises CheckpointError for a name that is unknown or stands in the wrong folder.
+    """
+    known = name in _CLASSES
+    if not known and published and folder != "scheduler":
+        name = BACKBONES["svd"].networks[kind] if folder == "unet" else _PUBLISHED.get(folder)
+    if name not in _CLASSES:
+        raise CheckpointError(
+            f"class {name!r} is not one that Lightloom loads", f"known are {', '.join(_CLASSES)}", where=folder
+        )
+    if folder not in _CLASSES[name][1]:
+        raise CheckpointError(f"class {name} belongs in {' or '.join(_CLASSES[name][1])}, not here", where=folder)
+    if folder == "unet" and name not in [family.networks.get(kind) for family in BACKBONES.values()]:
+        raise CheckpointError(
+            f"unet: {name} is not the network of any {kind} renderer", "this checkpoint is of another kind"
+        )
+    return named_class(name)
 
 
 def attribute_rows(names: Sequence[str]) -> Tensor:
     """Rows (N,) int64 of the attribute table for `names`; JOINT asks for all five at once. Raises InputError."""
-    known = {name: entry.embedding for name, entry in ATTRIBUTES.items()} | {JOINT: layout.JOINT_ROW}
+    known = {name: entry.embedding for name, entry in ATTRIBUTES.items()} | {JOINT: JOINT_ROW}
     for name in names:
         if known.get(name) is None:
             able = ", ".join(key for key, row in known.items() if row is not None)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
-from uuid import uuid4
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 
+from manifests.contract.camera import intrinsics_from_fov
 from manifests.errors import CheckpointError, InputError
-from manifests.files import disk_full, sync_folder, write_bytes
-from renderers.backbones import WIRINGS, Wiring
+from manifests.files import atomic_folder, write_bytes
+from renderers.backbones import Backbone, backbone, backbone_of, component_class
 from renderers.checkpoints import reading, summary
-from renderers.checkpoints.registry import Kind, Prediction, Sampler, backbone, backbone_of, component_class
-from renderers.sampling import samplers, spaces
-from renderers.sampling.samplers import Guidance
-from renderers.sampling.tiles import Canvas, Tile, plan_canvas, tiled
-from renderers.sampling.windows import Window, WindowPlan, plan_windows, windowed
+from renderers.checkpoints.summary import Kind
+from renderers.modelspace import DECODE_FRAMES, Space
+from renderers.sampling import samplers
+from renderers.sampling.samplers import Guidance, Prediction, Sampler
+from renderers.sampling.windows import Cut, Tile, Window, plan_tiles, plan_windows, tiled, windowed
 
 StepCallback = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any] | None]
 """diffusers' `callback_on_step_end(pipeline, step, timestep, {"latents": ...})`; returned latents replace them."""
@@ -32,15 +29,6 @@ Predict = Callable[[Tensor, Tensor, Tensor, Window, Tile], Tensor]
 """`predict(noisy (N, t, c, h, w), timestep, unconditional (N,), window, tile)`: one window of one tile."""
 
 Generator = torch.Generator | None
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How a video is cut: windows in time, and tiles of its padded picture in pixels and in the network's space."""
-
-    plan: WindowPlan
-    pixels: Canvas
-    cells: Canvas
 
 
 class Renderer(DiffusionPipeline):
@@ -84,7 +72,7 @@ class Renderer(DiffusionPipeline):
             licence=licence,
             **more,
         )
-        self._chunk = spaces.DECODE_FRAMES
+        self._chunk = DECODE_FRAMES
 
     @property
     def components(self) -> dict[str, Any]:
@@ -92,14 +80,14 @@ class Renderer(DiffusionPipeline):
         return {name: getattr(self, name) for name in self._get_signature_keys(self)[0]}
 
     @property
-    def wiring(self) -> Wiring:
-        """How this backbone's networks are called."""
-        return WIRINGS[self.config["backbone"]]
+    def backbone(self) -> Backbone:
+        """How the networks are called."""
+        return backbone(self.config["backbone"])
 
     @property
-    def space(self) -> spaces.Space:
+    def space(self) -> Space:
         """Latents or pixels."""
-        return spaces.space_of(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
+        return self.backbone.space(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
 
     def enable_vae_slicing(self, frames: int = 4) -> None:
         """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders.
@@ -112,7 +100,7 @@ class Renderer(DiffusionPipeline):
 
     def disable_vae_slicing(self) -> None:
         """Encode and decode a whole window at a time again."""
-        self._chunk = spaces.DECODE_FRAMES
+        self._chunk = DECODE_FRAMES
 
     def load_small_decoder(self, folder: str | Path) -> None:
         """Decode with the distilled decoder in `folder` (diffusers' AutoencoderTiny, such as TAESD) from now on.
@@ -152,38 +140,39 @@ class Renderer(DiffusionPipeline):
         local_files_only: bool = False,
         **settings: Any,
     ) -> Self:
-        """Load a checkpoint: a folder, or a hub id that is downloaded (JSON and safetensors only).
+        """Load a checkpoint of this kind: a folder, or a hub id that is downloaded (JSON and safetensors only).
 
-        Called on `Renderer` it gives whichever pipeline the checkpoint holds. `settings` override what model_index.json
-        says (`sampler="one-step"`, ...). Raises CheckpointError.
+        `renderers.load` gives whichever pipeline a checkpoint holds. `settings` override what model_index.json says
+        (`sampler="one-step"`, ...). Raises CheckpointError.
         """
         root = reading.locate(source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         index = reading.read_json(root, reading.INDEX)
         published = "backbone" not in index
         kind = summary.inspect(root, variant=variant).kind
-        target = next((known for known in _pipelines() if known.kind == kind), None)
-        if target is None or not issubclass(target, cls):
-            right = f"load it with {target.__name__}" if target else "this version has no pipeline for it"
-            raise CheckpointError(f"holds weights of kind {kind}, not those of {cls.__name__}", f"{right}", where=root)
+        if kind != getattr(cls, "kind", None):
+            right = f"load it with {summary.PIPELINES[kind]}"
+            raise CheckpointError(f"holds weights of kind {kind}, not those of {cls.__name__}", right, where=root)
         if not published:
             backbone(str(index["backbone"]))
         modules: dict[str, Any] = {}
-        names, options = target._get_signature_keys(target)
+        names, options = cls._get_signature_keys(cls)
         for name in names:
             entry = index.get(name)
             named = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
             if named is None and not (published and (root / name).is_dir()):
                 continue
-            chosen = _component_class(root, name, named, kind, published=published)
+            if name == "scheduler" and named is None:
+                named = reading.read_json(root, _SCHEDULER).get("_class_name")
+            chosen = component_class(name, named, kind, published=published)
             modules[name] = _component(chosen, root, name, torch_dtype, variant)
         if "unet" not in modules:
             raise CheckpointError("names no unet", "the checkpoint is incomplete", where=root / reading.INDEX)
         unknown = sorted(set(settings) - set(options))
         if unknown:
-            raise InputError(f"{target.__name__} has no setting {unknown[0]!r}", f"it has {', '.join(options)}")
+            raise InputError(f"{cls.__name__} has no setting {unknown[0]!r}", f"it has {', '.join(options)}")
         recorded = {name: index[name] for name in options if name in index} | settings
         try:
-            pipeline = target(**modules, **recorded)
+            pipeline = cls(**modules, **recorded)
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"its settings do not fit ({error})", where=root / reading.INDEX) from error
         pipeline._loaded(root)
@@ -209,36 +198,26 @@ class Renderer(DiffusionPipeline):
         target = Path(folder)
         if target.exists() and not (target / reading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
             raise CheckpointError("exists and is no checkpoint", "choose another folder", where=target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        token = f"{os.getpid()}-{uuid4().hex[:8]}"
-        temporary, old = (target.with_name(f".{target.name}.{token}.{suffix}") for suffix in ("tmp", "old"))
-        try:
-            with disk_full(target):
-                temporary.mkdir()
-                for name, module in self.components.items():
-                    if isinstance(module, torch.nn.Module):
-                        plain = self._plain(name, getattr(module, "_orig_mod", module))  # torch.compile wraps modules
-                        plain.save_pretrained(temporary / name, variant=variant, max_shard_size=max_shard_size)
-                    elif module is not None:
-                        module.save_pretrained(temporary / name)
-                self._saved(temporary)
-                index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
-                write_bytes(temporary / reading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
-                _sync(temporary)
-                if target.exists():
-                    target.rename(old)
-                temporary.rename(target)
-                sync_folder(target.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+        with atomic_folder(target) as root:
+            for name, module in self.components.items():
+                if isinstance(module, torch.nn.Module):
+                    plain = self._plain(name, getattr(module, "_orig_mod", module))  # torch.compile wraps modules
+                    plain.save_pretrained(root / name, variant=variant, max_shard_size=max_shard_size)
+                elif module is not None:
+                    module.save_pretrained(root / name)
+            self._saved(root)
+            index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
+            write_bytes(root / reading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
 
     def _cut(self, size: tuple[int, int], frames: int, window: int, overlap: int, tile_pixels: int | None) -> Cut:
         """Plan windows and tiles for a video of `frames` frames of `size` (H, W)."""
         factor = self.space.factor
-        multiple = self.wiring.multiple(self.unet) * factor
-        pixels = plan_canvas(*size, multiple, budget=tile_pixels)
+        pixels = plan_tiles(*size, self.backbone.multiple(self.unet) * factor, budget=tile_pixels)
         return Cut(plan_windows(frames, window, min(overlap, window - 1)), pixels, pixels.divided(factor))
+
+    def _steps(self, steps: int) -> int:
+        """Calls of the network that sampling takes."""
+        return steps if self.config["sampler"] == "diffusion" else 1
 
     def _draw(
         self,
@@ -285,21 +264,6 @@ _SCHEDULER = Path("scheduler") / "scheduler_config.json"
 _RUN_ONLY = ("_name_or_path", "_module")
 
 
-def _pipelines() -> tuple[type[Renderer], ...]:
-    from renderers.forward import ForwardRenderer
-    from renderers.inverse import InverseRenderer
-    from renderers.lighting_estimator import LightingEstimator
-
-    return InverseRenderer, ForwardRenderer, LightingEstimator
-
-
-def _component_class(root: Path, name: str, named: str | None, kind: Kind, *, published: bool) -> Any:
-    """The class for one component, by what model_index.json or its own JSON calls it."""
-    if name == "scheduler" and named is None:
-        named = reading.read_json(root, _SCHEDULER).get("_class_name")
-    return component_class(name, named, kind, published=published)
-
-
 def _component(chosen: Any, root: Path, name: str, dtype: torch.dtype | None, variant: str | None) -> Any:
     """One component of a checkpoint as an instance of `chosen`."""
     if name == "scheduler":
@@ -319,18 +283,20 @@ def checked_size(size: Any) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int) -> Tensor:
+    """Intrinsics (3, 3) in pixels: those given, or a centred pinhole whose larger image side spans `fov_degrees`."""
+    if intrinsics is None:
+        if not 0.0 < fov_degrees < 180.0:
+            raise InputError(f"fov_degrees is {fov_degrees}, expected an angle between 0 and 180")
+        return torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width)).float()
+    matrix = torch.as_tensor(intrinsics, dtype=torch.float32)
+    if matrix.shape != (3, 3) or not bool(torch.isfinite(matrix).all()):
+        raise InputError(f"intrinsics have shape {tuple(matrix.shape)}, expected a finite (3, 3) matrix in pixels")
+    return matrix
+
+
 def base_seed(generator: Generator) -> int:
     """A seed drawn from `generator`, or a fresh one where there is none."""
     if generator is None:
         return torch.Generator().seed() >> 2
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
-
-
-def _sync(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            sync_folder(path)
-    sync_folder(folder)

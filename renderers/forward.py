@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
-from renderers import modelspace
-from renderers.backbones import Scene
-from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size
-from renderers.checkpoints.registry import Kind, Prediction, Sampler
-from renderers.inputs import ForwardOutput, gbuffer_values, given_light, pinhole
-from renderers.sampling.samplers import Guidance
-from renderers.sampling.tiles import Tile
-from renderers.sampling.windows import OVERLAP, WINDOW, Window
-from renderers.svd import layout, lora
+from renderers.backbones import RenderInputs, backbone_of
+from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size, pinhole
+from renderers.checkpoints.summary import Kind
+from renderers.light.panoramas import lookup, panorama_position, panoramas, resize_panorama
+from renderers.modelspace import channels_last, check_finite, checked_array, display, gbuffer_values, planar
+from renderers.sampling.samplers import Guidance, Prediction, Sampler
+from renderers.sampling.windows import OVERLAP, WINDOW, Tile, Window
+from renderers.shading.split_sum import camera_rays
+from renderers.svd import lora
 
 GUIDANCE = 1.2
 LORA_SCALE = 0.25
-_ENVIRONMENT_SIZE = {True: (512, 512), False: (32, 64)}  # by "works in latents": the published square, tiny's grid
+
+
+@dataclass
+class ForwardOutput(BaseOutput):
+    """One rendered video: (T, H, W, 3) float32 sRGB in [0, 1]."""
+
+    video: np.ndarray | Tensor
 
 
 class ForwardRenderer(Renderer):
@@ -36,7 +44,7 @@ class ForwardRenderer(Renderer):
     panorama in each frame's camera frame. A LoRA that absorbed real footage has a free strength (section 4.3).
 
     Args:
-        unet: network of a registered backbone (`renderers.checkpoints.registry`).
+        unet: network of a registered backbone (`renderers.backbones`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         env_encoder: environment encoder of backbones that have one.
@@ -66,7 +74,7 @@ class ForwardRenderer(Renderer):
         training: Mapping[str, Any] | None = None,
         licence: str | None = None,
     ) -> None:
-        size = checked_size(environment_size or _ENVIRONMENT_SIZE[vae is not None])
+        size = checked_size(environment_size or backbone_of(unet).environment_size)
         components = {"unet": unet, "scheduler": scheduler, "vae": vae, "env_encoder": env_encoder, "decoder": decoder}
         self._setup(components, sampler, prediction, training, licence, environment_size=size)
 
@@ -101,7 +109,7 @@ class ForwardRenderer(Renderer):
         Args:
             gbuffers: the five G-buffers (T, H, W, C) in the attribute table's conventions, depth in scene units or
                 relative; or a Clip, which also gives camera, light and exposure where these are not given.
-            environment: panorama (h, w, 3) or one a frame (T, h, w, 3), linear HDR, in the camera frame on the grid
+            environment: panorama (h, w, 3), or one per frame (T, h, w, 3), linear HDR, in the camera frame on the grid
                 of `camera_directions`; or an Environment in the world.
             camera_to_world: (T, 4, 4) poses, for an Environment.
             fov_degrees: angle of the larger image side, where no intrinsics are known.
@@ -137,28 +145,26 @@ class ForwardRenderer(Renderer):
         given = given_light(environment, frames, camera_to_world, exposure)
         matrix = pinhole(fov_degrees, intrinsics, height, width)
         device = self._execution_device
-        scene = Scene(
+        inputs = RenderInputs(
             {name: value.to(device) for name, value in values.items() if name != "mask"},
             given.panorama(*self.config["environment_size"]).to(device),
             matrix.to(device),
             values["mask"].to(device) if "mask" in values else None,
-            given.behind(matrix, height, width).to(device) if self.config["hints"] else None,
+            lambda: given.behind(matrix, height, width).to(device),
         )
         cut = self._cut((height, width), frames, window, overlap, tile_pixels)
-        condition, light = self.wiring.forward_inputs(self.space, self.env_encoder, scene, cut.pixels.pad)
-        wiring, network = self.wiring, self.unet
+        condition, light = self.backbone.forward_inputs(self.space, self.env_encoder, inputs, cut.pixels.pad)
+        backbone, network = self.backbone, self.unet
 
         def predict(noisy: Tensor, timestep: Tensor, unconditional: Tensor, window: Window, tile: Tile) -> Tensor:
             seen = [tile.take(window.take(condition)), *(window.take(_framed(part, frames)) for part in light)]
             if len(unconditional) > 1:  # guidance: zero conditions, and the same clip with them, in one call
                 seen = [_without(part, unconditional) for part in seen]
-            return wiring.forward(network, noisy, timestep, seen[0], tuple(seen[1:]))
+            return backbone.forward(network, noisy, timestep, seen[0], tuple(seen[1:]))
 
         if guidance is None:
             guidance = GUIDANCE if self.config["sampler"] == "diffusion" else 1.0
-        with ExitStack() as stack:
-            self._with_lora(stack, lora_scale)
-            bar = stack.enter_context(self.progress_bar(total=steps if self.config["sampler"] == "diffusion" else 1))
+        with self._with_lora(lora_scale), self.progress_bar(total=self._steps(steps)) as bar:
             sampled = self._draw(
                 predict,
                 (1, frames, self.space.channels("rgb"), *condition.shape[-2:]),
@@ -169,27 +175,98 @@ class ForwardRenderer(Renderer):
                 callback=callback_on_step_end,
                 bar=bar,
             )
-        video = modelspace.display(cut.pixels.crop(self.space.decode("rgb", sampled))).float()
+        video = display(cut.pixels.crop(self.space.decode("rgb", sampled))).float()
         self.maybe_free_model_hooks()
-        return ForwardOutput(video=modelspace.channels_last(video) if output_type == "np" else video[0].cpu())
+        return ForwardOutput(video=channels_last(video) if output_type == "np" else video[0].cpu())
 
-    def _with_lora(self, stack: ExitStack, scale: float | None) -> None:
-        """Set the LoRA's strength until the stack closes."""
+    @contextmanager
+    def _with_lora(self, scale: float | None) -> Iterator[None]:
+        """The LoRA, if there is one, at this strength inside the block."""
         if lora.has_lora(self.unet):
-            stack.enter_context(lora.lora_scale(self.unet, LORA_SCALE if scale is None else scale))
+            with lora.lora_scale(self.unet, LORA_SCALE if scale is None else scale):
+                yield
         elif scale:
             raise InputError(f"lora_scale is {scale}, but no LoRA is loaded", "call load_lora(folder) first")
+        else:
+            yield
 
     def _loaded(self, root: Path) -> None:
-        if (root / layout.LORA_FOLDER).is_dir():
-            self.load_lora(root / layout.LORA_FOLDER)
+        if (root / lora.FOLDER).is_dir():
+            self.load_lora(root / lora.FOLDER)
 
     def _plain(self, name: str, module: Any) -> Any:
         return _without_lora(module) if name == "unet" and lora.has_lora(module) else module
 
     def _saved(self, root: Path) -> None:
         if lora.has_lora(self.unet):
-            lora.save_lora(self.unet, root / layout.LORA_FOLDER)
+            lora.save_lora(self.unet, root / lora.FOLDER)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLight:
+    """Light as a user gave it, checked: `panorama` at one size, `behind` the picture that the camera sees of it."""
+
+    source: Environment | Tensor
+    poses: np.ndarray | None
+    exposure: float
+
+    def panorama(self, height: int, width: int) -> Tensor:
+        """Panoramas (1, T, 3, height, width), or (1, 1, ...) where it stays the same, exposed."""
+        if isinstance(self.source, Tensor):
+            return self.exposure * resize_panorama(self.source, height, width)[None]
+        assert self.poses is not None
+        return self.exposure * panoramas(self.source.image, self.source.rotation, self.poses, height, width)[None]
+
+    def behind(self, intrinsics: Tensor, height: int, width: int) -> Tensor:
+        """The light along every viewing ray, (1, T or 1, 3, height, width), exposed, as finely as it was given."""
+        rays = camera_rays(height, width, intrinsics)  # (3, H, W)
+        if isinstance(self.source, Tensor):
+            column, row = panorama_position(rays, *self.source.shape[-2:])
+            return self.exposure * lookup(self.source, column[None], row[None])[None]
+        assert self.poses is not None
+        directions = rays.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)
+        seen = [
+            self.source.radiance(directions @ pose[:3, :3].T, frame).astype(np.float32)
+            for frame, pose in enumerate(self.poses)
+        ]
+        return self.exposure * planar(np.stack(seen))
+
+
+def given_light(environment: Any, frames: int, camera_to_world: Any = None, exposure: float = 1.0) -> GivenLight:
+    """Check light for T frames, to be multiplied by `exposure`.
+
+    `environment` is a panorama in the camera frame, linear HDR floats (h, w, 3) or one per frame (T, h, w, 3); or an
+    `Environment` in the world, with the cameras' poses (T, 4, 4).
+    """
+    if not (np.isscalar(exposure) and np.isfinite(exposure) and exposure > 0):
+        raise InputError(f"exposure is {exposure!r}, expected a positive number")
+    if isinstance(environment, Environment):
+        return GivenLight(environment, _poses(environment, frames, camera_to_world), float(exposure))
+    array = checked_array("environment", environment)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
+        raise InputError(f"environment has shape {array.shape}, expected a panorama (h, w, 3) or (T, h, w, 3)")
+    if array.ndim == 4 and len(array) != frames:
+        raise InputError(f"environment has {len(array)} panoramas for {frames} frames", "give one, or one per frame")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"environment has dtype {array.dtype}, expected linear HDR radiance in floats")
+    check_finite("environment", array)
+    if array.min() < 0:
+        raise InputError(
+            "environment holds negative radiance", "pass it through manifests.contract.environment.sanitize"
+        )
+    return GivenLight(planar(array if array.ndim == 4 else array[None])[0], None, float(exposure))
+
+
+def _poses(environment: Environment, frames: int, camera_to_world: Any) -> np.ndarray:
+    if camera_to_world is None:
+        raise InputError("an Environment lies in the world", "give camera_to_world (T, 4, 4), or a panorama instead")
+    poses = np.asarray(camera_to_world)
+    if poses.shape != (frames, 4, 4):
+        raise InputError(f"camera_to_world has shape {poses.shape}, expected ({frames}, 4, 4)")
+    if environment.rotation.shape != (frames, 3, 3):
+        raise InputError(f"the environment has {len(environment.rotation)} rotations for {frames} frames")
+    check_finite("environment", environment.image)
+    return poses
 
 
 def _framed(part: Tensor, frames: int) -> Tensor:

@@ -1,34 +1,62 @@
-"""`InverseRenderer`: a video in, its G-buffers out."""
+"""`InverseRenderer`: a video in, its G-buffers out.
+
+A network without steps predicts depth relative to what it sees, so each window of a long video and each tile of a large
+picture comes with a near and a far of its own. Blended as they are, they would make the depth breathe, or bend it at
+tile borders. `blend_depth` and `blend_depth_tiles` fit each piece to the one before it on what they share, cross-fade
+all of them, and normalise the result once, as `modelspace.relative_depth` normalises a clip.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import CheckpointError, InputError
-from renderers import modelspace
 from renderers.backbones import JOINT, attribute_rows
-from renderers.base import Cut, Generator, Renderer, StepCallback, base_seed
-from renderers.checkpoints.registry import Kind, Prediction, Sampler
-from renderers.inputs import InverseOutput, Video, model_video
-from renderers.sampling.depth_alignment import blend_depth, blend_depth_tiles
-from renderers.sampling.tiles import Canvas, Tile, plan_canvas
-from renderers.sampling.windows import OVERLAP, WINDOW, Window, WindowPlan, blend, plan_windows
+from renderers.base import Generator, Renderer, StepCallback, base_seed
+from renderers.checkpoints.summary import Kind
+from renderers.modelspace import Video, channels_last, display, from_model, model_video, relative_depth
+from renderers.sampling.samplers import Prediction, Sampler
+from renderers.sampling.windows import OVERLAP, WINDOW, Cut, Tile, Tiling, Window, WindowPlan, blend
+
+FAR = 0.98
+"""At and above this relative depth a pixel counts as background: the far end, where scale and shift mean nothing."""
+_PIXELS = 65_536
+_ROUNDS = 10
+
+
+@dataclass
+class InverseOutput(BaseOutput):
+    """G-buffers of one video.
+
+    Attributes:
+        gbuffers: by attribute name (T, H, W, C) float32 in the table's conventions (linear base colour, unit
+            camera-space normals, linear roughness and metallic); depth, however, is relative to its clip:
+            near 0, far and background 1.
+        expected_errors: by attribute, what the error estimator (`judge`) of a checkpoint expects the clip's labels to
+            be wrong by on surfaces: RMSE, of base colour in sRGB, of depth after the best scale and shift; normals in
+            degrees. None without one, and where not all five attributes were asked for.
+    """
+
+    gbuffers: Mapping[str, np.ndarray | Tensor] = field(default_factory=dict)
+    expected_errors: Mapping[str, float] | None = None
 
 
 class InverseRenderer(Renderer):
     """Estimates base colour, normals, depth, roughness and metalness of every pixel of a video.
 
-    DiffusionRenderer, section 4.1: the video is a condition beside the noisy attribute, one attribute a pass; a network
-    with the channels for it predicts all five in one pass (`joint`).
+    DiffusionRenderer, section 4.1: the video is a condition beside the noisy attribute, one attribute per pass;
+    a network with the channels for it predicts all five in one pass (`joint`).
 
     Args:
-        unet: network of a registered backbone (`renderers.checkpoints.registry`).
+        unet: network of a registered backbone (`renderers.backbones`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         judge: says how wrong this network's G-buffers probably are (`label_error.py`); None where it has none.
@@ -62,7 +90,7 @@ class InverseRenderer(Renderer):
         components = {"unet": unet, "scheduler": scheduler, "vae": vae, "judge": judge, "decoder": decoder}
         self._setup(components, sampler, prediction, training, licence, attributes=tuple(attributes), joint=False)
         channels = {name: self.space.channels(name) for name in GBUFFERS}
-        predicted = self.wiring.out_channels(unet)
+        predicted = self.backbone.out_channels(unet)
         joint = predicted == sum(channels.values())
         if not joint and predicted < max(channels.values()):
             raise CheckpointError(f"the network predicts {predicted} channels, too few for {', '.join(GBUFFERS)}")
@@ -125,7 +153,7 @@ class InverseRenderer(Renderer):
                 InverseOutput(
                     expected_errors=self.judge.expected(rgb, values) if judged else None,
                     gbuffers={
-                        name: modelspace.channels_last(value) if output_type == "np" else value[0].cpu()
+                        name: channels_last(value) if output_type == "np" else value[0].cpu()
                         for name, value in values.items()
                     },
                 )
@@ -163,7 +191,7 @@ class _Run:
                     raise
                 size = len(chunk) // 2
                 torch.cuda.empty_cache()
-        return {name: modelspace.from_model(name, self.cut.pixels.crop(done[name])) for name in self.names}
+        return {name: from_model(name, self.cut.pixels.crop(done[name])) for name in self.names}
 
     def _diffused(self, passes: Sequence[str]) -> dict[str, Tensor]:
         """Padded model space (1, T, C, H', W'); windows and tiles meet in the network's space, at every step."""
@@ -179,7 +207,7 @@ class _Run:
                 pieces: dict[str, list[Tensor]] = {}
                 for tile in cells.tiles:
                     condition = tile.take(window.take(self.condition))
-                    whole = Cut(plan_windows(window.size, window.size, 0), *[plan_canvas(tile.height, tile.width)] * 2)
+                    whole = Cut.whole(window.size, tile.height, tile.width)
                     for name, video in self._decoded(passes, self._sampled(passes, condition, whole, bar)):
                         pieces.setdefault(name, []).append(video)
                 for name, tiles in pieces.items():
@@ -189,16 +217,16 @@ class _Run:
     def _sampled(self, passes: Sequence[str], condition: Tensor, cut: Cut, bar: Any) -> Tensor:
         """Network output (N, T, c, h, w) for N passes over `condition` (1, T, c, h, w)."""
         rows = attribute_rows(passes)
-        pipeline, wiring = self.pipeline, self.pipeline.wiring
+        pipeline, backbone = self.pipeline, self.pipeline.backbone
 
         def predict(noisy: Tensor, timestep: Tensor, _: Tensor, window: Window, tile: Tile) -> Tensor:
             seen = tile.take(window.take(condition))
-            return wiring.inverse(pipeline.unet, noisy, timestep, seen, rows.to(noisy.device))
+            return backbone.inverse(pipeline.unet, noisy, timestep, seen, rows.to(noisy.device))
 
         frames, _, height, width = condition.shape[1:]
         return pipeline._draw(
             predict,
-            (len(passes), frames, wiring.out_channels(pipeline.unet), height, width),
+            (len(passes), frames, backbone.out_channels(pipeline.unet), height, width),
             cut,
             steps=self.steps,
             generator=[torch.Generator().manual_seed(self.seed + int(row)) for row in rows],
@@ -217,10 +245,90 @@ class _Run:
                 yield name, self.pipeline.space.decode(name, latents).float()
 
 
-def _blended(name: str, cut: WindowPlan | Canvas, pieces: Sequence[Tensor]) -> Tensor:
+def _blended(name: str, cut: WindowPlan | Tiling, pieces: Sequence[Tensor]) -> Tensor:
     """Windows or tiles of one attribute, in model space, as one; relative depth is brought to one scale first."""
     if name != "depth":
         return blend(cut, pieces) if isinstance(cut, WindowPlan) else cut.blend(pieces)
-    relative = [modelspace.display(piece) for piece in pieces]
+    relative = [display(piece) for piece in pieces]
     joined = blend_depth(cut, relative) if isinstance(cut, WindowPlan) else blend_depth_tiles(cut, relative)
     return 2.0 * joined - 1.0
+
+
+def blend_depth(plan: WindowPlan, outputs: Iterable[Tensor]) -> Tensor:
+    """Windows of relative depth, each (B, size, 1, H, W) in [0, 1], as one clip's relative depth (B, T, 1, H, W).
+
+    Background (1 in most windows that see it) stays 1. A plan of one window returns it as it is.
+    """
+    if len(plan.windows) == 1:
+        return blend(plan, outputs)
+    return _normalised(blend(plan, align_depth(plan, map(_marked, outputs))))
+
+
+def blend_depth_tiles(tiling: Tiling, outputs: Iterable[Tensor]) -> Tensor:
+    """Tiles of relative depth (B, T, 1, h, w) in reading order as one padded picture (B, T, 1, H', W').
+
+    As `blend_depth`, along columns and then along rows.
+    """
+    if len(tiling.tiles) == 1:
+        return tiling.blend(outputs)
+    return _normalised(tiling.blend(map(_marked, outputs), align_depth))
+
+
+def align_depth(plan: WindowPlan, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Bring each piece to the scale and shift of the first, by way of what it shares with the one before.
+
+    Pieces are (B, size, 2, ., .): along dimension 1 runs what the plan cuts (frames, rows or columns), the channels
+    are depth and the share of background. Yields the same shapes; aligned depth may leave [0, 1]. Holds one piece.
+    """
+    before: Tensor | None = None
+    for index, (window, piece) in enumerate(zip(plan.windows, pieces, strict=True)):
+        shared = plan.windows[index - 1].stop - window.start if before is not None else 0
+        aligned = piece
+        if before is not None and shared:
+            scale, shift = _fit(piece[:, :shared], before[:, -shared:])
+            aligned = torch.cat([piece[:, :, :1] * scale + shift, piece[:, :, 1:]], dim=2)
+        before = aligned[:, : window.stop - window.start]  # repeated frames tell nothing
+        yield aligned
+
+
+def _marked(depth: Tensor) -> Tensor:
+    """Relative depth (B, n, 1, H, W) with its background beside it: (B, n, 2, H, W)."""
+    return torch.cat([depth, (depth >= FAR).to(depth.dtype)], dim=2)
+
+
+def _normalised(marked: Tensor) -> Tensor:
+    """Aligned depth and background (B, T, 2, H, W) as relative depth (B, T, 1, H, W) in [0, 1], background 1."""
+    depth, background = marked.split(1, dim=2)
+    return relative_depth(depth.masked_fill(background > 0.5, torch.inf))[0]
+
+
+def _fit(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift (B, 1, 1, 1, 1) that take our side of what is shared (B, n, 2, H, W) to theirs, robustly.
+
+    The slope is the ratio of weighted spreads (reduced major axis), weights are Cauchy's on the residuals. Ordinary
+    least squares would shrink the slope wherever both sides are noisy, and over a hundred windows to nothing.
+    """
+    scale, shift = ours.new_ones(len(ours)), ours.new_zeros(len(ours))
+    for clip in range(len(ours)):
+        surface = (ours[clip, :, 1] < 0.5) & (theirs[clip, :, 1] < 0.5)  # (n, H, W)
+        x, y = ours[clip, :, 0][surface].float(), theirs[clip, :, 0][surface].float()
+        step = max(1, len(x) // _PIXELS)
+        x, y = x[::step], y[::step]
+        if len(x) < 2:
+            continue  # nothing but background is shared: nothing to fit, nothing to see
+        slope, offset = _line(x, y, torch.ones_like(x))
+        for _ in range(_ROUNDS):
+            residual = y - (slope * x + offset)
+            width = 2.0 * residual.abs().median() + 1e-6
+            slope, offset = _line(x, y, 1.0 / (1.0 + (residual / width).square()))
+        scale[clip], shift[clip] = slope, offset
+    return scale.view(-1, 1, 1, 1, 1), shift.view(-1, 1, 1, 1, 1)
+
+
+def _line(x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and offset of y over x; the slope is 1 where either is flat."""
+    weights = weights / weights.sum()
+    x_mean, y_mean = (weights * x).sum(), (weights * y).sum()
+    x_spread, y_spread = (weights * (x - x_mean).square()).sum().sqrt(), (weights * (y - y_mean).square()).sum().sqrt()
+    slope = y_spread / x_spread if x_spread > 1e-4 and y_spread > 1e-4 else torch.ones_like(x_spread)
+    return slope, y_mean - slope * x_mean

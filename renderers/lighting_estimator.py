@@ -14,23 +14,38 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
-from renderers.backbones import View
-from renderers.base import Cut, Generator, Renderer, StepCallback, base_seed, checked_size
-from renderers.checkpoints.registry import Kind, Prediction, Sampler
-from renderers.inputs import LightingOutput, Video, gbuffer_values, model_video, pinhole, resize_panorama
-from renderers.light.panoramas import decode_hdr, encode_ldr, encode_log
+from renderers.backbones import LightingInputs, backbone_of
+from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size, pinhole
+from renderers.checkpoints.summary import Kind
+from renderers.light.panoramas import decode_hdr, encode_ldr, encode_log, resize_panorama
 from renderers.light.solver import Fit, solve_light
-from renderers.modelspace import channels_last, display, planar
-from renderers.sampling.tiles import plan_canvas
-from renderers.sampling.windows import WINDOW, plan_windows
+from renderers.modelspace import Video, channels_last, display, gbuffer_values, model_video, planar
+from renderers.sampling.samplers import Prediction, Sampler
+from renderers.sampling.windows import WINDOW, Cut
 from renderers.shading.split_sum import camera_rays
 
 HEIGHT = 32
-_ENVIRONMENT_SIZE = (512, 512)
+
+
+@dataclass
+class LightingOutput(BaseOutput):
+    """Estimated light of one video, in the frame of its first camera.
+
+    Attributes:
+        environment: (h, w, 3) float32 linear HDR panorama on `contract.environment.camera_directions(h, w)`: y up,
+            centre column +z (behind the camera), in the video's exposure.
+        ldr: (h, w, 3) in [0, 1], E_ldr: extended Reinhard, white point 16.
+        log: (h, w, 3) in [0, 1], E_log: log1p over log1p(10,000).
+    """
+
+    environment: np.ndarray
+    ldr: np.ndarray
+    log: np.ndarray
 
 
 class Estimator(Protocol):
@@ -53,13 +68,13 @@ class LightingEstimator(Renderer):
     """Estimates light with a trained network.
 
     Args:
-        unet: network of a registered backbone (`renderers.checkpoints.registry`).
+        unet: network of a registered backbone (`renderers.backbones`).
         scheduler: EulerDiscreteScheduler for "diffusion"; None is the published one.
         vae: autoencoder of backbones that work in latents.
         env_encoder: encoder of the video's (and its G-buffers') latents, of backbones that have one.
         sampler: "diffusion" or "one-step"; None is the backbone's default.
         prediction: "v" or "sample"; None is the backbone's default.
-        environment_size: (h, w) of the panorama that a latent network makes.
+        environment_size: (h, w) of the panorama that a latent network makes; None is the backbone's default.
         training: JSON record of how it was trained.
         licence: licence of the weights (SPDX).
     """
@@ -77,12 +92,13 @@ class LightingEstimator(Renderer):
         *,
         sampler: Sampler | None = None,
         prediction: Prediction | None = None,
-        environment_size: tuple[int, int] = _ENVIRONMENT_SIZE,
+        environment_size: tuple[int, int] | None = None,
         training: Mapping[str, Any] | None = None,
         licence: str | None = None,
     ) -> None:
         components = {"unet": unet, "scheduler": scheduler, "vae": vae, "env_encoder": env_encoder}
-        self._setup(components, sampler, prediction, training, licence, environment_size=checked_size(environment_size))
+        size = checked_size(environment_size or backbone_of(unet).environment_size)
+        self._setup(components, sampler, prediction, training, licence, environment_size=size)
 
     @torch.no_grad()
     def __call__(
@@ -115,15 +131,14 @@ class LightingEstimator(Renderer):
             callback_on_step_end: `callback(pipeline, step, timestep, {"latents": ...})` after every step.
         """
         seen = observe(video, gbuffers, fov_degrees, intrinsics, camera_rotations, frames=window, height=height)
-        multiple = self.space.factor if self.vae is not None else self.wiring.multiple(self.unet)
-        view = seen.cropped(multiple).view(tuple(self.config["environment_size"]), self._execution_device)
-        model = self.wiring.lighting(self.space, self.unet, self.env_encoder, view)
-        canvas = plan_canvas(*model.shape[-2:])
-        with self.progress_bar(total=steps if self.config["sampler"] == "diffusion" else 1) as bar:
+        cropped = seen.cropped(self.backbone.lighting_multiple(self.unet, self.space))
+        inputs = cropped.inputs(tuple(self.config["environment_size"]), self._execution_device)
+        model = self.backbone.lighting(self.space, self.unet, self.env_encoder, inputs)
+        with self.progress_bar(total=self._steps(steps)) as bar:
             sampled = self._draw(
                 lambda noisy, timestep, *_: model.predict(noisy, timestep),
                 model.shape,
-                Cut(plan_windows(model.shape[1], model.shape[1], 0), canvas, canvas),
+                Cut.whole(model.shape[1], *model.shape[-2:]),
                 steps=steps,
                 generator=torch.Generator().manual_seed(base_seed(generator)),
                 callback=callback_on_step_end,
@@ -186,7 +201,7 @@ def estimator(checkpoint: str | Path | None = None) -> Estimator:
 
 @dataclass(frozen=True)
 class Observation:
-    """A checked video with what is known of it: tensors as in `renderers.backbones.View`, (1, T, ...)."""
+    """A checked video with what is known of it: tensors as in `LightingInputs`, (1, T, ...)."""
 
     rgb: Tensor
     gbuffers: Mapping[str, Tensor] | None
@@ -203,13 +218,13 @@ class Observation:
         cut = None if known is None else {name: value[..., :height, :width] for name, value in known.items()}
         return replace(self, rgb=self.rgb[..., :height, :width], gbuffers=cut)
 
-    def view(self, size: tuple[int, int], device: torch.device) -> View:
+    def inputs(self, size: tuple[int, int], device: torch.device) -> LightingInputs:
         """What a network is shown, on `device`."""
         height, width = self.rgb.shape[-2:]
         rays = camera_rays(height, width, self.intrinsics)[None]
         known = None if self.gbuffers is None else {name: value.to(device) for name, value in self.gbuffers.items()}
         turned = None if self.rotations is None else self.rotations.to(device)
-        return View(self.rgb.to(device), rays.to(device), known, turned, size)
+        return LightingInputs(self.rgb.to(device), rays.to(device), known, turned, size)
 
 
 def observe(

@@ -1,26 +1,43 @@
-"""Model space: what the networks see of each attribute, in [-1, 1], and the way back to the attribute table's values.
+"""What networks see: videos and G-buffers as users hand them over, in model space, and in a network's own space.
 
-Tensors are planar videos (B, T, C, H, W), float32. One module holds every encoding, so that training, the tiny and the
-latent backbones and the published checkpoints cannot disagree about a colour curve, a sign or a depth range.
+*Model space* is what all networks know of an attribute, in [-1, 1]; a network works on it as pixels or as latents of an
+image autoencoder (`Space`). One module holds every encoding, so that training, all backbones and the published
+checkpoints cannot disagree about a colour curve, a sign or a depth range. Tensors are planar videos (B, T, C, H, W),
+float32.
 
 Conventions of the released models (DiffusionRenderer, arXiv 2501.18590, section 4 and its released code's behaviour):
 colours are sRGB-encoded, roughness and metallic stay linear, depth is relative to its clip with the background at the
 far end, normals are camera-space unit vectors as they are; the autoencoder sees one-channel attributes as gray.
+
+Input is checked once; each mistake is one InputError. Nothing is resized, rescaled or guessed silently: a picture in
+0..255 floats, an image without its frame axis' length or a NaN is refused with what was expected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
+from manifests.contract.clip import Clip
 from manifests.errors import InputError
+from renderers.sampling.windows import OVERLAP, blend, plan_windows
+
+Video = np.ndarray | Clip
+"""(T, H, W, 3) sRGB, or one image (H, W, 3): uint8, or floats in [0, 1]; or a Clip, whose linear rgb is exposed."""
 
 NEAR_QUANTILE = 0.02
 FAR_QUANTILE = 0.98
+DECODE_FRAMES = 24
+"""Frames decoded (and encoded) at a time: one window of the published networks. Fewer need less memory."""
+_PIXELS = 512 * 512
+"""Of the frames that `DECODE_FRAMES` counts; of smaller ones more go through at a time, so that a GPU has work."""
+_TOLERANCE = 1e-3
 _COLOURS = ("rgb", "basecolor")
 
 
@@ -153,3 +170,213 @@ def _check_channels(name: str, tensor: Tensor) -> None:
     expected = channels(name)
     if tensor.ndim < 3 or tensor.shape[-3] != expected:
         raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected (..., {expected}, H, W)")
+
+
+def model_video(video: Any) -> Tensor:
+    """A video as model-space RGB (1, T, 3, H, W).
+
+    `video` is (T, H, W, 3), or one image (H, W, 3), in sRGB: uint8, or floats in [0, 1]; or a Clip, whose linear rgb is
+    exposed and encoded.
+    """
+    if isinstance(video, Clip):
+        if "rgb" not in video.arrays:
+            raise InputError(f"clip {video.key} holds no rgb", f"it has {', '.join(video.arrays)}")
+        return to_model("rgb", planar(video.arrays["rgb"]), exposure=video.exposure)
+    frames = checked_array("video", video)
+    frames = frames[None] if frames.ndim == 3 else frames  # one image is a video of one frame
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise InputError(f"video has shape {frames.shape}, expected (T, H, W, 3), or (H, W, 3) for one image")
+    if 0 in frames.shape:
+        raise InputError(f"video is empty: its shape is {frames.shape}")
+    if frames.dtype == np.uint8:
+        frames = frames.astype(np.float32) / 255.0
+    check_finite("video", frames)
+    _between("video", frames, 0.0, 1.0, "floats are sRGB in [0, 1]; give 0 to 255 as uint8")
+    return 2.0 * planar(frames) - 1.0
+
+
+def gbuffer_values(gbuffers: Any) -> dict[str, Tensor]:
+    """The five G-buffers (1, T, C, H, W) as values, depth relative; also `mask`, where it is given.
+
+    `gbuffers` is a Clip, or a mapping from name to (T, H, W, C). Depth in a Clip is in scene units. Depth in a
+    mapping is taken as relative if all of it is within [0, 1], as an InverseRenderer gives it, and else as scene units.
+    """
+    if not isinstance(gbuffers, Clip | Mapping):
+        raise InputError(f"gbuffers are a {type(gbuffers).__name__}, expected a Clip or a mapping from name to array")
+    arrays = gbuffers.arrays if isinstance(gbuffers, Clip) else gbuffers
+    missing = [name for name in GBUFFERS if name not in arrays]
+    if missing:
+        raise InputError(f"G-buffers lack {', '.join(missing)}", f"all of {', '.join(GBUFFERS)} are needed")
+    values: dict[str, Tensor] = {}
+    size: tuple[int, ...] = ()
+    for name in (*GBUFFERS, "mask"):
+        if name not in arrays:
+            continue
+        array = checked_array(name, arrays[name])
+        if array.ndim != 4 or array.shape[-1] != ATTRIBUTES[name].channels or 0 in array.shape:
+            raise InputError(f"{name} has shape {array.shape}, expected (T, H, W, {ATTRIBUTES[name].channels})")
+        size = size or array.shape[:3]
+        if array.shape[:3] != size:
+            raise InputError(f"{name} has shape {array.shape}, but the other G-buffers have (T, H, W) = {size}")
+        _check_values(name, array)
+        values[name] = planar(array)
+    if isinstance(gbuffers, Clip) or float(values["depth"].max()) > 1.0:
+        values["depth"] = relative_depth(values["depth"])[0]
+    return values
+
+
+def checked_array(name: str, value: Any) -> np.ndarray:
+    """`value`, if it is a numpy array of floats or uint8."""
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"{name} is a {type(value).__name__}, expected a numpy array")
+    if value.dtype != np.uint8 and not np.issubdtype(value.dtype, np.floating):
+        raise InputError(f"{name} has dtype {value.dtype}, expected floats or uint8")
+    return value
+
+
+def _check_values(name: str, array: np.ndarray) -> None:
+    known = ATTRIBUTES[name]
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{name} has dtype {array.dtype}, expected floats in the attribute table's convention")
+    if name == "depth":
+        if np.isnan(array).any() or array.min() < 0:
+            raise InputError("depth holds NaN or negative values, expected distances, +inf for background")
+        return
+    check_finite(name, array)
+    _between(name, array, known.low, known.high, "values follow manifests/contract/attributes.py")
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise InputError if a value is NaN or infinite."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        frame = int(np.argwhere(bad)[0][0])
+        raise InputError(f"{name} holds NaN or infinity ({int(bad.sum())} values, first at index {frame} of axis 0)")
+
+
+def _between(name: str, array: np.ndarray, low: float, high: float, hint: str) -> None:
+    smallest, largest = float(array.min()), float(array.max())
+    if smallest < low - _TOLERANCE or largest > high + _TOLERANCE:
+        raise InputError(
+            f"{name} has values in [{smallest:.4g}, {largest:.4g}], expected [{low:g}, {high:g}]", f"{hint}"
+        )
+
+
+class Space(Protocol):
+    """How model-space videos become what a network sees, and back."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per cell of this space, along height and width."""
+
+    @property
+    def scaling(self) -> float:
+        """What encoded values are multiplied by for the network."""
+
+    def channels(self, name: str) -> int:
+        """Channels of attribute `name` in this space."""
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Model space (B, T, C, H, W) as (B, T, c, H / factor, W / factor), NOT multiplied by `scaling`."""
+
+    def decode(self, name: str, latents: Tensor) -> Tensor:
+        """What a network made for attribute `name` (it works in scaled values) as model space, native channels."""
+
+
+@dataclass(frozen=True)
+class PixelSpace:
+    """No autoencoder: the network sees native channels at full resolution."""
+
+    factor: int = 1
+    scaling: float = 1.0
+
+    def channels(self, name: str) -> int:
+        """Native channels of `name`."""
+        return channels(name)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """The video itself."""
+        return video
+
+    def decode(self, name: str, latents: Tensor) -> Tensor:
+        """The output itself; a gray one of three channels as its native one."""
+        native = channels(name)
+        return unreplicate(latents) if native == 1 and latents.shape[-3] == 3 else latents
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """SVD's autoencoder (diffusers' AutoencoderKLTemporalDecoder): images in, a temporal decoder out.
+
+    One-channel attributes are replicated to gray and averaged back. Latents are posterior modes, never samples
+    (behaviour of the released code). `frames` of 512x512 go through at a time, or as many pixels of smaller ones.
+    Decoded chunks of a clip overlap and cross-fade, because what the temporal decoder makes of a frame depends on its
+    neighbours.
+    """
+
+    vae: Any
+    frames: int = DECODE_FRAMES
+    decoder: Any = None
+    """Distilled decoder (diffusers' AutoencoderTiny) in place of the autoencoder's own; it sees one frame at a time."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent: 8 for SVD."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def scaling(self) -> float:
+        """What latents are multiplied by for the network: 0.18215 for SVD."""
+        return float(self.vae.config.scaling_factor)
+
+    def channels(self, name: str) -> int:
+        """Latent channels, the same for every attribute: 4 for SVD."""
+        return int(self.vae.config.latent_channels)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Posterior modes (B, T, 4, H / 8, W / 8) of (B, T, 1 or 3, H, W) in model space."""
+        vae = _safe_precision(self.vae)
+        images = replicate(video).flatten(0, 1)  # (B, T, 3, H, W) -> (B * T, 3, H, W)
+        parts = images.split(self._together(images.shape[-2] * images.shape[-1]))
+        modes = [vae.encode(part.to(vae.dtype)).latent_dist.mode() for part in parts]
+        return torch.cat(modes).unflatten(0, video.shape[:2])  # (B * T, 4, h, w) -> (B, T, 4, h, w)
+
+    def decode(self, name: str, latents: Tensor) -> Tensor:
+        """Model space (B, T, C, H, W) float32 of scaled latents (B, T, 4, h, w), with the native channels of `name`."""
+        if self.decoder is not None:
+            return self._distilled(name, latents)
+        overlap = min(OVERLAP, self.frames // 4)
+        plan = plan_windows(latents.shape[1], self.frames, overlap)
+        together = self._together(latents.shape[-2] * latents.shape[-1] * self.factor**2)
+        clips = max(1, together // min(latents.shape[1], self.frames))
+        videos = [
+            blend(plan, (self._decode(window.take(some)) for window in plan.windows)) for some in latents.split(clips)
+        ]
+        return _native(name, torch.cat(videos))  # few clips at a time: decoding is where memory peaks
+
+    def _distilled(self, name: str, latents: Tensor) -> Tensor:
+        flat = (latents / self.decoder.config.scaling_factor).flatten(0, 1).to(self.decoder.dtype)
+        frames = [self.decoder.decode(part).sample.float() for part in flat.split(self.frames)]
+        return _native(name, torch.cat(frames).unflatten(0, latents.shape[:2]))
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """(B, T, 4, h, w) -> (B, T, 3, H, W)."""
+        vae = _safe_precision(self.vae)
+        flat = (latents / self.scaling).flatten(0, 1).to(vae.dtype)  # (B, T, 4, h, w) -> (B * T, 4, h, w)
+        return vae.decode(flat, num_frames=latents.shape[1]).sample.float().unflatten(0, latents.shape[:2])
+
+    def _together(self, pixels: int) -> int:
+        """How many frames of so many pixels go through at a time."""
+        return self.frames * max(1, _PIXELS // pixels)
+
+
+def _native(name: str, video: Tensor) -> Tensor:
+    """Decoded frames with the channels that attribute `name` has."""
+    return unreplicate(video) if channels(name) == 1 else video
+
+
+def _safe_precision(vae: Any) -> Any:
+    """SVD's encoder overflows in float16 (its config says `force_upcast`): such an autoencoder runs in float32."""
+    if vae.dtype == torch.float16 and vae.config.force_upcast:
+        vae.to(torch.float32)
+    return vae

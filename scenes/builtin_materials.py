@@ -1,7 +1,7 @@
-"""The built-in materials: procedural looks, plain constants and the measured constants, as pure data.
+"""The built-in materials as pure data: drawn from the procedural families, drawn constants, and measured constants.
 
-The list is the same on every machine and for every release that does not change a family: a look's knobs come from
-a generator seeded with its family's name and its number, so asking for more looks never changes the first ones.
+The list is the same on every machine and for every release that does not change a family: each material is drawn from
+a generator seeded with its family's name and its number, so asking for more of them never changes the first ones.
 """
 
 from __future__ import annotations
@@ -18,13 +18,94 @@ import numpy as np
 
 from manifests.errors import SpecError
 from scenes.palettes import metal, paint
-from scenes.procedural_materials import FAMILIES, draw_look
-from scenes.spec import Data, Principled, Procedural
+from scenes.procedural_materials import MATERIAL_FAMILIES, draw_procedural
+from scenes.spec import Principled, Procedural, SpecData
 
+PER_FAMILY = 200
+CONSTANTS = 200
 _METAL_IOR = 1.5  # Principled's default; a metal's reflectance is its base colour
+_INVISIBLE_IOR = 1.0  # the database's soap bubble: without its film's interference there is nothing to see
 
 
-class Measured(Data, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class BuiltinMaterial:
+    """One entry of the built-in list.
+
+    `roles` says what it may cover: "any" (objects, primitives and the ground) or "object" and "primitive" only.
+    `flags`: "constant" (does not vary over the surface), "transmission" (light passes through it).
+    """
+
+    material: Principled | Procedural
+    licence: str = "Apache-2.0"
+    author: str = "Lightloom contributors"
+    url: str = ""
+    roles: tuple[str, ...] = ("any",)
+    flags: tuple[str, ...] = ()
+
+    @property
+    def uid(self) -> str:
+        """The material's uid."""
+        return self.material.uid
+
+
+def builtin_materials(per_family: int = PER_FAMILY, constants: int = CONSTANTS) -> tuple[BuiltinMaterial, ...]:
+    """The list: `per_family` materials of every family, `constants` random constants, and the measured constants.
+
+    The soap bubble of the measured database is left out: as a plain surface of IOR 1 it cannot be seen.
+    """
+    entries: list[BuiltinMaterial] = []
+    for family, kind in MATERIAL_FAMILIES.items():
+        roles = ("any",) if kind.ground else ("object", "primitive")
+        for number in range(per_family):
+            material = sample_procedural(family, _generator(family, number), f"builtin/{family}/{number:04d}")
+            entries.append(BuiltinMaterial(material, roles=roles))
+    for number in range(constants):
+        constant = sample_constant(_generator("constant", number), f"builtin/constant/{number:04d}")
+        entries.append(BuiltinMaterial(constant, flags=("constant",)))
+    for measured in measured_materials():
+        if measured.transmission and measured.ior == _INVISIBLE_IOR:
+            continue
+        clear = measured.transmission > 0
+        entries.append(
+            BuiltinMaterial(
+                measured.material(),
+                licence="CC0-1.0",
+                author="Anton Palmqvist (PhysicallyBased)",
+                url="https://physicallybased.info",
+                roles=("object", "primitive") if clear else ("any",),
+                flags=("constant", "transmission") if clear else ("constant",),
+            )
+        )
+    return tuple(entries)
+
+
+def sample_procedural(family: str, rng: np.random.Generator, uid: str) -> Procedural:
+    """A random material of `family`; SpecError names the families when it is none of them."""
+    if family not in MATERIAL_FAMILIES:
+        raise SpecError(f"no material family {family!r}", f"there are {', '.join(MATERIAL_FAMILIES)}")
+    size, params = draw_procedural(family, rng)
+    return Procedural(uid=uid, family=family, size=size, params=params)
+
+
+def sample_constant(rng: np.random.Generator, uid: str) -> Principled:
+    """A constant material: one third metals, roughness U(0, 1)^2-like so that glossy ones are frequent."""
+    is_metal = bool(rng.random() < 1 / 3)
+    return Principled(
+        uid=uid,
+        basecolor=metal(rng) if is_metal else paint(rng),
+        roughness=round(float(0.03 + 0.92 * rng.random() ** 1.5), 4),
+        metallic=float(is_metal),
+    )
+
+
+def _generator(name: str, number: int) -> np.random.Generator:
+    return np.random.default_rng([zlib.crc32(name.encode()), number])
+
+
+# --- measured constants ------------------------------------------------------------------------------------------
+
+
+class MeasuredMaterial(SpecData, frozen=True, kw_only=True):
     """One entry of the database: colour linear Rec.709, scalars as published; `ior` is absent for metals."""
 
     name: str
@@ -53,102 +134,12 @@ class Measured(Data, frozen=True, kw_only=True):
         )
 
 
-class _Document(msgspec.Struct):
-    source: dict[str, str]
-    materials: tuple[Measured, ...]
+class _Database(msgspec.Struct):
+    materials: tuple[MeasuredMaterial, ...]
 
 
 @functools.cache
-def _document() -> _Document:
+def measured_materials() -> tuple[MeasuredMaterial, ...]:
+    """All entries in the order of the database; the file's `source` says where the figures come from."""
     data = resources.files("scenes").joinpath("data/measured_materials.json").read_bytes()
-    return msgspec.json.decode(data, type=_Document)
-
-
-def measured_materials() -> tuple[Measured, ...]:
-    """All entries in the order of the database."""
-    return _document().materials
-
-
-def provenance() -> dict[str, str]:
-    """Where the figures come from: database, url, licence, package, version, sha256."""
-    return dict(_document().source)
-
-
-LOOKS_PER_FAMILY = 200
-CONSTANTS = 200
-_INVISIBLE_IOR = 1.0  # the database's soap bubble: without its film's interference there is nothing to see
-
-
-@dataclass(frozen=True)
-class BuiltinMaterial:
-    """One entry of the built-in list.
-
-    `roles` says what it may cover: "any" (objects, primitives and the ground) or "object" and "primitive" only.
-    `flags`: "constant" (does not vary over the surface), "transmission" (light passes through it).
-    """
-
-    material: Principled | Procedural
-    licence: str = "Apache-2.0"
-    author: str = "Lightloom contributors"
-    url: str = ""
-    roles: tuple[str, ...] = ("any",)
-    flags: tuple[str, ...] = ()
-
-    @property
-    def uid(self) -> str:
-        """The material's uid."""
-        return self.material.uid
-
-
-def _generator(name: str, number: int) -> np.random.Generator:
-    return np.random.default_rng([zlib.crc32(name.encode()), number])
-
-
-def sample_procedural(family: str, rng: np.random.Generator, uid: str) -> Procedural:
-    """A random look of `family`; SpecError names the families when it is none of them."""
-    if family not in FAMILIES:
-        raise SpecError(f"no material family {family!r}", f"there are {', '.join(FAMILIES)}")
-    size, params = draw_look(family, rng)
-    return Procedural(uid=uid, family=family, size=size, params=params)
-
-
-def sample_constant(rng: np.random.Generator, uid: str) -> Principled:
-    """A constant material: one third metals, roughness U(0, 1)^2-like so that glossy ones are frequent."""
-    is_metal = bool(rng.random() < 1 / 3)
-    return Principled(
-        uid=uid,
-        basecolor=metal(rng) if is_metal else paint(rng),
-        roughness=round(float(0.03 + 0.92 * rng.random() ** 1.5), 4),
-        metallic=float(is_metal),
-    )
-
-
-def builtin_materials(looks: int = LOOKS_PER_FAMILY, constants: int = CONSTANTS) -> tuple[BuiltinMaterial, ...]:
-    """The list: `looks` looks of every family, `constants` random constants, and the measured constants.
-
-    The soap bubble of the measured database is left out: as a plain surface of IOR 1 it cannot be seen.
-    """
-    entries: list[BuiltinMaterial] = []
-    for family, kind in FAMILIES.items():
-        roles = ("any",) if kind.ground else ("object", "primitive")
-        for number in range(looks):
-            material = sample_procedural(family, _generator(family, number), f"builtin/{family}/{number:04d}")
-            entries.append(BuiltinMaterial(material, roles=roles))
-    for number in range(constants):
-        constant = sample_constant(_generator("constant", number), f"builtin/constant/{number:04d}")
-        entries.append(BuiltinMaterial(constant, flags=("constant",)))
-    for measured in measured_materials():
-        if measured.transmission and measured.ior == _INVISIBLE_IOR:
-            continue
-        clear = measured.transmission > 0
-        entries.append(
-            BuiltinMaterial(
-                measured.material(),
-                licence="CC0-1.0",
-                author="Anton Palmqvist (PhysicallyBased)",
-                url="https://physicallybased.info",
-                roles=("object", "primitive") if clear else ("any",),
-                flags=("constant", "transmission") if clear else ("constant",),
-            )
-        )
-    return tuple(entries)
+    return msgspec.json.decode(data, type=_Database).materials

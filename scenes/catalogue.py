@@ -22,7 +22,7 @@ from manifests.errors import SpecError
 from manifests.files import atomic_file
 from manifests.store.tables import read_parquet
 from scenes.licences import LicencePolicy
-from scenes.spec import Data, Footprint, Material, Source, Unit
+from scenes.spec import Footprint, Material, Source, SpecData, Unit
 
 Kind = Literal["mesh", "material", "environment"]
 Split = Literal["train", "val", "test", "all"]
@@ -35,7 +35,7 @@ _VAL, _TEST = 0.1, 0.1
 _SALT = b"lightloom-split-813"
 
 
-class Asset(Data, frozen=True, kw_only=True):
+class Asset(SpecData, frozen=True, kw_only=True):
     """One asset. Exactly one of `mesh`, `material`, `environment` is set, as `kind` says.
 
     `licence` is an SPDX id (see `scenes/licences.py`) or "unknown". `place` groups environments that show the same
@@ -73,7 +73,7 @@ class Asset(Data, frozen=True, kw_only=True):
         return self.score > 0 and (self.kind != "mesh" or self.footprint is not None)
 
 
-class Problem(Data, frozen=True, kw_only=True):
+class AssetProblem(SpecData, frozen=True, kw_only=True):
     """Something a provider found but could not take: the path relative to the provider's root, and why."""
 
     provider: str
@@ -81,7 +81,7 @@ class Problem(Data, frozen=True, kw_only=True):
     reason: str
 
 
-class Measured(Data, frozen=True, kw_only=True):
+class MeshMeasurement(SpecData, frozen=True, kw_only=True):
     """What scoring found out about a mesh file. A rejected one has score 0 and says why in its flags."""
 
     score: Unit
@@ -113,7 +113,7 @@ class Catalogue:
     """
 
     def __init__(
-        self, assets: Iterable[Asset], roots: Mapping[str, Path] | None = None, problems: Iterable[Problem] = ()
+        self, assets: Iterable[Asset], roots: Mapping[str, Path] | None = None, problems: Iterable[AssetProblem] = ()
     ) -> None:
         by_uid: dict[str, Asset] = {}
         for asset in assets:
@@ -121,7 +121,7 @@ class Catalogue:
                 raise SpecError(f"two different assets have the uid {asset.uid}", "give one folder another name")
         self.assets: tuple[Asset, ...] = tuple(by_uid[uid] for uid in sorted(by_uid))
         self.roots: dict[str, Path] = dict(roots or {})
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.problems: tuple[AssetProblem, ...] = tuple(problems)
         self._by_uid = by_uid
         self._selected: dict[tuple[object, ...], tuple[Asset, ...]] = {}
 
@@ -178,7 +178,7 @@ class Catalogue:
             (problem for part in parts for problem in part.problems),
         )
 
-    def with_scores(self, measured: Mapping[str, Measured]) -> Catalogue:
+    def with_scores(self, measured: Mapping[str, MeshMeasurement]) -> Catalogue:
         """Catalogue with the measured results, by uid, put into the assets; the flag "unscored" goes.
 
         Raises SpecError for a uid that is not in the catalogue.
@@ -224,11 +224,11 @@ class Catalogue:
         return catalogue
 
 
-class _Notes(Data, frozen=True, kw_only=True):
+class _Notes(SpecData, frozen=True, kw_only=True):
     version: int
     digest: str
     roots: dict[str, str]
-    problems: tuple[Problem, ...]
+    problems: tuple[AssetProblem, ...]
 
 
 _JSON_COLUMNS: dict[str, object] = {"mesh": Source, "material": Material, "environment": Source, "footprint": Footprint}
@@ -260,7 +260,7 @@ def _from_row(row: dict[str, object]) -> Asset:
     return msgspec.convert(plain, Asset)
 
 
-def _scored(asset: Asset, measured: Measured) -> Asset:
+def _scored(asset: Asset, measured: MeshMeasurement) -> Asset:
     kept = tuple(flag for flag in asset.flags if flag != "unscored" and flag not in measured.flags)
     return msgspec.structs.replace(
         asset, score=measured.score, footprint=measured.footprint, flags=kept + measured.flags

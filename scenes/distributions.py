@@ -7,43 +7,43 @@ from typing import Annotated, NamedTuple, assert_never
 import numpy as np
 from msgspec import Meta
 
-from scenes.spec import Data, Positive, Unit
+from scenes.spec import Positive, SpecData, Unit
 
 _DIGITS = 6
 
 
-class LogUniform(Data, frozen=True, kw_only=True, tag="log_uniform", tag_field="kind"):
+class LogUniform(SpecData, frozen=True, kw_only=True, tag="log_uniform", tag_field="kind"):
     """Uniform in the logarithm between `low` and `high`: as often in 0.5..1 as in 1..2."""
 
     low: Positive
     high: Positive
 
 
-class SquaredUniform(Data, frozen=True, kw_only=True, tag="squared_uniform", tag_field="kind"):
+class SquaredUniform(SpecData, frozen=True, kw_only=True, tag="squared_uniform", tag_field="kind"):
     """Square of a uniform number between `low` and `high`."""
 
     low: Annotated[float, Meta(ge=0.0)]
     high: Annotated[float, Meta(ge=0.0)]
 
 
-class NearEnds(Data, frozen=True, kw_only=True, tag="near_ends", tag_field="kind"):
+class NearEnds(SpecData, frozen=True, kw_only=True, tag="near_ends", tag_field="kind"):
     """|N(0, deviation)| clipped to [0, 1], or one minus that in a share `ones` of the draws."""
 
     deviation: Positive
     ones: Unit = 0.5
 
 
-class Choice(Data, frozen=True, kw_only=True, tag="choice", tag_field="kind"):
+class OneOf(SpecData, frozen=True, kw_only=True, tag="choice", tag_field="kind"):
     """One of `values`, all equally likely."""
 
     values: Annotated[tuple[float, ...], Meta(min_length=1)]
 
 
-Spread = float | tuple[float, float] | LogUniform | SquaredUniform | NearEnds | Choice
+Spread = float | tuple[float, float] | LogUniform | SquaredUniform | NearEnds | OneOf
 """A number, [low, high] for a uniform draw, or a mapping with a `kind`."""
 
 
-class Limits(NamedTuple):
+class DrawLimits(NamedTuple):
     """Smallest and largest value that a field may ever draw."""
 
     low: float
@@ -63,7 +63,7 @@ def support(spread: Spread) -> tuple[float, float]:
             return spread.low**2, spread.high**2
         case NearEnds():
             return 0.0, 1.0
-        case Choice():
+        case OneOf():
             return min(spread.values), max(spread.values)
         case _:
             assert_never(spread)
@@ -93,7 +93,7 @@ def draw_many(spread: Spread, rng: np.random.Generator, count: int) -> np.ndarra
         case NearEnds():
             near = np.minimum(np.abs(rng.normal(0.0, spread.deviation, count)), 1.0)
             values = np.where(rng.random(count) < spread.ones, 1 - near, near)
-        case Choice():
+        case OneOf():
             values = np.asarray(spread.values)[rng.integers(len(spread.values), size=count)]
         case _:
             assert_never(spread)

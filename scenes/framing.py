@@ -18,7 +18,7 @@ from scenes.motion import frame_times, look_axes, moved_at, spherical_at
 from scenes.placement import smallest_distance
 from scenes.recipe_sections import FramingRules
 from scenes.recipes import Recipe
-from scenes.spec import CameraMotion, Object, RenderSettings, View
+from scenes.spec import CameraMotion, CameraView, Object, RenderSettings
 
 _BATCHES = (4, 12, 48, 64)  # most scenes need one view or two
 _FEWEST_STEPS = 40
@@ -31,7 +31,7 @@ _RIM = np.concatenate(
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class BoundingCylinders:
     """The bounding cylinders that a camera sees: radii (N,), heights (N,), centres (N, P, 2) at `times` (P,).
 
     Row 0 is the subject. Every `stride`-th time is a frame.
@@ -44,11 +44,11 @@ class Stage:
     stride: int
 
     @staticmethod
-    def of(objects: tuple[Object, ...], frames: int) -> Stage:
-        """Stage of placed objects at the frames and at enough times between them."""
+    def of(objects: tuple[Object, ...], frames: int) -> BoundingCylinders:
+        """Cylinders of placed objects at the frames and at enough times between them."""
         stride = -(-_FEWEST_STEPS // max(frames - 1, 1))
         times = frame_times((frames - 1) * stride + 1)
-        return Stage(
+        return BoundingCylinders(
             radii=np.array([obj.scale * obj.footprint.radius for obj in objects]),
             heights=np.array([obj.scale * obj.footprint.height for obj in objects]),
             centres=np.stack([np.asarray(obj.position) + moved_at(obj.motions, times) for obj in objects]),
@@ -58,7 +58,7 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
-class Rig:
+class CameraPaths:
     """Paths of a batch of cameras: origins (C, P, 3), axes (C, P, 3, 3) with columns right, up, back; fov (C,)."""
 
     origins: np.ndarray
@@ -66,96 +66,98 @@ class Rig:
     elevations: np.ndarray
     fov: np.ndarray
 
-    def keep(self, mask: np.ndarray) -> Rig:
+    def keep(self, mask: np.ndarray) -> CameraPaths:
         """The cameras where `mask` (C,) holds."""
-        return Rig(self.origins[mask], self.axes[mask], self.elevations[mask], self.fov[mask])
+        return CameraPaths(self.origins[mask], self.axes[mask], self.elevations[mask], self.fov[mask])
 
 
 def find_view(
-    stage: Stage, motions: tuple[CameraMotion, ...], recipe: Recipe, rng: np.random.Generator
-) -> tuple[View | None, Counter[str]]:
+    cylinders: BoundingCylinders, motions: tuple[CameraMotion, ...], recipe: Recipe, rng: np.random.Generator
+) -> tuple[CameraView | None, Counter[str]]:
     """Draw views until one passes all checks; at most 128.
 
     Returns (view or None, how many views each check turned down: "near", "framing" or "hidden").
     """
     choice, framing = recipe.camera, recipe.framing
     at_subject = rng.random() < choice.look_at_subject
-    middle = stage.centres[0].mean(axis=0) if at_subject else np.zeros(2)
-    target = (round(float(middle[0]), 6), round(float(middle[1]), 6), round(float(stage.heights[0] / 2), 6))
+    middle = cylinders.centres[0].mean(axis=0) if at_subject else np.zeros(2)
+    target = (round(float(middle[0]), 6), round(float(middle[1]), 6), round(float(cylinders.heights[0] / 2), 6))
     refused: Counter[str] = Counter()
     for batch in _BATCHES:
         drawn = np.stack(
             [draw_many(s, rng, batch) for s in (choice.distance, choice.azimuth, choice.elevation, choice.fov)]
         )
-        rig = _rig(target, drawn, motions, stage.times)
+        paths = _camera_paths(target, drawn, motions, cylinders.times)
         left = np.arange(batch)
         for name, passed in (
-            ("near", lambda rig: _keeps_clear(rig, stage, recipe.placement.camera_margin)),
-            ("framing", lambda rig: _in_view(rig, stage, framing, recipe.render)),
-            ("hidden", lambda rig: _hidden_share(rig, stage) <= framing.hidden),
+            ("near", lambda paths: _keeps_clear(paths, cylinders, recipe.placement.camera_margin)),
+            ("framing", lambda paths: _in_view(paths, cylinders, framing, recipe.render)),
+            ("hidden", lambda paths: _hidden_share(paths, cylinders) <= framing.hidden),
         ):
-            good = passed(rig)
+            good = passed(paths)
             refused[name] += int((~good).sum())
-            rig, left = rig.keep(good), left[good]
+            paths, left = paths.keep(good), left[good]
             if not len(left):
                 break
         else:
             distance, azimuth, elevation, fov = drawn[:, left[0]].tolist()
-            return View(
+            return CameraView(
                 target=target, distance=distance, azimuth=azimuth, elevation=elevation, fov=fov, motions=motions
             ), refused
     return None, refused
 
 
-def _rig(
+def _camera_paths(
     target: tuple[float, float, float], drawn: np.ndarray, motions: tuple[CameraMotion, ...], times: np.ndarray
-) -> Rig:
+) -> CameraPaths:
     """Paths of the candidates `drawn` (4, C): rows distance, azimuth, elevation, fov.
 
     Camera motions add to the angles and scale the distance, so those of a camera at zero angles serve all.
     """
     distance, azimuth, elevation, fov = drawn
-    unmoved = View(target=target, distance=1.0, azimuth=0.0, elevation=0.0, fov=45.0, motions=motions)
+    unmoved = CameraView(target=target, distance=1.0, azimuth=0.0, elevation=0.0, fov=45.0, motions=motions)
     turned, raised, factor = spherical_at(unmoved, times)
     a = np.radians(azimuth)[:, None] + turned
     e = np.radians(elevation)[:, None] + raised
     axes = look_axes(a, e)
     origins = np.asarray(target) + (distance[:, None] * factor)[..., None] * axes[..., 2]
-    return Rig(origins, axes, np.degrees(e), fov)
+    return CameraPaths(origins, axes, np.degrees(e), fov)
 
 
-def _keeps_clear(rig: Rig, stage: Stage, margin: float) -> np.ndarray:
+def _keeps_clear(paths: CameraPaths, cylinders: BoundingCylinders, margin: float) -> np.ndarray:
     """(C,): at all times above the ground and outside every cylinder, each by `margin`, and not straight above."""
-    low = rig.origins[..., 2].min(axis=1) >= margin
-    steep = rig.elevations.max(axis=1) <= _TOP_ELEVATION
-    path = rig.origins[:, None, :, :2] - stage.centres[None]  # (C, N, P, 2) relative to each axis
+    low = paths.origins[..., 2].min(axis=1) >= margin
+    steep = paths.elevations.max(axis=1) <= _TOP_ELEVATION
+    path = paths.origins[:, None, :, :2] - cylinders.centres[None]  # (C, N, P, 2) relative to each axis
     if path.shape[2] > 2:
         bend = np.abs(path[:, :, 2:] - 2 * path[:, :, 1:-1] + path[:, :, :-2]).max(axis=(2, 3)) / 4
     else:
         bend = np.zeros(path.shape[:2])
     if path.shape[2] > 1:
         sideways = smallest_distance(path[:, :, :-1], path[:, :, 1:] - path[:, :, :-1])
-        height = np.minimum(rig.origins[:, :-1, 2], rig.origins[:, 1:, 2])
+        height = np.minimum(paths.origins[:, :-1, 2], paths.origins[:, 1:, 2])
     else:
         sideways = smallest_distance(path, np.zeros_like(path))
-        height = rig.origins[..., 2]
-    beside = sideways >= (stage.radii + margin + bend)[..., None]
-    above = height[:, None] >= (stage.heights + margin + bend)[..., None]
+        height = paths.origins[..., 2]
+    beside = sideways >= (cylinders.radii + margin + bend)[..., None]
+    above = height[:, None] >= (cylinders.heights + margin + bend)[..., None]
     return low & steep & (beside | above).all(axis=(1, 2))
 
 
-def _in_view(rig: Rig, stage: Stage, rules: FramingRules, render: RenderSettings) -> np.ndarray:
+def _in_view(
+    paths: CameraPaths, cylinders: BoundingCylinders, rules: FramingRules, render: RenderSettings
+) -> np.ndarray:
     """(C,): in every frame the subject's middle is in the image, enough of its extent too, and it is large enough."""
     size = np.array([render.width, render.height], dtype=float)
-    rim = _RIM * np.array([stage.radii[0], stage.radii[0], stage.heights[0]])
-    points = np.concatenate([rim, [[0.0, 0.0, stage.heights[0] / 2]]])  # (K, 3), the middle last
-    centre = stage.centres[0, :: stage.stride]  # (T, 2)
+    rim = _RIM * np.array([cylinders.radii[0], cylinders.radii[0], cylinders.heights[0]])
+    points = np.concatenate([rim, [[0.0, 0.0, cylinders.heights[0] / 2]]])  # (K, 3), the middle last
+    centre = cylinders.centres[0, :: cylinders.stride]  # (T, 2)
     world = np.broadcast_to(points, (len(centre), *points.shape)).copy()
     world[..., :2] += centre[:, None]
-    origins, axes = rig.origins[:, :: stage.stride], rig.axes[:, :: stage.stride]
+    origins, axes = paths.origins[:, :: cylinders.stride], paths.axes[:, :: cylinders.stride]
     local = np.matmul(world[None] - origins[:, :, None], axes)  # (C, T, K, 3)
     depth = -local[..., 2]
-    focal = np.array([intrinsics_from_fov(fov, render.height, render.width)[0, 0] for fov in rig.fov])
+    focal = np.array([intrinsics_from_fov(fov, render.height, render.width)[0, 0] for fov in paths.fov])
     visible = (depth > _NEAREST).all(axis=(1, 2))
     pixels = focal[:, None, None, None] * local[..., :2] / np.maximum(depth, _NEAREST)[..., None]
     middle = (np.abs(pixels[:, :, -1]) <= size / 2).all(axis=(1, 2))
@@ -167,20 +169,20 @@ def _in_view(rig: Rig, stage: Stage, rules: FramingRules, render: RenderSettings
     return visible & middle & ((share >= rules.inside) & large).all(axis=1)
 
 
-def _hidden_share(rig: Rig, stage: Stage) -> np.ndarray:
+def _hidden_share(paths: CameraPaths, cylinders: BoundingCylinders) -> np.ndarray:
     """(C,): share of frames in which another cylinder cuts the line from the camera to the subject's middle."""
-    if len(stage.radii) == 1:
-        return np.zeros(len(rig.fov))
-    origins, centres = rig.origins[:, None, :: stage.stride], stage.centres[:, :: stage.stride]
+    if len(cylinders.radii) == 1:
+        return np.zeros(len(paths.fov))
+    origins, centres = paths.origins[:, None, :: cylinders.stride], cylinders.centres[:, :: cylinders.stride]
     start = origins[..., :2] - centres[None, 1:]  # (C, N - 1, T, 2)
     step = centres[:1] - origins[..., :2]
     a = (step * step).sum(axis=-1)
     b = (start * step).sum(axis=-1)
-    c = (start * start).sum(axis=-1) - stage.radii[None, 1:, None] ** 2
+    c = (start * start).sum(axis=-1) - cylinders.radii[None, 1:, None] ** 2
     root = b * b - a * c
     half = np.sqrt(np.maximum(root, 0.0))
     enters, leaves = np.clip((-b - half) / a, 0.0, 1.0), np.clip((-b + half) / a, 0.0, 1.0)
-    rise = stage.heights[0] / 2 - origins[..., 2]
+    rise = cylinders.heights[0] / 2 - origins[..., 2]
     lowest = origins[..., 2] + np.minimum(rise * enters, rise * leaves)
-    cut = (root > 0) & (leaves > enters) & (lowest < stage.heights[None, 1:, None])
+    cut = (root > 0) & (leaves > enters) & (lowest < cylinders.heights[None, 1:, None])
     return cut.any(axis=1).mean(axis=-1)

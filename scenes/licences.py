@@ -9,14 +9,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenes.spec import Data
+from scenes.spec import SpecData
 
 UNKNOWN = "unknown"
 
 SpdxId = Annotated[str, Meta(min_length=1)]
 
 
-class Terms(Data, frozen=True, kw_only=True):
+class Terms(SpecData, frozen=True, kw_only=True):
     """What a licence demands of somebody who renders the asset and shares the images."""
 
     attribution: bool = True
@@ -90,7 +90,7 @@ def normalise(expression: object) -> str:
     return f" {words[1] if len(words) > 1 else ''} ".join(str(name) for name in ids).strip()
 
 
-class LicencePolicy(Data, frozen=True, kw_only=True):
+class LicencePolicy(SpecData, frozen=True, kw_only=True):
     """Which licences may be sampled. The default leaves out nc, nd and unknown ones and takes share-alike ones."""
 
     non_commercial: bool = False

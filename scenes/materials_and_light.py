@@ -13,9 +13,9 @@ from manifests.contract.environment import srgb_decode
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue, Kind
 from scenes.distributions import draw
-from scenes.recipe_sections import Lights, Materials
+from scenes.recipe_sections import LightRules, MaterialRules
 from scenes.recipes import Recipe
-from scenes.spec import Builtin, File, Light, Material, Native, Principled, Procedural, TextureSet
+from scenes.spec import Builtin, File, Material, Native, Principled, Procedural, SceneLight, TextureSet
 
 _DULL, _VIVID = (0.0, 0.35), (0.35, 0.95)
 _DARK, _BRIGHT = 0.12, 0.95
@@ -23,7 +23,7 @@ _TRIES_FOR_ANOTHER_MAP = 32
 
 
 @dataclass(frozen=True)
-class Pools:
+class AssetPools:
     """The assets of a catalogue that a recipe may use."""
 
     objects: tuple[Asset, ...]
@@ -34,7 +34,7 @@ class Pools:
 
 
 @lru_cache(maxsize=8)
-def pools(catalogue: Catalogue, recipe: Recipe) -> Pools:
+def asset_pools(catalogue: Catalogue, recipe: Recipe) -> AssetPools:
     """Select once for many scenes. SpecError names what the recipe needs and the catalogue does not have."""
 
     def select(kind: Kind, role: str | None, needed: bool, field: str) -> tuple[Asset, ...]:
@@ -65,7 +65,7 @@ def pools(catalogue: Catalogue, recipe: Recipe) -> Pools:
             "give weight to another kind or add assets",
             where=f"recipe {recipe.name}",
         )
-    return Pools(
+    return AssetPools(
         objects=select("mesh", "object", recipe.objects.count[1] > 0, "objects.count"),
         primitives=select("mesh", "primitive", recipe.primitives.count[1] > 0, "primitives.count"),
         surfaces=select("material", "object", recipe.materials.constant < 1, "materials.constant"),
@@ -81,7 +81,7 @@ def light_kind(asset: Asset) -> str:
     return generator if generator in ("sky", "studio") else "hdri"
 
 
-def draw_material(rules: Materials, mesh: Asset, surfaces: tuple[Asset, ...], rng: np.random.Generator) -> Material:
+def draw_material(rules: MaterialRules, mesh: Asset, surfaces: tuple[Asset, ...], rng: np.random.Generator) -> Material:
     """Material of a mesh: its own if it has one, drawn constants, or one of `surfaces`."""
     native, constant = rng.random(2)
     if isinstance(mesh.mesh, File) and native < rules.native:
@@ -91,7 +91,7 @@ def draw_material(rules: Materials, mesh: Asset, surfaces: tuple[Asset, ...], rn
     return draw_surface(rules, surfaces, rng)
 
 
-def draw_surface(rules: Materials, surfaces: tuple[Asset, ...], rng: np.random.Generator) -> Material:
+def draw_surface(rules: MaterialRules, surfaces: tuple[Asset, ...], rng: np.random.Generator) -> Material:
     """One of `surfaces`, its pattern drawn larger or smaller by `texture_scale`."""
     material = surfaces[int(rng.integers(len(surfaces)))].material
     scale = draw(rules.texture_scale, rng)
@@ -101,7 +101,7 @@ def draw_surface(rules: Materials, surfaces: tuple[Asset, ...], rng: np.random.G
     return material
 
 
-def constant_material(rules: Materials, rng: np.random.Generator) -> Principled:
+def constant_material(rules: MaterialRules, rng: np.random.Generator) -> Principled:
     """A plain material: a third of them dull, the others vivid; roughness and metalness as the recipe says."""
     saturation = rng.uniform(*(_DULL if rng.random() < 1 / 3 else _VIVID))
     encoded = colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(_DARK, _BRIGHT))
@@ -111,7 +111,9 @@ def constant_material(rules: Materials, rng: np.random.Generator) -> Principled:
     return Principled(uid=f"constant/{codes}", basecolor=(red, green, blue), roughness=roughness, metallic=metallic)
 
 
-def draw_lights(rules: Lights, choices: dict[str, tuple[Asset, ...]], rng: np.random.Generator) -> tuple[Light, ...]:
+def draw_lights(
+    rules: LightRules, choices: dict[str, tuple[Asset, ...]], rng: np.random.Generator
+) -> tuple[SceneLight, ...]:
     """`per_scene` lights: first the kind by weight, then an environment of it; all different as far as there are."""
     kinds = sorted(choices)
     weights = np.array([getattr(rules.kinds, kind) for kind in kinds])
@@ -125,7 +127,7 @@ def draw_lights(rules: Lights, choices: dict[str, tuple[Asset, ...]], rng: np.ra
                 break
         chosen.append(asset)
     return tuple(
-        Light(
+        SceneLight(
             map=asset.environment,
             yaw=draw(rules.yaw, rng),
             mirror=bool(rng.random() < rules.mirror),

@@ -32,7 +32,7 @@ PRIMITIVES: dict[str, Callable[..., MeshData]] = {
     "pyramid": solids.pyramid,
     "wedge": solids.wedge,
 }
-FAMILIES: dict[str, Callable[..., MeshData]] = {
+MESH_FAMILIES: dict[str, Callable[..., MeshData]] = {
     "superquadric": curves.superquadric,
     "supertoroid": curves.supertoroid,
     "knot": curves.knot,
@@ -55,9 +55,9 @@ def build(generator: str, params: Mapping[str, Value]) -> MeshData:
 
     Raises SpecError for an unknown generator (Suzanne included) or parameters it does not take.
     """
-    function = PRIMITIVES.get(generator) or FAMILIES.get(generator)
+    function = PRIMITIVES.get(generator) or MESH_FAMILIES.get(generator)
     if function is None:
-        raise SpecError(f"no mesh generator {generator!r}", f"there are {', '.join([*PRIMITIVES, *FAMILIES])}")
+        raise SpecError(f"no mesh generator {generator!r}", f"there are {', '.join([*PRIMITIVES, *MESH_FAMILIES])}")
     try:
         mesh = function(**params)
     except (TypeError, KeyError, ValueError) as error:

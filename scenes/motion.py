@@ -13,11 +13,11 @@ import numpy as np
 
 from manifests.contract.camera import intrinsics_from_fov
 from scenes.distributions import draw, draw_many
-from scenes.recipe_sections import Motions
+from scenes.recipe_sections import MotionRules
 from scenes.spec import (
     CameraMotion,
+    CameraView,
     Dolly,
-    Light,
     LightRotation,
     Object,
     ObjectMotion,
@@ -26,8 +26,8 @@ from scenes.spec import (
     Orbit,
     Oscillation,
     RenderSettings,
+    SceneLight,
     SceneSpec,
-    View,
 )
 
 
@@ -36,12 +36,12 @@ def frame_times(frames: int) -> np.ndarray:
     return np.linspace(0.0, 1.0, frames)
 
 
-def camera_to_world(view: View, frames: int) -> np.ndarray:
+def camera_to_world(view: CameraView, frames: int) -> np.ndarray:
     """Rigid camera poses (frames, 4, 4); camera frame x right, y up, z toward the viewer."""
     return camera_at(view, frame_times(frames))
 
 
-def camera_at(view: View, times: np.ndarray) -> np.ndarray:
+def camera_at(view: CameraView, times: np.ndarray) -> np.ndarray:
     """Rigid camera poses (T, 4, 4) at `times` (T,)."""
     azimuth, elevation, distance = spherical_at(view, times)
     poses = np.zeros((len(times), 4, 4))
@@ -64,7 +64,7 @@ def look_axes(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     return axes
 
 
-def spherical_at(view: View, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spherical_at(view: CameraView, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Azimuth and elevation in radians and distance in scene units about the target, each (T,), at `times` (T,)."""
     azimuth = np.full(len(times), view.azimuth)
     elevation = np.full(len(times), view.elevation)
@@ -117,12 +117,12 @@ def moved_at(motions: tuple[ObjectMotion, ...], times: np.ndarray) -> np.ndarray
     return offset
 
 
-def light_rotations(light: Light, motion: LightRotation | None, frames: int) -> np.ndarray:
+def light_rotations(light: SceneLight, motion: LightRotation | None, frames: int) -> np.ndarray:
     """Rotations (frames, 3, 3) about z, environment frame to world frame, as `Environment.rotation` holds them."""
     return light_rotations_at(light, motion, frame_times(frames))
 
 
-def light_rotations_at(light: Light, motion: LightRotation | None, times: np.ndarray) -> np.ndarray:
+def light_rotations_at(light: SceneLight, motion: LightRotation | None, times: np.ndarray) -> np.ndarray:
     """Rotations (T, 3, 3) about z at `times` (T,)."""
     angle = np.radians(light.yaw + (motion.degrees if motion else 0.0) * times)
     rotations = np.zeros((len(times), 3, 3))
@@ -133,7 +133,7 @@ def light_rotations_at(light: Light, motion: LightRotation | None, times: np.nda
     return rotations
 
 
-def intrinsics(view: View, render: RenderSettings) -> np.ndarray:
+def intrinsics(view: CameraView, render: RenderSettings) -> np.ndarray:
     """Pinhole intrinsics (3, 3) in pixels; `view.fov` spans the larger image side."""
     return intrinsics_from_fov(view.fov, render.height, render.width)
 
@@ -147,12 +147,12 @@ def motion_names(spec: SceneSpec) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def draw_names(rules: Motions, rng: np.random.Generator) -> frozenset[str]:
+def draw_names(rules: MotionRules, rng: np.random.Generator) -> frozenset[str]:
     """Names of the motions that happen: each by its own probability; if none came up, one by the same weights.
 
     Empty only if every probability is 0.
     """
-    names = Motions.__struct_fields__
+    names = MotionRules.__struct_fields__
     weights = np.array([getattr(rules, name).probability for name in names])
     happens = rng.random(len(names)) < weights
     if not happens.any() and weights.any():
@@ -160,19 +160,19 @@ def draw_names(rules: Motions, rng: np.random.Generator) -> frozenset[str]:
     return frozenset(name for name, does in zip(names, happens, strict=True) if does)
 
 
-def draw_turns(rules: Motions, names: frozenset[str], count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_turns(rules: MotionRules, names: frozenset[str], count: int, rng: np.random.Generator) -> np.ndarray:
     """Degrees (count,) that each thing turns, either way round; 0 for those that do not."""
     degrees = draw_many(rules.object_rotation.degrees, rng, count) * _signs(rng, count)
     return degrees * _joins(rules.object_rotation.share, "object_rotation" in names, count, rng)
 
 
-def draw_slides(rules: Motions, names: frozenset[str], count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_slides(rules: MotionRules, names: frozenset[str], count: int, rng: np.random.Generator) -> np.ndarray:
     """Lengths (count,) that each thing slides; 0 for those that stand still."""
     distance = draw_many(rules.object_translation.distance, rng, count)
     return distance * _joins(rules.object_translation.share, "object_translation" in names, count, rng)
 
 
-def draw_camera(rules: Motions, names: frozenset[str], rng: np.random.Generator) -> tuple[CameraMotion, ...]:
+def draw_camera(rules: MotionRules, names: frozenset[str], rng: np.random.Generator) -> tuple[CameraMotion, ...]:
     """Motions of the camera, in the order in which they are applied."""
     sign = _signs(rng, 3)
     orbit = Orbit(degrees=draw(rules.orbit.degrees, rng) * sign[0])
@@ -186,7 +186,7 @@ def draw_camera(rules: Motions, names: frozenset[str], rng: np.random.Generator)
     return tuple(motion for name, motion in drawn.items() if name in names)
 
 
-def draw_light(rules: Motions, names: frozenset[str], rng: np.random.Generator) -> LightRotation | None:
+def draw_light(rules: MotionRules, names: frozenset[str], rng: np.random.Generator) -> LightRotation | None:
     """Turn of the environment, either way round, or None."""
     motion = LightRotation(degrees=draw(rules.light_rotation.degrees, rng) * _signs(rng, 1)[0])
     return motion if "light_rotation" in names else None

@@ -16,8 +16,8 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Floor:
-    """What is to be placed, one row a thing, in order of importance.
+class ThingsToPlace:
+    """What is to be placed, one row per thing, in order of importance.
 
     radii: (N,) of the bounding cylinders, areas: (N,) half sides of the squares that the centres keep to, slides: (N,)
     lengths that things slide (0: stands still); all in scene units.
@@ -29,19 +29,19 @@ class Floor:
 
 
 def place(
-    floor: Floor, margin: float, geometry: np.random.Generator, motion: np.random.Generator
+    things: ThingsToPlace, margin: float, geometry: np.random.Generator, motion: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Start positions (N, 2) and slide offsets (N, 2), at least `margin` apart at all times; None if none was found.
 
     Each thing takes the first of 64 random places that is free of those before it, so places are uniform over what
     is left. `geometry` draws the places, `motion` the directions.
     """
-    count = len(floor.radii)
+    count = len(things.radii)
     headings = motion.uniform(0.0, 2 * np.pi, (count, _CANDIDATES))
-    offsets = np.stack([np.cos(headings), np.sin(headings)], axis=-1) * floor.slides[:, None, None]
-    starts = geometry.uniform(-1.0, 1.0, (count, _CANDIDATES, 2)) * floor.areas[:, None, None]
+    offsets = np.stack([np.cos(headings), np.sin(headings)], axis=-1) * things.slides[:, None, None]
+    starts = geometry.uniform(-1.0, 1.0, (count, _CANDIDATES, 2)) * things.areas[:, None, None]
     starts, offsets = np.round(starts, _DIGITS), np.round(offsets, _DIGITS)
-    free = (np.abs(starts + offsets) <= floor.areas[:, None, None]).all(axis=-1)
+    free = (np.abs(starts + offsets) <= things.areas[:, None, None]).all(axis=-1)
     chosen = np.zeros(count, dtype=int)
     for thing in range(count):
         fits = free[thing]
@@ -51,7 +51,7 @@ def place(
                 starts[thing][:, None] - starts[before, chosen[before]],
                 offsets[thing][:, None] - offsets[before, chosen[before]],
             )
-            fits = fits & (gaps >= floor.radii[thing] + floor.radii[:thing] + margin).all(axis=1)
+            fits = fits & (gaps >= things.radii[thing] + things.radii[:thing] + margin).all(axis=1)
         chosen[thing] = int(fits.argmax())
         if not fits[chosen[thing]]:
             return None

@@ -1,9 +1,9 @@
-"""The families of procedural materials: what knobs each has and from which ranges they are drawn.
+"""The families of procedural materials: which parameters each has and from which ranges they are drawn.
 
-A family's graph is built in `datagen/blender/graphs` from exactly these knobs. Lengths inside a family are in
-pattern units, 1 unit being the material's `size`; `depth` is the height of the relief in the same units. Every look
-varies in base colour, roughness and normal over the surface, and in metalness where the real thing does. About a
-third of the draws are glossy, because roughness can only be learnt where highlights are seen.
+A family's graph is built in `datagen/blender/graphs` from exactly these parameters. Lengths inside a family are in
+pattern units, 1 unit being the material's `size`; `depth` is the height of the relief in the same units. Every
+material varies in base colour, roughness and normal over the surface, and in metalness where the real thing does.
+About a third of the draws are glossy, because roughness can only be learnt where highlights are seen.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ Draw = Callable[[np.random.Generator], Params]
 
 
 @dataclass(frozen=True)
-class Family:
-    """One kind of look: `draw` fills its knobs, `sizes` bounds the pattern length in scene units (log-uniform)."""
+class MaterialFamily:
+    """One kind of material: `draw` draws its parameters, `sizes` bounds the pattern's length.
+
+    Lengths are in scene units, drawn log-uniformly. `ground`: whether a ground may be made of it.
+    """
 
     draw: Draw
     sizes: tuple[float, float]
     ground: bool = True
+
+
+# Figures of the built-in list have four digits; `distributions.draw` would round to six.
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -306,32 +312,32 @@ def _hammered(rng: np.random.Generator) -> Params:
     }
 
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+MATERIAL_FAMILIES: Mapping[str, MaterialFamily] = MappingProxyType(
     {
-        "wood": Family(_wood, (0.15, 0.5)),
-        "rust": Family(_rust, (0.25, 1.0)),
-        "tiles": Family(_tiles, (0.12, 0.6)),
-        "brushed": Family(_brushed, (0.2, 0.6)),
-        "scratched": Family(_scratched, (0.25, 0.8)),
-        "marble": Family(_marble, (0.35, 1.2)),
-        "terrazzo": Family(_terrazzo, (0.06, 0.3)),
-        "fabric": Family(_fabric, (0.03, 0.12)),
-        "concrete": Family(_concrete, (0.3, 1.0)),
-        "leather": Family(_leather, (0.04, 0.15), ground=False),
-        "flakes": Family(_flakes, (0.012, 0.04), ground=False),
-        "gravel": Family(_gravel, (0.06, 0.25)),
-        "pattern": Family(_pattern, (0.12, 0.6)),
-        "ceramic": Family(_ceramic, (0.08, 0.35)),
-        "plastic": Family(_plastic, (0.05, 0.2), ground=False),
-        "hammered": Family(_hammered, (0.08, 0.3), ground=False),
+        "wood": MaterialFamily(_wood, (0.15, 0.5)),
+        "rust": MaterialFamily(_rust, (0.25, 1.0)),
+        "tiles": MaterialFamily(_tiles, (0.12, 0.6)),
+        "brushed": MaterialFamily(_brushed, (0.2, 0.6)),
+        "scratched": MaterialFamily(_scratched, (0.25, 0.8)),
+        "marble": MaterialFamily(_marble, (0.35, 1.2)),
+        "terrazzo": MaterialFamily(_terrazzo, (0.06, 0.3)),
+        "fabric": MaterialFamily(_fabric, (0.03, 0.12)),
+        "concrete": MaterialFamily(_concrete, (0.3, 1.0)),
+        "leather": MaterialFamily(_leather, (0.04, 0.15), ground=False),
+        "flakes": MaterialFamily(_flakes, (0.012, 0.04), ground=False),
+        "gravel": MaterialFamily(_gravel, (0.06, 0.25)),
+        "pattern": MaterialFamily(_pattern, (0.12, 0.6)),
+        "ceramic": MaterialFamily(_ceramic, (0.08, 0.35)),
+        "plastic": MaterialFamily(_plastic, (0.05, 0.2), ground=False),
+        "hammered": MaterialFamily(_hammered, (0.08, 0.3), ground=False),
     }
 )
 """Every family by name."""
 
 
-def draw_look(family: str, rng: np.random.Generator) -> tuple[float, Params]:
-    """Draw (size in scene units, knobs) of a look; `offset` moves the pattern so that no two looks show one patch."""
-    kind = FAMILIES[family]
+def draw_procedural(family: str, rng: np.random.Generator) -> tuple[float, Params]:
+    """Draw (size in scene units, parameters); `offset` moves the pattern, so that no two materials show one patch."""
+    kind = MATERIAL_FAMILIES[family]
     params = kind.draw(rng)
     x, y, z = (round(float(value), 3) for value in rng.uniform(0.0, 64.0, 3))
     params["offset"] = (x, y, z)

@@ -6,49 +6,49 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenes.distributions import Limits, LogUniform, NearEnds, Spread, SquaredUniform
-from scenes.spec import Data, Unit
+from scenes.distributions import DrawLimits, LogUniform, NearEnds, Spread, SquaredUniform
+from scenes.spec import SpecData, Unit
 
 Count = tuple[Annotated[int, Meta(ge=0, le=64)], Annotated[int, Meta(ge=0, le=64)]]
 """[fewest, most]."""
 
 
-class Objects(Data, frozen=True, kw_only=True):
+class ObjectRules(SpecData, frozen=True, kw_only=True):
     """The main meshes. `count` is [fewest, most]; positions lie within +-`area`; `scale` is the longest side."""
 
     count: Count = (1, 3)
-    scale: Annotated[Spread, Limits(0.01, 100)] = (1.0, 1.5)
+    scale: Annotated[Spread, DrawLimits(0.01, 100)] = (1.0, 1.5)
     area: Annotated[float, Meta(gt=0.0, le=1000.0)] = 1.0
     min_score: Unit = 0.0
 
 
-class Primitives(Data, frozen=True, kw_only=True):
+class PrimitiveRules(SpecData, frozen=True, kw_only=True):
     """Cubes, spheres, cylinders and the like beside the objects; the fields mean the same."""
 
     count: Count = (0, 4)
-    scale: Annotated[Spread, Limits(0.01, 100)] = (0.3, 0.8)
+    scale: Annotated[Spread, DrawLimits(0.01, 100)] = (0.3, 0.8)
     area: Annotated[float, Meta(gt=0.0, le=1000.0)] = 1.5
 
 
-class Materials(Data, frozen=True, kw_only=True):
+class MaterialRules(SpecData, frozen=True, kw_only=True):
     """`native`: share of imported meshes that keep their own. Of the rest, `constant` have drawn constants, the others
     a material of the catalogue whose natural size is multiplied by `texture_scale`."""
 
     native: Unit = 0.8
     constant: Unit = 0.3
-    roughness: Annotated[Spread, Limits(0, 1)] = SquaredUniform(low=0.0, high=0.8)
-    metallic: Annotated[Spread, Limits(0, 1)] = NearEnds(deviation=0.25)
-    texture_scale: Annotated[Spread, Limits(0.01, 100)] = LogUniform(low=0.5, high=2.0)
+    roughness: Annotated[Spread, DrawLimits(0, 1)] = SquaredUniform(low=0.0, high=0.8)
+    metallic: Annotated[Spread, DrawLimits(0, 1)] = NearEnds(deviation=0.25)
+    texture_scale: Annotated[Spread, DrawLimits(0.01, 100)] = LogUniform(low=0.5, high=2.0)
 
 
-class GroundChoice(Data, frozen=True, kw_only=True):
+class GroundRules(SpecData, frozen=True, kw_only=True):
     """`probability` of a ground plane, and its side length in scene units."""
 
     probability: Unit = 0.95
-    size: Annotated[Spread, Limits(1, 100_000)] = (30.0, 50.0)
+    size: Annotated[Spread, DrawLimits(1, 100_000)] = (30.0, 50.0)
 
 
-class LightKinds(Data, frozen=True, kw_only=True):
+class LightKindWeights(SpecData, frozen=True, kw_only=True):
     """Relative weights of captured environment maps, physical skies and procedural studios."""
 
     hdri: Annotated[float, Meta(ge=0.0)] = 0.4
@@ -56,85 +56,85 @@ class LightKinds(Data, frozen=True, kw_only=True):
     studio: Annotated[float, Meta(ge=0.0)] = 0.4
 
 
-class Lights(Data, frozen=True, kw_only=True):
+class LightRules(SpecData, frozen=True, kw_only=True):
     """`per_scene` environments light each scene, one clip under each; `mirror` is a probability."""
 
     per_scene: Annotated[int, Meta(ge=1, le=64)] = 1
-    kinds: LightKinds = LightKinds()
-    yaw: Annotated[Spread, Limits(-360, 360)] = (0.0, 360.0)
+    kinds: LightKindWeights = LightKindWeights()
+    yaw: Annotated[Spread, DrawLimits(-360, 360)] = (0.0, 360.0)
     mirror: Unit = 0.5
-    strength: Annotated[Spread, Limits(0.001, 1000)] = LogUniform(low=0.5, high=2.0)
+    strength: Annotated[Spread, DrawLimits(0.001, 1000)] = LogUniform(low=0.5, high=2.0)
 
 
-class CameraChoice(Data, frozen=True, kw_only=True):
+class CameraRules(SpecData, frozen=True, kw_only=True):
     """The camera in the first frame. It looks at the subject with probability `look_at_subject`, else at the middle."""
 
-    distance: Annotated[Spread, Limits(0.1, 1000)] = (2.0, 4.0)
-    azimuth: Annotated[Spread, Limits(-360, 360)] = (0.0, 360.0)
-    elevation: Annotated[Spread, Limits(0, 88)] = (5.0, 85.0)
-    fov: Annotated[Spread, Limits(1, 150)] = 45.0
+    distance: Annotated[Spread, DrawLimits(0.1, 1000)] = (2.0, 4.0)
+    azimuth: Annotated[Spread, DrawLimits(-360, 360)] = (0.0, 360.0)
+    elevation: Annotated[Spread, DrawLimits(0, 88)] = (5.0, 85.0)
+    fov: Annotated[Spread, DrawLimits(1, 150)] = 45.0
     look_at_subject: Unit = 0.6
 
 
-class OrbitChoice(Data, frozen=True, kw_only=True):
+class OrbitRules(SpecData, frozen=True, kw_only=True):
     """Degrees of azimuth over the clip, either way round."""
 
     probability: Unit = 0.35
-    degrees: Annotated[Spread, Limits(0, 1440)] = LogUniform(low=30.0, high=360.0)
+    degrees: Annotated[Spread, DrawLimits(0, 1440)] = LogUniform(low=30.0, high=360.0)
 
 
-class OscillationChoice(Data, frozen=True, kw_only=True):
+class OscillationRules(SpecData, frozen=True, kw_only=True):
     """Amplitudes in degrees and periods over the clip."""
 
     probability: Unit = 0.25
-    azimuth: Annotated[Spread, Limits(0, 180)] = (5.0, 30.0)
-    elevation: Annotated[Spread, Limits(0, 80)] = (2.0, 12.0)
-    cycles: Annotated[Spread, Limits(0.1, 5)] = (0.5, 1.5)
+    azimuth: Annotated[Spread, DrawLimits(0, 180)] = (5.0, 30.0)
+    elevation: Annotated[Spread, DrawLimits(0, 80)] = (2.0, 12.0)
+    cycles: Annotated[Spread, DrawLimits(0.1, 5)] = (0.5, 1.5)
 
 
-class DollyChoice(Data, frozen=True, kw_only=True):
+class DollyRules(SpecData, frozen=True, kw_only=True):
     """Distance in the last frame relative to the first."""
 
     probability: Unit = 0.15
-    factor: Annotated[Spread, Limits(0.05, 20)] = LogUniform(low=0.65, high=1.5)
+    factor: Annotated[Spread, DrawLimits(0.05, 20)] = LogUniform(low=0.65, high=1.5)
 
 
-class LightRotationChoice(Data, frozen=True, kw_only=True):
+class LightRotationRules(SpecData, frozen=True, kw_only=True):
     """Degrees that the environment turns over the clip, either way round."""
 
     probability: Unit = 0.3
-    degrees: Annotated[Spread, Limits(0, 3600)] = (60.0, 360.0)
+    degrees: Annotated[Spread, DrawLimits(0, 3600)] = (60.0, 360.0)
 
 
-class ObjectRotationChoice(Data, frozen=True, kw_only=True):
+class ObjectRotationRules(SpecData, frozen=True, kw_only=True):
     """Degrees over the clip, either way round; each thing joins in with probability `share`, at least the subject."""
 
     probability: Unit = 0.3
     share: Unit = 0.4
-    degrees: Annotated[Spread, Limits(0, 3600)] = (45.0, 360.0)
+    degrees: Annotated[Spread, DrawLimits(0, 3600)] = (45.0, 360.0)
 
 
-class ObjectTranslationChoice(Data, frozen=True, kw_only=True):
+class ObjectTranslationRules(SpecData, frozen=True, kw_only=True):
     """Distance slid; each thing joins in with probability `share`, at least the subject."""
 
     probability: Unit = 0.3
     share: Unit = 0.3
-    distance: Annotated[Spread, Limits(0, 1000)] = (0.2, 1.0)
+    distance: Annotated[Spread, DrawLimits(0, 1000)] = (0.2, 1.0)
     there_and_back: Unit = 0.5
 
 
-class Motions(Data, frozen=True, kw_only=True):
+class MotionRules(SpecData, frozen=True, kw_only=True):
     """Each motion is drawn by itself; a clip that drew none gets one, by the same weights."""
 
-    orbit: OrbitChoice = OrbitChoice()
-    oscillation: OscillationChoice = OscillationChoice()
-    dolly: DollyChoice = DollyChoice()
-    light_rotation: LightRotationChoice = LightRotationChoice()
-    object_rotation: ObjectRotationChoice = ObjectRotationChoice()
-    object_translation: ObjectTranslationChoice = ObjectTranslationChoice()
+    orbit: OrbitRules = OrbitRules()
+    oscillation: OscillationRules = OscillationRules()
+    dolly: DollyRules = DollyRules()
+    light_rotation: LightRotationRules = LightRotationRules()
+    object_rotation: ObjectRotationRules = ObjectRotationRules()
+    object_translation: ObjectTranslationRules = ObjectTranslationRules()
 
 
-class PlacementRules(Data, frozen=True, kw_only=True):
+class PlacementRules(SpecData, frozen=True, kw_only=True):
     """Smallest gaps in scene units between things and around the camera; whole draws of a scene before giving up."""
 
     margin: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.03
@@ -142,7 +142,7 @@ class PlacementRules(Data, frozen=True, kw_only=True):
     attempts: Annotated[int, Meta(ge=1, le=10_000)] = 50
 
 
-class FramingRules(Data, frozen=True, kw_only=True):
+class FramingRules(SpecData, frozen=True, kw_only=True):
     """In every frame: the subject's size as a share of the image height, how much of its extent is inside the image;
     and the largest share of frames in which something may stand in front of its middle."""
 

@@ -18,21 +18,21 @@ from msgspec import Meta
 
 from manifests.errors import SpecError
 from manifests.yaml_presets import Layered
-from scenes.distributions import Limits, fault, support
+from scenes.distributions import DrawLimits, fault, support
 from scenes.licences import LicencePolicy
 from scenes.recipe_sections import (
-    CameraChoice,
+    CameraRules,
     Count,
     FramingRules,
-    GroundChoice,
-    Lights,
-    Materials,
-    Motions,
-    Objects,
+    GroundRules,
+    LightRules,
+    MaterialRules,
+    MotionRules,
+    ObjectRules,
     PlacementRules,
-    Primitives,
+    PrimitiveRules,
 )
-from scenes.spec import Data, Positive, RenderSettings
+from scenes.spec import Positive, RenderSettings, SpecData
 
 BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "demo", "paper")
 BENCHMARK_RECIPES = tuple(
@@ -52,7 +52,7 @@ _FILES = Layered(
 )
 
 
-class Recipe(Data, frozen=True, kw_only=True):
+class Recipe(SpecData, frozen=True, kw_only=True):
     """Everything that scenes are drawn from. `fps` is what a player should use."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -61,13 +61,13 @@ class Recipe(Data, frozen=True, kw_only=True):
     fps: Positive = 24.0
     render: RenderSettings
     licences: LicencePolicy = LicencePolicy()
-    objects: Objects = Objects()
-    primitives: Primitives = Primitives()
-    materials: Materials = Materials()
-    ground: GroundChoice = GroundChoice()
-    lights: Lights = Lights()
-    camera: CameraChoice = CameraChoice()
-    motions: Motions = Motions()
+    objects: ObjectRules = ObjectRules()
+    primitives: PrimitiveRules = PrimitiveRules()
+    materials: MaterialRules = MaterialRules()
+    ground: GroundRules = GroundRules()
+    lights: LightRules = LightRules()
+    camera: CameraRules = CameraRules()
+    motions: MotionRules = MotionRules()
     placement: PlacementRules = PlacementRules()
     framing: FramingRules = FramingRules()
 
@@ -106,7 +106,9 @@ def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:
     """Ranges the right way round and within the limits that their annotations state."""
     for name, annotation in typing.get_type_hints(type(section), include_extras=True).items():
         value = getattr(section, name)
-        limits = next((extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Limits)), None)
+        limits = next(
+            (extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, DrawLimits)), None
+        )
         if isinstance(value, float) and not math.isfinite(value):
             raise SpecError(f"{path}{name}: {value} is not a finite number", where=label)
         if annotation == Count and value[0] > value[1]:

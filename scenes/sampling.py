@@ -23,12 +23,13 @@ import numpy as np
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue
 from scenes.distributions import draw, draw_many
-from scenes.framing import Stage, find_view
-from scenes.materials_and_light import Pools, draw_lights, draw_material, draw_surface, pools
+from scenes.framing import BoundingCylinders, find_view
+from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface
 from scenes.motion import draw_camera, draw_light, draw_names, draw_slides, draw_turns
-from scenes.placement import Floor, place
+from scenes.placement import ThingsToPlace, place
 from scenes.recipes import Recipe
 from scenes.spec import (
+    CameraView,
     Ground,
     LightRotation,
     Native,
@@ -37,7 +38,6 @@ from scenes.spec import (
     ObjectRotation,
     ObjectTranslation,
     SceneSpec,
-    View,
 )
 
 _SAME_PLAN = 10
@@ -61,14 +61,14 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
     """
     if seed < 0 or index < 0:
         raise SpecError(f"seed {seed}, scene {index}: both must be 0 or more")
-    draws = _Draws(recipe, pools(catalogue, recipe), seed, index)
+    draws = _Draws(recipe, asset_pools(catalogue, recipe), seed, index)
     refused: Counter[str] = Counter()
     for attempt in range(recipe.placement.attempts):
         plan = _draw_plan(draws, attempt // _SAME_PLAN)
-        cast = _draw_cast(draws, plan, attempt)
-        if isinstance(cast, _Cast):
-            return _dress(draws, cast, attempt)
-        refused[cast] += 1
+        placed = _draw_placed(draws, plan, attempt)
+        if isinstance(placed, _PlacedScene):
+            return _with_surfaces_and_lights(draws, placed, attempt)
+        refused[placed] += 1
     worst = refused.most_common(1)[0][0]
     raise SpecError(
         (
@@ -90,7 +90,7 @@ class _Draws:
     """Where the draws of one scene come from."""
 
     recipe: Recipe
-    choices: Pools
+    choices: AssetPools
     seed: int
     index: int
 
@@ -108,13 +108,13 @@ class _Plan:
 
 
 @dataclass(frozen=True)
-class _Cast:
-    """A scene without surfaces and lights; `objects` still wear the materials they came with."""
+class _PlacedScene:
+    """A scene without surfaces and lights; `objects` still have the materials that they came with."""
 
     assets: tuple[Asset, ...]
     objects: tuple[Object, ...]
     light_motion: LightRotation | None
-    view: View
+    view: CameraView
 
 
 def _draw_plan(draws: _Draws, number: int) -> _Plan:
@@ -127,7 +127,7 @@ def _draw_plan(draws: _Draws, number: int) -> _Plan:
     return _Plan(objects, primitives, draw_names(recipe.motions, draws.rng("motion plan", number)))
 
 
-def _draw_cast(draws: _Draws, plan: _Plan, attempt: int) -> _Cast | str:
+def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str:
     """One draw of geometry, motion and camera, or what stood in the way (a key of `_CONFLICTS`)."""
     recipe, choices = draws.recipe, draws.choices
     geometry, motion = draws.rng("geometry", attempt), draws.rng("motion", attempt)
@@ -147,17 +147,17 @@ def _draw_cast(draws: _Draws, plan: _Plan, attempt: int) -> _Cast | str:
     there_and_back = bool(motion.random() < recipe.motions.object_translation.there_and_back)
     camera_motions = draw_camera(recipe.motions, plan.motions, motion)
     light_motion = draw_light(recipe.motions, plan.motions, motion)
-    floor = Floor(
+    things = ThingsToPlace(
         radii=scales * np.array([asset.footprint.radius for asset in assets if asset.footprint]),
         areas=np.repeat([recipe.objects.area, recipe.primitives.area], [plan.objects, plan.primitives]),
         slides=slides,
     )
-    placed = place(floor, recipe.placement.margin, geometry, motion)
-    if placed is None:
+    found = place(things, recipe.placement.margin, geometry, motion)
+    if found is None:
         return "placement"
-    starts, offsets = placed
+    starts, offsets = found
     objects = tuple(
-        _stand(
+        _object(
             asset,
             row=row,
             role="object" if row < plan.objects else "primitive",
@@ -168,11 +168,11 @@ def _draw_cast(draws: _Draws, plan: _Plan, attempt: int) -> _Cast | str:
         )
         for row, asset in enumerate(assets)
     )
-    stage = Stage.of(objects, recipe.frames)
-    view, refused = find_view(stage, camera_motions, recipe, draws.rng("camera", attempt))
+    cylinders = BoundingCylinders.of(objects, recipe.frames)
+    view, refused = find_view(cylinders, camera_motions, recipe, draws.rng("camera", attempt))
     if view is None:
         return refused.most_common(1)[0][0]
-    return _Cast(assets, objects, light_motion, view)
+    return _PlacedScene(assets, objects, light_motion, view)
 
 
 def _pick(assets: Sequence[Asset], count: int, rng: np.random.Generator) -> list[Asset]:
@@ -191,7 +191,7 @@ def _motions(turn: float, offset: list[float], there_and_back: bool) -> tuple[Ob
     return tuple(motions)
 
 
-def _stand(
+def _object(
     asset: Asset,
     *,
     row: int,
@@ -218,7 +218,7 @@ def _stand(
     )
 
 
-def _dress(draws: _Draws, cast: _Cast, attempt: int) -> SceneSpec:
+def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int) -> SceneSpec:
     """The scene with its surfaces and lights, whose draws do not depend on the attempt."""
     recipe, choices, rng = draws.recipe, draws.choices, draws.rng("material")
     ground = None
@@ -228,7 +228,7 @@ def _dress(draws: _Draws, cast: _Cast, attempt: int) -> SceneSpec:
         )
     objects = tuple(
         msgspec.structs.replace(obj, material=draw_material(recipe.materials, asset, choices.surfaces, rng))
-        for obj, asset in zip(cast.objects, cast.assets, strict=True)
+        for obj, asset in zip(placed.objects, placed.assets, strict=True)
     )
     return SceneSpec(
         recipe=recipe.name,
@@ -240,8 +240,8 @@ def _dress(draws: _Draws, cast: _Cast, attempt: int) -> SceneSpec:
         ground=ground,
         objects=objects,
         lights=draw_lights(recipe.lights, choices.lights, draws.rng("light")),
-        light_motion=cast.light_motion,
-        view=cast.view,
+        light_motion=placed.light_motion,
+        view=placed.view,
         render=recipe.render,
         resampled=attempt,
     )

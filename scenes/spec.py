@@ -23,14 +23,14 @@ Positive = Annotated[float, Meta(gt=0.0)]
 Value = float | int | str | tuple[float, ...]
 
 
-class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SpecData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all plain data here: immutable, unknown fields are an error (`kw_only` is not inherited)."""
 
 
 # --- where things come from -----------------------------------------------------------------------------------
 
 
-class Builtin(Data, frozen=True, kw_only=True, tag="builtin", tag_field="source"):
+class Builtin(SpecData, frozen=True, kw_only=True, tag="builtin", tag_field="source"):
     """Made by our own code: `generator` names the function, `params` are its arguments."""
 
     uid: str
@@ -38,7 +38,7 @@ class Builtin(Data, frozen=True, kw_only=True, tag="builtin", tag_field="source"
     params: dict[str, Value] = {}
 
 
-class File(Data, frozen=True, kw_only=True, tag="file", tag_field="source"):
+class File(SpecData, frozen=True, kw_only=True, tag="file", tag_field="source"):
     """A provider's file: `path` is relative to the provider's root, so specs do not depend on the machine."""
 
     uid: str
@@ -53,7 +53,7 @@ Source = Builtin | File
 # --- materials -------------------------------------------------------------------------------------------------
 
 
-class Principled(Data, frozen=True, kw_only=True, tag="principled", tag_field="kind"):
+class Principled(SpecData, frozen=True, kw_only=True, tag="principled", tag_field="kind"):
     """One constant metallic-roughness material."""
 
     uid: str
@@ -66,8 +66,8 @@ class Principled(Data, frozen=True, kw_only=True, tag="principled", tag_field="k
     sheen: Unit = 0.0
 
 
-class Procedural(Data, frozen=True, kw_only=True, tag="procedural", tag_field="kind"):
-    """A node-graph material: `family` names the graph, `params` its knobs, `size` its length in scene units."""
+class Procedural(SpecData, frozen=True, kw_only=True, tag="procedural", tag_field="kind"):
+    """A node-graph material: `params` are those of its `family`, `size` is the pattern's length in scene units."""
 
     uid: str
     family: str
@@ -75,7 +75,7 @@ class Procedural(Data, frozen=True, kw_only=True, tag="procedural", tag_field="k
     params: dict[str, Value] = {}
 
 
-class TextureSet(Data, frozen=True, kw_only=True, tag="textures", tag_field="kind"):
+class TextureSet(SpecData, frozen=True, kw_only=True, tag="textures", tag_field="kind"):
     """A folder of PBR texture maps, tiled every `size` scene units."""
 
     uid: str
@@ -85,7 +85,7 @@ class TextureSet(Data, frozen=True, kw_only=True, tag="textures", tag_field="kin
     size: Positive
 
 
-class Native(Data, frozen=True, kw_only=True, tag="native", tag_field="kind"):
+class Native(SpecData, frozen=True, kw_only=True, tag="native", tag_field="kind"):
     """The materials that came with an imported mesh."""
 
 
@@ -95,13 +95,13 @@ Material = Principled | Procedural | TextureSet | Native
 # --- objects ---------------------------------------------------------------------------------------------------
 
 
-class ObjectRotation(Data, frozen=True, kw_only=True, tag="object_rotation", tag_field="kind"):
+class ObjectRotation(SpecData, frozen=True, kw_only=True, tag="object_rotation", tag_field="kind"):
     """Turn about the object's own vertical axis: `degrees` from the first frame to the last."""
 
     degrees: float
 
 
-class ObjectTranslation(Data, frozen=True, kw_only=True, tag="object_translation", tag_field="kind"):
+class ObjectTranslation(SpecData, frozen=True, kw_only=True, tag="object_translation", tag_field="kind"):
     """Slide on the ground along `offset` (x, y); `there_and_back` returns to the start on a cosine."""
 
     offset: tuple[float, float]
@@ -111,7 +111,7 @@ class ObjectTranslation(Data, frozen=True, kw_only=True, tag="object_translation
 ObjectMotion = ObjectRotation | ObjectTranslation
 
 
-class Object(Data, frozen=True, kw_only=True):
+class Object(SpecData, frozen=True, kw_only=True):
     """One thing standing on the ground.
 
     The mesh is in its normalised frame (see `Footprint`): bounding-box centre over the origin, lowest point at
@@ -130,14 +130,14 @@ class Object(Data, frozen=True, kw_only=True):
     motions: tuple[ObjectMotion, ...] = ()
 
 
-class Footprint(Data, frozen=True, kw_only=True):
+class Footprint(SpecData, frozen=True, kw_only=True):
     """Upright bounding cylinder of a normalised mesh about the vertical axis through its bounding-box centre."""
 
     radius: Positive
     height: Positive
 
 
-class Ground(Data, frozen=True, kw_only=True):
+class Ground(SpecData, frozen=True, kw_only=True):
     """A square plane at z = 0, instance 1, centred on the origin, `size` scene units along each side."""
 
     material: Material
@@ -147,7 +147,7 @@ class Ground(Data, frozen=True, kw_only=True):
 # --- light -----------------------------------------------------------------------------------------------------
 
 
-class Light(Data, frozen=True, kw_only=True):
+class SceneLight(SpecData, frozen=True, kw_only=True):
     """An environment: the image's source, then mirror (left-right), strength (a factor) and a turn about z.
 
     Mirror and strength are applied to the stored image itself; `yaw` is part of the stored rotation.
@@ -159,7 +159,7 @@ class Light(Data, frozen=True, kw_only=True):
     strength: Positive = 1.0
 
 
-class LightRotation(Data, frozen=True, kw_only=True):
+class LightRotation(SpecData, frozen=True, kw_only=True):
     """Turn of the environment about z: `degrees` from the first frame to the last."""
 
     degrees: float
@@ -168,13 +168,13 @@ class LightRotation(Data, frozen=True, kw_only=True):
 # --- camera ----------------------------------------------------------------------------------------------------
 
 
-class Orbit(Data, frozen=True, kw_only=True, tag="orbit", tag_field="kind"):
+class Orbit(SpecData, frozen=True, kw_only=True, tag="orbit", tag_field="kind"):
     """Azimuth moves by `degrees` from the first frame to the last."""
 
     degrees: float
 
 
-class Oscillation(Data, frozen=True, kw_only=True, tag="oscillation", tag_field="kind"):
+class Oscillation(SpecData, frozen=True, kw_only=True, tag="oscillation", tag_field="kind"):
     """Azimuth and elevation swing on sines, `cycles` periods over the clip."""
 
     azimuth: float
@@ -182,7 +182,7 @@ class Oscillation(Data, frozen=True, kw_only=True, tag="oscillation", tag_field=
     cycles: Positive
 
 
-class Dolly(Data, frozen=True, kw_only=True, tag="dolly", tag_field="kind"):
+class Dolly(SpecData, frozen=True, kw_only=True, tag="dolly", tag_field="kind"):
     """Distance to the target is scaled from 1 at the first frame to `factor` at the last."""
 
     factor: Positive
@@ -191,7 +191,7 @@ class Dolly(Data, frozen=True, kw_only=True, tag="dolly", tag_field="kind"):
 CameraMotion = Orbit | Oscillation | Dolly
 
 
-class View(Data, frozen=True, kw_only=True):
+class CameraView(SpecData, frozen=True, kw_only=True):
     """A pinhole that looks at `target` from spherical coordinates around it, world z up.
 
     `fov` spans the larger image side. Azimuth 0 puts the camera on the target's +x side, counter-clockwise from above.
@@ -208,7 +208,7 @@ class View(Data, frozen=True, kw_only=True):
 # --- rendering -------------------------------------------------------------------------------------------------
 
 
-class RenderSettings(Data, frozen=True, kw_only=True):
+class RenderSettings(SpecData, frozen=True, kw_only=True):
     """Cycles settings; docs/benchmarks.md shows the curves behind the defaults.
 
     `samples` caps the samples per pixel; `adaptive_threshold` 0 turns adaptive sampling off. `environment_height`
@@ -232,7 +232,7 @@ class RenderSettings(Data, frozen=True, kw_only=True):
     geometric_normal: bool = False
 
 
-class SceneSpec(Data, frozen=True, kw_only=True):
+class SceneSpec(SpecData, frozen=True, kw_only=True):
     """Everything that `datagen` needs to render one scene under each of its lights.
 
     `index` is the scene's place in the dataset; with K lights it yields K clips that share the G-buffers.
@@ -248,9 +248,9 @@ class SceneSpec(Data, frozen=True, kw_only=True):
     fps: Positive
     ground: Ground | None
     objects: tuple[Object, ...]
-    lights: Annotated[tuple[Light, ...], Meta(min_length=1)]
+    lights: Annotated[tuple[SceneLight, ...], Meta(min_length=1)]
     light_motion: LightRotation | None = None
-    view: View
+    view: CameraView
     render: RenderSettings
     resampled: int = 0
 

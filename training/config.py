@@ -37,11 +37,7 @@ _FILES = Layered(
 )
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the sections: plain, immutable data."""
-
-
-class Data(Section, frozen=True, kw_only=True):
+class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a training sample looks like (`training/data/augment.py`, `training/data/loader.py`).
 
     Attributes:
@@ -75,7 +71,7 @@ class Data(Section, frozen=True, kw_only=True):
     images_share: Share = 0.25
 
 
-class Optimise(Section, frozen=True, kw_only=True):
+class Optimise(msgspec.Struct, frozen=True, kw_only=True):
     """How weights move.
 
     Attributes:
@@ -91,7 +87,7 @@ class Optimise(Section, frozen=True, kw_only=True):
         precision: of the network's arithmetic; weights and optimizer stay float32.
         ema: decay of the averaged weights, which are what is saved; it rises to this as (1 + n) / (10 + n). 0 saves
             the weights themselves, which suits a rate that falls to 0.
-        checkpointing: recompute activations in the backward pass to save memory.
+        checkpointing: recompute activations in the backward pass, which saves memory (nothing is written to disk).
     """
 
     steps: Count = 1000
@@ -112,7 +108,7 @@ class Optimise(Section, frozen=True, kw_only=True):
     checkpointing: bool = False
 
 
-class Keep(Section, frozen=True, kw_only=True):
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
     """What is written while training runs, counted in steps.
 
     Attributes:
@@ -128,20 +124,20 @@ class Keep(Section, frozen=True, kw_only=True):
     checkpoints: Count = 2
 
 
-class Lora(Section, frozen=True, kw_only=True):
+class Lora(msgspec.Struct, frozen=True, kw_only=True):
     """The adapter that only real footage trains. Published rank and layers are unknown: these are our choice."""
 
     rank: Count = 16
     learning_rate: Positive | None = None
 
 
-class TrainConfig(Section, frozen=True, kw_only=True):
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One training run.
 
     Attributes:
         name: of the preset.
         seed: decides weights, order, augmentation and noise.
-        backbone: family of networks (`renderers.checkpoints.registry`).
+        backbone: family of networks (`renderers.backbones`).
         network: arguments of the network's class; of the `environment` task, of the encoder's.
         start: renderer folder or hub id whose weights training starts from; null starts from random ones.
         encoder: folder with a pre-trained env_encoder, for forward renderers that have one.
@@ -167,7 +163,7 @@ class TrainConfig(Section, frozen=True, kw_only=True):
     losses: dict[str, NotNegative] = {}
     background_weight: NotNegative = 0.05
     gbuffers: bool = True
-    data: Data = Data()
+    data: DataConfig = DataConfig()
     optimise: Optimise = Optimise()
     keep: Keep = Keep()
     lora: Lora = Lora()

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from manifests.errors import TrainingError
+from pipeline.cluster import connect
+from pipeline.options import RunOptions
 from training.config import make_config, to_plain
-from training.loop import Outcome
-from training.run import Request, train
+from training.loop import TrainingOutcome
+from training.run import TrainRequest, train
 
 
-def train_distributed(request: Request, workers: int, ray_address: str | None = None) -> None:
+def train_distributed(request: TrainRequest, workers: int, ray_address: str | None = None) -> None:
     """Train with `workers` processes, each with a GPU where there are GPUs; `request.out` must be shared by all.
 
     Every worker takes its share of the global batch, so the steps are those of one worker. Raises TrainingError with
@@ -23,44 +25,43 @@ def train_distributed(request: Request, workers: int, ray_address: str | None = 
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    started = not ray.is_initialized()
-    if started:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address=ray_address, log_to_driver=True, include_dashboard=False, configure_logging=False)
+    address = ray_address or os.environ.get("RAY_ADDRESS", "")
+    cluster = connect(RunOptions(ray_address=address), show_output=True)
     try:
-        gpus = ray.cluster_resources().get("GPU", 0) >= workers
+        use_gpu = ray.cluster_resources().get("GPU", 0) >= workers
         trainer = TorchTrainer(
             _worker,
-            train_loop_config=_plain(request),
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(gpus)),
+            train_loop_config={"request": _plain(request), "use_gpu": use_gpu},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(name="ray", storage_path=str(request.out.resolve())),
         )
         trainer.fit()
     except Exception as error:
         raise TrainingError(f"training with {workers} workers failed: {_reason(error)}", where=request.out) from error
     finally:
-        if started:
-            ray.shutdown()
+        cluster.close()
 
 
-def _worker(plain: dict[str, Any]) -> None:
+def _worker(config: dict[str, Any]) -> None:
     """One worker: the same run, told its rank by Ray through the environment."""
+    if not config["use_gpu"]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves GPUs in sight that it has not given to this worker
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    outcome: Outcome = train(_request(plain))
+    outcome: TrainingOutcome = train(_request(config["request"]))
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"step {outcome.step}, loss {outcome.loss:.4g}, waited {100 * outcome.waiting:.1f} % of the time")
 
 
-def _plain(request: Request) -> dict[str, Any]:
+def _plain(request: TrainRequest) -> dict[str, Any]:
     fields = {name: getattr(request, name) for name in ("task", "datasets", "images", "real", "resume")}
     return {**fields, "out": str(request.out.resolve()), "config": to_plain(request.config)}
 
 
-def _request(plain: dict[str, Any]) -> Request:
+def _request(plain: dict[str, Any]) -> TrainRequest:
     from pathlib import Path
 
-    return Request(**{**plain, "out": Path(plain["out"]), "config": make_config(plain["config"])})
+    return TrainRequest(**{**plain, "out": Path(plain["out"]), "config": make_config(plain["config"])})
 
 
 def _reason(error: BaseException) -> str:

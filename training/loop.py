@@ -23,14 +23,14 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from manifests.errors import TrainingError
+from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Optimise, TrainConfig
 from training.data.batch import Batch
 from training.data.loader import Loader
-from training.interrupt import Interrupt
 from training.muon import Muon
 from training.objectives.objective import Objective
-from training.run_state import Progress, State
+from training.run_state import RunState, TrainingProgress
 from training.tensorboard import Reports
 
 IMAGES = "images"
@@ -70,7 +70,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What a run came to: its last step, seconds of training, last loss, and the share of time it waited for data."""
 
     step: int
@@ -107,7 +107,7 @@ class Trainer:
         if optimise.ema:
             average = EMAModel(network.parameters(), decay=optimise.ema, foreach=True)
             average.to(accelerator.device)
-        self.state = State(network, self.optimizer, average)
+        self.state = RunState(network, self.optimizer, average)
         self.wrapped = accelerator.prepare_model(network)
         self.step, self.seconds = 0, 0.0
 
@@ -116,7 +116,7 @@ class Trainer:
         done = run_state.load(folder, self.state)
         self.step, self.seconds = done.step, done.seconds
 
-    def run(self, reports: Reports, interrupt: Interrupt) -> Outcome:
+    def run(self, reports: Reports, stop: StopSignals) -> TrainingOutcome:
         """Train to the end of the schedule; writes a checkpoint at its end, and when it is interrupted.
 
         Raises TrainingError, naming the clips, as soon as a loss or a gradient is not finite, and KeyboardInterrupt
@@ -134,22 +134,24 @@ class Trainer:
             reports.step(self.step, done, values | {"rate": rate}, self._waited() - waited, self.seconds - before)
             if self.step % keep.pictures == 0:
                 self._picture(reports)
-            stop = bool(self._agreed(float(interrupt.asked)))
-            if stop or self.step % keep.checkpoint == 0:
+            stopping = bool(self._agreed(float(stop.count > 0)))
+            if stopping or self.step % keep.checkpoint == 0:
                 folder = self.save()
-            if stop:
+            if stopping:
                 raise KeyboardInterrupt
         if run_state.checkpoints(self.out)[-1:] != [self._folder()]:
             folder = self.save()
         self._picture(reports)
         spent = self.seconds - before
-        return Outcome(self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0, folder)
+        return TrainingOutcome(
+            self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0, folder
+        )
 
     def save(self) -> Path:
         """Write a checkpoint from the first worker; the others wait for it."""
         if self.accelerator.is_main_process:
             positions = {name: loader.position for name, loader in self.loaders.items()}
-            done = Progress(self.step, self.seconds, positions)
+            done = TrainingProgress(self.step, self.seconds, positions)
             run_state.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
         self.accelerator.wait_for_everyone()
         return self._folder()

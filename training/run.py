@@ -9,9 +9,7 @@ OUT/renderer/       the result, once the schedule has ended
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,14 +21,15 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from manifests.errors import TrainingError
-from manifests.files import write_bytes
+from manifests.files import FolderLock, write_bytes
+from manifests.store.header import first_difference, short
+from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import Joined, Source, open_source
 from training.data.loader import Loader, LoaderOptions
-from training.interrupt import Interrupt
-from training.loop import IMAGES, Outcome, Trainer
+from training.loop import IMAGES, Trainer, TrainingOutcome
 from training.objectives.objective import Needs, Objective
 from training.objectives.starting_networks import make_networks
 from training.tensorboard import Reports
@@ -43,7 +42,7 @@ _READING = ("threads", "ahead", "cache_gib")
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainRequest:
     """What to train, on what, into which folder.
 
     Attributes:
@@ -74,7 +73,7 @@ class Request:
         return {"task": self.task, "config": config, **sets}
 
 
-def train(request: Request) -> Outcome:
+def train(request: TrainRequest) -> TrainingOutcome:
     """Train on this machine, or as one worker of a distributed run. Raises LightloomError, one line each."""
     accelerator = _accelerator(request.config)
     with ExitStack() as stack:
@@ -95,14 +94,14 @@ def train(request: Request) -> Outcome:
         silent = not accelerator.is_main_process
         logs = request.out / "logs"
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
-        outcome = trainer.run(reports, stack.enter_context(Interrupt()))
+        outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
         if accelerator.is_main_process:
             trainer.write_renderer(request.out / run_state.RENDERER)
         accelerator.wait_for_everyone()
         return outcome
 
 
-def make_objective(request: Request) -> Objective:
+def make_objective(request: TrainRequest) -> Objective:
     """The objective of a request, with its networks."""
     from training.objectives.environment_autoencoder import EnvironmentObjective, light_networks
     from training.objectives.forward_rendering import ForwardObjective
@@ -134,11 +133,11 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
 
 
-def _streams(request: Request, objective: Objective) -> list[str]:
+def _streams(request: TrainRequest, objective: Objective) -> list[str]:
     return [*objective.streams, *([IMAGES] if request.images else [])]
 
 
-def make_loader(request: Request, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
+def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: Accelerator, position: int) -> Loader:
     """The loader of one stream, as this worker's share of the global batch."""
     config, data = request.config, request.config.data
     paths = {"real": request.real, IMAGES: request.images}.get(stream, request.datasets)
@@ -191,51 +190,35 @@ def _positions(checkpoint: Path) -> dict[str, int]:
     return dict(run_state.read_progress(checkpoint).positions)
 
 
-def _record(request: Request, loaders: dict[str, Loader]) -> dict[str, Any]:
+def _record(request: TrainRequest, loaders: dict[str, Loader]) -> dict[str, Any]:
     """What the renderer's model_index.json says of its training."""
     clips = {name: loader.clips for name, loader in loaders.items()}
     return {"task": request.task, "config": to_plain(request.config), "clips": clips}
 
 
 @contextmanager
-def _prepared(request: Request) -> Iterator[None]:
+def _prepared(request: TrainRequest) -> Iterator[None]:
     """The run's folder, locked, with an identity that fits; raises TrainingError otherwise."""
     out, wanted = request.out, request.identity()
     out.mkdir(parents=True, exist_ok=True)
     path = out / IDENTITY
-    with (out / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise TrainingError(
-                f"another process (pid {owner}) trains here", "wait for it or stop it", where=out
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with FolderLock(
+        out / ".lock",
+        lambda pid: TrainingError(f"another process (pid {pid}) trains here", "wait for it or stop it", where=out),
+    ):
         if path.is_file() and not request.resume:
             raise TrainingError(
                 "holds a run already", "add --resume to go on with it, or give another folder", where=out
             )
         if path.is_file():
-            different = _difference(json.loads(path.read_text(encoding="utf-8")), wanted)
+            different = first_difference(json.loads(path.read_text(encoding="utf-8")), wanted)
             if different:
+                field, before, now = different
                 raise TrainingError(
-                    f"{different}", "resume with what the run began with, or give another folder", where=out
+                    f"{field} was {short(before)} and is {short(now)} now",
+                    "resume with what the run began with, or give another folder",
+                    where=out,
                 )
         else:
             write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
         yield
-
-
-def _difference(before: Any, now: Any, path: str = "") -> str | None:
-    """The first field in which two identities differ, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in {**before, **now}:
-            found = _difference(before.get(name), now.get(name), f"{path}{name}.")
-            if found:
-                return found
-        return None
-    return None if before == now else f"{path.rstrip('.')} was {json.dumps(before)} and is {json.dumps(now)} now"

@@ -15,14 +15,12 @@ and safetensors are written, and nothing else is read.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from diffusers.training_utils import EMAModel
@@ -31,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
-from manifests.files import disk_full, sync_folder
+from manifests.files import atomic_folder
 
 FOLDER = "checkpoints"
 RENDERER = "renderer"
@@ -41,7 +39,7 @@ _NAME = re.compile(r"\d{8,}")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a run is: optimizer steps, seconds of training, and each stream's loader position."""
 
     step: int
@@ -50,7 +48,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """What a checkpoint holds; `average` is None where a run keeps no averaged weights."""
 
     network: nn.Module
@@ -58,28 +56,18 @@ class State:
     average: EMAModel | None
 
 
-def save(out: Path, state: State, progress: Progress, write_renderer: Callable[[Path], None], keep: int) -> Path:
+def save(
+    out: Path, state: RunState, progress: TrainingProgress, write_renderer: Callable[[Path], None], keep: int
+) -> Path:
     """Write the checkpoint of `progress.step` and remove all but the newest `keep`; returns its folder.
 
     `write_renderer(folder)` is called with the averaged weights in the network. Raises DiskFull.
     """
-    folder = out / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
-    target = folder / f"{progress.step:08d}"
-    temporary = folder / f".{target.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp"
-    temporary.mkdir()
-    try:
-        with disk_full(target):
-            _write(temporary, state, progress)
-            with averaged(state):
-                write_renderer(temporary / RENDERER)
-            _sync(temporary)
-            shutil.rmtree(target, ignore_errors=True)
-            temporary.rename(target)
-            sync_folder(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    target = out / FOLDER / f"{progress.step:08d}"
+    with atomic_folder(target) as folder:
+        _write(folder, state, progress)
+        with averaged(state):
+            write_renderer(folder / RENDERER)
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -88,7 +76,7 @@ def save(out: Path, state: State, progress: Progress, write_renderer: Callable[[
 class averaged:  # noqa: N801  (used as a context manager, like contextlib's)
     """Inside the block the network holds its averaged weights, where there are any."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: RunState) -> None:
         self._parameters = list(state.network.parameters())
         self._average = state.average
 
@@ -109,15 +97,15 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(path for path in found if _NAME.fullmatch(path.name) and (path / _STATE).is_file())
 
 
-def read_progress(folder: Path) -> Progress:
+def read_progress(folder: Path) -> TrainingProgress:
     """How far the run was at a checkpoint; raises TrainingError when that cannot be read."""
     try:
-        return Progress(**json.loads((folder / _STATE).read_text(encoding="utf-8"))["progress"])
+        return TrainingProgress(**json.loads((folder / _STATE).read_text(encoding="utf-8"))["progress"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"cannot be read ({error})", "remove the checkpoint", where=folder / _STATE) from error
 
 
-def load(folder: Path, state: State) -> Progress:
+def load(folder: Path, state: RunState) -> TrainingProgress:
     """Bring network, optimizer and averaged weights to where the checkpoint left them; returns how far it was.
 
     Raises TrainingError when the checkpoint does not fit.
@@ -144,7 +132,7 @@ def load(folder: Path, state: State) -> Progress:
     return read_progress(folder)
 
 
-def _write(folder: Path, state: State, progress: Progress) -> None:
+def _write(folder: Path, state: RunState, progress: TrainingProgress) -> None:
     names = [name for name, _ in state.network.named_parameters()]
     save_file(_plain(state.network.state_dict()), folder / _WEIGHTS)
     tensors, groups = _optimizer_tensors(state)
@@ -160,7 +148,7 @@ def _write(folder: Path, state: State, progress: Progress) -> None:
     (folder / _STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _optimizer_tensors(state: State) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+def _optimizer_tensors(state: RunState) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """The optimizer's state as "parameter/entry" tensors, and which entries each parameter has."""
     names = {id(parameter): name for name, parameter in state.network.named_parameters()}
     tensors: dict[str, Tensor] = {}
@@ -173,7 +161,7 @@ def _optimizer_tensors(state: State) -> tuple[dict[str, Tensor], dict[str, list[
     return _plain(tensors), entries
 
 
-def _load_optimizer(state: State, tensors: Mapping[str, Tensor], entries: Mapping[str, list[str]]) -> None:
+def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor], entries: Mapping[str, list[str]]) -> None:
     """Inverse of `_optimizer_tensors`, through torch's own state dictionaries, which know where tensors belong."""
     parameters = {id(parameter): name for name, parameter in state.network.named_parameters()}
     document = state.optimizer.state_dict()
@@ -189,19 +177,3 @@ def _load_optimizer(state: State, tensors: Mapping[str, Tensor], entries: Mappin
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as safetensors takes them: on the CPU, contiguous, each with memory of its own."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed run left half-written; the run's lock says that nobody is writing it now."""
-    for path in folder.glob(".*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            sync_folder(path)
-    sync_folder(folder)

@@ -19,24 +19,24 @@ from scenes.catalogue import Asset
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import (
     Builtin,
+    CameraView,
     File,
     Footprint,
     Ground,
-    Light,
     LightRotation,
     Material,
     Object,
     Principled,
     RenderSettings,
+    SceneLight,
     SceneSpec,
-    View,
 )
 
-OUTSIDE = View(target=(0.0, 0.1, 0.5), distance=5.6, azimuth=-52.0, elevation=27.0, fov=40.0)
-CAMERA = View(target=(0.0, 0.0, 0.4), distance=2.5, azimuth=-100.0, elevation=18.0, fov=45.0)
-FRONT = View(target=(0.0, 0.0, 0.5), distance=3.2, azimuth=-90.0, elevation=0.0, fov=28.0)
-ASIDE = View(target=(0.0, -1.3, 0.6), distance=6.6, azimuth=-22.0, elevation=24.0, fov=40.0)
-BETWEEN = View(target=(0.0, 0.0, 1.0), distance=2.6, azimuth=-135.0, elevation=6.0, fov=105.0)
+OUTSIDE = CameraView(target=(0.0, 0.1, 0.5), distance=5.6, azimuth=-52.0, elevation=27.0, fov=40.0)
+CAMERA = CameraView(target=(0.0, 0.0, 0.4), distance=2.5, azimuth=-100.0, elevation=18.0, fov=45.0)
+FRONT = CameraView(target=(0.0, 0.0, 0.5), distance=3.2, azimuth=-90.0, elevation=0.0, fov=28.0)
+ASIDE = CameraView(target=(0.0, -1.3, 0.6), distance=6.6, azimuth=-22.0, elevation=24.0, fov=40.0)
+BETWEEN = CameraView(target=(0.0, 0.0, 1.0), distance=2.6, azimuth=-135.0, elevation=6.0, fov=105.0)
 LETTERS = "letters.exr"
 MIRROR = Principled(uid="mirror", basecolor=(0.98, 0.98, 0.98), roughness=0.0, metallic=1.0)
 _ROOM = Footprint(radius=0.71, height=1.0)
@@ -88,7 +88,7 @@ def ball(number: int, material: Material, position: tuple[float, float], scale: 
     )
 
 
-def still_life(view: View, size: tuple[int, int]) -> SceneSpec:
+def still_life(view: CameraView, size: tuple[int, int]) -> SceneSpec:
     """Three things on grey ground under a studio's light; `size` is (width, height)."""
     things = (
         thing(2, "builtin/mesh/suzanne", paint("clay", (0.75, 0.32, 0.2)), (0.0, 0.0), 0.9, 10.0),
@@ -97,12 +97,12 @@ def still_life(view: View, size: tuple[int, int]) -> SceneSpec:
     )
     light = _builtin()["builtin/environment/studio/0003"].environment
     assert light is not None
-    return _spec(things, view, size, Light(map=light), Ground(material=paint("grey", (0.5, 0.5, 0.5), 0.8)))
+    return _spec(things, view, size, SceneLight(map=light), Ground(material=paint("grey", (0.5, 0.5, 0.5), 0.8)))
 
 
-def letters_scene(view: View, size: tuple[int, int], turn: float = 0.0) -> SceneSpec:
+def letters_scene(view: CameraView, size: tuple[int, int], turn: float = 0.0) -> SceneSpec:
     """A mirror ball in mid-air under the light with letters, which turns by `turn` degrees from frame 0 to frame 1."""
-    light = Light(map=File(uid=LETTERS, provider="figures", path=LETTERS, sha256=""))
+    light = SceneLight(map=File(uid=LETTERS, provider="figures", path=LETTERS, sha256=""))
     return _spec((ball(2, MIRROR, (0.0, 0.0)),), view, size, light, None, turn)
 
 
@@ -113,16 +113,16 @@ def ball_row(size: tuple[int, int]) -> SceneSpec:
         ball(number, paint(f"paint{number}", colour), (x, 0.0), 0.8)
         for number, (colour, x) in enumerate(zip(colours, (-1.7, 0.0, 1.7), strict=True), start=2)
     )
-    view = View(target=(0.0, 0.0, 0.4), distance=3.4, azimuth=-90.0, elevation=0.0, fov=70.0)
-    light = Light(map=Builtin(uid="white", generator="constant", params={"colour": (1.0, 1.0, 1.0)}))
+    view = CameraView(target=(0.0, 0.0, 0.4), distance=3.4, azimuth=-90.0, elevation=0.0, fov=70.0)
+    light = SceneLight(map=Builtin(uid="white", generator="constant", params={"colour": (1.0, 1.0, 1.0)}))
     return _spec(balls, view, size, light, None)
 
 
 def _spec(
     things: tuple[Object, ...],
-    view: View,
+    view: CameraView,
     size: tuple[int, int],
-    light: Light,
+    light: SceneLight,
     ground: Ground | None,
     turn: float | None = None,
 ) -> SceneSpec:

@@ -7,7 +7,6 @@ benchmark and limited. Nothing of the machine that trained them goes along: no o
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.errors import CheckpointError
-from manifests.files import write_bytes
+from manifests.files import atomic_folder, write_bytes
 from manifests.store.dataset import open_dataset
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
 from training.evaluation.benchmark import open_benchmark
@@ -93,22 +92,24 @@ def _pack_renderer(
     kind: Kind, origin: Path, target: Path, clip: Clip, reports: list[dict[str, Any]], revision: str
 ) -> Packed:
     before = _CLASSES[kind].from_pretrained(origin)
-    scratch = _scratch(target)
     index, history = _records(origin)
-    for weights in sorted(origin.glob("*/*.safetensors")):
-        if weights.name != LORA:
-            _halve(weights, scratch / weights.relative_to(origin))
-    for config in sorted(origin.glob("*/*.json")):
-        plain = {name: value for name, value in _json(config).items() if name != "_name_or_path"}
-        _write_json(scratch / config.relative_to(origin), plain)
-    _write_json(scratch / INDEX, index)
-    change = _difference(kind, before, _CLASSES[kind].from_pretrained(scratch), clip)
-    if not change <= TOLERANCE:
-        raise CheckpointError(f"half precision changes outputs by {change:.2g}, more than {TOLERANCE:g}", where=origin)
-    size = _size(scratch)
-    facts = Facts(kind, index, history, _trained_on(origin), _real(origin), revision, size, change)
-    write_bytes(scratch / CARD, card(facts, reports).encode())
-    return Packed(kind, _placed(scratch, target), size, change)
+    with atomic_folder(target) as folder:
+        for weights in sorted(origin.glob("*/*.safetensors")):
+            if weights.name != LORA:
+                _halve(weights, folder / weights.relative_to(origin))
+        for config in sorted(origin.glob("*/*.json")):
+            plain = {name: value for name, value in _json(config).items() if name != "_name_or_path"}
+            _write_json(folder / config.relative_to(origin), plain)
+        _write_json(folder / INDEX, index)
+        change = _difference(kind, before, _CLASSES[kind].from_pretrained(folder), clip)
+        if not change <= TOLERANCE:
+            raise CheckpointError(
+                f"half precision changes outputs by {change:.2g}, more than {TOLERANCE:g}", where=origin
+            )
+        size = _size(folder)
+        facts = Facts(kind, index, history, _trained_on(origin), _real(origin), revision, size, change)
+        write_bytes(folder / CARD, card(facts, reports).encode())
+    return Packed(kind, target, size, change)
 
 
 def _pack_lora(origin: Path, target: Path, reports: list[dict[str, Any]], revision: str) -> Packed:
@@ -118,13 +119,13 @@ def _pack_lora(origin: Path, target: Path, reports: list[dict[str, Any]], revisi
         raise CheckpointError(f"no LoRA here ({LORA})", "co-training writes it to OUT/renderer/lora", where=origin)
     run = folder.parent
     index, history = _records(run)
-    scratch = _scratch(target)
-    _halve(folder / LORA, scratch / LORA)
-    size = _size(scratch)
-    measured = [report for report in reports if _measures(report, "forward", run)]
-    facts = Facts("lora", index, history, _trained_on(run), _real(run), revision, size, None)
-    write_bytes(scratch / CARD, card(facts, measured).encode())
-    return Packed("lora", _placed(scratch, target), size, None)
+    with atomic_folder(target) as packed:
+        _halve(folder / LORA, packed / LORA)
+        size = _size(packed)
+        measured = [report for report in reports if _measures(report, "forward", run)]
+        facts = Facts("lora", index, history, _trained_on(run), _real(run), revision, size, None)
+        write_bytes(packed / CARD, card(facts, measured).encode())
+    return Packed("lora", target, size, None)
 
 
 def _records(renderer: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -244,19 +245,6 @@ def _without_paths(value: Any) -> Any:
     if isinstance(value, str) and Path(value).is_absolute():
         return "/".join(Path(value).parts[-2:])
     return value
-
-
-def _scratch(target: Path) -> Path:
-    scratch = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    return scratch
-
-
-def _placed(scratch: Path, target: Path) -> Path:
-    """Move a finished folder to its place; what stood there goes."""
-    shutil.rmtree(target, ignore_errors=True)
-    return scratch.rename(target)
 
 
 def _size(folder: Path) -> int:

@@ -49,7 +49,7 @@ class AssetError(RenderError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class AssetLimits:
     """Bounds that are checked before anything of that size is allocated.
 
     `file_bytes` also bounds each buffer and texture file; `json_bytes` the JSON chunk of a GLB; `elements` the sum of
@@ -67,7 +67,7 @@ class Limits:
     image_pixels: int = 64 << 20
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = AssetLimits()
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Inspection:
         return tuple(name for name, holds in named.items() if holds)
 
 
-def check_file(path: Path, limits: Limits) -> str:
+def check_file(path: Path, limits: AssetLimits) -> str:
     """Format name of a regular file of a known suffix within the size limit.
 
     Raises AssetError: missing-file, unsupported-format, too-large, malformed (empty).

@@ -23,15 +23,24 @@ import numpy as np
 from datagen.assets.asset_file import (
     DEFAULT_LIMITS,
     AssetError,
+    AssetLimits,
     Inspection,
-    Limits,
     check_file,
     file_size,
     inside,
     shown,
 )
-from datagen.assets.gltf_checks import check_accessors, check_nodes
-from datagen.assets.gltf_schema import COMPONENTS, FLOAT, TRIANGLE_MODES, Document, Header, Material, Primitive
+from datagen.assets.gltf_schema import (
+    COMPONENTS,
+    FLOAT,
+    TRIANGLE_MODES,
+    GltfDocument,
+    GltfHeader,
+    GltfMaterial,
+    GltfPrimitive,
+    check_accessors,
+    check_nodes,
+)
 from datagen.assets.texture_images import check_header, constant_channels
 
 SPEC_GLOSS = "KHR_materials_pbrSpecularGlossiness"
@@ -60,7 +69,7 @@ _SUPPORTED = {  # what the glTF importer of Blender 5.2 takes as `extensionsRequ
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
-def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
+def inspect(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
     """Judge a .gltf or .glb. `decode` also decodes every texture in use: slower, finds broken ones and constant maps.
 
     Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder,
@@ -75,21 +84,21 @@ class Gltf:
 
     path: Path
     json: bytes
-    document: Document
+    document: GltfDocument
     chunk: memoryview | None
-    limits: Limits
+    limits: AssetLimits
 
     @staticmethod
-    def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> Gltf:
+    def read(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Gltf:
         """Read and check everything but the pixels. Raises AssetError as `inspect`."""
         check_file(path, limits)
         data = memoryview(path.read_bytes())
         json, chunk = _chunks(data, path.name, limits) if bytes(data[:4]) == b"glTF" else (bytes(data), None)
         try:
-            version = msgspec.json.decode(json, type=Header).asset.version
+            version = msgspec.json.decode(json, type=GltfHeader).asset.version
             if version != "2.0":
                 raise AssetError("unsupported-format", f"glTF version {shown(version)}, we import 2.0", where=path.name)
-            document = msgspec.json.decode(json, type=Document)
+            document = msgspec.json.decode(json, type=GltfDocument)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise AssetError("malformed", f"not glTF 2.0: {error}", where=path.name) from None
         # The importer decodes compressed meshes even where they are optional, with libraries that bpy does not ship.
@@ -105,18 +114,18 @@ class Gltf:
         return gltf
 
     @cached_property
-    def primitives(self) -> tuple[Primitive, ...]:
+    def primitives(self) -> tuple[GltfPrimitive, ...]:
         """Primitives with triangles of every mesh that a node shows."""
         used = {node.mesh for node in self.document.nodes if node.mesh is not None}
         meshes = (self.document.meshes[index] for index in sorted(used))
         return tuple(one for mesh in meshes for one in mesh.primitives if one.mode in TRIANGLE_MODES)
 
     @cached_property
-    def materials(self) -> tuple[Material, ...]:
+    def materials(self) -> tuple[GltfMaterial, ...]:
         """Materials in use; the default material stands for primitives without one."""
         used = {one.material for one in self.primitives}
         listed = tuple(self.document.materials[index] for index in sorted(used - {None}, key=str) if index is not None)
-        return (*listed, Material()) if None in used else listed
+        return (*listed, GltfMaterial()) if None in used else listed
 
     def inspection(self, *, decode: bool = False) -> Inspection:
         """What the file says about itself. Raises AssetError no-geometry; with `decode` also bad-texture."""
@@ -230,7 +239,7 @@ class Gltf:
             cache[texture] = constant_channels(data, f"{self.path.name}:image {texture}", self.limits)
         return cache[texture]
 
-    def _specular(self, material: Material, decode: bool) -> tuple[object, ...] | None:
+    def _specular(self, material: GltfMaterial, decode: bool) -> tuple[object, ...] | None:
         """A key that is equal for materials with the same one roughness and metallic; None where they vary."""
         gloss = material.extensions.get(SPEC_GLOSS)
         if gloss is not None:
@@ -249,7 +258,7 @@ class Gltf:
         return (float(pbr.roughness_factor), float(pbr.metallic_factor), texture_index) if fixed else None
 
 
-def _chunks(data: memoryview, name: str, limits: Limits) -> tuple[bytes, memoryview | None]:
+def _chunks(data: memoryview, name: str, limits: AssetLimits) -> tuple[bytes, memoryview | None]:
     """JSON and binary chunk of a GLB (specification, 4.4)."""
     if len(data) < 20:
         raise AssetError("malformed", "cut off inside the GLB header", where=name)
@@ -274,7 +283,7 @@ def _chunks(data: memoryview, name: str, limits: Limits) -> tuple[bytes, memoryv
     return json, data[start + 8 : start + 8 + size]
 
 
-def _base_texture(material: Material) -> object:
+def _base_texture(material: GltfMaterial) -> object:
     gloss = material.extensions.get(SPEC_GLOSS, {})
     pbr = material.pbr_metallic_roughness
     return gloss.get("diffuseTexture") or (pbr.base_color_texture if pbr else None)

@@ -1,14 +1,19 @@
-"""The part of glTF 2.0's JSON that inspection reads, as types: what decodes here has the shape that code relies on.
+"""The part of glTF 2.0's JSON that inspection reads: types, and checks of what the importer would follow blindly.
 
-Source: Khronos glTF 2.0 specification, chapter 5 (property names and constraints). Unknown members are ignored.
+What decodes here has the shape that code relies on; what passes `check_accessors` and `check_nodes` names nothing that
+is not there. Source: Khronos glTF 2.0 specification, chapter 5 (property names and constraints). Unknown members are
+ignored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from datagen.assets.asset_file import AssetError, AssetLimits
 
 Index = Annotated[int, Meta(ge=0)]
 Size = Annotated[int, Meta(ge=1)]
@@ -22,24 +27,24 @@ TRIANGLE_MODES = (4, 5, 6)
 FLOAT = 5126
 
 
-class Json(msgspec.Struct, frozen=True, rename="camel"):
+class GltfJson(msgspec.Struct, frozen=True, rename="camel"):
     """Base: glTF member names are camel case."""
 
 
-class Asset(Json, frozen=True):
+class GltfAsset(GltfJson, frozen=True):
     """`asset`."""
 
     version: str
 
 
-class Buffer(Json, frozen=True):
+class GltfBuffer(GltfJson, frozen=True):
     """`buffers[]`; without `uri` it is the GLB's binary chunk."""
 
     byte_length: Size
     uri: str | None = None
 
 
-class BufferView(Json, frozen=True):
+class GltfBufferView(GltfJson, frozen=True):
     """`bufferViews[]`."""
 
     buffer: Index
@@ -48,7 +53,7 @@ class BufferView(Json, frozen=True):
     byte_stride: Annotated[int, Meta(ge=4, le=252)] | None = None
 
 
-class SparseIndices(Json, frozen=True):
+class GltfSparseIndices(GltfJson, frozen=True):
     """`accessors[].sparse.indices`."""
 
     buffer_view: Index
@@ -56,22 +61,22 @@ class SparseIndices(Json, frozen=True):
     byte_offset: Index = 0
 
 
-class SparseValues(Json, frozen=True):
+class GltfSparseValues(GltfJson, frozen=True):
     """`accessors[].sparse.values`."""
 
     buffer_view: Index
     byte_offset: Index = 0
 
 
-class Sparse(Json, frozen=True):
+class GltfSparse(GltfJson, frozen=True):
     """`accessors[].sparse`."""
 
     count: Size
-    indices: SparseIndices
-    values: SparseValues
+    indices: GltfSparseIndices
+    values: GltfSparseValues
 
 
-class Accessor(Json, frozen=True):
+class GltfAccessor(GltfJson, frozen=True):
     """`accessors[]`."""
 
     component_type: ComponentType
@@ -79,7 +84,7 @@ class Accessor(Json, frozen=True):
     type: Literal["SCALAR", "VEC2", "VEC3", "VEC4", "MAT2", "MAT3", "MAT4"]
     buffer_view: Index | None = None
     byte_offset: Index = 0
-    sparse: Sparse | None = None
+    sparse: GltfSparse | None = None
 
     @property
     def element_bytes(self) -> int:
@@ -91,14 +96,14 @@ class Accessor(Json, frozen=True):
         return size * COMPONENTS[self.type]
 
 
-class Image(Json, frozen=True):
+class GltfImage(GltfJson, frozen=True):
     """`images[]`."""
 
     uri: str | None = None
     buffer_view: Index | None = None
 
 
-class Texture(Json, frozen=True):
+class GltfTexture(GltfJson, frozen=True):
     """`textures[]`."""
 
     source: Index | None = None
@@ -111,32 +116,32 @@ class Texture(Json, frozen=True):
         return self.source if self.source is not None else webp if isinstance(webp, int) and webp >= 0 else None
 
 
-class TextureInfo(Json, frozen=True):
+class GltfTextureInfo(GltfJson, frozen=True):
     """Reference to a texture."""
 
     index: Index
 
 
-class MetallicRoughness(Json, frozen=True):
+class GltfMetallicRoughness(GltfJson, frozen=True):
     """`materials[].pbrMetallicRoughness`."""
 
-    base_color_texture: TextureInfo | None = None
-    metallic_roughness_texture: TextureInfo | None = None
+    base_color_texture: GltfTextureInfo | None = None
+    metallic_roughness_texture: GltfTextureInfo | None = None
     metallic_factor: Number = 1.0
     roughness_factor: Number = 1.0
 
 
-class Material(Json, frozen=True):
+class GltfMaterial(GltfJson, frozen=True):
     """`materials[]`."""
 
-    pbr_metallic_roughness: MetallicRoughness | None = None
-    normal_texture: TextureInfo | None = None
-    emissive_texture: TextureInfo | None = None
+    pbr_metallic_roughness: GltfMetallicRoughness | None = None
+    normal_texture: GltfTextureInfo | None = None
+    emissive_texture: GltfTextureInfo | None = None
     alpha_mode: Literal["OPAQUE", "MASK", "BLEND"] = "OPAQUE"
     extensions: Extensions = {}
 
 
-class Primitive(Json, frozen=True):
+class GltfPrimitive(GltfJson, frozen=True):
     """`meshes[].primitives[]`."""
 
     attributes: dict[str, Index]
@@ -146,13 +151,13 @@ class Primitive(Json, frozen=True):
     targets: list[dict[str, Index]] = []
 
 
-class Mesh(Json, frozen=True):
+class GltfMesh(GltfJson, frozen=True):
     """`meshes[]`."""
 
-    primitives: Annotated[list[Primitive], Meta(min_length=1)]
+    primitives: Annotated[list[GltfPrimitive], Meta(min_length=1)]
 
 
-class Node(Json, frozen=True):
+class GltfNode(GltfJson, frozen=True):
     """`nodes[]`."""
 
     children: list[Index] = []
@@ -164,33 +169,141 @@ class Node(Json, frozen=True):
     scale: Annotated[list[Number], Meta(min_length=3, max_length=3)] | None = None
 
 
-class Scene(Json, frozen=True):
+class GltfScene(GltfJson, frozen=True):
     """`scenes[]`."""
 
     nodes: list[Index] = []
 
 
-class Header(Json, frozen=True):
+class GltfHeader(GltfJson, frozen=True):
     """What files of every glTF version have."""
 
-    asset: Asset
+    asset: GltfAsset
 
 
-class Document(Json, frozen=True):
+class GltfDocument(GltfJson, frozen=True):
     """The JSON of a glTF 2.0 file."""
 
-    asset: Asset
+    asset: GltfAsset
     extensions_used: list[str] = []
     extensions_required: list[str] = []
     scene: Index | None = None
-    scenes: list[Scene] = []
-    nodes: list[Node] = []
-    meshes: list[Mesh] = []
-    materials: list[Material] = []
-    textures: list[Texture] = []
-    images: list[Image] = []
-    accessors: list[Accessor] = []
-    buffers: list[Buffer] = []
-    buffer_views: list[BufferView] = []
+    scenes: list[GltfScene] = []
+    nodes: list[GltfNode] = []
+    meshes: list[GltfMesh] = []
+    materials: list[GltfMaterial] = []
+    textures: list[GltfTexture] = []
+    images: list[GltfImage] = []
+    accessors: list[GltfAccessor] = []
+    buffers: list[GltfBuffer] = []
+    buffer_views: list[GltfBufferView] = []
     animations: list[dict[str, Any]] = []
     skins: list[dict[str, Any]] = []
+
+
+# --- ranges and references: AssetError (malformed or too-large) names the element ---------------------------------
+
+
+def check_accessors(document: GltfDocument, limits: AssetLimits) -> None:
+    """Accessors lie in their buffer views, views in their buffers, and all values together within the limit."""
+    sizes = [_view_size(document, index) for index in range(len(document.buffer_views))]
+    total = 0
+    for index, accessor in enumerate(document.accessors):
+        total += accessor.count * COMPONENTS[accessor.type]
+        if total > limits.elements:
+            raise AssetError("too-large", f"the accessors hold more than {limits.elements} values")
+        name = f"accessor {index}"
+        if accessor.buffer_view is not None:
+            stride = _view(document, accessor.buffer_view, name).byte_stride or accessor.element_bytes
+            span = accessor.byte_offset + stride * (accessor.count - 1) + accessor.element_bytes
+            _fits(span, sizes[accessor.buffer_view], name)
+            if accessor.byte_offset % COMPONENT_BYTES[accessor.component_type]:
+                raise AssetError("malformed", f"{name} starts at an unaligned byte")
+        if accessor.sparse is not None:
+            _check_sparse(document, accessor, sizes, name)
+
+
+def check_nodes(document: GltfDocument, limits: AssetLimits) -> None:
+    """Nodes form trees of bounded depth; meshes, accessors, materials and scenes that are named exist."""
+    nodes = document.nodes
+    if len(nodes) > limits.nodes:
+        raise AssetError("too-large", f"{len(nodes)} nodes", f"the limit is {limits.nodes}")
+    parents: dict[int, int] = {}
+    for index, node in enumerate(nodes):
+        _exists(node.mesh, document.meshes, f"node {index}", "mesh")
+        _exists(node.skin, document.skins, f"node {index}", "skin")
+        for child in node.children:
+            _exists(child, nodes, f"node {index}", "node")
+            if parents.setdefault(child, index) != index or child == index:
+                raise AssetError("malformed", f"node {child} has two parents")
+    roots = [index for index in range(len(nodes)) if index not in parents]
+    seen, level, depth = 0, roots, 0
+    while level:
+        depth += 1
+        seen += len(level)
+        if depth > limits.node_depth or seen > len(nodes):
+            raise AssetError("malformed", f"the nodes are nested deeper than {limits.node_depth}")
+        level = [child for index in level for child in nodes[index].children]
+    if seen != len(nodes):
+        raise AssetError("malformed", "the nodes form a ring")
+    for index, scene in enumerate(document.scenes):
+        for root in scene.nodes:
+            _exists(root, nodes, f"scene {index}", "node")
+    _exists(document.scene, document.scenes, "the file", "scene")
+    for index, mesh in enumerate(document.meshes):
+        for primitive in mesh.primitives:
+            _check_primitive(document, primitive, f"mesh {index}")
+
+
+def _check_primitive(document: GltfDocument, primitive: GltfPrimitive, name: str) -> None:
+    _exists(primitive.indices, document.accessors, name, "accessor")
+    _exists(primitive.material, document.materials, name, "material")
+    named = [accessor for group in (primitive.attributes, *primitive.targets) for accessor in group.values()]
+    for accessor in named:
+        _exists(accessor, document.accessors, name, "accessor")
+    position = primitive.attributes.get("POSITION")
+    if position is None:
+        return
+    if document.accessors[position].type != "VEC3":
+        raise AssetError("malformed", "positions are not VEC3", where=name)
+    count = document.accessors[position].count
+    if any(document.accessors[accessor].count != count for accessor in named):
+        raise AssetError("malformed", "its attributes have different lengths", where=name)
+
+
+def _check_sparse(document: GltfDocument, accessor: GltfAccessor, sizes: list[int], name: str) -> None:
+    sparse = accessor.sparse
+    assert sparse is not None
+    if sparse.count > accessor.count:
+        raise AssetError("malformed", "more sparse values than elements", where=name)
+    wanted = (
+        (sparse.indices.buffer_view, sparse.indices.byte_offset, COMPONENT_BYTES[sparse.indices.component_type]),
+        (sparse.values.buffer_view, sparse.values.byte_offset, accessor.element_bytes),
+    )
+    for view, offset, size in wanted:
+        _view(document, view, name)
+        _fits(offset + sparse.count * size, sizes[view], name)
+
+
+def _view_size(document: GltfDocument, index: int) -> int:
+    """Bytes of a buffer view that lies in its buffer."""
+    view = document.buffer_views[index]
+    name = f"bufferView {index}"
+    _exists(view.buffer, document.buffers, name, "buffer")
+    _fits(view.byte_offset + view.byte_length, document.buffers[view.buffer].byte_length, name)
+    return view.byte_length
+
+
+def _view(document: GltfDocument, index: int, name: str) -> GltfBufferView:
+    _exists(index, document.buffer_views, name, "bufferView")
+    return document.buffer_views[index]
+
+
+def _exists(index: int | None, listed: Sequence[object], name: str, kind: str) -> None:
+    if index is not None and index >= len(listed):
+        raise AssetError("malformed", f"{name} names {kind} {index}", f"the file has {len(listed)}")
+
+
+def _fits(needed: int, size: int, name: str) -> None:
+    if needed > size:
+        raise AssetError("malformed", f"{name} needs {needed} bytes where {size} are")

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from datagen.assets import gltf, wavefront
-from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, Inspection, Limits, check_file
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection, check_file
 
 _MAGIC: dict[str, tuple[bytes, ...]] = {
     "fbx": (b"Kaydara FBX Binary", b"; FBX", b";"),
@@ -15,7 +15,7 @@ _MAGIC: dict[str, tuple[bytes, ...]] = {
 }
 
 
-def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
+def inspect(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
     """Judge a mesh file by its own bytes, without Blender; what FBX and USD name is judged when they are imported.
 
     Raises AssetError with the first problem found.
@@ -34,7 +34,7 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False
     return Inspection(format=kind)
 
 
-def _check_package(path: Path, limits: Limits) -> None:
+def _check_package(path: Path, limits: AssetLimits) -> None:
     """USDZ is a ZIP of stored files (USDZ specification, 'Layout'); packed ones could be any size."""
     try:
         with zipfile.ZipFile(path) as archive:

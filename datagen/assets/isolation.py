@@ -23,8 +23,8 @@ from types import TracebackType
 import msgspec
 import psutil
 
-import datagen
 from datagen.assets.asset_file import Inspection
+from datagen.child import environment
 from manifests.contract.row import MaterialUse
 from manifests.errors import RunError
 from scenes.spec import Footprint
@@ -148,11 +148,11 @@ class ImportProcess:
             if self._served >= self._bounds.files:
                 self._stop()
             return msgspec.structs.replace(msgspec.json.decode(answer, type=Verdict), seconds=round(seconds, 3))
-        message = self._obituary(path, process, reason)
+        message = self._why(path, process, reason)
         self._stop()
         return Verdict(reason=reason, message=message, log_tail=self._tail(), seconds=round(seconds, 3))
 
-    def _obituary(self, path: Path, process: subprocess.Popen[bytes], reason: str) -> str:
+    def _why(self, path: Path, process: subprocess.Popen[bytes], reason: str) -> str:
         if reason == "timed-out":
             return f"{path.name}: not imported after {self._bounds.seconds:g} seconds"
         if reason == "out-of-memory":
@@ -166,8 +166,6 @@ class ImportProcess:
         self._log.seek(0)
         self._log.truncate()
         self._answers, writing = os.pipe()
-        root = str(Path(datagen.__file__).parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._child, str(writing)],
@@ -176,7 +174,7 @@ class ImportProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=(writing,),
                 start_new_session=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                env=environment(),
             )
         finally:
             os.close(writing)

@@ -16,7 +16,7 @@ from threading import Lock
 from datagen.assets.isolation import Bounds, ImportProcess, Verdict
 from datagen.resolver import Resolver
 from manifests.errors import RenderError
-from scenes.catalogue import Asset, Catalogue, Measured
+from scenes.catalogue import Asset, Catalogue, MeshMeasurement
 from scenes.spec import File
 
 UNSCORED = "unscored"
@@ -129,7 +129,7 @@ def _examine(asset: Asset, resolver: Resolver, process: ImportProcess) -> Verdic
     return process.examine(path)
 
 
-def _measured(verdict: Verdict) -> Measured:
+def _measured(verdict: Verdict) -> MeshMeasurement:
     if verdict.reason:
-        return Measured(score=0.0, flags=(f"rejected:{verdict.reason}",))
-    return Measured(score=verdict.score, footprint=verdict.footprint, flags=verdict.flags)
+        return MeshMeasurement(score=0.0, flags=(f"rejected:{verdict.reason}",))
+    return MeshMeasurement(score=verdict.score, footprint=verdict.footprint, flags=verdict.flags)

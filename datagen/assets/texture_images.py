@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datagen.assets.asset_file import AssetError, Limits, file_size, shown
+from datagen.assets.asset_file import AssetError, AssetLimits, file_size, shown
 
 # Pillow has more decoders than textures need; fewer of them means less that a hostile file can reach.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "TIFF", "GIF", "DDS", "PSD")
 _SAMPLE = 512
 
 
-def check_header(data: bytes | Path, name: str, limits: Limits) -> tuple[int, int]:
+def check_header(data: bytes | Path, name: str, limits: AssetLimits) -> tuple[int, int]:
     """(width, height) from the header, nothing decoded. AssetError: bad-texture, too-large, missing-file."""
     with _opened(data, name, limits) as image:
         return image.size
 
 
-def constant_channels(data: bytes | Path, name: str, limits: Limits, tolerance: int = 4) -> tuple[bool, ...]:
+def constant_channels(data: bytes | Path, name: str, limits: AssetLimits, tolerance: int = 4) -> tuple[bool, ...]:
     """Decode the whole image; for each of R, G, B, A, whether it is one value but for noise.
 
     Constant: the 1st and the 99th percentile of the 8-bit values are at most `tolerance` apart. An image without
@@ -40,7 +40,7 @@ def constant_channels(data: bytes | Path, name: str, limits: Limits, tolerance: 
     return tuple(bool(spread <= tolerance) for spread in high - low)
 
 
-def _opened(data: bytes | Path, name: str, limits: Limits) -> Image.Image:
+def _opened(data: bytes | Path, name: str, limits: AssetLimits) -> Image.Image:
     """Image with its header read and its dimensions within the limits."""
     size = len(data) if isinstance(data, bytes) else file_size(data, shown(name))
     if size > limits.file_bytes:

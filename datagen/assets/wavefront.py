@@ -15,8 +15,8 @@ from typing import Any
 from datagen.assets.asset_file import (
     DEFAULT_LIMITS,
     AssetError,
+    AssetLimits,
     Inspection,
-    Limits,
     check_file,
     file_size,
     inside,
@@ -65,7 +65,7 @@ class Phong:
         return (2.0 / (min(max(self.shininess, 0.0), 1e6) + 2.0)) ** 0.25
 
 
-def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
+def inspect(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
     """Judge an .obj with its libraries and maps. `decode` also decodes every map: slower, finds broken ones.
 
     Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder, missing-file,
@@ -103,7 +103,7 @@ def inspect(path: Path, limits: Limits = DEFAULT_LIMITS, *, decode: bool = False
     )
 
 
-def libraries(path: Path, limits: Limits = DEFAULT_LIMITS) -> list[Path]:
+def libraries(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[Path]:
     """MTL files that an OBJ names, checked. Raises AssetError: missing-file, escapes-folder, too-large."""
     found: dict[Path, None] = {}
     for line in _LIBRARY.findall(path.read_bytes()):
@@ -121,7 +121,7 @@ def libraries(path: Path, limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     return list(found)
 
 
-def read_materials(path: Path, limits: Limits = DEFAULT_LIMITS) -> list[Phong]:
+def read_materials(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[Phong]:
     """Materials of all libraries of an OBJ, in order; numbers that do not parse count as absent."""
     materials: dict[str, Phong] = {}
     for library in libraries(path, limits):

@@ -94,7 +94,7 @@ class Assembled:
     shares: dict[int, list[tuple[MaterialUse, float]]] = field(default_factory=dict)
 
 
-class Materials:
+class BlenderMaterials:
     """The materials of one scene, each built and instrumented once."""
 
     def __init__(self, resolver: Resolver, geometric_normal: bool) -> None:
@@ -123,11 +123,11 @@ def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
     camera = Camera(motion.intrinsics(view, render), motion.camera_to_world(view, spec.frames))
     add_camera(scene, camera, render.height, render.width)
     assembled = Assembled(camera, World(scene, render.importance_width))
-    materials = Materials(resolver, render.geometric_normal)
+    materials = BlenderMaterials(resolver, render.geometric_normal)
     if spec.ground is not None:
         ground = ground_mesh(spec.ground.size)
         scene.collection.objects.link(ground)
-        assembled.shares[GROUND_INSTANCE] = dress([ground], spec.ground.material, materials, GROUND_INSTANCE)
+        assembled.shares[GROUND_INSTANCE] = set_materials([ground], spec.ground.material, materials, GROUND_INSTANCE)
     for obj in spec.objects:
         root = make_object(obj.mesh, obj.name, resolver)
         meshes = [part for part in (root, *root.children_recursive) if part.type == "MESH"]
@@ -135,7 +135,7 @@ def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
             if not part.users_scene:
                 scene.collection.objects.link(part)
         pose(root, motion.object_to_world(obj, spec.frames))
-        assembled.shares[obj.instance] = dress(meshes, obj.material, materials, obj.instance)
+        assembled.shares[obj.instance] = set_materials(meshes, obj.material, materials, obj.instance)
     return assembled
 
 
@@ -148,8 +148,8 @@ def make_object(source: Source, name: str, resolver: Resolver) -> Any:
     return build_mesh(build(source.generator, source.params), name)
 
 
-def dress(
-    meshes: list[Any], material: Material, materials: Materials, instance: int
+def set_materials(
+    meshes: list[Any], material: Material, materials: BlenderMaterials, instance: int
 ) -> list[tuple[MaterialUse, float]]:
     """Give the meshes of one object their index and materials; return the shares of the mesh area by material."""
     areas: dict[str, tuple[MaterialUse, float]] = {}

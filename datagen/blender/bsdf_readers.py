@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from datagen.blender.node_math import Colour, Term, Wiring, as_colour, as_number, clamped, is_socket, value_of
+from datagen.blender.node_math import Colour, NodeMath, Term, as_colour, as_number, clamped, is_socket, value_of
 
 Rank = Literal["note", "approximated", "constant-fallback", "emission"]
 Finding = tuple[Rank, str]
@@ -136,7 +136,7 @@ READERS: dict[str, Callable[[Any], Lobe]] = {
 """How to read a node by its type; mixes, groups and routing are the walker's."""
 
 
-def mixed(wiring: Wiring, factor: Term, first: Lobe, second: Lobe) -> Lobe:
+def mixed(wiring: NodeMath, factor: Term, first: Lobe, second: Lobe) -> Lobe:
     """Mix Shader: every parameter blends by the same factor among the parts that reflect."""
     factor = clamped(as_number(factor))
     if factor in (0.0, 1.0):
@@ -157,7 +157,7 @@ def mixed(wiring: Wiring, factor: Term, first: Lobe, second: Lobe) -> Lobe:
     return _beside_emission(lobe)
 
 
-def added(wiring: Wiring, first: Lobe, second: Lobe) -> Lobe:
+def added(wiring: NodeMath, first: Lobe, second: Lobe) -> Lobe:
     """Add Shader: transparencies add up; a diffuse plus a glossy lobe is a dielectric, others are averaged."""
     alpha = wiring.rest(wiring.plus(wiring.rest(first.alpha), wiring.rest(second.alpha)))
     findings = first.findings | second.findings

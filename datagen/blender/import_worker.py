@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection
 from datagen.assets.inspection import inspect
 from datagen.assets.isolation import READY, Verdict, score
 from datagen.blender.importing import Imported, import_mesh
@@ -27,7 +27,7 @@ _LARGEST_FILE = 2 << 30
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
-def examine(path: Path, limits: Limits = DEFAULT_LIMITS) -> Verdict:
+def examine(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Verdict:
     """Inspect, import and instrument one file; nothing of it stays in Blender. Never raises for a bad file."""
     before = snapshot()
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from datagen.assets.asset_file import AssetError, Inspection, Limits, inside, shown
+from datagen.assets.asset_file import AssetError, AssetLimits, Inspection, inside, shown
 from datagen.assets.texture_images import check_header
 from datagen.assets.wavefront import Phong, read_materials
 
@@ -27,7 +27,7 @@ def plain_material() -> Any:
     return material
 
 
-def set_phong(materials: Iterable[Any], path: Path, limits: Limits) -> None:
+def set_phong(materials: Iterable[Any], path: Path, limits: AssetLimits) -> None:
     """Set roughness, metallic and reflectance of the materials of an OBJ from its MTL libraries.
 
     Roughness is `Phong.perceptual_roughness` and metallic `Pm` or 0, unless a map drives them. All are dielectrics of
@@ -53,7 +53,7 @@ def set_phong(materials: Iterable[Any], path: Path, limits: Limits) -> None:
             _fix(material, node, "Transmission Weight", 1.0 - max(phong.opacity, 0.0))
 
 
-def check_images(materials: Iterable[Any], folder: Path, limits: Limits) -> None:
+def check_images(materials: Iterable[Any], folder: Path, limits: AssetLimits) -> None:
     """Every image that the materials use is packed or a file below `folder`, of a known format and a sane size.
 
     Paths with backslashes are put right. Raises AssetError: escapes-folder, missing-texture, bad-texture, too-large.

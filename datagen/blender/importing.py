@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 
 from datagen.assets import gltf, specgloss
-from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, Inspection, Limits
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection
 from datagen.assets.inspection import inspect
 from datagen.blender.capture import captured
 from datagen.blender.imported_materials import check_images, described, plain_material, set_phong
@@ -57,7 +57,7 @@ class Imported:
     flags: tuple[str, ...]
 
 
-def import_mesh(path: Path, limits: Limits = DEFAULT_LIMITS) -> Imported:
+def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Imported:
     """Import a .glb, .gltf, .obj, .fbx, .usd, .usda, .usdc or .usdz file.
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
@@ -75,7 +75,7 @@ def import_mesh(path: Path, limits: Limits = DEFAULT_LIMITS) -> Imported:
     return result
 
 
-def _load(path: Path, kind: str, limits: Limits) -> None:
+def _load(path: Path, kind: str, limits: AssetLimits) -> None:
     """Run the importer; AssetError import-error with the first line that reports one."""
     if kind in ("usd", "usdz"):
         check_references(path, limits)
@@ -168,7 +168,7 @@ def _remove_new(before: dict[str, set[int]], kept: set[Any]) -> None:
         bpy.data.batch_remove([block for block in new(name) if not kept or block.users == block.use_fake_user])
 
 
-def _finish(scene: Any, path: Path, inspection: Inspection, limits: Limits) -> Imported:
+def _finish(scene: Any, path: Path, inspection: Inspection, limits: AssetLimits) -> Imported:
     """Objects of the normalised frame under a new root, with their materials put right and their images checked."""
     result = normalise(scene, path.name, _outside_scenes(scene, inspection.format), limits)
     root = bpy.data.objects.new(path.stem, None)

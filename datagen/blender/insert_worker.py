@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 
 from datagen.blender import session
-from datagen.blender.assembly import Materials, dress, make_object
+from datagen.blender.assembly import BlenderMaterials, make_object, set_materials
 from datagen.blender.capture import captured
 from datagen.blender.cycles_settings import apply_settings, frame_path, set_output
 from datagen.blender.keyframes import add_camera, pose
 from datagen.blender.passes import enable_passes, read_frame
-from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, Request
+from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, InsertRequest
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
@@ -29,7 +29,7 @@ from scenes.spec import RenderSettings
 NAMES = (*GBUFFERS, "mask", "instance")
 
 
-def render(request: Request, folder: Path) -> Clip:
+def render(request: InsertRequest, folder: Path) -> Clip:
     """Render the request in this process; frames pass through `folder`. Raises RenderError."""
     frames, size = len(request.camera_to_world), (request.height, request.width)
     poses = np.array(request.camera_to_world)
@@ -65,7 +65,7 @@ def render(request: Request, folder: Path) -> Clip:
     return Clip(KEY, whole, camera, fps=request.fps, meta={"asset": request.mesh.uid})
 
 
-def _build(scene: Any, request: Request, camera: Camera) -> None:
+def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
     """Camera and asset, nothing else."""
     add_camera(scene, camera, request.height, request.width)
     _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
@@ -79,7 +79,7 @@ def _build(scene: Any, request: Request, camera: Camera) -> None:
                 scene.collection.objects.link(part)
         pose(root, np.array(request.object_to_world)[None])
         meshes = [part for part in parts if part.type == "MESH"]
-        dress(meshes, request.material, Materials(resolver, geometric_normal=False), INSTANCE)
+        set_materials(meshes, request.material, BlenderMaterials(resolver, geometric_normal=False), INSTANCE)
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:
@@ -98,7 +98,7 @@ def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int)
 def main() -> int:
     """Read the request, write the clip, or why there is none."""
     folder = Path(sys.argv[1])
-    request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=Request)
+    request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=InsertRequest)
     try:
         files, _ = encode_clip(render(request, folder), "exact")
     except LightloomError as error:

@@ -14,7 +14,7 @@ from datagen.resolver import Resolver
 from manifests.codec.exr import read_exr
 from manifests.contract.environment import latlong_directions, sample_latlong, sanitize
 from manifests.errors import CodecError, RenderError
-from scenes.spec import Builtin, Light
+from scenes.spec import Builtin, SceneLight
 
 _LARGEST_FILE = 1 << 30
 
@@ -28,7 +28,7 @@ class LightImage:
     sanitized: int
 
 
-def light_image(light: Light, height: int, resolver: Resolver) -> LightImage:
+def light_image(light: SceneLight, height: int, resolver: Resolver) -> LightImage:
     """Make the image of a light: source, sanitize, area average to `height` rows, mirror, strength.
 
     Raises RenderError: `bad-environment` (unreadable, not a lat-long, nothing but NaN and black),
@@ -66,7 +66,7 @@ def _overlaps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return (np.maximum(shared, 0.0) / np.diff(new)[:, None]).astype(np.float32)
 
 
-def _source_image(light: Light, height: int, resolver: Resolver) -> np.ndarray:
+def _source_image(light: SceneLight, height: int, resolver: Resolver) -> np.ndarray:
     source = light.map
     if not isinstance(source, Builtin):
         return read_environment(resolver.path(source))

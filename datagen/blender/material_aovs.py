@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from datagen.blender.bsdf_readers import NOTHING, READERS, Lobe, added, coated, mixed, unknown
-from datagen.blender.node_math import MARK, Term, Wiring, is_socket, live_link, value_of
+from datagen.blender.node_math import MARK, NodeMath, Term, is_socket, live_link, value_of
 from manifests.contract.row import MaterialUse
 
 Status = Literal["resolved", "approximated", "unlit", "constant-fallback", "missing-texture", "empty"]
@@ -86,8 +86,8 @@ class _Level:
     above: _Level | None = None
 
     @property
-    def wiring(self) -> Wiring:
-        return Wiring(self.tree)
+    def wiring(self) -> NodeMath:
+        return NodeMath(self.tree)
 
 
 class _Walk:
@@ -209,7 +209,7 @@ def _socket_type(term: Any) -> str:
 # --- the outputs -----------------------------------------------------------------------------------------------
 
 
-def _write(wiring: Wiring, lobe: Lobe, threshold: float, want_geometric_normal: bool) -> None:
+def _write(wiring: NodeMath, lobe: Lobe, threshold: float, want_geometric_normal: bool) -> None:
     """Add the AOV nodes; clamping to [0, 1] and the alpha gate share one node each."""
     if is_socket(lobe.alpha):
         gate = wiring.math("GREATER_THAN", lobe.alpha, threshold - _TOLERANCE)

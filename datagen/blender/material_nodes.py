@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import bpy
 
-from datagen.blender.graphs import FAMILIES, Canvas, Knobs
+from datagen.blender.graphs import GRAPHS, Canvas, MaterialParameters
 from datagen.blender.graphs.node_canvas import Number, Socket
 from manifests.errors import RenderError, SpecError
 from scenes.spec import File, Material, Native, Principled, Procedural, TextureSet
@@ -26,7 +26,7 @@ class PathResolver(Protocol):
 def build_material(material: Material, resolver: PathResolver) -> Any:
     """A new bpy.types.Material whose only shader is one Principled BSDF at the active output.
 
-    Raises SpecError for a family or knob that does not exist and for `Native` (its materials come with the mesh),
+    Raises SpecError for a family or parameter that does not exist and for `Native` (its materials come with the mesh),
     RenderError `missing-texture` or `bad-image` for a texture folder without maps or with one that cannot be read.
     """
     if isinstance(material, Native):
@@ -59,17 +59,15 @@ def _constants(material: Principled, shader: Any) -> None:
 
 
 def _graph(material: Procedural, shader: Any, tree: Any) -> None:
-    if material.family not in FAMILIES:
-        raise SpecError(
-            f"no material family {material.family!r}", f"there are {', '.join(FAMILIES)}", where=material.uid
-        )
-    knobs = Knobs(material.family, material.params)
-    canvas = Canvas(tree, material.size, knobs.colour("offset"))
-    surface = FAMILIES[material.family](canvas, knobs)
+    if material.family not in GRAPHS:
+        raise SpecError(f"no material family {material.family!r}", f"there are {', '.join(GRAPHS)}", where=material.uid)
+    params = MaterialParameters(material.family, material.params)
+    canvas = Canvas(tree, material.size, params.colour("offset"))
+    surface = GRAPHS[material.family](canvas, params)
     canvas.feed(shader.inputs["Base Color"], canvas.vector("MAXIMUM", surface.basecolor, (_DARKEST,) * 3))
     canvas.feed(shader.inputs["Roughness"], canvas.math("MINIMUM", surface.roughness, 1.0))
     canvas.feed(shader.inputs["Metallic"], surface.metallic)
-    depth = knobs.number("depth")
+    depth = params.number("depth")
     if surface.slope is not None:
         lean = canvas.vector("SCALE", surface.slope, -depth)
         canvas.feed(shader.inputs["Normal"], canvas.leaning(lean))

@@ -73,7 +73,7 @@ def clamped(term: Term) -> Term:
     return term if is_socket(term) else min(max(term, 0.0), 1.0)
 
 
-class Wiring:
+class NodeMath:
     """Adds the nodes of an expression to one node tree."""
 
     def __init__(self, tree: Any) -> None:

@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from datagen.assets.asset_file import AssetError, Limits
+from datagen.assets.asset_file import AssetError, AssetLimits
 from scenes.spec import Footprint
 
 _HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
@@ -101,7 +101,7 @@ class Normalised:
     polygons: int
 
 
-def normalise(scene: Any, name: str, ignored: set[Any], limits: Limits) -> Normalised:
+def normalise(scene: Any, name: str, ignored: set[Any], limits: AssetLimits) -> Normalised:
     """Turn the surfaces of `scene` but the `ignored` objects into new objects, linked to no scene.
 
     Hidden objects and those named as collision shapes do not count; loose vertices and edges neither.
@@ -149,7 +149,7 @@ def _hold_still(scene: Any) -> None:
             keys.animation_data_clear()
 
 
-def _parts(scene: Any, ignored: set[Any], limits: Limits) -> Iterator[tuple[Any, np.ndarray]]:
+def _parts(scene: Any, ignored: set[Any], limits: AssetLimits) -> Iterator[tuple[Any, np.ndarray]]:
     """(single-user mesh with polygons, its matrix to the world) of every visible surface."""
     graph = bpy.context.evaluated_depsgraph_get()
     # The iterator's items are only valid until it moves on, so what is needed is noted first.

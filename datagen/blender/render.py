@@ -33,7 +33,7 @@ _SANITIZED_SHARE = 1e-3  # lossy EXR compression rings below zero in a few value
 
 
 @dataclass(frozen=True, eq=False)
-class Rendered:
+class RenderedScene:
     """What became of a spec. Lists have one entry a light, in the order of `spec.lights`.
 
     Attributes:
@@ -64,7 +64,7 @@ class _Images:
     nan_pixels: int
 
 
-def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered:
+def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> RenderedScene:
     """Render a spec under each of its lights, in the session of this process.
 
     Frames pass through a temporary folder in `workdir`; a tmpfs saves some time. Raises RenderError for what would
@@ -73,7 +73,7 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
     """
     clock = time.perf_counter()
     names = attribute_names(spec.render.geometric_normal)
-    rendered = Rendered([], [], [], [], str(session.current().device), (), "")
+    rendered = RenderedScene([], [], [], [], str(session.current().device), (), "")
     with session.current().scene() as scene, tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch:
         lights, assembled, tail = _prepare(scene, spec, resolver)
         set_output(scene, Path(scratch), spec.frames, spec.fps)

@@ -11,10 +11,10 @@ from typing import Any
 
 import bpy
 
-from datagen.assets.asset_file import AssetError, Limits, check_file, inside, shown
+from datagen.assets.asset_file import AssetError, AssetLimits, check_file, inside, shown
 
 
-def check_references(path: Path, limits: Limits) -> None:
+def check_references(path: Path, limits: AssetLimits) -> None:
     """Follow sublayers, references and payloads layer by layer, without composing any.
 
     Raises AssetError: escapes-folder, missing-file, too-large, malformed. Textures are judged once they are loaded.

@@ -1,16 +1,13 @@
-"""True renders of specs, each made once: by `truth_worker`, in a process of its own, as Blender and torch do not mix."""
+"""True renders of specs, each made once: by `truth_worker` in a process of its own, as Blender and torch do not mix."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import editing
+from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.errors import RunError
@@ -47,22 +44,11 @@ class Truths:
             folder.mkdir(parents=True)
             (folder / SPEC).write_bytes(to_json(spec))
             scratch.append(str(folder))
-        root = str(Path(editing.__file__).parents[1])
-        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        done = subprocess.run(
-            [sys.executable, "-m", WORKER, str(self.catalogue), self.device, *scratch],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=os.environ | {"PYTHONPATH": paths},
-            check=False,
-        )
+        ended = run_python("-m", WORKER, str(self.catalogue), self.device, *scratch)
         left = [spec for place, spec in missing.items() if not place.is_dir()]
         if left:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            why = said[-1] if said else f"Blender ended with code {done.returncode}"
             where = _unfinished(self._place(left[0])) / SPEC
-            raise RunError(f"not rendered ({why})", f"its spec is {where}", where=f"scene {left[0].index}")
+            raise RunError(f"not rendered ({ended.why})", f"its spec is {where}", where=f"scene {left[0].index}")
 
     def clip(self, spec: SceneSpec) -> Clip:
         """The spec's clip under its first light, rendered now if it was not; raises RunError."""

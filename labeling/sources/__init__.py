@@ -1,15 +1,1 @@
-from labeling.sources.discovery import SourceOptions, discover
-from labeling.sources.footage import Discovery, Footage, FootageCamera, Frame, Problem, Reader
-from labeling.sources.frame_reader import open_footage
-
-__all__ = [
-    "Discovery",
-    "Footage",
-    "FootageCamera",
-    "Frame",
-    "Problem",
-    "Reader",
-    "SourceOptions",
-    "discover",
-    "open_footage",
-]
+"""Footage: what a source holds, and how the frames of each item are read."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import yaml
 from msgspec import Meta
 
 from labeling.sources import dl3dv
-from labeling.sources.footage import Discovery, Footage, Problem, Reason, uid_of, video_footage
+from labeling.sources.footage import (
+    Discovery,
+    Footage,
+    FootageProblem,
+    Reason,
+    SourceKind,
+    SourceOptions,
+    uid_of,
+    video_footage,
+)
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
@@ -22,7 +30,7 @@ SIDECAR = "lightloom-footage.yaml"
 _LARGEST = 1 << 20
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FootageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Facts about the items that `path` matches; `fps` counts for frame folders and scenes, videos have their own."""
 
     path: Annotated[str, Meta(min_length=1)] = "**"
@@ -34,10 +42,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    footage: tuple[Rule, ...]
+    footage: tuple[FootageRule, ...]
 
 
-def read_sidecar(root: Path) -> tuple[tuple[Rule, ...], list[Problem]]:
+def read_sidecar(root: Path) -> tuple[tuple[FootageRule, ...], list[FootageProblem]]:
     """The rules in `root`, none where there is no sidecar."""
     path = root / SIDECAR
     try:
@@ -51,12 +59,12 @@ def read_sidecar(root: Path) -> tuple[tuple[Rule, ...], list[Problem]]:
         return msgspec.convert(yaml.safe_load(text), _Sidecar).footage, []
     except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
         message = " ".join(str(error).split())[:300]
-        return (), [Problem(reason="bad-sidecar", path=SIDECAR, message=message)]
+        return (), [FootageProblem(reason="bad-sidecar", path=SIDECAR, message=message)]
 
 
-def rule_for(rules: tuple[Rule, ...], name: str) -> Rule:
+def rule_for(rules: tuple[FootageRule, ...], name: str) -> FootageRule:
     """The first rule that fits an item's name; an empty one where none does."""
-    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), Rule())
+    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), FootageRule())
 
 
 _DEPTH = 12
@@ -64,30 +72,10 @@ _NAMED = 3
 """So many names of ignored files are given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """What is known of a source from outside.
-
-    images: image folder of DL3DV scenes ("images_8"); None takes the first of images_4, images_8, images_2, images.
-    index: DL3DV's index CSV; None looks for one in the source. licence (SPDX), author, url, label: for all items that
-    no rule of `lightloom-footage.yaml` covers. fps: of frame folders and scenes, where nothing else says it.
-    """
-
-    images: str | None = None
-    index: Path | None = None
-    licence: str = ""
-    author: str = ""
-    url: str = ""
-    label: str = ""
-    fps: float = 0.0
-
-
 DEFAULTS = SourceOptions()
 
 
-def discover(
-    path: str | Path, *, kind: Literal["auto", "video", "frames", "dl3dv"] = "auto", options: SourceOptions = DEFAULTS
-) -> Discovery:
+def discover(path: str | Path, *, kind: SourceKind = "auto", options: SourceOptions = DEFAULTS) -> Discovery:
     """All footage at `path` (a file or a folder), in the order of its uid, with every problem on the way.
 
     kind: look for one kind only. Raises InputError if `path` cannot be searched.
@@ -112,7 +100,7 @@ class _Search:
         self._root, self._options = root, options
         self._kinds = {"video", "frames", "dl3dv"} if kind == "auto" else {kind}
         self._found: dict[str, Footage] = {}
-        self._problems: list[Problem] = []
+        self._problems: list[FootageProblem] = []
         self._ignored: list[str] = []
         self._scenes: dict[str, str] = {}
         self._rules, problems = read_sidecar(root)
@@ -233,7 +221,7 @@ class _Search:
             self._report("duplicate", Path(footage.path), f"the same item as {other}, which is used")
             return
         rule, options = rule_for(self._rules, footage.name), self._options
-        stated = Rule(licence=options.licence, author=options.author, url=options.url, label=options.label)
+        stated = FootageRule(licence=options.licence, author=options.author, url=options.url, label=options.label)
         facts = {
             field: getattr(rule, field) or getattr(stated, field) or getattr(footage, field)
             for field in ("licence", "author", "url", "label")
@@ -245,7 +233,7 @@ class _Search:
         if self._ignored:
             some = ", ".join(self._ignored[:_NAMED]) + (" ..." if len(self._ignored) > _NAMED else "")
             message = f"{len(self._ignored)} files are no footage and were left out: {some}"
-            self._problems.append(Problem(reason="not-footage", path=".", message=message))
+            self._problems.append(FootageProblem(reason="not-footage", path=".", message=message))
         ordered = tuple(self._found[uid] for uid in sorted(self._found))
         return Discovery(root=str(self._root), footage=ordered, problems=tuple(self._problems))
 
@@ -254,4 +242,4 @@ class _Search:
         return path.relative_to(self._root).as_posix() if path != self._root else path.name
 
     def _report(self, reason: Reason, path: Path, message: str) -> None:
-        self._problems.append(Problem(reason=reason, path=self._name(path), message=message))
+        self._problems.append(FootageProblem(reason=reason, path=self._name(path), message=message))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from labeling.sources.footage import Problem
+from labeling.sources.footage import FootageProblem
 from labeling.sources.frame_stores import is_image, open_store
 from manifests.errors import FootageError
 
@@ -38,7 +38,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Dl3dvScene:
     """A scene's image folder and transforms.json, as names inside it; empty where there is none."""
 
     images: str
@@ -60,7 +60,7 @@ def looks_like_scene(folder: Path, inside: Iterable[str]) -> bool:
     )
 
 
-def inspect(path: Path, name: str, images: str | None) -> tuple[Scene, list[Problem]]:
+def inspect(path: Path, name: str, images: str | None) -> tuple[Dl3dvScene, list[FootageProblem]]:
     """Find a scene's parts by name. Raises FootageError if there is nothing to read in it.
 
     images: the folder asked for; None takes images_4, images_8, images_2 or images, the first there is.
@@ -73,7 +73,7 @@ def inspect(path: Path, name: str, images: str | None) -> tuple[Scene, list[Prob
     finally:
         store.close()
     problems = [
-        Problem(
+        FootageProblem(
             reason=reason, path=name, message=f"{count} files left out, first {first[reason, message]!r}: {message}"
         )
         for (reason, message), count in refused.items()
@@ -84,7 +84,7 @@ def inspect(path: Path, name: str, images: str | None) -> tuple[Scene, list[Prob
     roots = [PurePosixPath(file).parent for file in found] or sorted({folder.parent for folder in folders}, key=_depth)
     if len(roots) > 1:
         message = f"holds {len(roots)} scenes or copies of one; {str(roots[0])!r} is used"
-        problems.append(Problem(reason="duplicate", path=name, message=message))
+        problems.append(FootageProblem(reason="duplicate", path=name, message=message))
     here = {folder.name: folder for folder in folders if roots and folder.parent == roots[0]}
     wanted = (images,) if images else _PREFERRED
     chosen = next((here[option] for option in wanted if option in here), None)
@@ -93,7 +93,7 @@ def inspect(path: Path, name: str, images: str | None) -> tuple[Scene, list[Prob
         raise FootageError(
             "no-images", f"no {asked} with frames in it", f"there is: {', '.join(sorted(here)) or 'none'}"
         )
-    return Scene(images=str(chosen), transforms=found[0] if found else ""), problems
+    return Dl3dvScene(images=str(chosen), transforms=found[0] if found else ""), problems
 
 
 def find_index(root: Path) -> Path | None:
@@ -108,7 +108,7 @@ def find_index(root: Path) -> Path | None:
     return None
 
 
-def read_index(path: Path) -> tuple[dict[str, Listed], list[Problem]]:
+def read_index(path: Path) -> tuple[dict[str, Listed], list[FootageProblem]]:
     """Scenes by hash. Lines that cannot be read are reported together."""
     listed: dict[str, Listed] = {}
     wrong: list[int] = []
@@ -133,10 +133,10 @@ def read_index(path: Path) -> tuple[dict[str, Listed], list[Problem]]:
     return listed, []
 
 
-def compare(listed: Mapping[str, Listed], found: Mapping[str, str]) -> list[Problem]:
+def compare(listed: Mapping[str, Listed], found: Mapping[str, str]) -> list[FootageProblem]:
     """What the index lists and is not there, batch by batch, and what is there and not listed (name by hash)."""
     problems = [
-        Problem(reason="unlisted", path=name, message="the index does not list this scene")
+        FootageProblem(reason="unlisted", path=name, message="the index does not list this scene")
         for scene, name in sorted(found.items())
         if scene not in listed
     ]
@@ -147,7 +147,7 @@ def compare(listed: Mapping[str, Listed], found: Mapping[str, str]) -> list[Prob
             missing.setdefault(entry.batch, []).append(scene)
     for batch, scenes in sorted(missing.items()):
         message = f"{len(scenes)} of the {total[batch]} scenes that the index lists are not there, first {min(scenes)}"
-        problems.append(Problem(reason="missing-scenes", path=batch or ".", message=message))
+        problems.append(FootageProblem(reason="missing-scenes", path=batch or ".", message=message))
     return problems
 
 
@@ -166,5 +166,5 @@ def _depth(name: PurePosixPath | str) -> tuple[int, str]:
     return len(PurePosixPath(name).parts), str(name)
 
 
-def _index_problem(path: Path, message: str) -> Problem:
-    return Problem(reason="bad-index", path=path.name, message=message)
+def _index_problem(path: Path, message: str) -> FootageProblem:
+    return FootageProblem(reason="bad-index", path=path.name, message=message)

@@ -1,7 +1,7 @@
 """What footage is: the items that a source holds, what is wrong with them, and how their frames are read.
 
 `Footage` is plain data, so it travels to actors and into reports. Reading is streaming: whatever is wrong with an item
-is found while it is read, and what cannot be used is left out and reported as a `Problem`, never guessed over.
+is found while it is read, and what cannot be used is left out and reported as a `FootageProblem`, never guessed over.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any, Literal, Self
 
 import msgspec
 import numpy as np
+import tyro
 
 from manifests.contract.camera import Camera
 
 Kind = Literal["video", "frames", "dl3dv"]
+SourceKind = Literal["auto", "video", "frames", "dl3dv"]
 
 Reason = Literal[
     "unreadable",  # nothing of it can be opened
@@ -53,7 +55,7 @@ MAX_FRAMES = 1 << 20
 _UID_LENGTH = 40
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class FootageProblem(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a source or one of its items gets wrong; `path` is relative to the source where it can be."""
 
     reason: Reason
@@ -95,7 +97,31 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
 
     root: str
     footage: tuple[Footage, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[FootageProblem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What is known of a source from outside; a rule of its `lightloom-footage.yaml` goes before.
+
+    Attributes:
+        images: image folder of DL3DV scenes, such as images_8; the first of images_4, images_8, images_2, images if
+            not given.
+        index: DL3DV's index CSV; if not given, the one in the source.
+        licence: SPDX licence of footage that states none.
+        author: author of footage that states none.
+        url: address of footage that states none.
+        label: what footage shows that states none.
+        fps: frame rate of frame folders that state none.
+    """
+
+    images: str | None = None
+    index: tyro.conf.Suppress[Path | None] = None
+    licence: str = ""
+    author: str = ""
+    url: tyro.conf.Suppress[str] = ""
+    label: tyro.conf.Suppress[str] = ""
+    fps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +175,7 @@ class Reader(ABC):
     size: tuple[int, int]
     camera: FootageCamera | None
     flags: set[str]
-    problems: list[Problem]
+    problems: list[FootageProblem]
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -161,7 +187,7 @@ class Reader(ABC):
 
     def report(self, reason: Reason, message: str) -> None:
         """Add a problem of this item."""
-        self.problems.append(Problem(reason=reason, path=self.footage.name, message=message))
+        self.problems.append(FootageProblem(reason=reason, path=self.footage.name, message=message))
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, fitted, natural
-from labeling.sources.frame_stores import Store, is_image, open_store
+from labeling.sources.frame_stores import FrameStore, is_image, open_store
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader, over_black
 from manifests.errors import FootageError
@@ -39,7 +39,7 @@ class FrameReader(Reader):
         self.camera = None
         self.flags: set[str] = set()
         self.problems = []
-        self._store: Store = open_store(Path(footage.path))
+        self._store: FrameStore = open_store(Path(footage.path))
         try:
             transforms = self._transforms()
             self._names = self._list(transforms)

@@ -30,7 +30,7 @@ _DEPTH = 4
 _IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-class Store(Protocol):
+class FrameStore(Protocol):
     """Files below one folder. `names` are relative POSIX paths, sorted; `refused` says what was left out and why."""
 
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Store(Protocol):
         ...
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path) -> FrameStore:
     """The folder or zip at `path`; FootageError if it cannot be listed."""
     return FolderStore(path) if path.is_dir() else ZipStore(path)
 
@@ -74,7 +74,7 @@ class FolderStore:
             raise FootageError("refused", f"more than {MAX_FILES} files in {root}")
 
     def read(self, name: str) -> bytes:
-        """See `Store`."""
+        """See `FrameStore`."""
         path = self._root / name
         try:
             if not path.resolve().is_relative_to(self._root):
@@ -87,7 +87,7 @@ class FolderStore:
             raise FootageError("damaged", f"{error.strerror}", where=name) from None
 
     def close(self) -> None:
-        """See `Store`."""
+        """See `FrameStore`."""
 
     def _walk(self, folder: Path, prefix: str, depth: int) -> Iterator[str]:
         count = 0
@@ -136,7 +136,7 @@ class ZipStore:
         self.names = tuple(sorted(self._members))
 
     def read(self, name: str) -> bytes:
-        """See `Store`; the zip's own checksum is checked."""
+        """See `FrameStore`; the zip's own checksum is checked."""
         try:
             with self._zip.open(self._members[name]) as file:
                 return _bounded(name, file.read(MAX_FILE + 1))
@@ -144,7 +144,7 @@ class ZipStore:
             raise FootageError("damaged", f"{name} in the zip: {error}") from None
 
     def close(self) -> None:
-        """See `Store`."""
+        """See `FrameStore`."""
         self._zip.close()
 
 

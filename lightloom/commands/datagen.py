@@ -47,10 +47,10 @@ def plan(
         device: what renders.
         price: price of a worker hour, in any currency.
     """
-    from datagen.generation import Settings, measure_plan
+    from datagen.generation import DatagenSettings, measure_plan
     from scenes.recipes import load_recipe
 
-    settings = Settings(load_recipe(recipe), clips, seed, codec)
+    settings = DatagenSettings(load_recipe(recipe), clips, seed, codec)
     for line in measure_plan(settings, load(catalogue), measure, device, price).lines():
         print(line)
     return 0
@@ -85,7 +85,7 @@ def run(
         device: what renders; `auto` takes the fastest there is.
         options: how to run it.
     """
-    from datagen.generation import Settings, generate, resume
+    from datagen.generation import DatagenSettings, generate, resume
     from scenes.recipes import load_recipe
 
     if recipe is None and clips is None:
@@ -93,7 +93,7 @@ def run(
     elif recipe is None or clips is None:
         raise InputError("datagen run: give both --recipe and --clips for a new dataset, or neither to go on with one")
     else:
-        settings = Settings(load_recipe(recipe), clips, seed, codec, per_shard)
+        settings = DatagenSettings(load_recipe(recipe), clips, seed, codec, per_shard)
         report = generate(dataset, settings, load(catalogue), options, device)
     print(report.line())
     return 0 if report.complete and not report.failed else 1

@@ -18,7 +18,7 @@ def demo(*, out: Path = Path("out/demo"), preset: str = "default") -> int:
         preset: `default` (minutes on two cores), `small` (an afternoon), or a YAML file.
     """
     from lightloom.demo.demo_commands import Chain
-    from lightloom.demo.page import write_page
+    from lightloom.demo.demo_page import write_page
     from lightloom.demo.sizes import load_sizes
     from lightloom.stages import run_stages
 

@@ -1,7 +1,7 @@
 """`lightloom doctor`: what this machine can do, what is missing, and what to do about it.
 
 Blender and torch crash each other in one process, and a broken driver takes the process that asks along. So each is
-asked in a process of its own, and a death there is a finding like any other.
+asked in a process of its own, and a death there is told like any other lack.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from datagen.child import run_python
+from lightloom.rooms import HOME, ROOMS, strangers
 
 _PYTHON = (3, 13)
 _DISK_BYTES = 2 << 30
@@ -46,7 +48,7 @@ _EXTRAS = {"view": ("rerun-sdk", "lightloom view"), "studio": ("gradio", "lightl
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that was looked at.
 
     Attributes:
@@ -75,22 +77,23 @@ def doctor(*, folder: Path = Path(), as_json: Annotated[bool, tyro.conf.arg(name
         folder: where datasets and checkpoints shall go; its disk is looked at.
         as_json: print JSON in place of lines.
     """
-    findings = []
-    for finding in examine(folder):
-        findings.append(finding)
+    checks = []
+    for check in examine(folder):
+        checks.append(check)
         if not as_json:
-            print(finding.line(), flush=True)
+            print(check.line(), flush=True)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
-    missing = [finding.name for finding in findings if finding.state == "missing"]
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    missing = [check.name for check in checks if check.state == "missing"]
     if missing and not as_json:
         print(f"required and missing: {', '.join(missing)}")
     return 1 if missing else 0
 
 
-def examine(folder: Path) -> Iterator[Finding]:
+def examine(folder: Path) -> Iterator[Check]:
     """Look at one thing after the other; the quick ones come first."""
     yield _python()
+    yield _rooms()
     yield _cores()
     yield _memory()
     yield _disk("disk", folder)
@@ -103,27 +106,34 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield _extra(extra, package, command)
 
 
-def _python() -> Finding:
+def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] == _PYTHON:
-        return Finding("python", "ok", f"{version} at {sys.executable}")
+        return Check("python", "ok", f"{version} at {sys.executable}")
     wanted = ".".join(map(str, _PYTHON))
-    return Finding("python", "missing", version, f"Blender's module is built for Python {wanted}; install that")
+    return Check("python", "missing", version, f"Blender's module is built for Python {wanted}; install that")
 
 
-def _cores() -> Finding:
-    return Finding("cores", "ok", f"{os.process_cpu_count()} usable of {os.cpu_count()}")
+def _rooms() -> Check:
+    """Whether a package of another distribution hides one of ours."""
+    if wrong := strangers():
+        return Check("packages", "missing", "; ".join(wrong.values()))
+    return Check("packages", "ok", f"all {len(ROOMS)} are Lightloom's, in {HOME}")
 
 
-def _memory() -> Finding:
+def _cores() -> Check:
+    return Check("cores", "ok", f"{os.process_cpu_count()} usable of {os.cpu_count()}")
+
+
+def _memory() -> Check:
     import psutil
 
     memory = psutil.virtual_memory()
     total, free = _container_limit(memory.total), memory.available
     found = f"{total / 1e9:.1f} GB, {min(free, total) / 1e9:.1f} GB available"
     if total >= _MEMORY_BYTES:
-        return Finding("memory", "ok", found)
-    return Finding("memory", "missing", found, f"a worker needs {_MEMORY_BYTES / 1e9:.0f} GB")
+        return Check("memory", "ok", found)
+    return Check("memory", "missing", found, f"a worker needs {_MEMORY_BYTES / 1e9:.0f} GB")
 
 
 def _container_limit(total: int) -> int:
@@ -134,28 +144,26 @@ def _container_limit(total: int) -> int:
         return total
 
 
-def _disk(name: str, folder: Path) -> Finding:
+def _disk(name: str, folder: Path) -> Check:
     place = folder.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.1f} GB free at {place}"
     if not os.access(place, os.W_OK):
-        return Finding(
-            name, "missing", f"{place} cannot be written", "give another folder with --folder, or set TMPDIR"
-        )
+        return Check(name, "missing", f"{place} cannot be written", "give another folder with --folder, or set TMPDIR")
     if free < _DISK_BYTES:
-        return Finding(name, "missing", found, f"make room: {_DISK_BYTES / 1e9:.0f} GB are the least")
-    return Finding(name, "ok", found)
+        return Check(name, "missing", found, f"make room: {_DISK_BYTES / 1e9:.0f} GB are the least")
+    return Check(name, "ok", found)
 
 
-def _encoders() -> Finding:
+def _encoders() -> Check:
     """The encoders of `manifests.codec.formats`, without which no compact dataset can be written."""
     try:
         import av
         from av.codec.codec import UnknownCodecError
     except ImportError as error:
-        return Finding("ffmpeg", "missing", str(error), _INSTALL)
+        return Check("ffmpeg", "missing", str(error), _INSTALL)
     from manifests.codec.formats import FORMATS
 
     there, lacking = [], []
@@ -166,66 +174,55 @@ def _encoders() -> Finding:
         except UnknownCodecError:
             lacking.append(name)
     if not lacking:
-        return Finding("ffmpeg", "ok", f"PyAV {av.__version__} with {', '.join(there)}")
+        return Check("ffmpeg", "ok", f"PyAV {av.__version__} with {', '.join(there)}")
     advice = "install PyAV's wheel (pip install --force-reinstall --only-binary av av)"
-    return Finding("ffmpeg", "missing", f"PyAV {av.__version__} without {', '.join(lacking)}", advice)
+    return Check("ffmpeg", "missing", f"PyAV {av.__version__} without {', '.join(lacking)}", advice)
 
 
-def _package(name: str, package: str, purpose: str) -> Finding:
+def _package(name: str, package: str, purpose: str) -> Check:
     try:
-        return Finding(name, "ok", f"{importlib.metadata.version(package)}; {purpose}")
+        return Check(name, "ok", f"{importlib.metadata.version(package)}; {purpose}")
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "missing", f"not installed; {purpose}", _INSTALL)
+        return Check(name, "missing", f"not installed; {purpose}", _INSTALL)
 
 
-def _extra(extra: str, package: str, command: str) -> Finding:
+def _extra(extra: str, package: str, command: str) -> Check:
     try:
-        return Finding(extra, "ok", f"{package} {importlib.metadata.version(package)}")
+        return Check(extra, "ok", f"{package} {importlib.metadata.version(package)}")
     except importlib.metadata.PackageNotFoundError:
         advice = f"for `{command}`: pip install 'lightloom[{extra}]'"
-        return Finding(extra, "absent", f"{package} is not installed", advice)
+        return Check(extra, "absent", f"{package} is not installed", advice)
 
 
-def _blender() -> Iterator[Finding]:
+def _blender() -> Iterator[Check]:
     answer = _ask(_BLENDER)
     if isinstance(answer, str):
-        yield Finding("blender", "missing", f"bpy cannot be used: {answer}", _INSTALL)
+        yield Check("blender", "missing", f"bpy cannot be used: {answer}", _INSTALL)
         return
-    yield Finding("blender", "ok", f"bpy {answer['version']}")
+    yield Check("blender", "ok", f"bpy {answer['version']}")
     devices = answer["devices"]
     advice = ""
     if all(device.startswith("CPU") for device in devices):
         advice = "no GPU is seen: in a container OptiX needs the driver capability `graphics`"
-    yield Finding("cycles", "ok", ", ".join(devices), advice)
+    yield Check("cycles", "ok", ", ".join(devices), advice)
 
 
-def _torch() -> Finding:
+def _torch() -> Check:
     answer = _ask(_TORCH)
     if isinstance(answer, str):
-        return Finding("torch", "missing", f"torch cannot be used: {answer}", _INSTALL)
+        return Check("torch", "missing", f"torch cannot be used: {answer}", _INSTALL)
     advice = "" if answer["device"] != "cpu" else "no GPU is seen: use the `tiny` backbone here"
     bf16 = "bf16" if answer["bf16"] else "no bf16"
-    return Finding("torch", "ok", f"{answer['version']} on {answer['device']}, {bf16}", advice)
+    return Check("torch", "ok", f"{answer['version']} on {answer['device']}, {bf16}", advice)
 
 
 def _ask(code: str) -> dict[str, Any] | str:
     """Run `code` in a process of its own: the JSON object of its last line, or why there is none."""
-    root = str(Path(__file__).parents[2])
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-c", code]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            env=os.environ | {"PYTHONPATH": paths},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        ended = run_python("-c", code, seconds=_SECONDS)
+    except TimeoutError:
         return f"no answer after {_SECONDS} seconds"
-    if done.returncode == 0 and done.stdout.strip():
-        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if ended.code == 0 and ended.output.strip():
+        answer: dict[str, Any] = json.loads(ended.output.strip().splitlines()[-1])
         return answer
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    return said[-1].strip() if said else f"the process ended with code {done.returncode}"
+    return ended.why

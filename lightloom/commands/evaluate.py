@@ -17,11 +17,14 @@ from lightloom.commands.assets import load
 from lightloom.commands.film_commands import FilmOptions
 from manifests.contract.attributes import Codec
 from pipeline.options import DeviceKind, RunOptions
+from training.evaluation.evaluation_settings import EvaluationSettings
 
 app = SubcommandApp()
 Options = Annotated[RunOptions, tyro.conf.arg(name="")]
+Evaluated = Annotated[EvaluationSettings, tyro.conf.arg(name="")]
 
 _DEFAULT = RunOptions()
+_EVALUATED = EvaluationSettings()
 _SIZES = {"tiny": (8, 8, 8), "paper": (30, 40, 8)}
 _SUFFIX = {"tiny": "-tiny", "paper": ""}
 PARTS = ("objects", "scenes", "turns")
@@ -60,7 +63,7 @@ def build(
         device: what renders; `auto` takes the fastest there is.
         options: how to run it.
     """
-    from datagen.generation import Settings, generate
+    from datagen.generation import DatagenSettings, generate
     from scenes.recipes import load_recipe
 
     assets = load(catalogue)
@@ -74,7 +77,7 @@ def build(
             continue
         recipe = load_recipe(f"synthetic-{part}{_SUFFIX[preset]}")
         clips = count * recipe.lights.per_scene
-        settings = Settings(recipe, clips, seed * len(PARTS) + number, codec, per_shard=count)
+        settings = DatagenSettings(recipe, clips, seed * len(PARTS) + number, codec, per_shard=count)
         report = generate(out / part, settings, assets, options, device)
         print(f"{part:8} {report.line()}")
         whole = whole and report.complete and not report.failed
@@ -82,22 +85,7 @@ def build(
 
 
 @app.command
-def run(
-    benchmark: Positional[Path],
-    out: Positional[Path],
-    /,
-    *,
-    inverse: str | None = None,
-    forward: str | None = None,
-    lighting: str | None = None,
-    training: Path | None = None,
-    steps: int = 20,
-    window: int = 24,
-    guidance: float | None = None,
-    lora_scale: float = 0.0,
-    scenes: int | None = None,
-    seed: int = 0,
-) -> int:
+def run(benchmark: Positional[Path], out: Positional[Path], /, *, settings: Evaluated = _EVALUATED) -> int:
     """Measure renderers on a benchmark beside the baselines, and say which bars hold. Safe to interrupt: it goes on.
 
     Example: lightloom evaluate run out/benchmark out/evaluation --inverse out/inverse --forward out/forward
@@ -105,25 +93,12 @@ def run(
     Args:
         benchmark: folder of `lightloom evaluate build`.
         out: folder for report.md, results.json and the galleries.
-        inverse: checkpoint of the inverse renderer: a folder, or a name at the hub.
-        forward: checkpoint of the forward renderer; with `inverse` also relighting is measured.
-        lighting: checkpoint of the lighting estimator.
-        training: the training set, for the baselines that need its averages and to prove that nothing tested was seen.
-        steps: sampling steps of diffusion checkpoints.
-        window: frames that the networks see at a time.
-        guidance: guidance of the forward renderer; what suits its sampler if not given.
-        lora_scale: strength of the forward renderer's LoRA; 0 is right for synthetic scenes.
-        scenes: most scenes of each part; all if not given.
-        seed: of the noise that diffusion starts from.
+        settings: what is measured, and how.
     """
     from training.evaluation.evaluation_report import REPORT
     from training.evaluation.evaluation_run import evaluate
-    from training.evaluation.evaluation_settings import Settings
 
-    settings = Settings(
-        benchmark, inverse, forward, lighting, training, steps, window, guidance, lora_scale, scenes, seed
-    )
-    evaluation = evaluate(settings, out)
+    evaluation = evaluate(benchmark, settings, out)
     for bar in evaluation.bars:
         print(bar.line())
     print(evaluation.seen_line())

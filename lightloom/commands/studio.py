@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from editing.settings import DEFAULT, FilmRenderers
 from lightloom.commands.film_commands import FilmOptions
-from lightloom.studio.serving import StudioLimits, require_gradio, serve
+from lightloom.studio.serving import require_gradio, serve
 from manifests.errors import InputError
 
 
@@ -44,5 +44,5 @@ def studio(
     require_gradio()
     from lightloom.studio.page_content import offered
 
-    serve(settings, offered(clips), StudioLimits(frames, megabytes), host=host, port=port, work=work)
+    serve(settings, offered(clips), host=host, port=port, work=work, most_frames=frames, megabytes=megabytes)
     return 0

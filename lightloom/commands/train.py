@@ -19,7 +19,7 @@ Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """How to train.
 
     Attributes:
@@ -48,8 +48,8 @@ class Options:
     ray_address: str | None = None
 
 
-Flags = Annotated[Options, tyro.conf.arg(name="")]
-_DEFAULT = Options()
+Flags = Annotated[TrainOptions, tyro.conf.arg(name="")]
+_DEFAULT = TrainOptions()
 
 
 @app.command
@@ -147,20 +147,20 @@ def _train(
     task: Task,
     dataset: str,
     out: Path,
-    options: Options,
+    options: TrainOptions,
     *,
     images: tuple[str, ...] = (),
     real: tuple[str, ...] = (),
     changes: dict[str, Any] | None = None,
 ) -> int:
     from training.config import load_config
-    from training.run import Request, train
+    from training.run import TrainRequest, train
 
     given = {name: getattr(options, name) for name in ("minutes", "steps", "batch")}
     optimise = {name: value for name, value in given.items() if value is not None}
     top = {name: value for name in ("seed", "start") if (value := getattr(options, name)) is not None}
     config = load_config(options.preset, task, {**top, **(changes or {}), "optimise": optimise})
-    request = Request(task, config, (dataset, *options.more), out, images, real, options.resume)
+    request = TrainRequest(task, config, (dataset, *options.more), out, images, real, options.resume)
     if options.workers > 1 or options.ray_address is not None:
         from training.distributed import train_distributed
 

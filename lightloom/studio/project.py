@@ -17,14 +17,12 @@ from editing.film import Film, VideoWriter, open_film, resized
 from editing.relighting import estimated
 from editing.settings import FilmRenderers, FilmSettings
 from labeling.sources.footage import fitted
-from lightloom.studio.serving import StudioLimits
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment, srgb_decode
 from manifests.errors import InputError
-from renderers.inputs import gbuffer_values
-from renderers.modelspace import channels_last
+from renderers.modelspace import channels_last, gbuffer_values
 
 _PLAYED_SIDE = 960
 
@@ -74,7 +72,7 @@ class Project:
 
 
 def open_project(
-    source: str, folder: Path, limits: StudioLimits, settings: FilmSettings, renderers: FilmRenderers
+    source: str, folder: Path, most_frames: int, settings: FilmSettings, renderers: FilmRenderers
 ) -> Project:
     """Open what `open_film` calls `source`; the project's files go to `folder`. LightloomError says what is wrong.
 
@@ -82,10 +80,8 @@ def open_project(
     """
     name = Path(source).name
     with open_film(source) as film:
-        if film.frames > limits.frames:
-            raise InputError(
-                f"{film.frames} frames, at most {limits.frames} are taken here", "cut it first", where=name
-            )
+        if film.frames > most_frames:
+            raise InputError(f"{film.frames} frames, at most {most_frames} are taken here", "cut it first", where=name)
         playable = folder / "input.mp4"
         size = fitted(film.size, _PLAYED_SIDE)
         with VideoWriter(playable, size, film.fps) as video, tqdm(total=film.frames, desc="read", leave=False) as bar:

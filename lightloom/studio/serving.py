@@ -11,7 +11,6 @@ import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,14 +25,6 @@ _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Scope = Mapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class StudioLimits:
-    """Clips of at most so many frames, uploads of at most so many megabytes."""
-
-    frames: int = 600
-    megabytes: int = 512
 
 
 def require_gradio() -> None:
@@ -68,9 +59,16 @@ class Guard:
 
 
 def serve(
-    settings: FilmSettings, sources: Mapping[str, str], limits: StudioLimits, *, host: str, port: int, work: Path | None
+    settings: FilmSettings,
+    sources: Mapping[str, str],
+    *,
+    host: str,
+    port: int,
+    work: Path | None,
+    most_frames: int,
+    megabytes: int,
 ) -> None:
-    """Serve until interrupted. InputError where the port is taken."""
+    """Serve until interrupted: clips of at most so many frames, uploads of so many megabytes. InputError: port taken."""
     from editing.film import make_folder
 
     with ExitStack() as stack:
@@ -87,7 +85,7 @@ def serve(
         from lightloom.studio.app import CSS, Page
         from lightloom.studio.workshop import Workshop
 
-        page = Page(Workshop(settings, limits, work, sources)).build()
+        page = Page(Workshop(settings, most_frames, work, sources)).build()
         page.queue(max_size=16, default_concurrency_limit=4, api_open=False)
         fonts = ["system-ui", "sans-serif"]
         hosts = _LOCAL if _is_local(host) else None
@@ -102,7 +100,7 @@ def serve(
                 enable_monitoring=False,
                 run_history=False,
                 footer_links=[],
-                max_file_size=limits.megabytes * 2**20,
+                max_file_size=megabytes * 2**20,
                 allowed_paths=[],
                 theme=gr.themes.Base(
                     primary_hue="orange", neutral_hue="zinc", font=fonts, font_mono=["ui-monospace", "monospace"]

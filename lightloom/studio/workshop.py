@@ -25,7 +25,6 @@ from editing.relighting import relight
 from editing.selection import TOLERANCE, SelectionRequest, Selector
 from editing.settings import FilmRenderers, FilmSettings
 from lightloom.studio.project import Project, open_project
-from lightloom.studio.serving import StudioLimits
 from manifests.errors import InputError
 from renderers.sampling.windows import plan_windows
 
@@ -47,13 +46,14 @@ class Workshop:
 
     Args:
         settings: which renderers, and how.
-        limits: of what is opened.
+        most_frames: longer clips are not opened.
         folder: where projects keep their files.
         sources: clips that may be opened by name, as `open_film` calls them.
     """
 
-    def __init__(self, settings: FilmSettings, limits: StudioLimits, folder: Path, sources: Mapping[str, str]) -> None:
-        self.settings, self.limits, self.sources, self._folder = settings, limits, sources, folder
+    def __init__(self, settings: FilmSettings, most_frames: int, folder: Path, sources: Mapping[str, str]) -> None:
+        self.settings, self.sources = settings, sources
+        self._most_frames, self._folder = most_frames, folder
         self.renderers = FilmRenderers(settings)
         self._numbers = count(1)
 
@@ -61,7 +61,7 @@ class Workshop:
         """Open a video file, a folder of frames or DATASET:KEY."""
         folder = Path(tempfile.mkdtemp(prefix="project-", dir=self._folder))
         try:
-            return open_project(source, folder, self.limits, self.settings, self.renderers)
+            return open_project(source, folder, self._most_frames, self.settings, self.renderers)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -16,7 +16,7 @@ from manifests.contract.clip_summary import BINS, RANGES
 from manifests.contract.row import ClipRow, FailureRow
 from manifests.display import light_picture
 from manifests.errors import LightloomError
-from manifests.report.grids import Grid, grid
+from manifests.report.grids import Grid, clip_grid
 from manifests.store import layout
 from manifests.store.dataset import Dataset
 from manifests.store.header import Measured, read_document
@@ -39,8 +39,15 @@ class Shown:
 class Content:
     """Everything on the page.
 
-    `pixels` has a histogram by attribute (shares of surface pixels), `values` one number a clip by name, `errors`
-    the codec errors of the committed clips.
+    Attributes:
+        clips: those that can be played.
+        sheets: number and contact sheet (WebP, empty where there is none) of some shards.
+        pixels: a histogram by attribute, shares of surface pixels.
+        values: one number per clip (n,), by name.
+        lights, meshes: clips by uid.
+        materials: percent of the surface by how parameters were found.
+        unresolved: uses by what could not be resolved.
+        failures: the first ones.
     """
 
     stats: Stats
@@ -61,40 +68,37 @@ class Content:
 
 def gather(dataset: Dataset, clips: int) -> Content:
     """Collect the page of a dataset with up to `clips` playable clips; DatasetError when manifests cannot be read."""
-    document = read_document(dataset.path)
+    header = read_document(dataset.path).header
     shards = dataset.shards()
+    uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
+    materials = "(SELECT unnest(materials) AS m FROM clips)"
     with connect(dataset) as connection:
-        chosen = _spread_clips(connection, clips)
-        uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
-        lights = counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'environment' GROUP BY 1")
-        meshes = counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'mesh' GROUP BY 1")
+        first_of_scenes: list[tuple[int, str]] = connection.execute(
+            "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
+        ).fetchall()
         areas = connection.execute(
-            "SELECT m.status, sum(m.area) FROM (SELECT unnest(materials) AS m FROM clips) "
-            "GROUP BY 1 HAVING sum(m.area) > 0 ORDER BY 2 DESC, 1"
+            f"SELECT m.status, sum(m.area) FROM {materials} GROUP BY 1 HAVING sum(m.area) > 0 ORDER BY 2 DESC, 1"
         ).fetchall()
         total = sum(area for _, area in areas) or 1.0
-        unresolved = counts(
-            connection,
-            "SELECT m.status || ': ' || m.detail, count(*) FROM (SELECT unnest(materials) AS m FROM clips) "
-            "WHERE m.detail != '' GROUP BY 1",
+        return Content(
+            stats=stats(dataset),
+            measured=dataset.measure(),
+            credits=attribution(dataset),
+            recipe=[source.recipe for source in header.sources] or header.recipe,
+            seed=header.seed,
+            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_scenes, clips)],
+            sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
+            pixels=_pixels(connection),
+            values=_values(connection),
+            lights=counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'environment' GROUP BY 1"),
+            meshes=counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'mesh' GROUP BY 1"),
+            materials={status: round(100 * area / total, 1) for status, area in areas},
+            unresolved=counts(
+                connection,
+                f"SELECT m.status || ': ' || m.detail, count(*) FROM {materials} WHERE m.detail != '' GROUP BY 1",
+            ),
+            failures=_failures(dataset, shards),
         )
-        pixels, values = _pixels(connection), _values(connection)
-    return Content(
-        stats=stats(dataset),
-        measured=dataset.measure(),
-        credits=attribution(dataset),
-        recipe=[source.recipe for source in document.header.sources] or document.header.recipe,
-        seed=document.header.seed,
-        clips=[_show(dataset, shard, key) for shard, key in chosen],
-        sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
-        pixels=pixels,
-        values=values,
-        lights=lights,
-        meshes=meshes,
-        materials={status: area / total for status, area in areas},
-        unresolved=unresolved,
-        failures=_failures(dataset, shards),
-    )
 
 
 def _spread[Item](items: Sequence[Item], most: int) -> list[Item]:
@@ -102,14 +106,6 @@ def _spread[Item](items: Sequence[Item], most: int) -> list[Item]:
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / max(most - 1, 1))] for index in range(most)]
-
-
-def _spread_clips(connection: DuckDBPyConnection, most: int) -> list[tuple[int, str]]:
-    """Clips of different scenes spread over the dataset, as (shard, key)."""
-    rows = connection.execute(
-        "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
-    ).fetchall()
-    return _spread(rows, most)
 
 
 def _show(dataset: Dataset, shard: int, key: str) -> Shown:
@@ -123,7 +119,7 @@ def _show(dataset: Dataset, shard: int, key: str) -> Shown:
         buffer = io.BytesIO()
         light_picture(clip.environment.image, 96).save(buffer, "WEBP", quality=85)
         light = buffer.getvalue()
-    return Shown(row, grid(clip), light)
+    return Shown(row, clip_grid(clip), light)
 
 
 def _sheet(dataset: Dataset, shard: int) -> bytes:
@@ -132,7 +128,7 @@ def _sheet(dataset: Dataset, shard: int) -> bytes:
 
 
 def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
-    """Mean over the clips of each attribute's histogram."""
+    """Each attribute's histogram, mean over the clips."""
     found = connection.execute(
         "SELECT e.key, sum(e.value), count(*) FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
         "WHERE e.key LIKE '%.hist.%' GROUP BY 1"
@@ -143,7 +139,7 @@ def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
 
 
 def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
-    """One number a clip: the statistics that are not histograms, render seconds, samples."""
+    """One number per clip: the statistics that are not histograms, render seconds, samples."""
     values: dict[str, list[float]] = {}
     found = connection.execute(
         "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "

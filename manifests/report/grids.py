@@ -1,8 +1,9 @@
-"""Playable clips: all G-buffers of a clip side by side in one small video that every browser plays."""
+"""Playable grids: videos side by side in one small file that every browser plays, so that they cannot drift apart."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,7 +18,7 @@ from manifests.contract.clip import Clip
 from manifests.display import PAPER, pictures
 
 LARGEST_TILE = 288
-"""A tile's larger side is at most this; smaller clips are enlarged by whole factors, pixels kept square."""
+"""A G-buffer's larger side on a page, in pixels, at most."""
 
 _GAP = 4
 _BT709, _LIMITED = 1, 1
@@ -25,7 +26,7 @@ _BT709, _LIMITED = 1, 1
 
 @dataclass(frozen=True)
 class Grid:
-    """A clip for the page: an H.264 video of its attributes in `columns` x `rows` tiles, and a still as WebP."""
+    """An H.264 video of `columns` x `rows` tiles with `names` over them, and its middle frame as WebP."""
 
     video: bytes
     poster: bytes
@@ -34,37 +35,38 @@ class Grid:
     columns: int
     rows: int
     names: tuple[str, ...]
+    frames: int
+    fps: float
 
 
-def grid(clip: Clip) -> Grid:
-    """Lay rgb and the G-buffers of a clip out in tiles, [rgb | basecolor | normal / depth | roughness | metallic]."""
+def clip_grid(clip: Clip) -> Grid:
+    """rgb and the G-buffers of a clip, [rgb | basecolor | normal / depth | roughness | metallic]."""
     names = tuple(name for name in ("rgb", *GBUFFERS) if name in clip.arrays) or tuple(clip.arrays)[:6]
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
-    height, width = _tile_size(*clip.size)
+    return tiled({name: pictures(clip, name) for name in names}, clip.fps, min(len(names), 3))
+
+
+def tiled(videos: Mapping[str, np.ndarray], fps: float, columns: int, largest: int = LARGEST_TILE) -> Grid:
+    """Videos (T, H, W, 3) uint8 sRGB by name in tiles of the first one's shape, as long as the first one.
+
+    A tile's larger side is at most `largest` pixels; smaller videos are enlarged by whole factors, pixels kept square.
+    """
+    frames, *size = next(iter(videos.values())).shape[:3]
+    factor = largest // max(size) or largest / max(size)
+    height, width = (max(round(side * factor), 1) for side in size)
+    rows = -(-len(videos) // columns)
     full_height, full_width = _even(rows * (height + _GAP) - _GAP), _even(columns * (width + _GAP) - _GAP)
-    canvas = np.empty((clip.frames, full_height, full_width, 3), dtype=np.uint8)
+    canvas = np.empty((frames, full_height, full_width, 3), dtype=np.uint8)
     canvas[:] = PAPER
-    for index, name in enumerate(names):
+    kind = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
+    for index, video in enumerate(videos.values()):
         top, left = index // columns * (height + _GAP), index % columns * (width + _GAP)
-        for frame, picture in enumerate(pictures(clip, name)):
-            canvas[frame, top : top + height, left : left + width] = _resized(picture, height, width)
+        for shown, picture in zip(canvas, video, strict=False):
+            resized = Image.fromarray(picture).resize((width, height), kind)
+            shown[top : top + height, left : left + width] = np.asarray(resized)
     poster = io.BytesIO()
-    Image.fromarray(canvas[clip.frames // 2]).save(poster, "WEBP", quality=82, method=4)
-    return Grid(_h264(canvas, clip.fps), poster.getvalue(), full_width, full_height, columns, rows, names)
-
-
-def _tile_size(height: int, width: int) -> tuple[int, int]:
-    larger = max(height, width)
-    factor = LARGEST_TILE // larger if larger <= LARGEST_TILE else LARGEST_TILE / larger
-    return max(round(height * factor), 1), max(round(width * factor), 1)
-
-
-def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    if picture.shape[0] <= height:
-        factor = height // picture.shape[0]
-        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+    Image.fromarray(canvas[frames // 2]).save(poster, "WEBP", quality=82)
+    names = tuple(name for name in videos if name)
+    return Grid(_h264(canvas, fps), poster.getvalue(), full_width, full_height, columns, rows, names, frames, fps)
 
 
 def _even(size: int) -> int:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from manifests.codec.fidelity import HIGHER_IS_BETTER
 from manifests.contract.row import ClipRow, FailureRow, clips_expected
 from manifests.errors import DatasetError
-from manifests.files import disk_full, is_temporary, remove
+from manifests.files import FolderLock, disk_full, is_temporary, remove
 from manifests.store import layout
 from manifests.store.header import Bound, Document, Header, Measured, difference, read_document, write_document
 from manifests.store.shards import read_failure, read_failures, read_item, read_manifest, read_sample
@@ -98,26 +94,14 @@ class Dataset:
         """How many clips a finished work item has that still waits in `work/`."""
         return self.header.lights or len(read_item(self.item_path(item)))
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes of this machine from writing here; DatasetError when one already does.
-
-        The lock goes with the process, however it ends.
-        """
-        with disk_full(self.path), (self.path / layout.LOCK).open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise DatasetError(
-                    f"another process (pid {file.read().strip() or 'unknown'}) is writing here",
-                    "wait for it or stop it",
-                    where=self.path,
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+    def lock(self) -> FolderLock:
+        """Keeps other processes of this machine from writing here; DatasetError when one already does."""
+        return FolderLock(
+            self.path / layout.LOCK,
+            lambda pid: DatasetError(
+                f"another process (pid {pid}) is writing here", "wait for it or stop it", where=self.path
+            ),
+        )
 
     def finish(self) -> Measured:
         """Count the committed shards and gather the codec errors of their clips into dataset.json.

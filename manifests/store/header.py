@@ -160,32 +160,40 @@ def write_document(dataset: Path, document: Document) -> None:
 
 def difference(old: Header, new: Header) -> str | None:
     """The first field in which two headers differ, as "recipe.render.samples is 16, not 32"; None when equal."""
-    return next(_differences("", _normal(old), _normal(new)), None)
+    found = first_difference(_normal(old), _normal(new), missing=msgspec.UNSET)
+    if found is None:
+        return None
+    path, one, other = found
+    return f"{path} is {'not set' if one is msgspec.UNSET else short(one)}, not {short(other)}"
 
 
 def _normal(header: Header) -> Any:
     return msgspec.json.decode(msgspec.json.encode(header))
 
 
-def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
+def first_difference(old: Any, new: Any, *, missing: Any = None) -> tuple[str, Any, Any] | None:
+    """Where two JSON values differ first, as (path, old, new), for example ("render.samples", 16, 32); None when equal.
+
+    16 and 16.0 are equal. A field that only one of them has is `missing` in the other.
+    """
+    return next(_differences("", old, new, missing), None)
+
+
+def _differences(path: str, old: Any, new: Any, missing: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
+        for key in {**old, **new}:
             here = f"{path}.{key}" if path else key
-            if key not in old:
-                yield f"{here} is not set, not {_short(new[key])}"
-            elif key not in new:
-                yield f"{here} is {_short(old[key])}, not unset"
-            else:
-                yield from _differences(here, old[key], new[key])
+            yield from _differences(here, old.get(key, missing), new.get(key, missing), missing)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(f"{path}[{index}]", one, other)
-    elif old != new or type(old) is not type(new):
-        if isinstance(old, int | float) and old == new and not isinstance(old, bool) and not isinstance(new, bool):
-            return
-        yield f"{path} is {_short(old)}, not {_short(new)}"
+            yield from _differences(f"{path}[{index}]", one, other, missing)
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield path, old, new
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A JSON value in at most 60 characters, for a message."""
+    if value is msgspec.UNSET:
+        return "unset"
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else f"{text[:57]}..."

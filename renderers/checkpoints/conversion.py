@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Literal
 
 import torch
@@ -21,10 +19,11 @@ from diffusers import __version__ as diffusers_version
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import CheckpointError, InputError
-from manifests.files import atomic_file, disk_full, sync_folder, write_bytes
+from manifests.files import atomic_folder, write_bytes
+from renderers.backbones import component_class
 from renderers.checkpoints.reading import INDEX, locate, read_json
-from renderers.checkpoints.registry import Prediction, Sampler, component_class
-from renderers.checkpoints.summary import Component, components, kind_of
+from renderers.checkpoints.summary import PIPELINES, Component, components, kind_of
+from renderers.sampling.samplers import Prediction, Sampler
 
 PublishedKind = Literal["inverse", "forward"]
 _REQUIRED = {"inverse": ("unet", "vae", "scheduler"), "forward": ("unet", "vae", "scheduler", "env_encoder")}
@@ -70,14 +69,13 @@ def convert(
     if "lora" in found and "lora" in _OPTIONAL[kind]:
         _check_lora(root / "lora", found["unet"].shapes, found["lora"].shapes)
     index = _index(built, kind, licence.strip(), sampler, source)
-    with _new_folder(destination) as folder:
+    with atomic_folder(destination) as folder:
         for part in parts:
             (folder / part.name).mkdir()
             if part.name in built:
                 built[part.name].save_config(folder / part.name)
             for file in _files(root, part):
-                with file.open("rb") as original, atomic_file(folder / part.name / file.name) as copy:
-                    shutil.copyfileobj(original, copy)
+                shutil.copyfile(file, folder / part.name / file.name)
         write_bytes(folder / INDEX, json.dumps(index, indent=2).encode() + b"\n")
     return destination
 
@@ -138,7 +136,7 @@ def _index(
     predicted = built["scheduler"].config.get("prediction_type")
     if predicted not in _PREDICTIONS:
         raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(_PREDICTIONS)}")
-    index: dict[str, Any] = {"_class_name": f"{kind.capitalize()}Renderer", "_diffusers_version": diffusers_version}
+    index: dict[str, Any] = {"_class_name": PIPELINES[kind], "_diffusers_version": diffusers_version}
     for name, part in built.items():
         module = type(part).__module__
         index[name] = ["diffusers" if module.startswith("diffusers.") else module, type(part).__name__]
@@ -153,20 +151,3 @@ def _index(
         "training": {"converted_from": Path(source).name if Path(source).is_dir() else str(source)},
         "licence": licence,
     }
-
-
-@contextmanager
-def _new_folder(destination: Path) -> Iterator[Path]:
-    """A temporary folder beside `destination` that becomes it when the block ends without an error."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(mkdtemp(prefix=f".{destination.name}.", suffix=".tmp", dir=destination.parent))
-    temporary.chmod(0o755)  # mkdtemp makes folders private
-    try:
-        with disk_full(destination):
-            yield temporary
-            for folder in (*(child for child in temporary.iterdir() if child.is_dir()), temporary):
-                sync_folder(folder)
-            temporary.rename(destination)
-            sync_folder(destination.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Reading checkpoints that may come from anyone: a folder or a hub id, JSON and safetensors only, nothing executed.
 
 A checkpoint folder is untrusted input. Files are small JSON or safetensors, sizes of both are checked before they are
-read, links may not lead out of the folder, class names are looked up in `renderers.checkpoints.registry`, and
+read, links may not lead out of the folder, class names are looked up in `renderers.backbones`, and
 pickles (.bin, .pt, .ckpt, .pkl) are refused without being opened. Every failure is one CheckpointError.
 """
 
@@ -11,11 +11,12 @@ import json
 import re
 import struct
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from manifests.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
 
 INDEX = "model_index.json"
 MAX_JSON = 16 * 2**20

@@ -18,13 +18,19 @@ from typing import Any, Literal
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import CheckpointError
 from renderers.checkpoints.reading import INDEX, PICKLES, inside, read_header, read_json, weight_files
-from renderers.checkpoints.registry import KINDS, Kind
 
 LORA = "pytorch_lora_weights"
 EMBEDDING = "context_embedding.weight"
 _CONFIGS = ("config.json", "scheduler_config.json")
 _TEMPORAL_CROSS_ATTENTION = ".temporal_transformer_blocks.0.attn2."
 
+Kind = Literal["inverse", "forward", "lighting"]
+PIPELINES: Mapping[Kind, str] = {
+    "inverse": "InverseRenderer",
+    "forward": "ForwardRenderer",
+    "lighting": "LightingEstimator",
+}
+"""The pipeline of each kind of checkpoint."""
 Layout = Literal["lightloom", "published"]
 
 
@@ -128,8 +134,10 @@ def inspect(path: Path, *, variant: str | None = None) -> Summary:
     index = read_json(path, INDEX) if (path / INDEX).exists() else {}
     if "backbone" not in index:
         return _published(path, index, by_name["unet"], parts)
-    if index.get("kind") not in KINDS:
-        raise CheckpointError(f"kind is {index.get('kind')!r}, expected one of {', '.join(KINDS)}", where=path / INDEX)
+    if index.get("kind") not in PIPELINES:
+        raise CheckpointError(
+            f"kind is {index.get('kind')!r}, expected one of {', '.join(PIPELINES)}", where=path / INDEX
+        )
     attributes, training = index.get("attributes") or GBUFFERS, index.get("training") or {}
     if not isinstance(attributes, list | tuple) or not isinstance(training, dict):
         raise CheckpointError("attributes must be a list and training an object", "save it again", where=path / INDEX)

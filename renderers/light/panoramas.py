@@ -42,6 +42,7 @@ __all__ = [
     "panorama_to_stored",
     "panoramas",
     "read_hdr",
+    "resize_panorama",
     "rotate",
     "row_edges",
     "sample_panorama",
@@ -237,6 +238,17 @@ def shrink_panorama(panorama: Tensor, height: int, width: int) -> Tensor:
     """Panoramas (..., h, w) averaged over the solid angles of a coarser grid (..., height, width); energy is kept."""
     _check_size(height, width)
     return _averaged(panorama, row_edges(panorama.shape[-2]), row_edges(height), width)
+
+
+def resize_panorama(panorama: Tensor, height: int, width: int) -> Tensor:
+    """Panoramas (T, 3, h, w) on the grid (height, width): averaged over solid angles if coarser, else sampled."""
+    _check_size(height, width)
+    if tuple(panorama.shape[-2:]) == (height, width):
+        return panorama
+    if panorama.shape[-2] >= height and panorama.shape[-1] >= width:
+        return shrink_panorama(panorama, height, width)
+    column, row = panorama_position(panorama_directions(height, width), *panorama.shape[-2:])
+    return lookup(panorama, column[None], row[None])
 
 
 def _check_size(height: int, width: int) -> None:

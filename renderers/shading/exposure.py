@@ -10,8 +10,9 @@ import torch
 
 from manifests.contract.color import TARGET, surface_level
 from manifests.contract.environment import Environment, srgb_decode
-from renderers.inputs import gbuffer_values, given_light, pinhole
-from renderers.modelspace import channels_last
+from renderers.base import pinhole
+from renderers.forward import given_light
+from renderers.modelspace import channels_last, gbuffer_values
 from renderers.shading.split_sum import camera_rays, split_sum
 
 BACKGROUND = 0.999

@@ -24,9 +24,10 @@ from torch.utils.checkpoint import checkpoint
 from manifests.errors import CheckpointError, InputError
 from renderers.checkpoints.reading import read_header
 
+FOLDER = "lora"
+"""Of a checkpoint that has one."""
 FILE = "pytorch_lora_weights.safetensors"
 ADAPTER = "real"
-DEFAULT_SCALE = 0.25
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """Layers that get a LoRA in our own training: the projections of every attention. The published choice is unknown."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifests.errors import SpecError
-from scenes.catalogue import Asset, Catalogue, Kind, Problem, assign_split
+from scenes.catalogue import Asset, AssetProblem, Catalogue, Kind, assign_split
 from scenes.licences import UNKNOWN
 from scenes.providers.files import (
     ENVIRONMENT_SUFFIXES,
@@ -51,11 +51,11 @@ class _Scan:
         self.root, self.name = root, name
         self.sidecars = Sidecars(root)
         self.assets: list[Asset] = []
-        self.problems: list[Problem] = []
+        self.problems: list[AssetProblem] = []
         self.seen: dict[str, str] = {}
 
     def refuse(self, path: Path, reason: str) -> None:
-        self.problems.append(Problem(provider=self.name, path=self._relative(path), reason=reason))
+        self.problems.append(AssetProblem(provider=self.name, path=self._relative(path), reason=reason))
 
     def take(self, folder: Path, files: list[Path]) -> None:
         meshes = [path for path in files if path.suffix.lower() in MESH_SUFFIXES]

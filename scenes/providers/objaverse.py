@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from manifests.errors import SpecError
-from scenes.catalogue import Asset, Catalogue, Problem, assign_split
+from scenes.catalogue import Asset, AssetProblem, Catalogue, assign_split
 from scenes.licences import from_sketchfab
 from scenes.providers.files import file_problem, sha256_of
 from scenes.spec import File
@@ -53,7 +53,7 @@ def cache_folder(root: Path | None = None) -> Path:
 class _Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.problems: list[Problem] = []
+        self.problems: list[AssetProblem] = []
         self._metadata: dict[str, Mapping[str, Any]] = {}
 
     def catalogue(self, lvis_only: bool) -> Catalogue:
@@ -136,7 +136,7 @@ class _Reader:
         return None
 
     def _refuse(self, path: str, reason: str) -> None:
-        self.problems.append(Problem(provider=NAME, path=path, reason=reason))
+        self.problems.append(AssetProblem(provider=NAME, path=path, reason=reason))
 
 
 def read_index(path: Path) -> object:

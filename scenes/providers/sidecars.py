@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from scenes.licences import UNKNOWN, normalise
-from scenes.spec import Data, Positive
+from scenes.spec import Positive, SpecData
 
 SIDECAR = "lightloom-assets.yaml"
 _LARGEST_NOTE = 200_000
@@ -29,7 +29,7 @@ _CC = re.compile(
 )
 
 
-class Rule(Data, frozen=True, kw_only=True):
+class Rule(SpecData, frozen=True, kw_only=True):
     """Facts about the files that `path` matches (a glob relative to the sidecar's folder; `**` spans folders).
 
     `size`: scene units that one tile of a texture set covers. `place`: what place an environment shows.
@@ -43,7 +43,7 @@ class Rule(Data, frozen=True, kw_only=True):
     place: str = ""
 
 
-class _Sidecar(Data, frozen=True, kw_only=True):
+class _Sidecar(SpecData, frozen=True, kw_only=True):
     assets: tuple[Rule, ...]
 
 

@@ -12,26 +12,26 @@ from manifests.contract.camera import Camera
 from manifests.contract.environment import latlong_directions
 from scenes.spec import (
     Builtin,
+    CameraView,
     File,
     Footprint,
     Ground,
-    Light,
     LightRotation,
     Material,
     Object,
     Orbit,
     Principled,
     RenderSettings,
+    SceneLight,
     SceneSpec,
-    View,
     from_json,
     to_json,
 )
 
 GREY = Principled(uid="grey", basecolor=(0.25, 0.5, 0.75), roughness=0.6, metallic=0.0)
 MIRROR = Principled(uid="mirror", basecolor=(1.0, 1.0, 1.0), roughness=0.0, metallic=1.0)
-WHITE_LIGHT = Light(map=Builtin(uid="white", generator="constant", params={"colour": (1.0, 1.0, 1.0)}))
-VIEW = View(target=(0.0, 0.0, 0.5), distance=3.0, azimuth=-60.0, elevation=25.0, fov=40.0)
+WHITE_LIGHT = SceneLight(map=Builtin(uid="white", generator="constant", params={"colour": (1.0, 1.0, 1.0)}))
+VIEW = CameraView(target=(0.0, 0.0, 0.5), distance=3.0, azimuth=-60.0, elevation=25.0, fov=40.0)
 
 
 def settings(**changes: object) -> RenderSettings:
@@ -85,9 +85,9 @@ def mirror_ball(frames: int = 3, **changes: object) -> SceneSpec:
         "frames": frames,
         "ground": None,
         "objects": (sphere(material=MIRROR),),
-        "lights": (Light(map=environment_file("lobes.exr"), yaw=35.0),),
+        "lights": (SceneLight(map=environment_file("lobes.exr"), yaw=35.0),),
         "light_motion": LightRotation(degrees=80.0),
-        "view": View(
+        "view": CameraView(
             target=(0.0, 0.0, 0.5),
             distance=3.0,
             azimuth=-50.0,

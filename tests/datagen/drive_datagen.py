@@ -5,12 +5,12 @@ from pathlib import Path
 
 from faulty_stage import smallest_recipe
 
-from datagen.generation import Settings, generate
+from datagen.generation import DatagenSettings, generate
 from manifests.errors import LightloomError
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
 
-settings = Settings(smallest_recipe(), clips=int(sys.argv[2]), seed=11, per_shard=8)
+settings = DatagenSettings(smallest_recipe(), clips=int(sys.argv[2]), seed=11, per_shard=8)
 options = RunOptions(workers=int(sys.argv[3]), attempts=20, show_progress=False)
 try:
     print(generate(Path(sys.argv[1]), settings, builtin_catalogue(), options).line())

@@ -9,7 +9,7 @@ import pytest
 
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
-from scenes.spec import Dolly, Orbit, View
+from scenes.spec import CameraView, Dolly, Orbit
 from tests.datagen import analytic
 
 PLACES = ((0.0, 0.0), (0.9, 0.0), (-0.8, 0.3), (0.2, -0.9), (-0.3, 0.8))
@@ -30,7 +30,7 @@ def test_projected_points_land_within_half_a_pixel(
     resolver: Resolver, tmp_path: Path, *, width: int, height: int, fov: float, azimuth: float, elevation: float
 ) -> None:
     distance = float(1.6 / np.tan(np.radians(fov / 2)) + 0.6)
-    view = View(
+    view = CameraView(
         target=(0.1, -0.1, 0.1),
         distance=distance,
         azimuth=azimuth,

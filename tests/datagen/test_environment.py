@@ -10,7 +10,7 @@ from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
 from manifests.contract.environment import HALF_MAX, latlong_directions
 from manifests.errors import RenderError
-from scenes.spec import Builtin, Light
+from scenes.spec import Builtin, SceneLight
 from tests.datagen import analytic
 
 
@@ -19,16 +19,16 @@ def solid_angles(height: int) -> np.ndarray:
     return np.broadcast_to(((edges[:-1] - edges[1:]) * np.pi / height)[:, None], (height, 2 * height))
 
 
-def light(name: str, **changes: object) -> Light:
-    return Light(map=analytic.environment_file(name), **changes)  # type: ignore[arg-type]
+def light(name: str, **changes: object) -> SceneLight:
+    return SceneLight(map=analytic.environment_file(name), **changes)  # type: ignore[arg-type]
 
 
 def put(resolver: Resolver, name: str, image: np.ndarray) -> None:
     analytic.write_environment(resolver.roots["test"] / name, image)
 
 
-def sky(**params: float) -> Light:
-    return Light(map=Builtin(uid="sky", generator="sky", params=dict(params)))
+def sky(**params: float) -> SceneLight:
+    return SceneLight(map=Builtin(uid="sky", generator="sky", params=dict(params)))
 
 
 @pytest.mark.parametrize("height", [8, 20, 33])
@@ -134,4 +134,4 @@ def test_a_sky_is_baked_once(resolver: Resolver, cpu: None) -> None:
 
 def test_an_unknown_generator_is_named(resolver: Resolver) -> None:
     with pytest.raises(RenderError, match="no environment generator 'moon'"):
-        light_image(Light(map=Builtin(uid="moon", generator="moon")), 16, resolver)
+        light_image(SceneLight(map=Builtin(uid="moon", generator="moon")), 16, resolver)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datagen.assets.asset_file import AssetError, Limits
+from datagen.assets.asset_file import AssetError, AssetLimits
 from tests.datagen.meshfiles import HIGH, LOW, GltfFile, box, noise_png, obj
 
 bpy = pytest.importorskip("bpy")
@@ -30,7 +30,7 @@ def rejection(path: Path, **options: Any) -> AssetError:
     with pytest.raises(AssetError) as caught:
         import_mesh(path, **options)
     assert snapshot() == before
-    assert "\n" not in caught.value.message
+    assert "\n" not in str(caught.value)
     return caught.value
 
 
@@ -253,8 +253,8 @@ def test_bad_geometry_is_refused(tmp_path: Path, positions: np.ndarray, reason: 
 
 def test_too_many_polygons_are_refused(tmp_path: Path) -> None:
     path = GltfFile().glb(tmp_path / "box.glb")
-    assert rejection(path, limits=Limits(polygons=11)).reason == "too-large"
-    assert import_mesh(path, Limits(polygons=12)).polygons == 12
+    assert rejection(path, limits=AssetLimits(polygons=11)).reason == "too-large"
+    assert import_mesh(path, AssetLimits(polygons=12)).polygons == 12
 
 
 def test_an_importers_failure_is_a_rejection_with_its_words(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_an_importers_failure_is_a_rejection_with_its_words(tmp_path: Path) -> N
     file.binary[start : start + 2] = b"\xff\x00"  # an index out of range
     error = rejection(file.glb(tmp_path / "bad.glb"))
     assert error.reason == "import-error"
-    assert "IndexError" in error.message
+    assert "IndexError" in str(error)
 
 
 USD = """#usda 1.0

@@ -12,7 +12,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.errors import RenderError
 from scenes.providers.builtin import builtin_catalogue
-from scenes.spec import File, Native, Orbit, View
+from scenes.spec import CameraView, File, Native, Orbit
 from tests.datagen import analytic
 from tests.datagen.meshfiles import GltfFile
 
@@ -20,7 +20,7 @@ PAINT = {
     "name": "paint",
     "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0], "metallicFactor": 0.75, "roughnessFactor": 0.3},
 }
-MOVING = View(
+MOVING = CameraView(
     target=(0.0, 0.0, 0.4), distance=3.0, azimuth=-60.0, elevation=30.0, fov=40.0, motions=(Orbit(degrees=30.0),)
 )
 BALL = analytic.sphere().mesh

@@ -13,7 +13,7 @@ from drivers import Driver
 from faulty_stage import WeighedStage, smallest_recipe
 from wholeness import assert_whole, content
 
-from datagen.generation import Settings, create, stage_of
+from datagen.generation import DatagenSettings, create, stage_of
 from manifests.store.dataset import open_dataset
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -71,7 +71,7 @@ def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path) -> None:
 
 def test_memory_stays_bounded_over_200_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    dataset = create(tmp_path / "set", Settings(smallest_recipe(), clips=200, seed=5), builtin_catalogue())
+    dataset = create(tmp_path / "set", DatagenSettings(smallest_recipe(), clips=200, seed=5), builtin_catalogue())
     plain = stage_of(dataset)
     notes = tmp_path / "memory.txt"
     stage = WeighedStage(**{name: getattr(plain, name) for name in plain.__dataclass_fields__}, notes=str(notes))

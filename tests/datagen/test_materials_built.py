@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datagen.blender.graphs import FAMILIES as GRAPHS
+from datagen.blender.graphs import GRAPHS
 from datagen.blender.material_aovs import instrument
 from datagen.blender.material_nodes import build_material
 from datagen.resolver import Resolver
 from manifests.contract.environment import srgb_decode
 from manifests.errors import RenderError, SpecError
 from scenes.builtin_materials import builtin_materials, measured_materials, sample_procedural
-from scenes.procedural_materials import FAMILIES
+from scenes.procedural_materials import MATERIAL_FAMILIES
 from scenes.spec import Native, Principled, Procedural, TextureSet
 from tests.datagen.harness import Picture, Stage, on_stage
 
@@ -42,10 +42,10 @@ def patch(material: Any, resolver: Resolver, workdir: Path, extent: float = 2.0)
 
 
 def test_every_family_has_a_graph() -> None:
-    assert GRAPHS.keys() == FAMILIES.keys()
+    assert GRAPHS.keys() == MATERIAL_FAMILIES.keys()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MATERIAL_FAMILIES)
 def test_a_family_varies_in_colour_roughness_and_normal(family: str, resolver: Resolver, tmp_path: Path) -> None:
     spread = {"basecolor": 0.0, "roughness": 0.0, "normal": 0.0, "metallic": 0.0}
     for seed in range(4):
@@ -66,7 +66,7 @@ def test_a_family_varies_in_colour_roughness_and_normal(family: str, resolver: R
         assert spread["metallic"] > 0.05
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MATERIAL_FAMILIES)
 def test_fifty_looks_of_a_family_build(family: str, resolver: Resolver) -> None:
     for seed in range(50):
         built = build_material(sample_procedural(family, np.random.default_rng(seed), family), resolver)
@@ -202,16 +202,16 @@ def test_a_folder_without_maps_and_a_broken_image_are_refused(folder: Path) -> N
     assert bare.value.reason == "missing-texture"
 
 
-def test_unknown_families_knobs_and_native_materials_are_refused(resolver: Resolver) -> None:
+def test_unknown_families_parameters_and_native_materials_are_refused(resolver: Resolver) -> None:
     with pytest.raises(SpecError, match="no material family 'velvet'"):
         build_material(Procedural(uid="x", family="velvet", size=1.0), resolver)
-    with pytest.raises(SpecError, match="'wood' needs the knob 'offset'"):
+    with pytest.raises(SpecError, match="'wood' needs the parameter 'offset'"):
         build_material(Procedural(uid="x", family="wood", size=1.0), resolver)
     with pytest.raises(SpecError, match="come with their mesh"):
         build_material(Native(), resolver)
 
 
 def test_the_first_listed_looks_are_resolved(resolver: Resolver) -> None:
-    for entry in builtin_materials(looks=1, constants=1):
+    for entry in builtin_materials(per_family=1, constants=1):
         use = instrument(build_material(entry.material, resolver))
         assert use.status == ("approximated" if "transmission" in entry.flags else "resolved"), entry.uid

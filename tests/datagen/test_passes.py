@@ -12,11 +12,11 @@ from datagen.resolver import Resolver
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.clip import Clip
 from scenes.builtin_materials import sample_procedural
-from scenes.spec import Ground, Light, Orbit, View
+from scenes.spec import CameraView, Ground, Orbit, SceneLight
 from tests.datagen import analytic
 
 pytestmark = pytest.mark.usefixtures("cpu")
-MOVING = View(
+MOVING = CameraView(
     target=(0.1, 0.0, 0.4), distance=2.5, azimuth=-70.0, elevation=30.0, fov=45.0, motions=(Orbit(degrees=50.0),)
 )
 
@@ -71,7 +71,7 @@ def test_background_has_the_values_of_the_table(resolver: Resolver, tmp_path: Pa
 
 
 def test_mask_is_the_covered_share_and_edges_hold_the_surface_value(resolver: Resolver, tmp_path: Path) -> None:
-    view = View(target=(0.0, 0.0, 0.0), distance=3.0, azimuth=20.0, elevation=60.0, fov=60.0)
+    view = CameraView(target=(0.0, 0.0, 0.0), distance=3.0, azimuth=20.0, elevation=60.0, fov=60.0)
     clip = render(
         resolver,
         tmp_path,
@@ -138,7 +138,7 @@ def test_geometric_normal_is_absent_unless_asked_for(resolver: Resolver, tmp_pat
 
 
 def test_two_renders_are_identical(resolver: Resolver, tmp_path: Path) -> None:
-    lights = (Light(map=analytic.environment_file("lobes.exr")),)
+    lights = (SceneLight(map=analytic.environment_file("lobes.exr")),)
     settings = analytic.settings(denoiser="balanced", adaptive_threshold=0.05, samples=16)
     first, second = (
         render(resolver, tmp_path, frames=2, view=MOVING, lights=lights, render=settings) for _ in range(2)

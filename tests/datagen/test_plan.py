@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from faulty_stage import smallest_recipe
 
-from datagen.generation import Plan, Settings, measure_plan
+from datagen.generation import DatagenSettings, Plan, measure_plan
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 def plan(**changes: object) -> Plan:
     values = {
-        "settings": Settings(smallest_recipe(), clips=150_000, per_shard=64),
+        "settings": DatagenSettings(smallest_recipe(), clips=150_000, per_shard=64),
         "device": "CPU",
         "threads": 2,
         "measured": 3,
@@ -48,7 +48,7 @@ def test_a_plan_names_its_price_and_the_device_that_was_measured() -> None:
 @pytest.mark.slow
 def test_a_few_clips_are_really_made_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    settings = Settings(smallest_recipe(), clips=1000)
+    settings = DatagenSettings(smallest_recipe(), clips=1000)
     found = measure_plan(settings, builtin_catalogue(), 2, options=RunOptions(show_progress=False))
     assert found.measured == 2 and found.device.startswith("CPU")
     assert found.worker_hours == pytest.approx(1000 * found.clip_seconds / 3600)

@@ -14,13 +14,13 @@ from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
 from manifests.errors import RenderError
 from scenes import motion
-from scenes.spec import Builtin, File, Light, Native, ObjectRotation, ObjectTranslation, SceneSpec, digest
+from scenes.spec import Builtin, File, Native, ObjectRotation, ObjectTranslation, SceneLight, SceneSpec, digest
 from tests.datagen import analytic
 
 pytestmark = pytest.mark.usefixtures("cpu")
 TWO_LIGHTS = (
-    Light(map=analytic.environment_file("lobes.exr"), yaw=10.0),
-    Light(map=Builtin(uid="red", generator="constant", params={"colour": (2.0, 0.1, 0.1)})),
+    SceneLight(map=analytic.environment_file("lobes.exr"), yaw=10.0),
+    SceneLight(map=Builtin(uid="red", generator="constant", params={"colour": (2.0, 0.1, 0.1)})),
 )
 
 
@@ -163,7 +163,7 @@ def test_memory_does_not_creep(resolver: Resolver, tmp_path: Path) -> None:
 
     levels = []
     for index in range(120):
-        light = Light(map=analytic.environment_file("lobes.exr"), yaw=float(index))
+        light = SceneLight(map=analytic.environment_file("lobes.exr"), yaw=float(index))
         spec = analytic.scene(index=index, frames=2, lights=(light,), objects=(analytic.sphere(segments=48 + index),))
         render_scene(spec, resolver, tmp_path)
         levels.append(resident())

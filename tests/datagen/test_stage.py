@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from faulty_stage import FaultyStage, smallest_recipe
 
-from datagen.generation import Settings, create, generate, resume, stage_of
+from datagen.generation import DatagenSettings, create, generate, resume, stage_of
 from datagen.render_stage import asset_uses
 from manifests.audit.verify import verify
 from manifests.codec.codecs import decode_clip
@@ -49,7 +49,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = tmp_path_factory.mktemp("made") / "set"
     recipe = smallest_recipe()
     recipe = msgspec.structs.replace(recipe, lights=msgspec.structs.replace(recipe.lights, per_scene=2))
-    report = generate(path, Settings(recipe, clips=4, seed=3, per_shard=1, codec="exact"), builtin_catalogue(), OPTIONS)
+    report = generate(
+        path, DatagenSettings(recipe, clips=4, seed=3, per_shard=1, codec="exact"), builtin_catalogue(), OPTIONS
+    )
     assert (report.clips, report.finished, report.failed) == (4, 2, 0)
     return open_dataset(path)
 
@@ -98,7 +100,7 @@ def test_asset_uses_name_what_is_in_view_and_only_this_clips_light(made: Dataset
 def test_a_dataset_goes_on_with_its_own_settings_and_refuses_others(made: Dataset) -> None:
     assert resume(made.path, OPTIONS).clips == 0
     with pytest.raises(DatasetError, match="seed is 3, not 4"):
-        create(made.path, Settings(stage_of(made).recipe, 4, 4, "exact", 1), builtin_catalogue())
+        create(made.path, DatagenSettings(stage_of(made).recipe, 4, 4, "exact", 1), builtin_catalogue())
 
 
 def test_status_is_read_off_the_disk(made: Dataset) -> None:
@@ -133,7 +135,7 @@ def test_scenes_that_cannot_be_made_cost_no_other_clip(tmp_path: Path) -> None:
         name: File(uid=name, provider="corpus", path=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
         for name, path in {"mesh": corpus / "corrupt.glb", "environment": corpus / "nan.exr"}.items()
     }
-    settings = Settings(smallest_recipe(), clips=8, per_shard=4, codec="exact")
+    settings = DatagenSettings(smallest_recipe(), clips=8, per_shard=4, codec="exact")
     dataset = create(tmp_path / "set", settings, builtin_catalogue())
     good = stage_of(dataset, roots={"corpus": corpus})
     stage = FaultyStage(

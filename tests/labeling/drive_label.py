@@ -6,7 +6,7 @@ from pathlib import Path
 from labelkit import QuickStage, settings
 
 from labeling.label_run import create
-from labeling.sources import discover
+from labeling.sources.discovery import discover
 from manifests.errors import LightloomError
 from pipeline.engine import run
 from pipeline.options import RunOptions

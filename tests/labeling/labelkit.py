@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from footage import encode, shot
 
-from labeling.label_settings import Settings, checkpoint
+from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
-from labeling.segments import SegmentOptions
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.inverse import InverseRenderer
 from renderers.light.solver import Fit
 from renderers.lighting_estimator import SolverLightingEstimator
@@ -45,10 +44,10 @@ def black_video(path: Path) -> Path:
     return encode(path, np.zeros((14, 32, 32, 3), np.uint8))
 
 
-def settings(folder: Path, **changes: object) -> Settings:
+def settings(folder: Path, **changes: object) -> LabelSettings:
     """Small segments and two items a shard."""
-    known = {"segments": SegmentOptions(length=LENGTH), "side": 32, "checks": ("render",), "per_shard": 2}
-    return Settings(checkpoint(folder, "inverse"), **(known | changes))  # type: ignore[arg-type]
+    known = {"segments": SegmentOptions(length=LENGTH), "size": 32, "checks": ("render",), "per_shard": 2}
+    return LabelSettings(inverse=checkpoint(folder, "inverse"), **(known | changes))  # type: ignore[arg-type]
 
 
 class QuickStage(LabelStage):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from labeling.label_stage import Ahead
+from labeling.label_stage import SegmentPrefetch
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_pieces_come_in_order_and_never_more_than_wanted_ahead(thread: ThreadPoo
             yield number
 
     seen = []
-    for piece in Ahead(thread, pieces, depth=1):
+    for piece in SegmentPrefetch(thread, pieces, depth=1):
         seen.append(piece)
         assert len(made) <= len(seen) + 2  # one waits in the queue, one in the decoder's hand
     assert seen == list(range(6))
@@ -38,24 +38,24 @@ def test_an_error_comes_after_the_pieces_before_it(thread: ThreadPoolExecutor) -
         yield 1
         raise ValueError("the file ends here")
 
-    reading = iter(Ahead(thread, pieces))
+    reading = iter(SegmentPrefetch(thread, pieces))
     assert next(reading) == 1
     with pytest.raises(ValueError, match="the file ends here"):
         next(reading)
 
 
 def test_a_reader_that_leaves_frees_the_thread_for_the_next(thread: ThreadPoolExecutor) -> None:
-    endless = Ahead(thread, lambda: iter(int, 1), depth=1)
+    endless = SegmentPrefetch(thread, lambda: iter(int, 1), depth=1)
     assert next(iter(endless)) == 0
     endless.close()
-    assert list(Ahead(thread, lambda: iter([7]))) == [7]
+    assert list(SegmentPrefetch(thread, lambda: iter([7]))) == [7]
 
 
 def test_what_was_never_begun_can_be_closed(thread: ThreadPoolExecutor) -> None:
     held = threading.Event()
     first = thread.submit(held.wait, 30)
     begun = []
-    waiting = Ahead(thread, lambda: iter([begun.append(1)]))
+    waiting = SegmentPrefetch(thread, lambda: iter([begun.append(1)]))
     waiting.close()
     held.set()
     assert first.result() and not begun

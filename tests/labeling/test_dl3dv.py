@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.segments import Segment, SegmentOptions, plan
-from labeling.sources import Discovery, Frame, Problem, Reader, SourceOptions, discover, open_footage
+from labeling.label_settings import SegmentOptions
+from labeling.segments import Segment, plan
+from labeling.sources.discovery import discover
+from labeling.sources.footage import Discovery, FootageProblem, Frame, Reader, SourceOptions
+from labeling.sources.frame_reader import open_footage
 from labeling.sources.frame_stores import ZipStore
 from manifests.contract.camera import Camera
 from manifests.errors import FootageError
@@ -86,7 +89,7 @@ def read(root: Path, size: int | None = None, **options: Any) -> tuple[Reader, l
         return reader, list(reader)
 
 
-def reasons(problems: tuple[Problem, ...] | list[Problem]) -> list[str]:
+def reasons(problems: tuple[FootageProblem, ...] | list[FootageProblem]) -> list[str]:
     return [problem.reason for problem in problems]
 
 

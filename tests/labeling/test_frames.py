@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.sources import Frame, Reader, SourceOptions, discover, open_footage
-from labeling.sources.frame_reader import numbering, read_image
+from labeling.sources.discovery import discover
+from labeling.sources.footage import Frame, Reader, SourceOptions
+from labeling.sources.frame_reader import numbering, open_footage, read_image
 from manifests.errors import FootageError
 from tests.labeling.footage import shot
 

@@ -17,7 +17,8 @@ from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse,
 from wholeness import assert_whole, content
 
 from labeling.label_run import create, lines
-from labeling.sources import SourceOptions, discover
+from labeling.sources.discovery import discover
+from labeling.sources.footage import SourceOptions
 from manifests.audit.attribution import attribution
 from manifests.audit.verify import verify
 from manifests.errors import InputError

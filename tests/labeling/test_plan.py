@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from labelkit import make_source, save_inverse, settings
 
-from labeling.label_run import Plan, measure_plan
-from labeling.segments import SegmentOptions
-from labeling.sources import discover
+from labeling.label_run import LabelPlan, measure_plan
+from labeling.label_settings import SegmentOptions
+from labeling.sources.discovery import discover
 from manifests.errors import LightloomError
 from pipeline.options import RunOptions
 
@@ -21,7 +21,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_inverse(tmp_path_factory.mktemp("weights") / "inverse")
 
 
-def plan(weights: Path, **changes: object) -> Plan:
+def plan(weights: Path, **changes: object) -> LabelPlan:
     values = {
         "settings": settings(weights),
         "videos": 10_510,
@@ -37,7 +37,7 @@ def plan(weights: Path, **changes: object) -> Plan:
         "spread": 0.1,
         "price": 0.0,
     }
-    return Plan(**(values | changes))  # type: ignore[arg-type]
+    return LabelPlan(**(values | changes))  # type: ignore[arg-type]
 
 
 def test_a_plan_multiplies_its_measurement(weights: Path) -> None:

@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labeling.segments import Dropped, Segment, SegmentOptions, plan
+from labeling.label_settings import SegmentOptions
+from labeling.segments import Dropped, Segment, plan
 from labeling.sources.footage import Footage, FootageCamera, Frame, Reader
-from manifests.errors import FootageError
+from manifests.errors import InputError
 from tests.labeling.footage import shot
 
 
@@ -173,5 +174,5 @@ def test_segments_come_while_the_footage_streams() -> None:
 
 @pytest.mark.parametrize("options", [{"length": 0}, {"stride": 0}, {"count": -1}, {"min_motion": 2.0}])
 def test_options_out_of_range_are_refused(options: dict) -> None:
-    with pytest.raises(FootageError):
+    with pytest.raises(InputError):
         SegmentOptions(**options)

@@ -15,17 +15,17 @@ from labelkit import LENGTH, QUICK_FIT, black_video, make_source, save_inverse, 
 
 from labeling.label_rows import Spec
 from labeling.label_run import create, stage_of
-from labeling.label_settings import Settings, checkpoint
+from labeling.label_settings import LabelSettings, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
-from labeling.sources import SourceOptions, discover
-from labeling.sources.footage import FootageCamera
+from labeling.sources.discovery import discover
+from labeling.sources.footage import FootageCamera, SourceOptions
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.environment import srgb_encode
 from manifests.contract.row import ITEM_CLIPS, Sample
-from manifests.errors import CheckpointError, DatasetError, FootageError, ItemError
+from manifests.errors import CheckpointError, DatasetError, InputError, ItemError
 from renderers.light.panoramas import panoramas
 
 CHECKS = ("mirror", "window", "exposure")
@@ -43,11 +43,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_source(tmp_path_factory.mktemp("source") / "videos")
 
 
-def stage(folder: Path, chosen: Settings) -> LabelStage:
+def stage(folder: Path, chosen: LabelSettings) -> LabelStage:
     return stage_of(discover(folder, options=SourceOptions(licence="CC-BY-4.0", author="A. Camera")), chosen)
 
 
-def worker(folder: Path, chosen: Settings) -> LabelWorker:
+def worker(folder: Path, chosen: LabelSettings) -> LabelWorker:
     made = stage(folder, chosen).make_worker()
     made._labeler._light = QUICK_FIT  # the light's quality is tests/renderers' concern
     return made
@@ -197,7 +197,7 @@ def test_other_weights_are_refused(source: Path, tmp_path: Path) -> None:
     found = discover(source)
     create(tmp_path / "set", found, settings(own))
     save_inverse(own, seed=2)
-    with pytest.raises(FootageError, match="not the checkpoint that this run began with"):
+    with pytest.raises(CheckpointError, match="not the checkpoint that this run began with"):
         labelling.make_worker()
     with pytest.raises(DatasetError, match=r"recipe\.inverse\.digest is"):
         create(tmp_path / "set", found, settings(own))
@@ -206,6 +206,6 @@ def test_other_weights_are_refused(source: Path, tmp_path: Path) -> None:
 
 
 def test_options_out_of_range_are_one_clear_line(weights: Path) -> None:
-    for name, value in (("overlap", 24), ("min_confidence", 1.5), ("side", 4), ("fov_degrees", 0.0)):
-        with pytest.raises(FootageError, match=f"{name.replace('_', '-')} is"):
+    for name, value in (("overlap", 24), ("min_confidence", 1.5), ("size", 4), ("fov", 0.0)):
+        with pytest.raises(InputError, match=f"`{name}` is"):
             settings(weights, **{name: value})

@@ -12,7 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
-from labeling.sources import Discovery, Footage, Frame, Reader, SourceOptions, discover, open_footage
+from labeling.sources.discovery import discover
+from labeling.sources.footage import Discovery, Footage, Frame, Reader, SourceOptions
+from labeling.sources.frame_reader import open_footage
 from labeling.sources.video_reader import VideoReader
 from manifests.errors import FootageError, InputError
 from tests.labeling.footage import encode, shot

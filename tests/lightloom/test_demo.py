@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from lightloom.demo import page_sections
 from lightloom.demo.demo_commands import Chain
 from lightloom.demo.demo_film import choose
+from lightloom.demo.demo_page import times
 from lightloom.demo.sizes import PRESETS, load_sizes
 from lightloom.stages import FOLDER, Record, Stage, run_stages
 from manifests.contract.clip import Clip
@@ -184,7 +184,7 @@ def filmed(key: str, side: int, *, gone: bool = False) -> Clip:
 
 def test_text_on_the_page_is_escaped() -> None:
     record = Record(name="x", title="<i>title</i>", line="lightloom '<script>'", starts=2, seconds=3, done=True)
-    html = page_sections.time([record])
+    html = times([record])
     assert "<i>" not in html and "<script>" not in html and "&lt;script&gt;" in html
 
 

@@ -46,7 +46,7 @@ from tests.training.sets import make_set
 def tiny(kind, folder):
     import torch
     from renderers import ForwardRenderer, InverseRenderer
-    from renderers.checkpoints.registry import BACKBONES
+    from renderers.backbones import BACKBONES
     pipeline = {"inverse": InverseRenderer, "forward": ForwardRenderer}[kind]
     network = BACKBONES["tiny"].create(kind, widths=(16, 32), depths=(1, 1), embedding=16)
     pipeline(network).save_pretrained(folder / "renderer")

@@ -45,6 +45,6 @@ def test_what_is_required_and_missing_is_named_with_what_to_do(tmp_path):
 
 def test_an_absent_extra_is_no_failure(monkeypatch):
     monkeypatch.setitem(doctor._EXTRAS, "view", ("lightloom-no-such-package", "lightloom view"))
-    finding = doctor._extra("view", *doctor._EXTRAS["view"])
-    assert finding.state == "absent"
-    assert finding.line().endswith("pip install 'lightloom[view]'")
+    check = doctor._extra("view", *doctor._EXTRAS["view"])
+    assert check.state == "absent"
+    assert check.line().endswith("pip install 'lightloom[view]'")

@@ -22,7 +22,7 @@ from scenes.spec import Principled, SceneSpec
 DRIVER = """
 import contextlib, io, json, os, sys
 from pathlib import Path
-from datagen.generation import Settings, generate
+from datagen.generation import DatagenSettings, generate
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe, make_recipe, to_json
@@ -33,11 +33,11 @@ plain = json.loads(to_json(load_recipe("synthetic-scenes-tiny")))
 plain["frames"], plain["lights"]["per_scene"] = 2, 1
 plain["render"] |= {"width": 32, "height": 32, "samples": 4, "denoiser": "none"}
 recipe = make_recipe(plain)
-generate(Path("benchmark/scenes"), Settings(recipe, 1, 3, "exact", 1), builtin_catalogue(), RunOptions())
+generate(Path("benchmark/scenes"), DatagenSettings(recipe, 1, 3, "exact", 1), builtin_catalogue(), RunOptions())
 import torch
 torch.set_num_threads(1)
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
 for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
     pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)

@@ -26,7 +26,6 @@ from editing.settings import FilmSettings
 from editing.lights import NamedLight, find_light
 from lightloom.studio.page_content import film_pixel, fitted, gbuffer_pictures, lights, marked
 from lightloom.studio.page_content import material_values, offered
-from lightloom.studio.serving import StudioLimits
 from lightloom.studio.workshop import Workshop
 from manifests.contract.environment import Environment, srgb_decode
 from manifests.errors import LightloomError
@@ -36,7 +35,7 @@ encode(Path("pan.mkv"), shot(1, 6, 33, 48), codec="ffv1", pixels="bgr0", rate=10
 encode(Path("long.mp4"), shot(1, 8, 32, 32), rate=10)
 GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
 settings = FilmSettings(inverse="inverse", forward="forward", device="cpu")
-shop = Workshop(settings, StudioLimits(frames=7), Path.cwd(), {})
+shop = Workshop(settings, 7, Path.cwd(), {})
 said, mistakes = {}, {}
 
 def mistake(name, work):

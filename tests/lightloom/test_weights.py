@@ -15,7 +15,7 @@ from manifests.errors import CheckpointError
 SETUP = """
 torch.manual_seed(0)
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.svd.lora import add_lora
 from tests.training.analytic_benchmark import write_part
 write_part(Path("benchmark/scenes"), scenes=1)
@@ -162,8 +162,9 @@ def test_weights_are_named_by_folder_or_as_published(done):
 
 def test_a_kind_without_weights_says_which_option_gives_them(monkeypatch):
     monkeypatch.setitem(DEFAULTS, "forward", None)
-    with pytest.raises(CheckpointError, match="give --forward CHECKPOINT"):
+    with pytest.raises(CheckpointError) as caught:
         chosen("forward", None)
+    assert "give --forward CHECKPOINT" in caught.value.told(lambda field: f"--{field}")
     assert chosen("forward", "mine") == "mine"
 
 

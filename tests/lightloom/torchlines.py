@@ -25,7 +25,7 @@ from pathlib import Path
 
 TINY = """
 from renderers import ForwardRenderer, InverseRenderer
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 small = dict(widths=(16, 32), depths=(1, 1), embedding=16)
 for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer)):
     pipeline(BACKBONES["tiny"].create(kind, **small)).save_pretrained(kind)

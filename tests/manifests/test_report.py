@@ -19,8 +19,9 @@ from PIL import Image
 from manifests.contract.row import AssetUse, Sample
 from manifests.display import pictures
 from manifests.report import write_report
-from manifests.report.charts import bars, histogram, number, value_histogram
-from manifests.report.grids import grid
+from manifests.report.charts import bars, histogram, value_histogram
+from manifests.report.grids import clip_grid
+from manifests.report.templates import number
 from manifests.store.dataset import Dataset
 from tests.manifests.clips import clip_sample, make_dataset, raw_sample, sphere_clip
 
@@ -116,9 +117,9 @@ def test_every_scene_plays_and_frames_match_the_clip(html: str) -> None:
 def test_wide_and_large_clips_are_scaled_evenly() -> None:
     wide = sphere_clip("a", size=40)
     arrays = {name: array[:, :20] for name, array in wide.arrays.items()}
-    laid = grid(replace(wide, arrays=arrays))
+    laid = clip_grid(replace(wide, arrays=arrays))
     assert (laid.width, laid.height) == (3 * 280 + 8, 2 * 140 + 4)
-    large = grid(sphere_clip("a", frames=1, size=320))
+    large = clip_grid(sphere_clip("a", frames=1, size=320))
     assert (large.width, large.height) == (3 * 288 + 8, 2 * 288 + 4)
     assert Image.open(io.BytesIO(large.poster)).size == (large.width, large.height)
 

@@ -20,7 +20,6 @@ from torch import nn
 from renderers.sampling.samplers import default_scheduler
 from renderers.svd import environment_encoder, lora
 from renderers.svd.environment_encoder import EnvironmentEncoder
-from renderers.svd.layout import UNET_CHANNELS
 from renderers.svd.unet import ForwardUNet, InverseUNet
 
 Kind = Literal["inverse", "forward", "lighting"]
@@ -32,6 +31,7 @@ UNET: dict[str, Any] = {
     "addition_time_embed_dim": 32,
     "projection_class_embeddings_input_dim": 96,
 }
+JOINT = {"in_channels": 24, "out_channels": 20}
 ENCODER: dict[str, Any] = {"block_out_channels": WIDTHS, "layers_per_block": 1}
 
 
@@ -52,8 +52,7 @@ def randomize(module: nn.Module, seed: int) -> nn.Module:
 
 def narrow_inverse(seed: int = 0, *, joint: bool = False) -> InverseUNet:
     """A narrow inverse UNet: 8 channels in, 4 out; 24 in, 20 out where `joint`."""
-    channels = UNET_CHANNELS["joint" if joint else "inverse"]
-    return randomize(InverseUNet(cross_attention_dim=64, **channels, **UNET), seed)
+    return randomize(InverseUNet(cross_attention_dim=64, **(JOINT if joint else {}), **UNET), seed)
 
 
 def narrow_forward(seed: int = 0) -> ForwardUNet:
@@ -63,7 +62,7 @@ def narrow_forward(seed: int = 0) -> ForwardUNet:
 
 def narrow_lighting(seed: int = 0) -> ForwardUNet:
     """A narrow lighting UNet: noisy E_ldr and E_log (8) and E_dir (4) in, 8 out."""
-    return randomize(ForwardUNet(**UNET_CHANNELS["lighting"], **UNET), seed)
+    return randomize(ForwardUNet(in_channels=12, out_channels=8, **UNET), seed)
 
 
 def narrow_encoder(seed: int = 0, in_channels: int = 12) -> EnvironmentEncoder:

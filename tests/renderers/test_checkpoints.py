@@ -95,10 +95,10 @@ def test_conversion_copies_every_weight_and_says_what_it_is(originals: Path, tmp
 
 @pytest.mark.parametrize("kind", ["inverse", "forward"])
 def test_a_converted_checkpoint_loads_as_the_published_one_does(originals: Path, tmp_path: Path, kind: str) -> None:
-    from renderers.base import Renderer
+    from renderers import load
 
     converted = convert(originals / kind, tmp_path / "converted", kind, licence="CC0-1.0")  # type: ignore[arg-type]
-    ours, theirs = Renderer.from_pretrained(converted), Renderer.from_pretrained(originals / kind)
+    ours, theirs = load(converted), load(originals / kind)
     assert type(ours) is type(theirs)
     for name, tensor in ours.unet.state_dict().items():
         assert torch.equal(tensor, theirs.unet.state_dict()[name])

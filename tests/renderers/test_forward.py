@@ -17,9 +17,10 @@ from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment, latlong_directions
 from manifests.errors import CheckpointError, InputError
 from renderers import ForwardRenderer, InverseRenderer, modelspace
-from renderers.checkpoints.registry import BACKBONES
-from renderers.inputs import gbuffer_values, given_light, resize_panorama
-from renderers.light.panoramas import encode_directions, encode_ldr, encode_log, sample_panorama
+from renderers.backbones import BACKBONES
+from renderers.forward import given_light
+from renderers.light.panoramas import encode_directions, encode_ldr, encode_log, resize_panorama, sample_panorama
+from renderers.modelspace import gbuffer_values
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)

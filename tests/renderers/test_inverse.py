@@ -15,7 +15,7 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.errors import CheckpointError, InputError
 from renderers import InverseRenderer, Renderer, modelspace
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from tests.renderers.narrow import narrow_checkpoint, narrow_vae
 
 torch.set_num_threads(1)

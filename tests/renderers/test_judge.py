@@ -12,7 +12,7 @@ from torch import Tensor
 
 from manifests.contract.attributes import GBUFFERS
 from renderers import InverseRenderer
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.label_error import UNITS, Judge, condition_of, differences, target
 
 torch.set_num_threads(1)

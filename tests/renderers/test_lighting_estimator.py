@@ -15,8 +15,8 @@ from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
 from manifests.contract.environment import camera_directions
 from manifests.errors import CheckpointError, InputError
-from renderers import LightingEstimator, Renderer, SolverLightingEstimator, modelspace
-from renderers.checkpoints.registry import BACKBONES
+from renderers import LightingEstimator, SolverLightingEstimator, load, modelspace
+from renderers.backbones import BACKBONES
 from renderers.light.panoramas import decode_hdr
 from renderers.lighting_estimator import estimator, observe
 from renderers.shading.split_sum import camera_rays, split_sum
@@ -107,7 +107,7 @@ def test_tiny_estimates_with_and_without_gbuffers_and_survives_saving(tmp_path: 
     np.testing.assert_allclose(known.environment, fused, rtol=1e-5)
     assert np.abs(estimator(video(3, 34), fov_degrees=60.0).ldr - known.ldr).max() > 1e-4
     estimator.save_pretrained(tmp_path / "tiny")
-    again = quiet(Renderer.from_pretrained(tmp_path / "tiny"))
+    again = quiet(load(tmp_path / "tiny"))
     assert isinstance(again, LightingEstimator)
     np.testing.assert_allclose(again(video(3, 34), gbuffers(3, 34), fov_degrees=60.0).ldr, known.ldr, atol=1e-5)
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from manifests.errors import CheckpointError, InputError
-from renderers import ForwardRenderer, InverseRenderer, Renderer
+from renderers import ForwardRenderer, InverseRenderer, load
+from renderers.backbones import BACKBONES, component_class
 from renderers.checkpoints import reading
-from renderers.checkpoints.registry import BACKBONES, component_class
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)
@@ -39,7 +39,7 @@ def edit(path: Path, **changes: Any) -> None:
 def test_a_published_folder_loads_without_its_code(published: Path) -> None:
     index = json.loads((published / "model_index.json").read_text())
     assert index["unet"][0] == "their_code" and "backbone" not in index
-    renderer = Renderer.from_pretrained(published)
+    renderer = load(published)
     assert isinstance(renderer, InverseRenderer)
     assert renderer.config["backbone"] == "svd" and renderer.config["sampler"] == "diffusion"
 
@@ -61,10 +61,10 @@ def test_names_in_json_are_never_imported(folder: Path, tmp_path: Path, monkeypa
     (tmp_path / "evil_code.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     edit(folder / "model_index.json", unet=["evil_code", "UNet"], vae=["evil_code", "Autoencoder"])
-    assert isinstance(Renderer.from_pretrained(folder), InverseRenderer)
+    assert isinstance(load(folder), InverseRenderer)
     edit(folder / "model_index.json", scheduler=["evil_code", "Scheduler"])
     with pytest.raises(CheckpointError, match="class 'Scheduler' is not one that Lightloom loads"):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 def test_our_own_layout_must_name_registered_classes_in_their_places() -> None:
@@ -96,35 +96,35 @@ def test_every_registered_network_can_be_built() -> None:
 def test_settings_that_make_no_sense_are_refused(folder: Path, changes: dict[str, Any], message: str) -> None:
     edit(folder / "model_index.json", **({"backbone": "svd", "kind": "inverse", "unet": ["", "InverseUNet"]} | changes))
     with pytest.raises(CheckpointError, match=message):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 def test_a_pickle_in_place_of_safetensors_is_refused_unopened(folder: Path) -> None:
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(CheckpointError, match=r"holds a pickle \(diffusion_pytorch_model.bin\)"):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.pkl", "model.bin"])
 def test_a_pickle_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x80\x04.")
     with pytest.raises(CheckpointError, match="never opened"):
-        Renderer.from_pretrained(tmp_path / name)
+        load(tmp_path / name)
 
 
 @pytest.mark.parametrize("missing", ["model_index.json", "unet/config.json", "vae/diffusion_pytorch_model.safetensors"])
 def test_missing_files_are_named(folder: Path, missing: str) -> None:
     (folder / missing).unlink()
     with pytest.raises(CheckpointError, match=Path(missing).name.replace(".", r"\.")):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 def test_a_missing_folder_and_a_name_that_is_no_hub_id(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder, and not a hub id"):
-        Renderer.from_pretrained(tmp_path / "nowhere")
+        load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="the hub did not give it"):
-        Renderer.from_pretrained("nobody/nothing", cache_dir=tmp_path, local_files_only=True)
+        load("nobody/nothing", cache_dir=tmp_path, local_files_only=True)
 
 
 def test_tensors_that_do_not_fit_are_named(folder: Path) -> None:
@@ -135,14 +135,14 @@ def test_tensors_that_do_not_fit_are_named(folder: Path) -> None:
     extra = {**state, "stray.weight": torch.zeros(1)}
     save_file(extra, path, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"unexpected tensors, the first stray\.weight"):
-        Renderer.from_pretrained(folder)
+        load(folder)
     lost = {name: tensor for name, tensor in state.items() if name != "conv_out.bias"}
     save_file(lost, path, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"conv_out\.bias"):
-        Renderer.from_pretrained(folder)
+        load(folder)
     save_file(state | {"conv_out.bias": torch.zeros(7)}, path, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match="unet"):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 def test_links_out_of_the_checkpoint_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_links_out_of_the_checkpoint_are_refused(folder: Path, tmp_path: Path) -
     (folder / "unet" / "config.json").rename(outside)
     (folder / "unet" / "config.json").symlink_to(outside)
     with pytest.raises(CheckpointError, match="leads out of the checkpoint folder"):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 def test_the_hubs_cache_may_link_to_its_blobs(folder: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_truncated_weight_file_is_refused(folder: Path) -> None:
     path = folder / "vae" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="cut off"):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_truncated_weight_file_is_refused(folder: Path) -> None:
 def test_bad_json_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / "unet" / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=message):
-        Renderer.from_pretrained(folder)
+        load(folder)
 
 
 def test_a_json_file_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
@@ -216,16 +216,16 @@ def test_an_index_of_shards_cannot_point_elsewhere(folder: Path) -> None:
 
 
 def test_a_sharded_variant_round_trips(published: Path, tmp_path: Path) -> None:
-    renderer = Renderer.from_pretrained(published)
+    renderer = load(published)
     renderer.save_pretrained(tmp_path / "sharded", variant="ema", max_shard_size="1MB")
     assert len(list((tmp_path / "sharded" / "unet").glob("*.safetensors"))) > 1
-    again = Renderer.from_pretrained(tmp_path / "sharded", variant="ema")
+    again = load(tmp_path / "sharded", variant="ema")
     state = renderer.unet.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in again.unet.state_dict().items())
 
 
 def test_saving_replaces_checkpoints_and_nothing_else(published: Path, tmp_path: Path) -> None:
-    renderer = Renderer.from_pretrained(published)
+    renderer = load(published)
     target = tmp_path / "saved"
     renderer.save_pretrained(target)
     (target / "stale.json").write_text("{}")
@@ -243,7 +243,7 @@ def test_saving_replaces_checkpoints_and_nothing_else(published: Path, tmp_path:
 def test_a_save_that_fails_leaves_the_old_checkpoint(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renderer = Renderer.from_pretrained(published)
+    renderer = load(published)
     target = tmp_path / "saved"
     renderer.save_pretrained(target)
     before = (target / "model_index.json").read_bytes()
@@ -256,9 +256,9 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(
         renderer.save_pretrained(target)
     assert (target / "model_index.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["saved"]
-    assert isinstance(Renderer.from_pretrained(target), InverseRenderer)
+    assert isinstance(load(target), InverseRenderer)
 
 
 def test_float16_keeps_an_autoencoder_that_overflows_in_float32(published: Path) -> None:
-    renderer = Renderer.from_pretrained(published, torch_dtype=torch.float16)
+    renderer = load(published, torch_dtype=torch.float16)
     assert renderer.unet.dtype == torch.float16 and renderer.vae.dtype == torch.float32

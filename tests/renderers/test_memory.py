@@ -7,11 +7,11 @@ import pytest
 import torch
 from accelerate import disk_offload
 
+from renderers import modelspace
 from renderers.base import Renderer
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
-from renderers.sampling import spaces
-from renderers.sampling.spaces import LatentSpace
+from renderers.modelspace import LatentSpace
 from tests.renderers.narrow import narrow_checkpoint, narrow_encoder, narrow_forward, narrow_inverse, narrow_vae
 from tests.renderers.test_borders import border_ratio, moving_ball
 
@@ -50,7 +50,7 @@ def forward() -> ForwardRenderer:
 
 
 def test_encoding_in_slices_gives_the_same_latents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spaces, "_PIXELS", 64 * 64)  # as if these frames were of the published size
+    monkeypatch.setattr(modelspace, "_PIXELS", 64 * 64)  # as if these frames were of the published size
     video = torch.from_numpy(moving_ball(9)).permute(0, 3, 1, 2)[None] * 2 - 1  # (T, H, W, C) -> (1, T, C, H, W)
     vae = narrow_vae(1)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_small_clips_go_through_the_autoencoder_together_and_large_ones_do_not(m
     with torch.no_grad():
         latents = space.encode(clips) * space.scaling
         together = space.decode("rgb", latents)
-        monkeypatch.setattr(spaces, "_PIXELS", 64 * 64)
+        monkeypatch.setattr(modelspace, "_PIXELS", 64 * 64)
         alone = space.decode("rgb", latents)
     assert sizes == [12, 4, 4, 4]
     assert (together - alone).abs().max() < 1e-4

@@ -12,7 +12,7 @@ from editing.film import resized
 from editing.relighting import enlarged
 from manifests.contract.environment import Environment, latlong_directions, luminance, srgb_encode
 from renderers import ForwardRenderer
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.light.panoramas import panorama_directions, panoramas
 from renderers.modelspace import channels_last, relative_depth
 from renderers.shading.exposure import automatic_exposure, matching_exposure

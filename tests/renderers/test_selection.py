@@ -16,8 +16,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.environment import srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
-from renderers.inputs import gbuffer_values
-from renderers.modelspace import channels_last
+from renderers.modelspace import channels_last, gbuffer_values
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)

@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny
 from narrow import narrow_checkpoint, narrow_inverse, narrow_vae
 
 from manifests.errors import CheckpointError, InputError
-from renderers.checkpoints.registry import BACKBONES
+from renderers.backbones import BACKBONES
 from renderers.inverse import InverseRenderer
 
 

@@ -1,4 +1,4 @@
-"""Wiring of the svd networks: what reaches which level, what order, what is equal to Stable Video Diffusion's own."""
+"""How the svd networks are fed: what reaches which level, what order, what is equal to Stable Video Diffusion's own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from manifests.errors import InputError
 from renderers import modelspace
-from renderers.backbones import Scene, SvdWiring
+from renderers.backbones import JOINT_ROW, RenderInputs, SvdBackbone, attribute_rows
 from renderers.light import panoramas
-from renderers.sampling.spaces import LatentSpace
-from renderers.svd import layout
+from renderers.modelspace import LatentSpace
 from renderers.svd.environment_encoder import EnvironmentEncoder, as_tokens, reconstruction_loss
 from renderers.svd.unet import ADDED_TIME_IDS, ForwardUNet, InverseUNet
 from tests.renderers import narrow
@@ -161,23 +160,25 @@ def test_conditions_enter_in_the_published_order(forward: ForwardUNet, inverse: 
         part.conv_in.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
         for part in (inverse, forward, encoder)
     ]
-    space, wiring = LatentSpace(narrow.narrow_vae()), SvdWiring()
+    space, backbone = LatentSpace(narrow.narrow_vae()), SvdBackbone()
     scaling = space.scaling
     maps = {
         name: seeded(1, 1, 3 if name in ("basecolor", "normal") else 1, 64, 64, seed=index).tanh()
         for index, name in enumerate(("metallic", "roughness", "depth", "normal", "basecolor"))
     }
     noisy, rgb, panorama = seeded(1, 1, 4, 8, 8), seeded(1, 1, 4, 8, 8, seed=1), seeded(1, 1, 3, 64, 64).exp()
-    wiring.inverse(inverse, noisy, torch.tensor(0.1), rgb, layout.attribute_rows(["normal"]))
-    scene = Scene({name: modelspace.from_model(name, image) for name, image in maps.items()}, panorama, torch.eye(3))
-    condition, light = wiring.forward_inputs(space, encoder, scene, lambda image: image)
-    wiring.forward(forward, noisy, torch.tensor(0.1), condition, light)
+    backbone.inverse(inverse, noisy, torch.tensor(0.1), rgb, attribute_rows(["normal"]))
+    inputs = RenderInputs(
+        {name: modelspace.from_model(name, image) for name, image in maps.items()}, panorama, torch.eye(3)
+    )
+    condition, light = backbone.forward_inputs(space, encoder, inputs, lambda image: image)
+    backbone.forward(forward, noisy, torch.tensor(0.1), condition, light)
     for hook in hooks:
         hook.remove()
     into_inverse, into_encoder, into_forward = seen
     torch.testing.assert_close(into_inverse, torch.cat([noisy, rgb], dim=2)[0])  # RGB is not scaled
     order = ("basecolor", "normal", "depth", "roughness", "metallic")
-    scaled = [space.encode(scene.model_space()[name]) * scaling for name in order]
+    scaled = [space.encode(inputs.model_space()[name]) * scaling for name in order]
     torch.testing.assert_close(into_forward, torch.cat([noisy, *scaled], dim=2)[0])
     images = [panoramas.encode_ldr(panorama), panoramas.encode_log(panorama)]
     images.append(panoramas.encode_directions(64, 64).expand(1, 1, 3, 64, 64))
@@ -188,10 +189,10 @@ def test_conditions_enter_in_the_published_order(forward: ForwardUNet, inverse: 
 @torch.no_grad()
 def test_attribute_rows_are_those_of_the_published_table(inverse: InverseUNet) -> None:
     names = ["basecolor", "metallic", "roughness", "normal", "depth"]
-    assert layout.attribute_rows(names).tolist() == [0, 1, 2, 3, 4]
-    assert layout.attribute_rows(["joint"]).tolist() == [layout.JOINT_ROW]
-    with pytest.raises(InputError, match="unknown attribute 'rgb'"):
-        layout.attribute_rows(["rgb"])
+    assert attribute_rows(names).tolist() == [0, 1, 2, 3, 4]
+    assert attribute_rows(["joint"]).tolist() == [JOINT_ROW]
+    with pytest.raises(InputError, match="no inverse renderer predicts 'rgb'"):
+        attribute_rows(["rgb"])
     sample = seeded(1, 2, 8, 4, 4)
     outputs = [inverse(sample, 0.3, torch.tensor([row])) for row in range(5)]
     distances = [(a - b).abs().max() for index, a in enumerate(outputs) for b in outputs[:index]]
@@ -210,9 +211,8 @@ def test_attributes_of_one_batch_do_not_mix(inverse: InverseUNet) -> None:
 @torch.no_grad()
 def test_joint_prediction_takes_24_channels_and_gives_20() -> None:
     joint = narrow.narrow_inverse(joint=True)
-    output = joint(seeded(1, 2, 24, 4, 4), 0.3, torch.tensor([layout.JOINT_ROW]))
+    output = joint(seeded(1, 2, 24, 4, 4), 0.3, torch.tensor([JOINT_ROW]))
     assert output.shape == (1, 2, 20, 4, 4)
-    assert dict(layout.UNET_CHANNELS["joint"]) == {"in_channels": 24, "out_channels": 20}
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Weights of the svd networks: starting from Stable Video Diffusion, the attribute table's file, saving and loading."""
+"""Weights of the svd networks: starting from Stable Video Diffusion, saving and loading."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNetSpatioTemporalConditionModel
-from safetensors.torch import save_file
 from torch import Tensor
 
 from manifests.errors import CheckpointError
-from renderers.svd import layout
 from renderers.svd.unet import ForwardUNet, InverseUNet
 from tests.renderers import narrow
 from training.objectives.starting_networks import start_from, widen_conv_in
@@ -48,7 +46,7 @@ def test_new_input_channels_start_at_zero_so_new_conditions_do_nothing_yet() -> 
 @torch.no_grad()
 def test_joint_prediction_starts_as_one_attribute_five_times() -> None:
     svd = narrow.narrow_inverse(seed=4)
-    joint = InverseUNet(cross_attention_dim=64, **layout.UNET_CHANNELS["joint"], **narrow.UNET).eval()
+    joint = InverseUNet(cross_attention_dim=64, **narrow.JOINT, **narrow.UNET).eval()
     fresh = start_from(joint, svd.state_dict(), places=(0, 1, 2, 3, 20, 21, 22, 23))
     assert fresh == []
     sample, row = seeded(1, 2, 24, 8, 8), torch.tensor([2])
@@ -63,22 +61,6 @@ def test_weights_of_another_network_are_refused_as_a_start() -> None:
         widen_conv_in(torch.ones(2, 3, 1, 1), 4, places=(0, 1, 1))
     with pytest.raises(CheckpointError, match="place of its own"):
         widen_conv_in(torch.ones(2, 3, 1, 1), 2)
-
-
-@torch.no_grad()
-def test_attribute_table_is_kept_in_a_file_of_its_own(tmp_path: Path) -> None:
-    inverse = narrow.narrow_inverse()
-    layout.save_attribute_table(inverse, tmp_path / layout.ATTRIBUTE_TABLE)
-    other = narrow.narrow_inverse(seed=8)
-    assert not torch.equal(other.context_embedding.weight, inverse.context_embedding.weight)
-    layout.load_attribute_table(other, tmp_path / layout.ATTRIBUTE_TABLE)
-    assert torch.equal(other.context_embedding.weight, inverse.context_embedding.weight)
-    save_file({"context_embedding.weight": torch.ones(16, 3)}, tmp_path / "thin.safetensors")
-    with pytest.raises(CheckpointError, match=r"expected context_embedding.weight of shape \(16, 64\)"):
-        layout.load_attribute_table(other, tmp_path / "thin.safetensors")
-    (tmp_path / "table.bin").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(CheckpointError, match="not readable as safetensors"):
-        layout.load_attribute_table(other, tmp_path / "table.bin")
 
 
 @torch.no_grad()

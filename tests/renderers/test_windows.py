@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from manifests.errors import InputError
-from renderers.sampling.depth_alignment import align, blend_depth
+from renderers.inverse import align_depth, blend_depth
 from renderers.sampling.windows import Window, WindowPlan, blend, plan_windows, stream, windowed
 
 LENGTHS = (1, 5, 23, 24, 25, 30, 42, 43, 96, 97, 241)
@@ -183,7 +183,7 @@ def test_depth_scale_does_not_drift_over_a_hundred_noisy_windows() -> None:
         depth == 1.0, depth, (depth + 0.03 * torch.randn(depth.shape, generator=generator)).clamp(0, 0.97)
     )
     pieces = [torch.cat([piece := window.take(noisy), (piece >= 0.98).float()], dim=2) for window in plan.windows]
-    last = list(align(plan, pieces))[-1][:, :, :1]
+    last = list(align_depth(plan, pieces))[-1][:, :, :1]
     surface = pieces[-1][:, :, 1:] == 0
     slope = last[surface].std() / pieces[-1][:, :, :1][surface].std()
     assert 0.9 < slope < 1.1

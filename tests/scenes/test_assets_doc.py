@@ -43,7 +43,7 @@ def test_the_guides_numbers_are_those_of_the_catalogue():
         "photo studios": sum(asset.uid.startswith("builtin/environment/studio/") for asset in assets),
         "superquadrics": sum(asset.kind == "mesh" and "object" in asset.roles for asset in assets),
         "ten plain shapes": sum(asset.kind == "mesh" and "primitive" in asset.roles for asset in assets),
-        "procedural looks": sum(asset.kind == "material" for asset in assets),
+        "procedural materials": sum(asset.kind == "material" for asset in assets),
     }
     for start, number in kinds.items():
         assert re.search(rf"^\|[^|]*\| {start}[^|]*\| {number:,} \|$", GUIDE, re.MULTILINE), (start, number)

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.errors import SpecError
-from scenes.catalogue import Asset, Catalogue, Measured, Problem, assign_split
+from scenes.catalogue import Asset, AssetProblem, Catalogue, MeshMeasurement, assign_split
 from scenes.licences import LicencePolicy
 from scenes.spec import Builtin, File, Footprint, Principled
 
@@ -69,8 +69,8 @@ def test_meshes_are_selected_only_after_scoring_and_rejected_ones_never():
     assert catalogue.select("mesh", "train") == ()
     scored = catalogue.with_scores(
         {
-            "good": Measured(score=0.8, footprint=Footprint(radius=0.4, height=1.0), flags=("textured",)),
-            "bad": Measured(score=0.0, flags=("rejected:empty",)),
+            "good": MeshMeasurement(score=0.8, footprint=Footprint(radius=0.4, height=1.0), flags=("textured",)),
+            "bad": MeshMeasurement(score=0.0, flags=("rejected:empty",)),
         }
     )
     assert uids(scored.select("mesh", "train")) == ["good"]
@@ -83,12 +83,12 @@ def test_meshes_are_selected_only_after_scoring_and_rejected_ones_never():
 
 def test_scores_for_an_asset_that_is_not_there_are_refused():
     with pytest.raises(SpecError, match="no asset nothing"):
-        Catalogue([mesh("a")]).with_scores({"nothing": Measured(score=1.0)})
+        Catalogue([mesh("a")]).with_scores({"nothing": MeshMeasurement(score=1.0)})
 
 
 def test_digest_ignores_order_roots_and_problems_but_not_content():
     one = Catalogue([mesh("a"), mesh("b")], {"mine": Path("/x")})
-    problem = Problem(provider="mine", path="c.glb", reason="empty file")
+    problem = AssetProblem(provider="mine", path="c.glb", reason="empty file")
     assert Catalogue([mesh("b"), mesh("a")], {"mine": Path("/y")}, [problem]).digest == one.digest
     assert Catalogue([mesh("a"), mesh("b", author="B")]).digest != one.digest
 
@@ -107,7 +107,7 @@ def test_parquet_round_trip_keeps_everything(tmp_path):
         ),
         flags=("a", "b"),
     )
-    problem = Problem(provider="mine", path="c.glb", reason="empty file")
+    problem = AssetProblem(provider="mine", path="c.glb", reason="empty file")
     catalogue = Catalogue([mesh("a"), material("m"), light], {"mine": tmp_path}, [problem])
     catalogue.save(tmp_path / "catalogue.parquet")
     read = Catalogue.load(tmp_path / "catalogue.parquet")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scenes.distributions import Choice, LogUniform, NearEnds, SquaredUniform, draw, draw_many, fault, support
+from scenes.distributions import LogUniform, NearEnds, OneOf, SquaredUniform, draw, draw_many, fault, support
 
 SPREADS = [
     0.7,
@@ -9,7 +9,7 @@ SPREADS = [
     LogUniform(low=0.5, high=2.0),
     SquaredUniform(low=0.0, high=0.8),
     NearEnds(deviation=0.25),
-    Choice(values=(1.0, 5.0)),
+    OneOf(values=(1.0, 5.0)),
 ]
 
 
@@ -36,7 +36,7 @@ def test_shapes_of_the_named_distributions():
     assert np.median(draw_many(SquaredUniform(low=0.0, high=0.8), rng, 20000)) == pytest.approx(0.16, abs=0.01)
     near = draw_many(NearEnds(deviation=0.25, ones=0.25), rng, 20000)
     assert (near > 0.5).mean() == pytest.approx(0.25 * 0.9545 + 0.75 * 0.0455, abs=0.01)
-    assert set(draw_many(Choice(values=(1.0, 5.0)), rng, 100)) == {1.0, 5.0}
+    assert set(draw_many(OneOf(values=(1.0, 5.0)), rng, 100)) == {1.0, 5.0}
 
 
 @pytest.mark.parametrize(

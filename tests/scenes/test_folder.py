@@ -6,7 +6,7 @@ import pytest
 
 from manifests.codec.exr import write_exr
 from manifests.errors import SpecError
-from scenes.catalogue import Catalogue, Measured, assign_split
+from scenes.catalogue import Catalogue, MeshMeasurement, assign_split
 from scenes.providers.files import place_of
 from scenes.providers.folder import folder_catalogue
 from scenes.providers.sidecars import licences_in
@@ -62,7 +62,9 @@ def test_scored_meshes_of_a_folder_are_sampled(tmp_path):
     sidecar(tmp_path, "assets: [{path: '*', licence: MIT}]")
     catalogue = folder_catalogue(tmp_path, "mine")
     assert catalogue.select("mesh", "all") == ()
-    scored = catalogue.with_scores({"mine/a.glb": Measured(score=1.0, footprint=Footprint(radius=0.5, height=1.0))})
+    scored = catalogue.with_scores(
+        {"mine/a.glb": MeshMeasurement(score=1.0, footprint=Footprint(radius=0.5, height=1.0))}
+    )
     assert [asset.uid for asset in scored.select("mesh", "all")] == ["mine/a.glb"]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from manifests.contract.camera import Camera
-from scenes.framing import Stage, find_view
+from scenes.framing import BoundingCylinders, find_view
 from scenes.motion import camera_at, camera_to_world, frame_times, intrinsics, object_at
 from scenes.recipes import load_recipe
 from scenes.spec import Builtin, Dolly, Footprint, Native, Object, ObjectTranslation, Orbit, Oscillation
@@ -37,7 +37,7 @@ def changed(**sections):
 
 
 def find(objects, *motions, recipe=RECIPE, seed=0):
-    return find_view(Stage.of(tuple(objects), recipe.frames), motions, recipe, np.random.default_rng(seed))
+    return find_view(BoundingCylinders.of(tuple(objects), recipe.frames), motions, recipe, np.random.default_rng(seed))
 
 
 def solid(obj):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -11,18 +12,17 @@ from manifests.errors import SpecError
 from scenes.builtin_materials import (
     builtin_materials,
     measured_materials,
-    provenance,
     sample_constant,
     sample_procedural,
 )
-from scenes.procedural_materials import FAMILIES
+from scenes.procedural_materials import MATERIAL_FAMILIES
 from scenes.spec import Procedural
 from scenes.texturesets import find_maps, role
 
 METAL_WORDS = ("metal", "bare", "flake", "third", "vein", "weft", "first", "second", "coat")
 
 
-def test_there_are_thousands_of_looks_and_no_two_alike() -> None:
+def test_there_are_thousands_of_materials_and_no_two_alike() -> None:
     entries = builtin_materials()
     procedural = [entry.material for entry in entries if isinstance(entry.material, Procedural)]
     assert len(procedural) >= 3000
@@ -31,14 +31,14 @@ def test_there_are_thousands_of_looks_and_no_two_alike() -> None:
 
 
 def test_the_list_is_reproducible_and_longer_lists_begin_like_shorter_ones() -> None:
-    short, long = builtin_materials(looks=2, constants=3), builtin_materials(looks=4, constants=3)
-    assert builtin_materials(looks=2, constants=3) == short
+    short, long = builtin_materials(per_family=2, constants=3), builtin_materials(per_family=4, constants=3)
+    assert builtin_materials(per_family=2, constants=3) == short
     by_uid = {entry.uid: entry for entry in long}
     assert all(by_uid[entry.uid] == entry for entry in short)
 
 
 def test_colours_are_reflectances_of_dielectrics_or_metals() -> None:
-    for entry in builtin_materials(looks=60, constants=0):
+    for entry in builtin_materials(per_family=60, constants=0):
         if not isinstance(entry.material, Procedural):
             continue
         for name, value in entry.material.params.items():
@@ -50,10 +50,10 @@ def test_colours_are_reflectances_of_dielectrics_or_metals() -> None:
                 assert max(value) <= 0.9, (entry.uid, name, value)
 
 
-def test_roughness_knobs_stay_in_range_and_a_good_part_is_glossy() -> None:
+def test_roughnesses_stay_in_range_and_a_good_part_is_glossy() -> None:
     values = [
         value
-        for entry in builtin_materials(looks=60, constants=0)
+        for entry in builtin_materials(per_family=60, constants=0)
         if isinstance(entry.material, Procedural)
         for name, value in entry.material.params.items()
         if name.endswith("roughness") and isinstance(value, float)
@@ -76,7 +76,7 @@ def test_constants_are_metals_or_dielectrics() -> None:
 
 
 def test_looks_of_every_family_differ_from_seed_to_seed() -> None:
-    for family in FAMILIES:
+    for family in MATERIAL_FAMILIES:
         first, second = (sample_procedural(family, np.random.default_rng(seed), "x") for seed in (1, 2))
         assert first.params.keys() == second.params.keys()
         assert first.params != second.params
@@ -85,7 +85,8 @@ def test_looks_of_every_family_differ_from_seed_to_seed() -> None:
 def test_the_measured_constants_are_the_published_ones() -> None:
     measured = {entry.name: entry for entry in measured_materials()}
     assert len(measured) == 110
-    assert provenance()["licence"] == "CC0-1.0"
+    source = json.loads(resources.files("scenes").joinpath("data/measured_materials.json").read_bytes())["source"]
+    assert source["licence"] == "CC0-1.0"
     copper = measured["Copper"].material()
     assert (copper.basecolor, copper.metallic, copper.roughness) == ((0.932, 0.623, 0.522), 1.0, 0.0)
     water = measured["Water"].material()
@@ -94,7 +95,7 @@ def test_the_measured_constants_are_the_published_ones() -> None:
 
 
 def test_the_measured_list_in_the_catalogue_leaves_out_what_cannot_be_seen() -> None:
-    entries = builtin_materials(looks=0, constants=0)
+    entries = builtin_materials(per_family=0, constants=0)
     assert len(entries) == 109
     clear = [entry for entry in entries if "transmission" in entry.flags]
     assert len(clear) == 32
@@ -145,7 +146,7 @@ def test_maps_are_found_in_the_folder_or_in_its_textures_folder(tmp_path: Path) 
     assert not find_maps(tmp_path / "nowhere").usable
 
 
-def test_every_knob_survives_json() -> None:
+def test_every_parameter_survives_json() -> None:
     material = sample_procedural("tiles", np.random.default_rng(5), "x")
     again = msgspec.json.decode(msgspec.json.encode(material), type=Procedural)
     assert again == material

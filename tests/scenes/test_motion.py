@@ -17,9 +17,9 @@ from scenes.motion import (
 )
 from scenes.spec import (
     Builtin,
+    CameraView,
     Dolly,
     Footprint,
-    Light,
     LightRotation,
     Native,
     Object,
@@ -28,8 +28,8 @@ from scenes.spec import (
     Orbit,
     Oscillation,
     RenderSettings,
+    SceneLight,
     SceneSpec,
-    View,
 )
 
 RENDER = RenderSettings(width=64, height=48, samples=1)
@@ -37,7 +37,7 @@ RENDER = RenderSettings(width=64, height=48, samples=1)
 
 def view(*motions, **fields):
     given = {"target": (0.3, -0.2, 0.5), "distance": 3.0, "azimuth": 20.0, "elevation": 35.0, "fov": 45.0} | fields
-    return View(motions=motions, **given)
+    return CameraView(motions=motions, **given)
 
 
 def thing(*motions, **fields):
@@ -139,7 +139,9 @@ def test_motions_of_one_object_add_up():
 def test_light_rotation_carries_the_map_counter_clockwise_with_yaw():
     directions = latlong_directions(32, 64)
     image = np.maximum(directions @ np.array([1.0, 0.0, 0.0]), 0)[..., None].repeat(3, axis=2).astype(np.float32)
-    rotation = light_rotations(Light(map=Builtin(uid="e", generator="sky"), yaw=30.0), LightRotation(degrees=60.0), 3)
+    rotation = light_rotations(
+        SceneLight(map=Builtin(uid="e", generator="sky"), yaw=30.0), LightRotation(degrees=60.0), 3
+    )
     environment = Environment(image, rotation)
     for frame, degrees in enumerate((30, 60, 90)):
         bright = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0])
@@ -148,7 +150,7 @@ def test_light_rotation_carries_the_map_counter_clockwise_with_yaw():
 
 
 def test_light_stands_still_without_a_motion():
-    rotation = light_rotations(Light(map=Builtin(uid="e", generator="sky")), None, 4)
+    rotation = light_rotations(SceneLight(map=Builtin(uid="e", generator="sky")), None, 4)
     assert np.array_equal(rotation, np.tile(np.eye(3), (4, 1, 1)))
 
 
@@ -171,7 +173,7 @@ def test_motion_names_are_sorted_and_unique():
         fps=8.0,
         ground=None,
         objects=(thing(ObjectRotation(degrees=1.0)), thing(ObjectRotation(degrees=2.0))),
-        lights=(Light(map=Builtin(uid="e", generator="sky")),),
+        lights=(SceneLight(map=Builtin(uid="e", generator="sky")),),
         light_motion=LightRotation(degrees=3.0),
         view=view(Orbit(degrees=1.0)),
         render=RENDER,

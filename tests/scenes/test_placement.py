@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from scenes.placement import Floor, place, smallest_distance
+from scenes.placement import ThingsToPlace, place, smallest_distance
 
 
 def rngs(seed=0):
     return np.random.default_rng((seed, 1)), np.random.default_rng((seed, 2))
 
 
-def floor(radii, slides, area=2.0):
-    return Floor(np.asarray(radii, float), np.full(len(radii), area), np.asarray(slides, float))
+def things(radii, slides, area=2.0):
+    return ThingsToPlace(np.asarray(radii, float), np.full(len(radii), area), np.asarray(slides, float))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_smallest_distance_to_a_segment(start, step, distance):
 def test_things_stay_apart_and_inside_their_area_at_every_time():
     worst, radii, slides = np.inf, [0.5, 0.4, 0.3, 0.2, 0.2], [1.0, 0.0, 0.7, 0.0, 1.5]
     for seed in range(200):
-        placed = place(floor(radii, slides), 0.05, *rngs(seed))
+        placed = place(things(radii, slides), 0.05, *rngs(seed))
         if placed is None:
             continue
         starts, offsets = placed
@@ -43,12 +43,12 @@ def test_things_stay_apart_and_inside_their_area_at_every_time():
 
 
 def test_what_cannot_fit_is_none():
-    assert place(floor([1.0, 1.0, 1.0], [0, 0, 0], area=0.5), 0.0, *rngs()) is None
-    assert place(floor([0.1], [5.0], area=1.0), 0.0, *rngs()) is None
+    assert place(things([1.0, 1.0, 1.0], [0, 0, 0], area=0.5), 0.0, *rngs()) is None
+    assert place(things([0.1], [5.0], area=1.0), 0.0, *rngs()) is None
 
 
 def test_places_are_spread_over_the_whole_area():
-    first = np.array([place(floor([0.2], [0.0]), 0.0, *rngs(seed))[0][0] for seed in range(400)])
+    first = np.array([place(things([0.2], [0.0]), 0.0, *rngs(seed))[0][0] for seed in range(400)])
     assert np.abs(first.mean(axis=0)).max() < 0.2
     assert first.min() < -1.9
     assert first.max() > 1.9

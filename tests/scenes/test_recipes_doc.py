@@ -10,7 +10,7 @@ import yaml
 
 import scenes
 from scenes.catalogue import Catalogue
-from scenes.distributions import Limits
+from scenes.distributions import DrawLimits
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import Recipe, load_recipe, make_recipe
 from scenes.sampling import sample_scene
@@ -45,7 +45,7 @@ def test_the_table_has_every_field_once_with_the_default_of_paper():
 
 def test_the_table_states_the_limits_that_are_enforced():
     for (_, annotation, _), (path, _, allowed, _) in zip(leaves(Recipe, load_recipe("paper")), ROWS, strict=True):
-        limits = [extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Limits)]
+        limits = [extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, DrawLimits)]
         for low, high in limits:
             assert allowed == f"spread, {low} to {high}", path
         meta = [extra for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, msgspec.Meta)]

@@ -12,7 +12,7 @@ import scenes
 from benchmarks.separation import dense_times, ground_error, vertices, worst_gap
 from manifests.errors import SpecError
 from scenes.catalogue import Catalogue
-from scenes.materials_and_light import light_kind, pools
+from scenes.materials_and_light import asset_pools, light_kind
 from scenes.motion import camera_at, frame_times, motion_names, object_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
@@ -234,7 +234,7 @@ def test_negative_seeds_and_indices_are_refused(catalogue, seed, index):
 def test_splits_share_no_assets(catalogue):
     used = {}
     for split in ("train", "val", "test"):
-        choices = pools(catalogue, msgspec.structs.replace(TINY, split=split))
+        choices = asset_pools(catalogue, msgspec.structs.replace(TINY, split=split))
         lights = [asset for kind in choices.lights.values() for asset in kind]
         used[split] = {a.uid for a in (*choices.objects, *choices.surfaces, *choices.grounds, *lights)}
         assert used[split]

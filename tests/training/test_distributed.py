@@ -17,7 +17,7 @@ from tests.training.sets import make_set
 from tests.training.test_loop import request_of
 from training import run_state
 from training.distributed import train_distributed
-from training.run import Request, train
+from training.run import TrainRequest, train
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def _weights(out: Path) -> dict[str, torch.Tensor]:
     return load_file(run_state.checkpoints(out)[-1] / "weights.safetensors")
 
 
-def _close(one: Request, other: Request) -> None:
+def _close(one: TrainRequest, other: TrainRequest) -> None:
     a, b = _weights(one.out), _weights(other.out)
     moved = 0.0
     for name, value in a.items():

@@ -20,7 +20,7 @@ from training.evaluation import acceptance, evaluation_report
 from training.evaluation.benchmark import open_benchmark, seen_in_training
 from training.evaluation.evaluation_report import RESULTS
 from training.evaluation.evaluation_run import evaluate
-from training.evaluation.evaluation_settings import Settings
+from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.gallery import Strip, video_strip, worst_gallery
 from training.evaluation.scores import Score, Table, mean, select, tables
 
@@ -49,13 +49,13 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="module")
 def settings(folder, checkpoints):
     training = write_part(folder / "training", scenes=2, uids=("mesh/b",))
-    return Settings(folder, str(checkpoints / "inverse"), str(checkpoints / "forward"), training=training)
+    return EvaluationSettings(str(checkpoints / "inverse"), str(checkpoints / "forward"), training=training)
 
 
 @pytest.fixture(scope="module")
-def evaluated(settings, tmp_path_factory):
+def evaluated(folder, settings, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated")
-    return evaluate(settings, out), out
+    return evaluate(folder, settings, out), out
 
 
 def score(method, metric, value, *, task="forward", attribute="", part="scenes", scene=0):
@@ -263,20 +263,20 @@ def test_the_report_has_tables_bars_galleries_and_published_figures(evaluated):
         assert (out / f"worst-{task}.webp").stat().st_size > 1000
 
 
-def test_an_interrupted_evaluation_goes_on_and_another_one_is_refused(settings, evaluated):
+def test_an_interrupted_evaluation_goes_on_and_another_one_is_refused(folder, settings, evaluated):
     evaluation, out = evaluated
     kept = out / "work" / "objects-000000.json"
     before = kept.stat().st_mtime_ns
     (out / "work" / "turns-000000.json").unlink()  # as if it had been stopped before the last scene
-    again = evaluate(settings, out)
+    again = evaluate(folder, settings, out)
     assert kept.stat().st_mtime_ns == before
     assert [s for s in again.scores if s.task == "turn"] == [s for s in evaluation.scores if s.task == "turn"]
     with pytest.raises(InputError, match="another evaluation"):
-        evaluate(replace(settings, seed=1), out)
+        evaluate(folder, replace(settings, seed=1), out)
 
 
-def test_settings_that_ask_for_nothing_are_refused(folder):
+def test_settings_that_ask_for_nothing_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="nothing to evaluate"):
-        Settings(folder)
-    with pytest.raises(InputError, match="--steps"):
-        Settings(folder, inverse="x", steps=0)
+        evaluate(folder, EvaluationSettings(), tmp_path)
+    with pytest.raises(InputError, match="`steps` is 0"):
+        EvaluationSettings(inverse="x", steps=0)

@@ -11,13 +11,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from manifests.errors import InputError, TrainingError
-from renderers.base import Renderer
+from pipeline.signals import StopSignals
+from renderers import load
 from tests.training.sets import make_set
 from training import run_state
 from training.config import PRESETS, Optimise, load_config, make_config
-from training.interrupt import Interrupt
 from training.loop import learning_rate, progress, streams_of
-from training.run import Request, make_objective, train
+from training.run import TrainRequest, make_objective, train
 
 torch.set_num_threads(1)
 SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_set(tmp_path_factory.mktemp("loop") / "set")
 
 
-def request_of(folder: Path, out: Path, *, resume: bool = False, **changes: Any) -> Request:
+def request_of(folder: Path, out: Path, *, resume: bool = False, **changes: Any) -> TrainRequest:
     """A few steps of a very small inverse renderer on 16x16 clips."""
     plain: dict[str, Any] = {
         "network": SMALL,
@@ -36,7 +36,7 @@ def request_of(folder: Path, out: Path, *, resume: bool = False, **changes: Any)
         "optimise": {"steps": 4, "batch": 2, "warmup": 1, **changes.pop("optimise", {})},
         "keep": {"log": 2, "pictures": 100, "checkpoint": 2, **changes.pop("keep", {})},
     }
-    return Request("inverse", load_config("tiny", "inverse", plain | changes), (str(folder),), out, resume=resume)
+    return TrainRequest("inverse", load_config("tiny", "inverse", plain | changes), (str(folder),), out, resume=resume)
 
 
 def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert done.step == 6 and np.isfinite(done.loss) and 0 <= done.waiting <= 1
     assert [path.name for path in run_state.checkpoints(request.out)] == ["00000004", "00000006"]
     assert not list((request.out / "checkpoints").glob(".*"))
-    renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+    renderer: Any = load(request.out / "renderer")
     record = renderer.config.training
     assert record["step"] == 6 and record["clips"] == {"main": 7} and record["config"]["name"] == "tiny"
     video = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
@@ -59,7 +59,7 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
 
 def test_predictions_are_rendered_again_beside_images_without_light(folder: Path, tmp_path: Path) -> None:
     forward = load_config("tiny", "forward", {"network": SMALL, "optimise": {"steps": 1, "batch": 2}})
-    train(Request("forward", forward, (str(folder),), tmp_path / "forward"))
+    train(TrainRequest("forward", forward, (str(folder),), tmp_path / "forward"))
     again = {"rerender": str(tmp_path / "forward/renderer"), "data": {"images_share": 0.5}}
     request = request_of(folder, tmp_path / "run", optimise={"steps": 6}, keep={"log": 1}, **again)
     assert train(replace(request, images=(str(folder),))).step == 6
@@ -68,7 +68,7 @@ def test_predictions_are_rendered_again_beside_images_without_light(folder: Path
     assert 0 < len(events.Scalars("rgb.l1")) < 6, "images have no light to be rendered under"
     assert not (request.out / "renderer" / "forward").exists()
     with pytest.raises(TrainingError, match="single images have no light"):
-        train(Request("forward", forward, (str(folder),), tmp_path / "lit", images=(str(folder),)))
+        train(TrainRequest("forward", forward, (str(folder),), tmp_path / "lit", images=(str(folder),)))
 
 
 def test_training_lowers_the_loss(folder: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_the_clips(
     with pytest.raises(TrainingError, match=rf"the loss is nan on clips {bad}; the last good checkpoint is .*\d+"):
         train(request)
     last = run_state.checkpoints(request.out)
-    for tensor in Renderer.from_pretrained(last[-1] / "renderer").unet.state_dict().values():
+    for tensor in load(last[-1] / "renderer").unet.state_dict().values():
         assert torch.isfinite(tensor).all()
 
 
@@ -109,7 +109,7 @@ def test_accumulated_parts_are_one_batch(folder: Path, tmp_path: Path) -> None:
     for parts in (1, 2):
         request = request_of(folder, tmp_path / str(parts), optimise={**plan, "accumulation": parts})
         train(request)
-        renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+        renderer: Any = load(request.out / "renderer")
         weights.append(torch.cat([value.flatten() for value in renderer.unet.state_dict().values()]))
     start = make_objective(request_of(folder, tmp_path)).network.state_dict()
     moved = (torch.cat([value.flatten() for value in start.values()]) - weights[0]).abs().max()
@@ -123,21 +123,19 @@ def test_averaged_weights_are_what_is_saved(folder: Path, tmp_path: Path) -> Non
     from safetensors.torch import load_file
 
     average, raw = load_file(last / "average.safetensors"), load_file(last / "weights.safetensors")
-    renderer: Any = Renderer.from_pretrained(request.out / "renderer")
+    renderer: Any = load(request.out / "renderer")
     state = renderer.unet.state_dict()
     assert all(torch.equal(state[name], value) for name, value in average.items())
     assert any(not torch.equal(raw[name], value) for name, value in average.items())
 
 
 def test_an_interrupted_run_keeps_its_last_step(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Asked(Interrupt):
-        asked = True
+    class Asked(StopSignals):
+        def __init__(self, patience: int) -> None:
+            super().__init__(patience)
+            self.count = 1
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.asked = True
-
-    monkeypatch.setattr("training.run.Interrupt", Asked)
+    monkeypatch.setattr("training.run.StopSignals", Asked)
     request = request_of(folder, tmp_path / "run", optimise={"steps": 9}, keep={"checkpoint": 9})
     with pytest.raises(KeyboardInterrupt):
         train(request)

@@ -10,8 +10,7 @@ import torch
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError, TrainingError
-from renderers import modelspace
-from renderers.base import Renderer
+from renderers import load, modelspace
 from renderers.inverse import InverseRenderer
 from renderers.light.panoramas import encode_ldr
 from renderers.svd import lora
@@ -215,7 +214,7 @@ def test_cotraining_shows_the_lora_real_clips_only(tmp_path: Path, batch: Batch)
     with pytest.raises(TrainingError, match="mixes rendered clips and footage"):
         objective.losses(unet, mixed)
     objective.save(tmp_path / "saved", {"task": "forward"})
-    loaded: Any = Renderer.from_pretrained(tmp_path / "saved")
+    loaded: Any = load(tmp_path / "saved")
     assert lora.has_lora(loaded.unet) and loaded.config.training["task"] == "forward"
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from renderers.base import Renderer
+from renderers import load
 from tests.renderers.narrow import narrow_checkpoint
 from tests.training.sets import make_set
 from training.config import load_config, make_config
 from training.data.augment import Augmentation
 from training.data.clip_sources import open_source
 from training.data.loader import Loader, LoaderOptions
-from training.run import Request, train
+from training.run import TrainRequest, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SMALL = {"widths": [16, 16, 16, 64], "depths": [1, 1, 1, 1], "embedding": 16}
@@ -34,9 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tiny_trains_and_leaves_a_renderer(task: Any, precision: str, folder: Path, tmp_path: Path) -> None:
     optimise = {"steps": 4, "batch": 2, "warmup": 1, "precision": precision}
     plain = {"network": SMALL, "data": {"frames": 2, "cache_gib": 1}, "optimise": optimise, "keep": KEEP}
-    done = train(Request(task, load_config("tiny", task, plain), (str(folder),), tmp_path / "run"))
+    done = train(TrainRequest(task, load_config("tiny", task, plain), (str(folder),), tmp_path / "run"))
     assert done.step == 4 and np.isfinite(done.loss)
-    renderer: Any = Renderer.from_pretrained(tmp_path / "run" / "renderer")
+    renderer: Any = load(tmp_path / "run" / "renderer")
     assert all(torch.isfinite(tensor).all() for tensor in renderer.unet.state_dict().values())
 
 
@@ -49,7 +49,7 @@ def test_svd_trains_from_a_checkpoint_and_resumes(sampler: str, folder: Path, tm
         plain: dict[str, Any] = {"name": "narrow", "backbone": "svd", "start": str(start), "sampler": sampler}
         plain |= {"prediction": "v", "data": {"frames": 2}, "optimise": optimise | {"schedule": "constant"}}
         config = make_config(plain | losses | {"keep": KEEP})
-        done = train(Request("inverse", config, (str(folder),), tmp_path / "run", resume=steps > 2))
+        done = train(TrainRequest("inverse", config, (str(folder),), tmp_path / "run", resume=steps > 2))
         assert done.step == steps and np.isfinite(done.loss)
 
 

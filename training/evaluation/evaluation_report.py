@@ -13,7 +13,7 @@ import msgspec
 from manifests.files import write_bytes
 from training.evaluation.acceptance import Bar, bars
 from training.evaluation.benchmark import Benchmark
-from training.evaluation.evaluation_settings import Settings
+from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.gallery import Strip, worst_gallery
 from training.evaluation.scores import HIGHER_IS_BETTER, Score, tables
 
@@ -88,7 +88,7 @@ class Evaluation:
     where no training set was given.
     """
 
-    settings: Settings
+    settings: EvaluationSettings
     benchmark: Benchmark
     scores: Sequence[Score]
     strips: Mapping[str, Sequence[Strip]]
@@ -120,7 +120,7 @@ class Evaluation:
     def results(self) -> dict[str, Any]:
         """Everything as JSON values, down to the score of every clip."""
         return {
-            "settings": self.settings.identity(),
+            "settings": self.settings.identity(self.benchmark.path),
             "benchmark": {part: msgspec.structs.asdict(row) | {"clips": clips} for part, row, clips in self._parts()},
             "seen_in_training": self.seen,
             "bars": [msgspec.to_builtins(bar) for bar in self.bars],

@@ -17,9 +17,9 @@ from training.baselines.inverse_baselines import Averages, gather_averages
 from training.evaluation.acceptance import OURS
 from training.evaluation.benchmark import Benchmark, Part, Shot, open_benchmark, seen_in_training
 from training.evaluation.evaluation_report import RANKED_BY, Evaluation
-from training.evaluation.evaluation_settings import Settings
+from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.gallery import Strip, map_strip, video_strip
-from training.evaluation.models import Maps, Models, load_models
+from training.evaluation.models import EvaluationModels, Maps, load_models
 from training.evaluation.perceptual import Perceptual, load_perceptual
 from training.evaluation.score_estimates import score_inverse, score_lighting
 from training.evaluation.score_forward import Videos, score_forward, score_relighting, score_turn
@@ -38,7 +38,7 @@ class SceneResult:
     strips: dict[str, list[Strip]]
 
 
-class Store:
+class ResultStore:
     """Results by scene in the folder `out`; raises InputError when `out` holds another evaluation."""
 
     def __init__(self, out: Path, identity: dict[str, Any]) -> None:
@@ -72,14 +72,16 @@ class Store:
 _STRIP_VIDEOS = 4
 
 
-def evaluate(settings: Settings, out: Path) -> Evaluation:
-    """Measure the renderers that `settings` name and write the report to `out`; an interrupted run goes on there.
+def evaluate(path: Path, settings: EvaluationSettings, out: Path) -> Evaluation:
+    """Measure renderers on the benchmark at `path` and write the report to `out`; an interrupted run goes on there.
 
-    Raises InputError, InputError or DatasetError, each saying what to do.
+    Raises InputError or DatasetError, each saying what to do.
     """
-    benchmark = open_benchmark(settings.benchmark)
+    if settings.inverse is None and settings.forward is None:
+        raise InputError("nothing to evaluate", "give `inverse`, `forward`, or both", fields=("inverse", "forward"))
+    benchmark = open_benchmark(path)
     seen, averages = _training(settings, benchmark)
-    store = Store(out, settings.identity())
+    store = ResultStore(out, settings.identity(path))
     scorer = _Scorer(load_models(settings), averages, load_perceptual())
     results = []
     for part, scene in tqdm(list(benchmark.chosen(settings.scenes)), desc="evaluate", unit="scene"):
@@ -98,7 +100,7 @@ def evaluate(settings: Settings, out: Path) -> Evaluation:
     return evaluation
 
 
-def _training(settings: Settings, benchmark: Benchmark) -> tuple[list[str] | None, Averages | None]:
+def _training(settings: EvaluationSettings, benchmark: Benchmark) -> tuple[list[str] | None, Averages | None]:
     """Assets that training had seen, and the training set's averages; None without a training set."""
     if settings.training is None:
         return None, None
@@ -110,7 +112,7 @@ def _training(settings: Settings, benchmark: Benchmark) -> tuple[list[str] | Non
 class _Scorer:
     """All tasks on one scene."""
 
-    models: Models
+    models: EvaluationModels
     averages: Averages | None
     perceptual: Perceptual
 

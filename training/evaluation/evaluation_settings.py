@@ -10,20 +10,22 @@ from manifests.errors import InputError
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Attributes:
-    benchmark: folder of `lightloom evaluate build`.
-    inverse, forward, lighting: checkpoints (folders or hub ids); None leaves the task out.
-    training: training set for the baselines that need averages, and to prove that nothing tested was trained on.
-    steps: sampling steps of checkpoints that need several.
-    window: frames that the networks see at a time.
-    guidance: guidance of the forward renderer; None is what suits its sampler.
-    lora_scale: how much of the forward renderer's LoRA is used; 0 is right for synthetic scenes.
-    scenes: most scenes of each part; None takes all.
-    seed: of the noise that diffusion starts from.
+class EvaluationSettings:
+    """Which renderers are measured, and how.
+
+    Attributes:
+        inverse: checkpoint of the inverse renderer: a folder, or a name at the hub.
+        forward: checkpoint of the forward renderer; with `inverse` also relighting is measured.
+        lighting: checkpoint of the lighting estimator.
+        training: the training set, for the baselines that need its averages and to prove that nothing tested was seen.
+        steps: sampling steps of diffusion checkpoints.
+        window: frames that the networks see at a time.
+        guidance: guidance of the forward renderer; what suits its sampler if not given.
+        lora_scale: strength of the forward renderer's LoRA; 0 is right for synthetic scenes.
+        scenes: most scenes of each part; all if not given.
+        seed: of the noise that diffusion starts from.
     """
 
-    benchmark: Path
     inverse: str | None = None
     forward: str | None = None
     lighting: str | None = None
@@ -36,14 +38,15 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.inverse is None and self.forward is None:
-            raise InputError("nothing to evaluate: give --inverse, --forward, or both")
-        if min(self.steps, self.window) < 1 or (self.scenes is not None and self.scenes < 1) or self.seed < 0:
-            raise InputError("--steps, --window and --scenes have to be 1 or more, --seed 0 or more")
+        for name, least in (("steps", 1), ("window", 1), ("scenes", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"`{name}` is {value}, and has to be {least} or more", fields=(name,))
 
-    def identity(self) -> dict[str, Any]:
-        """Everything that decides the numbers, as JSON values; checkpoints with the size and date of their files."""
-        plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+    def identity(self, benchmark: Path) -> dict[str, Any]:
+        """Everything that decides the numbers on `benchmark`, as JSON; of checkpoints the size and date of files."""
+        given = {"benchmark": benchmark, **asdict(self)}
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
         for name in ("inverse", "forward", "lighting"):
             folder = Path(plain[name]) if plain[name] else None
             if folder is not None and folder.is_dir():

@@ -12,7 +12,7 @@ import torch
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.environment import Environment
 from training.evaluation.benchmark import Shot
-from training.evaluation.evaluation_settings import Settings
+from training.evaluation.evaluation_settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from renderers.forward import ForwardRenderer
@@ -23,10 +23,10 @@ Maps = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Models:
+class EvaluationModels:
     """Loaded pipelines, each None when it is not under test."""
 
-    settings: Settings
+    settings: EvaluationSettings
     inverse: InverseRenderer | None = None
     forward: ForwardRenderer | None = None
     lighting: LightingEstimator | None = None
@@ -110,7 +110,7 @@ class Models:
         return torch.Generator().manual_seed(int(seed))
 
 
-def load_models(settings: Settings) -> Models:
+def load_models(settings: EvaluationSettings) -> EvaluationModels:
     """Load the checkpoints that `settings` name, on the GPU when there is one; errors say what is wrong with one."""
     from renderers.forward import ForwardRenderer
     from renderers.inverse import InverseRenderer
@@ -125,7 +125,7 @@ def load_models(settings: Settings) -> Models:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    return Models(
+    return EvaluationModels(
         settings,
         inverse=loaded(InverseRenderer, settings.inverse),
         forward=loaded(ForwardRenderer, settings.forward),

@@ -8,21 +8,20 @@ import numpy as np
 import torch
 
 from manifests.contract.environment import luminance, srgb_encode
-from renderers.inputs import resize_panorama
-from renderers.light.panoramas import panorama_directions, solid_angles
+from renderers.light.panoramas import panorama_directions, resize_panorama, solid_angles
 from training.baselines.forward_baselines import flattened
 from training.baselines.inverse_baselines import Averages, inverse_baselines
 from training.evaluation import metrics
 from training.evaluation.acceptance import ONE_FRAME, OURS
 from training.evaluation.benchmark import PANORAMA, Shot
-from training.evaluation.models import Maps, Models
+from training.evaluation.models import EvaluationModels, Maps
 from training.evaluation.perceptual import Perceptual
 from training.evaluation.scores import Score
 from training.evaluation.temporal import Flow, temporal_error, true_flow
 
 
 def score_inverse(
-    models: Models, shot: Shot, averages: Averages | None, perceptual: Perceptual
+    models: EvaluationModels, shot: Shot, averages: Averages | None, perceptual: Perceptual
 ) -> tuple[list[Score], Maps]:
     """Scores of our network as video and as image model and of every baseline; and our G-buffers, for what follows."""
     ours = models.gbuffers(shot)

@@ -23,7 +23,7 @@ from training.evaluation.acceptance import (
     WRONG_LIGHT,
 )
 from training.evaluation.benchmark import Shot
-from training.evaluation.models import Maps, Models
+from training.evaluation.models import EvaluationModels, Maps
 from training.evaluation.perceptual import Perceptual
 from training.evaluation.scores import Score
 from training.evaluation.shadows import ground_light, region_psnr, shadow_turn, swap_partner
@@ -36,7 +36,7 @@ DEFAULT_LORA = 0.25
 
 
 def score_forward(
-    models: Models, shots: Sequence[Shot], index: int, predicted: Maps | None, perceptual: Perceptual
+    models: EvaluationModels, shots: Sequence[Shot], index: int, predicted: Maps | None, perceptual: Perceptual
 ) -> tuple[list[Score], Videos]:
     """Scores of shot `index` of a scene rendered from its true G-buffers, and the videos by method.
 
@@ -64,7 +64,7 @@ def score_forward(
 
 
 def score_relighting(
-    models: Models, shots: Sequence[Shot], index: int, predicted: Maps, perceptual: Perceptual
+    models: EvaluationModels, shots: Sequence[Shot], index: int, predicted: Maps, perceptual: Perceptual
 ) -> tuple[list[Score], Videos]:
     """Scores of "shot `index` under the next light of its scene": inverse under one, forward under the other."""
     source = shots[index]
@@ -79,7 +79,7 @@ def score_relighting(
     return list(_scores("relighting", target, videos, perceptual)), videos
 
 
-def score_turn(models: Models, shot: Shot) -> tuple[list[Score], Videos]:
+def score_turn(models: EvaluationModels, shot: Shot) -> tuple[list[Score], Videos]:
     """Scores of a shot in which only the light moves: does the picture follow the light, or the first frame?"""
     light = environment(shot)
     still = Environment(light.image, np.repeat(light.rotation[:1], len(light.rotation), axis=0))

@@ -39,18 +39,32 @@ class Table:
     cells: tuple[tuple[float | None, ...], ...]
     clips: int
 
+    def shown(self) -> list[tuple[str, list[tuple[str, bool]]]]:
+        """For each method (text, best) of its cells: best of the column; methods that see the truth do not compete."""
+        fair = ["oracle" not in method for method in self.rows]
+        best = [
+            _best(metric, [cells[column] for cells, competes in zip(self.cells, fair, strict=True) if competes])
+            for column, metric in enumerate(self.columns)
+        ]
+        return [
+            (
+                method,
+                [
+                    (cell(value), competes and value is not None and value == top)
+                    for value, top in zip(cells, best, strict=True)
+                ],
+            )
+            for method, cells, competes in zip(self.rows, self.cells, fair, strict=True)
+        ]
+
     def markdown(self) -> str:
-        """The table in Markdown, the best of each column in bold; methods that see the truth do not compete."""
-        fair = [cells for method, cells in zip(self.rows, self.cells, strict=True) if "oracle" not in method]
-        best = [_best(column, [cells[index] for cells in fair]) for index, column in enumerate(self.columns)]
+        """The table in Markdown, the best of each column in bold."""
         lines = [
             f"| method | {' | '.join(heading(column) for column in self.columns)} |",
             f"|---|{'---:|' * len(self.columns)}",
         ]
-        for method, row in zip(self.rows, self.cells, strict=True):
-            competes = "oracle" not in method
-            shown = [_cell(value, competes and value == top) for value, top in zip(row, best, strict=True)]
-            lines.append(f"| {method} | {' | '.join(shown)} |")
+        for method, cells in self.shown():
+            lines.append(f"| {method} | {' | '.join(f'**{text}**' if best else text for text, best in cells)} |")
         return "\n".join(lines)
 
 
@@ -110,8 +124,8 @@ def _best(metric: str, values: Sequence[float | None]) -> float | None:
     return (max if metric in HIGHER_IS_BETTER else min)(known, default=None)
 
 
-def _cell(value: float | None, best: bool) -> str:
+def cell(value: float | None) -> str:
+    """A number as tables show it."""
     if value is None:
         return "–"
-    text = f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
-    return f"**{text}**" if best else text
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
 
 from manifests.errors import InputError
-from manifests.files import disk_full, sync_folder
+from manifests.files import atomic_folder
 from renderers.backbones import light_latents
-from renderers.checkpoints.registry import Kind
+from renderers.checkpoints.summary import Kind
 from renderers.svd.environment_encoder import (
     EnvironmentDecoder,
     EnvironmentEncoder,
@@ -60,16 +57,9 @@ class EnvironmentObjective(Objective):
     def save(self, folder: Path, record: dict[str, Any]) -> None:
         """`env_encoder`, and the two networks that only training needs, `nrm_encoder` and `env_decoder`."""
         trained: Any = self.network
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp")
-        try:
-            with disk_full(folder):
-                for name in ("env_encoder", "nrm_encoder", "env_decoder"):
-                    getattr(trained, name).save_pretrained(temporary / name)
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-            sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with atomic_folder(folder) as root:
+            for name in ("env_encoder", "nrm_encoder", "env_decoder"):
+                getattr(trained, name).save_pretrained(root / name)
 
 
 class LightAutoencoder(nn.Module):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from manifests.errors import TrainingError
 from renderers import modelspace
-from renderers.backbones import Light, Scene
-from renderers.checkpoints.registry import Kind, backbone
+from renderers.backbones import LightFeatures, RenderInputs
+from renderers.checkpoints.summary import Kind
 from renderers.forward import ForwardRenderer
 from renderers.svd import lora
 from training.config import TrainConfig
@@ -58,7 +58,7 @@ class ForwardObjective(Objective):
     @property
     def needs(self) -> Needs:
         """All G-buffers and the light; the background too where hints are made of it."""
-        return Needs(panorama=True, background=backbone(self.config.backbone).hints)
+        return Needs(panorama=True, background=self.backbone.hints)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`; a batch is either all rendered or all footage."""
@@ -127,18 +127,18 @@ class ForwardObjective(Objective):
         return self.parts({"rgb": predicted}, {"rgb": batch.rgb}, surface_weight(batch, self.config.background_weight))
 
     @torch.no_grad()
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Light]:
+    def _inputs(self, batch: Batch) -> tuple[Tensor, LightFeatures]:
         """Condition and light, zero for the clips whose conditions are dropped."""
         assert batch.panorama is not None
-        scene = Scene(batch.gbuffers, batch.panorama, batch.intrinsics, batch.mask, batch.background)
-        condition, light = self.wiring.forward_inputs(self.space, self.networks.env_encoder, scene, lambda x: x)
+        inputs = RenderInputs(batch.gbuffers, batch.panorama, batch.intrinsics, batch.mask, lambda: batch.background)
+        condition, light = self.backbone.forward_inputs(self.space, self.networks.env_encoder, inputs, lambda x: x)
         return _kept(condition, batch.unconditional), tuple(_kept(part, batch.unconditional) for part in light)
 
-    def _bound(self, network: nn.Module, condition: Tensor, light: Light) -> Any:
+    def _bound(self, network: nn.Module, condition: Tensor, light: LightFeatures) -> Any:
         called = Called(network, self.network)
-        return lambda noisy, timestep: self.wiring.forward(called, noisy, timestep, condition, light)
+        return lambda noisy, timestep: self.backbone.forward(called, noisy, timestep, condition, light)
 
-    def _predicted(self, network: nn.Module, batch: Batch, condition: Tensor, light: Light) -> Tensor:
+    def _predicted(self, network: nn.Module, batch: Batch, condition: Tensor, light: LightFeatures) -> Tensor:
         shape = (*batch.rgb.shape[:2], self.space.channels("rgb"), *condition.shape[-2:])
         return self.space.decode("rgb", one_step(self._bound(network, condition, light), shape, self.config, batch.rgb))
 

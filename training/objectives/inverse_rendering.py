@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
-from renderers.backbones import JOINT, Scene, attribute_rows
-from renderers.checkpoints.registry import Kind
+from renderers.backbones import JOINT, RenderInputs, attribute_rows
+from renderers.checkpoints.summary import Kind
 from renderers.inverse import InverseRenderer
 from training.config import TrainConfig
 from training.data.batch import Batch
@@ -33,7 +33,7 @@ class InverseObjective(Objective):
     def __init__(self, config: TrainConfig, networks: Networks) -> None:
         super().__init__(config, networks)
         self._channels = {name: self.space.channels(name) for name in GBUFFERS}
-        self.joint = self.wiring.out_channels(self.network) == sum(self._channels.values())
+        self.joint = self.backbone.out_channels(self.network) == sum(self._channels.values())
         if config.rerender and not self.joint:
             raise InputError("rerender: needs a network that predicts all attributes at once", where=config.name)
 
@@ -122,10 +122,10 @@ class InverseObjective(Objective):
         called, rows = Called(network, self.network), attribute_rows(asked).to(batch.rgb.device)
         with torch.no_grad():
             rgb = self.space.encode(batch.rgb)
-        return lambda noisy, timestep: self.wiring.inverse(called, noisy, timestep, rgb, rows)
+        return lambda noisy, timestep: self.backbone.inverse(called, noisy, timestep, rgb, rows)
 
     def _sampled(self, network: nn.Module, batch: Batch, asked: list[str]) -> Tensor:
-        factor, channels = self.space.factor, self.wiring.out_channels(self.network)
+        factor, channels = self.space.factor, self.backbone.out_channels(self.network)
         frames, _, height, width = batch.rgb.shape[1:]
         shape = (batch.size, frames, channels, height // factor, width // factor)
         return one_step(self._bound(network, batch, asked), shape, self.config, batch.rgb)
@@ -139,11 +139,11 @@ class InverseObjective(Objective):
         """The picture (B, T, 3, H, W), in model space, of predictions in model space under the clip's light."""
         assert batch.panorama is not None
         values = {name: modelspace.from_model(name, model) for name, model in predicted.items()}
-        scene = Scene(values, batch.panorama, batch.intrinsics, batch.mask, batch.background)
-        condition, light = self.wiring.forward_inputs(self.space, None, scene, lambda x: x)
+        inputs = RenderInputs(values, batch.panorama, batch.intrinsics, batch.mask, lambda: batch.background)
+        condition, light = self.backbone.forward_inputs(self.space, None, inputs, lambda x: x)
 
         def render(noisy: Tensor, timestep: Tensor) -> Tensor:
-            return self.wiring.forward(self.networks.forward, noisy, timestep, condition, light)
+            return self.backbone.forward(self.networks.forward, noisy, timestep, condition, light)
 
         return one_step(render, batch.rgb.shape, self.config, batch.rgb)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
-from renderers.checkpoints.registry import Kind
+from renderers.checkpoints.summary import Kind
 from renderers.inverse import InverseRenderer
 from renderers.label_error import Judge, condition_of, differences, target
 from training.config import TrainConfig

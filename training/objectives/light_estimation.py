@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
-from renderers.backbones import LightingModel, View
-from renderers.checkpoints.registry import Kind
+from renderers.backbones import LightingInputs, LightingModel
+from renderers.checkpoints.summary import Kind
 from renderers.light import panoramas
 from renderers.lighting_estimator import LightingEstimator
 from renderers.shading.split_sum import camera_rays
@@ -75,14 +75,14 @@ class LightingObjective(Objective):
     def _model(self, network: nn.Module, batch: Batch) -> LightingModel:
         height, width = batch.rgb.shape[-2:]
         poses = batch.camera_to_world
-        view = View(
+        inputs = LightingInputs(
             rgb=batch.rgb,
             rays=camera_rays(height, width, batch.intrinsics).to(batch.rgb),
             gbuffers=batch.gbuffers if self.config.gbuffers else None,
             rotations=None if poses is None else _to_first(poses),
             size=self.config.data.panorama,
         )
-        return self.wiring.lighting(self.space, Called(network, self.network), self.networks.env_encoder, view)
+        return self.backbone.lighting(self.space, Called(network, self.network), self.networks.env_encoder, inputs)
 
     @torch.no_grad()
     def _true(self, batch: Batch, frames: int) -> tuple[Tensor, Tensor]:

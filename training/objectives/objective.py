@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
-from renderers.backbones import WIRINGS, Wiring
-from renderers.checkpoints.registry import Kind
+from renderers.backbones import Backbone, backbone
+from renderers.checkpoints.summary import Kind
+from renderers.modelspace import Space
 from renderers.sampling import samplers
-from renderers.sampling.spaces import Space, space_of
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.muon import orthogonal
@@ -50,7 +50,7 @@ class Losses:
 
 
 class Called:
-    """A network as the wiring takes it: called through the wrapper that counts gradients, asked as the bare module.
+    """A network as a backbone takes it: called through the wrapper that counts gradients, asked as the bare module.
 
     Distributed training wraps a module in another that must be the one called, but knows nothing of its attributes.
     """
@@ -80,8 +80,8 @@ class Objective(ABC):
     def __init__(self, config: TrainConfig, networks: Networks) -> None:
         self.config, self.networks = config, networks
         self.network: nn.Module = networks.unet
-        self.space: Space = space_of(networks.vae)
-        self.wiring: Wiring = WIRINGS[config.backbone]
+        self.backbone: Backbone = backbone(config.backbone)
+        self.space: Space = self.backbone.space(networks.vae)
         self.weights = self._weights()
 
     @property

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from manifests.errors import CheckpointError, InputError
-from renderers.base import Renderer
+from renderers import load
+from renderers.backbones import backbone, named_class
 from renderers.checkpoints import reading
-from renderers.checkpoints.registry import Kind, backbone, named_class
+from renderers.checkpoints.summary import Kind
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from training.config import TrainConfig
 
@@ -115,7 +116,7 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
     index = reading.read_json(root, Path(reading.INDEX))
     renderers = "backbone" in index or "Renderer" in str(index.get("_class_name"))
     if renderers and index.get("kind", kind) == kind:
-        renderer = Renderer.from_pretrained(root)
+        renderer = load(root)
         if renderer.kind == kind:
             parts: Mapping[str, Any] = renderer.components
             return Networks(parts["unet"], parts.get("vae"), parts.get("scheduler"), parts.get("env_encoder"))
@@ -130,7 +131,7 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
 def _small_forward(config: TrainConfig) -> nn.Module:
     """The network of the forward renderer `config.rerender`; InputError when it cannot be one of a training step."""
     assert config.rerender is not None
-    renderer = Renderer.from_pretrained(reading.locate(config.rerender))
+    renderer = load(reading.locate(config.rerender))
     made: Any = renderer.config
     ours = made.backbone == config.backbone and made.prediction == config.prediction
     if renderer.kind != "forward" or not made.hints or not ours:

@@ -1,4 +1,4 @@
-"""Node graphs of the procedural families: `FAMILIES[name](canvas, knobs)` paints a Surface."""
+"""Node graphs of the procedural families: `GRAPHS[name](canvas, params)` paints a Surface."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from datagen.blender.graphs import man_made, metals, natural
-from datagen.blender.graphs.node_canvas import Canvas, Knobs, Surface
+from datagen.blender.graphs.node_canvas import Canvas, MaterialParameters, Surface
 
-FAMILIES: Mapping[str, Callable[[Canvas, Knobs], Surface]] = MappingProxyType(
+GRAPHS: Mapping[str, Callable[[Canvas, MaterialParameters], Surface]] = MappingProxyType(
     {
         "wood": natural.wood,
         "rust": metals.rust,
@@ -28,4 +28,4 @@ FAMILIES: Mapping[str, Callable[[Canvas, Knobs], Surface]] = MappingProxyType(
         "hammered": metals.hammered,
     }
 )
-"""The graph of every family in `scenes.procedural_materials.FAMILIES`."""
+"""The graph of every family in `scenes.procedural_materials.MATERIAL_FAMILIES`."""

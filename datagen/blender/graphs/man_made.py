@@ -5,65 +5,65 @@ from __future__ import annotations
 import math
 
 from datagen.blender.graphs import lattices
-from datagen.blender.graphs.node_canvas import Canvas, Knobs, Socket, Surface
+from datagen.blender.graphs.node_canvas import Canvas, MaterialParameters, Socket, Surface
 
 _TURN = 2 * math.pi
 
 
-def tiles(canvas: Canvas, knobs: Knobs) -> Surface:
+def tiles(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Square, brick or hexagonal tiles with grout; every tile has its own tone, polish and slight tilt."""
-    layout = knobs.choice("layout", "grid", "brick", "hex")
+    layout = params.choice("layout", "grid", "brick", "hex")
     if layout == "hex":
         tile = lattices.hexagons(canvas)
     else:
         tile = lattices.grid(canvas, 1.0 if layout == "grid" else 2.2, 0.0 if layout == "grid" else 0.5)
     chance = canvas.random(tile.identity)
     which, tone, tilt = canvas.split(chance)
-    gap = knobs.number("gap")
+    gap = params.number("gap")
     body = canvas.ramp(tile.edge, 0.7 * gap, 1.1 * gap)
     mottle = canvas.noise(canvas.position, 3.0, detail=1.0)
-    colour = canvas.blend(canvas.math("GREATER_THAN", which, 0.5), knobs.colour("first"), knobs.colour("second"))
+    colour = canvas.blend(canvas.math("GREATER_THAN", which, 0.5), params.colour("first"), params.colour("second"))
     darker = canvas.vector("SCALE", colour, 0.45)
     dark = canvas.math(
         "MULTIPLY_ADD",
         tone,
-        knobs.number("tone"),
-        canvas.math("MULTIPLY", canvas.ramp(mottle, 0.4, 0.7), knobs.number("mottle")),
+        params.number("tone"),
+        canvas.math("MULTIPLY", canvas.ramp(mottle, 0.4, 0.7), params.number("mottle")),
     )
-    colour = canvas.blend(body, knobs.colour("grout"), canvas.blend(dark, colour, darker))
-    polish = canvas.math("MULTIPLY_ADD", tone, knobs.number("roughness_spread"), knobs.number("roughness"))
+    colour = canvas.blend(body, params.colour("grout"), canvas.blend(dark, colour, darker))
+    polish = canvas.math("MULTIPLY_ADD", tone, params.number("roughness_spread"), params.number("roughness"))
     polish = canvas.math("MULTIPLY_ADD", mottle, 0.1, polish)
-    roughness = canvas.mix(body, knobs.number("grout_roughness"), polish)
-    steep = canvas.ramp_slope(tile.edge, 0.6 * gap, gap + knobs.number("bevel"))
+    roughness = canvas.mix(body, params.number("grout_roughness"), polish)
+    steep = canvas.ramp_slope(tile.edge, 0.6 * gap, gap + params.number("bevel"))
     slope_u = canvas.math("MULTIPLY_ADD", tile.away_u, steep, canvas.math("MULTIPLY_ADD", tilt, 1.2, -0.6))
     slope_v = canvas.math("MULTIPLY_ADD", tile.away_v, steep, canvas.math("MULTIPLY_ADD", which, 1.2, -0.6))
-    metallic = canvas.math("MULTIPLY", body, knobs.number("metallic"))
+    metallic = canvas.math("MULTIPLY", body, params.number("metallic"))
     return Surface(colour, roughness, metallic, canvas.unfold(slope_u, slope_v))
 
 
-def terrazzo(canvas: Canvas, knobs: Knobs) -> Surface:
+def terrazzo(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Angular chips of two stones, and sometimes brass, in a binder."""
     distance, chance, _ = canvas.cells(canvas.position, 1.0, metric="MANHATTAN")
     which, brass, width = canvas.split(chance)
-    reach = canvas.math("MULTIPLY_ADD", width, 0.5, knobs.number("fill") - 0.1)
+    reach = canvas.math("MULTIPLY_ADD", width, 0.5, params.number("fill") - 0.1)
     chip = canvas.ramp(canvas.math("SUBTRACT", distance, reach), 0.0, -0.05)
-    metal = canvas.math("MULTIPLY", canvas.math("LESS_THAN", brass, knobs.number("metal_share")), chip)
+    metal = canvas.math("MULTIPLY", canvas.math("LESS_THAN", brass, params.number("metal_share")), chip)
     cloud = canvas.noise(canvas.position, 2.5, detail=1.0)
-    stone = canvas.blend(canvas.math("GREATER_THAN", which, 0.5), knobs.colour("first"), knobs.colour("second"))
-    stone = canvas.blend(canvas.math("MULTIPLY", brass, 0.35), stone, knobs.colour("binder"))
-    binder = canvas.blend(canvas.ramp(cloud, 0.3, 0.7), knobs.colour("binder"), canvas.vector("SCALE", stone, 0.5))
-    binder = canvas.blend(0.25, knobs.colour("binder"), binder)
-    colour = canvas.blend(metal, canvas.blend(chip, binder, stone), knobs.colour("third"))
+    stone = canvas.blend(canvas.math("GREATER_THAN", which, 0.5), params.colour("first"), params.colour("second"))
+    stone = canvas.blend(canvas.math("MULTIPLY", brass, 0.35), stone, params.colour("binder"))
+    binder = canvas.blend(canvas.ramp(cloud, 0.3, 0.7), params.colour("binder"), canvas.vector("SCALE", stone, 0.5))
+    binder = canvas.blend(0.25, params.colour("binder"), binder)
+    colour = canvas.blend(metal, canvas.blend(chip, binder, stone), params.colour("third"))
     roughness = canvas.mix(
-        chip, knobs.number("binder_roughness"), canvas.math("MULTIPLY_ADD", which, 0.1, knobs.number("roughness"))
+        chip, params.number("binder_roughness"), canvas.math("MULTIPLY_ADD", which, 0.1, params.number("roughness"))
     )
     return Surface(colour, roughness, metal, canvas.vector("SCALE", canvas.centred(chance, 10.0), chip))
 
 
-def fabric(canvas: Canvas, knobs: Knobs) -> Surface:
+def fabric(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Warp and weft threads, plain or twill, or knitted ribs; the weft may be metal thread."""
     u, v, _ = canvas.split(canvas.planar)
-    weave = knobs.choice("weave", "plain", "twill", "knit")
+    weave = params.choice("weave", "plain", "twill", "knit")
     fuzz = canvas.noise(canvas.position, 4.0, detail=1.0, roughness=0.6)
 
     def thread(coordinate: Socket) -> tuple[Socket, Socket]:
@@ -87,38 +87,38 @@ def fabric(canvas: Canvas, knobs: Knobs) -> Surface:
         relief = canvas.math("MULTIPLY", across, canvas.math("MULTIPLY_ADD", along, 0.5, 0.5))
         slope_u = canvas.math("MULTIPLY", side_u, canvas.math("MULTIPLY_ADD", over, -2.5, -1.5))
         slope_v = canvas.math("MULTIPLY", side_v, canvas.math("MULTIPLY_ADD", over, 2.5, -4.0))
-    colour = canvas.blend(over, knobs.colour("weft"), knobs.colour("warp"))
-    shaded = canvas.vector("SCALE", colour, knobs.number("gap_shade"))
+    colour = canvas.blend(over, params.colour("weft"), params.colour("warp"))
+    shaded = canvas.vector("SCALE", colour, params.number("gap_shade"))
     lit = canvas.math(
-        "SUBTRACT", canvas.math("MULTIPLY", relief, 1.8), canvas.math("MULTIPLY", fuzz, knobs.number("fuzz"))
+        "SUBTRACT", canvas.math("MULTIPLY", relief, 1.8), canvas.math("MULTIPLY", fuzz, params.number("fuzz"))
     )
     colour = canvas.blend(lit, shaded, colour)
-    roughness = canvas.mix(over, knobs.number("weft_roughness"), knobs.number("roughness"))
+    roughness = canvas.mix(over, params.number("weft_roughness"), params.number("roughness"))
     roughness = canvas.math("MULTIPLY_ADD", canvas.math("SUBTRACT", fuzz, 0.5), 0.3, roughness, clamp=True)
-    metallic = canvas.math("MULTIPLY", canvas.math("SUBTRACT", 1.0, over), knobs.number("weft_metallic"))
+    metallic = canvas.math("MULTIPLY", canvas.math("SUBTRACT", 1.0, over), params.number("weft_metallic"))
     return Surface(colour, roughness, metallic, canvas.unfold(slope_u, slope_v))
 
 
-def leather(canvas: Canvas, knobs: Knobs) -> Surface:
+def leather(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Cells divided by creases, worn lighter in patches."""
     patches = canvas.noise_vector(canvas.position, 0.5, detail=1.0)
     wear, _, _ = canvas.split(patches)
     place = canvas.vector("MULTIPLY_ADD", patches, (0.8, 0.8, 0.8), canvas.position)
     distance, _, point = canvas.cells(place, 1.0)
     crease = canvas.ramp(distance, 0.35, 0.72)
-    rubbed = canvas.math("MULTIPLY", canvas.ramp(wear, 0.45, 0.7), knobs.number("wear"))
-    colour = canvas.blend(rubbed, knobs.colour("base"), knobs.colour("worn"))
-    colour = canvas.blend(crease, colour, knobs.colour("crease"))
-    finish = canvas.math("MULTIPLY_ADD", wear, 0.3, knobs.number("roughness") - 0.12)
-    roughness = canvas.mix(crease, finish, knobs.number("crease_roughness"))
+    rubbed = canvas.math("MULTIPLY", canvas.ramp(wear, 0.45, 0.7), params.number("wear"))
+    colour = canvas.blend(rubbed, params.colour("base"), params.colour("worn"))
+    colour = canvas.blend(crease, colour, params.colour("crease"))
+    finish = canvas.math("MULTIPLY_ADD", wear, 0.3, params.number("roughness") - 0.12)
+    roughness = canvas.mix(crease, finish, params.number("crease_roughness"))
     steep = canvas.math("MULTIPLY_ADD", crease, -6.0, -1.0)
     return Surface(colour, roughness, 0.0, canvas.vector("SCALE", canvas.vector("SUBTRACT", place, point), steep))
 
 
-def pattern(canvas: Canvas, knobs: Knobs) -> Surface:
+def pattern(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Two materials side by side: checker, stripes, dots or diamonds; either may be metal."""
-    layout = knobs.choice("layout", "checker", "stripes", "dots", "diamonds")
-    share = knobs.number("share")
+    layout = params.choice("layout", "checker", "stripes", "dots", "diamonds")
+    share = params.number("share")
     u, v, _ = canvas.split(canvas.planar)
     along_v = canvas.math("SUBTRACT", canvas.math("FRACT", v), 0.5)
     if layout == "checker":
@@ -139,32 +139,32 @@ def pattern(canvas: Canvas, knobs: Knobs) -> Surface:
         second = canvas.ramp(radius, 0.75 * share + 0.01, 0.75 * share - 0.01)
         pillow = canvas.vector("SCALE", canvas.unfold(cell.u, cell.v), second)
     cloud = canvas.ramp(canvas.noise(canvas.position, 1.2, detail=1.0), 0.35, 0.65)
-    colour = canvas.blend(second, knobs.colour("first"), knobs.colour("second"))
+    colour = canvas.blend(second, params.colour("first"), params.colour("second"))
     colour = canvas.blend(canvas.math("MULTIPLY", cloud, 0.25), colour, canvas.vector("SCALE", colour, 0.5))
-    roughness = canvas.mix(second, knobs.number("first_roughness"), knobs.number("second_roughness"))
-    roughness = canvas.math("MULTIPLY_ADD", cloud, knobs.number("smudge"), roughness, clamp=True)
-    metallic = canvas.mix(second, knobs.number("first_metallic"), knobs.number("second_metallic"))
+    roughness = canvas.mix(second, params.number("first_roughness"), params.number("second_roughness"))
+    roughness = canvas.math("MULTIPLY_ADD", cloud, params.number("smudge"), roughness, clamp=True)
+    metallic = canvas.mix(second, params.number("first_metallic"), params.number("second_metallic"))
     return Surface(colour, roughness, metallic, canvas.vector("SCALE", pillow, -16.0))
 
 
-def ceramic(canvas: Canvas, knobs: Knobs) -> Surface:
+def ceramic(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Glaze that pools unevenly over a net of fine cracks."""
     swirl = canvas.noise_vector(canvas.position, 0.6, detail=1.0)
     cloud, _, _ = canvas.split(swirl)
     border = canvas.borders(canvas.vector("ADD", swirl, canvas.position), 1.0)
-    width = knobs.number("crackle")
+    width = params.number("crackle")
     crack = canvas.ramp(border, width, 0.3 * width)
     pooled = canvas.ramp(cloud, 0.4, 0.65)
-    colour = canvas.blend(pooled, knobs.colour("glaze"), knobs.colour("pool"))
-    colour = canvas.blend(crack, colour, knobs.colour("crack"))
-    roughness = canvas.mix(pooled, knobs.number("roughness"), knobs.number("pool_roughness"))
-    roughness = canvas.mix(crack, roughness, knobs.number("crack_roughness"))
+    colour = canvas.blend(pooled, params.colour("glaze"), params.colour("pool"))
+    colour = canvas.blend(crack, colour, params.colour("crack"))
+    roughness = canvas.mix(pooled, params.number("roughness"), params.number("pool_roughness"))
+    roughness = canvas.mix(crack, roughness, params.number("crack_roughness"))
     return Surface(colour, roughness, 0.0, canvas.centred(swirl, 14.0))
 
 
-def plastic(canvas: Canvas, knobs: Knobs) -> Surface:
+def plastic(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Moulded plastic: a fine grain, pebbles or ribs, scuffed in patches."""
-    relief = knobs.choice("relief", "grain", "pebbles", "ribs")
+    relief = params.choice("relief", "grain", "pebbles", "ribs")
     if relief == "grain":
         slope = canvas.centred(canvas.noise_vector(canvas.position, 2.5, detail=1.0), 10.0)
     elif relief == "pebbles":
@@ -175,7 +175,7 @@ def plastic(canvas: Canvas, knobs: Knobs) -> Surface:
         wave = canvas.math("COSINE", canvas.math("MULTIPLY", v, 2 * _TURN))
         slope = canvas.unfold(0.0, canvas.math("MULTIPLY", wave, 4.0))
     patches = canvas.noise(canvas.position, 0.5, detail=2.0, roughness=0.65)
-    scuff = canvas.math("MULTIPLY", canvas.ramp(patches, 0.48, 0.62), knobs.number("scuffs"))
-    colour = canvas.blend(scuff, knobs.colour("base"), knobs.colour("scuff"))
-    roughness = canvas.mix(scuff, knobs.number("roughness"), knobs.number("scuff_roughness"))
+    scuff = canvas.math("MULTIPLY", canvas.ramp(patches, 0.48, 0.62), params.number("scuffs"))
+    colour = canvas.blend(scuff, params.colour("base"), params.colour("scuff"))
+    roughness = canvas.mix(scuff, params.number("roughness"), params.number("scuff_roughness"))
     return Surface(colour, roughness, 0.0, slope)

@@ -248,7 +248,7 @@ class Canvas:
         return node.outputs["Color"]
 
 
-class Knobs:
+class MaterialParameters:
     """The `params` of one material."""
 
     def __init__(self, family: str, params: Mapping[str, Value]) -> None:
@@ -259,27 +259,31 @@ class Knobs:
         try:
             return self._params[name]
         except KeyError:
-            raise SpecError(f"material family {self._family!r} needs the knob {name!r}", "add it to params") from None
+            raise SpecError(
+                f"material family {self._family!r} needs the parameter {name!r}", "add it to params"
+            ) from None
 
     def number(self, name: str) -> float:
-        """A scalar knob."""
+        """A scalar."""
         value = self._get(name)
         if isinstance(value, str | tuple):
-            raise SpecError(f"knob {name!r} of material family {self._family!r} must be a number, got {value!r}")
+            raise SpecError(f"parameter {name!r} of material family {self._family!r} must be a number, got {value!r}")
         return float(value)
 
     def colour(self, name: str) -> tuple[float, float, float]:
-        """A linear Rec.709 colour knob."""
+        """A linear Rec.709 colour."""
         value = self._get(name)
         if not isinstance(value, tuple) or len(value) != 3:
-            raise SpecError(f"knob {name!r} of material family {self._family!r} must be three numbers, got {value!r}")
+            raise SpecError(
+                f"parameter {name!r} of material family {self._family!r} must be three numbers, got {value!r}"
+            )
         return float(value[0]), float(value[1]), float(value[2])
 
     def choice(self, name: str, *known: str) -> str:
-        """A knob that is one of the `known` words."""
+        """One of the `known` words."""
         value = self._get(name)
         if value not in known:
             raise SpecError(
-                f"knob {name!r} of material family {self._family!r} is {value!r}", f"known: {', '.join(known)}"
+                f"parameter {name!r} of material family {self._family!r} is {value!r}", f"known: {', '.join(known)}"
             )
         return str(value)

@@ -1,0 +1,233 @@
+"""`write_page`: one self-contained HTML page that tells the demo's story, in the style of the datasets' own pages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from editing.film import open_video, steady
+from lightloom.demo.demo_commands import FILMS, SHIPPED, Chain
+from lightloom.demo.demo_film import SUBJECT, read_cast
+from lightloom.stages import Record
+from manifests.codec.codecs import decode_clip
+from manifests.contract.attributes import GBUFFERS
+from manifests.contract.row import ClipRow
+from manifests.errors import RunError
+from manifests.files import write_bytes
+from manifests.report.charts import bars
+from manifests.report.grids import Grid, clip_grid, tiled
+from manifests.report.templates import macro, render
+from manifests.store.dataset import open_dataset
+from training.evaluation.acceptance import Bar
+from training.evaluation.scores import HIGHER_IS_BETTER, Table, cell, heading
+
+PAGE = "index.html"
+OURS, PUBLISHED = "trained by this demo", "shipped weights"
+_NAMES = {"basecolor": "base colour", "environment": "light"}
+_FILM, _SHEET, _SAMPLES = 384, 640, 640
+"""Largest sides, in pixels, of a video, of a video that is a sheet of several, and the width of training samples."""
+
+_COMPARED = (
+    ("forward · SyntheticScenes", "surface_psnr", "Forward rendering", "PSNR of surfaces in dB, more is better"),
+    ("relighting · SyntheticScenes", "surface_psnr", "Relighting", "PSNR of surfaces in dB, more is better"),
+    ("inverse · basecolor · SyntheticScenes", "psnr", "Base colour", "PSNR in dB, more is better"),
+    ("inverse · normal · SyntheticScenes", "mean_angle", "Normals", "mean error in degrees, less is better"),
+)
+"""Tables and metrics that are drawn, with title and note."""
+
+_LEFT, _RIGHT, _FLOOR, _TOP = 40.0, 360.0, 142.0, 8.0
+_SMOOTH = 0.12
+
+
+class Results(msgspec.Struct, frozen=True):
+    """What the page shows of an evaluation's results.json."""
+
+    seen_in_training: list[str] | None
+    bars: list[Bar]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training's loss as SVG with a note, and its last sample grid as WebP, where there is one."""
+
+    drawn: Markup
+    note: str
+    picture: bytes | None
+
+
+def write_page(chain: Chain, records: Sequence[Record]) -> Path:
+    """Write the page of a finished demo to OUT/index.html and return its path."""
+    path = chain.out / PAGE
+    write_bytes(path, page(chain, records).encode())
+    return path
+
+
+def page(chain: Chain, records: Sequence[Record]) -> str:
+    """The page as HTML text."""
+    out = chain.out
+    sets = {name: open_dataset(out / name).rows() for name in ("dataset", "labelled")}
+    rendered = [
+        row for name in ("plates", "benchmark/scenes", "benchmark/turns") for row in open_dataset(out / name).rows()
+    ]
+    minutes = {record.name: record.seconds / 60 for record in records}
+    cotraining = {"rendered clips": "rgb.l1", "footage, with the LoRA": "real.rgb.l1"}
+    shipped = all((out / "films" / SHIPPED / f"{kind}.mp4").is_file() for kind in FILMS)
+    by = {OURS: out / "films"} | ({PUBLISHED: out / "films" / SHIPPED} if shipped else {})
+    evaluation = read_results(out / "evaluation" / "results.json")
+    return render(
+        "lightloom.demo/demo.html",
+        chain=chain,
+        sizes=chain.sizes,
+        cast=read_cast(out),
+        records=records,
+        lines={record.name: record.line for record in records},
+        shipped=shipped,
+        bars=bars,
+        dataset=sets["dataset"],
+        labelled=sets["labelled"],
+        rendered=sets["dataset"] + rendered,
+        dataset_clips=list(_clips(out / "dataset", sets["dataset"], 4)),
+        labelled_clips=list(_clips(out / "labelled", sets["labelled"], 2)),
+        confidence=_confidence(sets["labelled"]),
+        trained={name: _curve(out / name, "loss", minutes[name]) for name in ("inverse", "forward", "lighting")},
+        cotrained={name: _curve(out / "cotrained", tag, minutes["cotrained"]) for name, tag in cotraining.items()},
+        evaluation=evaluation,
+        compared=list(_compared(evaluation.tables)),
+        score=cell,
+        heading=heading,
+        worst={
+            path.stem.removeprefix("worst-"): path.read_bytes()
+            for path in sorted((out / "evaluation").glob("worst-*.webp"))
+        },
+        gbuffers={title: _gbuffers(out / SUBJECT, folder / "gbuffers") for title, folder in by.items()},
+        compare={title: _films({"": folder / "compare.mp4"}, 1, _SHEET) for title, folder in by.items()},
+        films={
+            kind: _films({"before": out / SUBJECT} | {title: folder / f"{kind}.mp4" for title, folder in by.items()})
+            for kind in FILMS
+            if kind != "compare"
+        },
+        time=times(records),
+    )
+
+
+def times(records: Sequence[Record]) -> Markup:
+    """The section with the seconds of every command."""
+    seconds = {record.title: round(record.seconds, 1) for record in records}
+    return Markup(render("lightloom.demo/time.html", records=records, seconds=seconds, bars=bars))
+
+
+def read_results(path: Path) -> Results:
+    """What an evaluation measured; RunError when the file is damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Results)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunError(
+            f"cannot be read ({error})", "delete it and stages/evaluate.json, and run again", where=path
+        ) from None
+
+
+def _clips(folder: Path, rows: Sequence[ClipRow], most: int) -> Iterator[tuple[Grid, ClipRow]]:
+    """Some clips of a dataset with their G-buffers."""
+    dataset = open_dataset(folder)
+    for row in rows if len(rows) <= most else [rows[index * len(rows) // most] for index in range(most)]:
+        yield clip_grid(decode_clip(row.key, dataset.files(row))), row
+
+
+def _confidence(rows: Sequence[ClipRow]) -> dict[str, float]:
+    """Mean confidence of each label."""
+    names = dict.fromkeys(name for row in rows for name in row.confidence)
+    return {_NAMES.get(name, name): sum(row.confidence.get(name, 0.0) for row in rows) / len(rows) for name in names}
+
+
+def _gbuffers(video: Path, folder: Path) -> Grid:
+    return _films({"video": video} | {_NAMES.get(name, name): folder / f"{name}.mp4" for name in GBUFFERS}, 3)
+
+
+def _films(films: Mapping[str, Path], columns: int = 0, largest: int = _FILM) -> Grid:
+    """Video files by name as one grid of so many columns; 0: all in a row."""
+    videos, fps = {}, 0.0
+    for name, path in films.items():
+        with open_video(path) as reader:
+            videos[name] = np.stack([frame for frame, _ in steady(reader)])
+            fps = fps or reader.fps
+    return tiled(videos, fps, columns or len(films), largest)
+
+
+def _compared(tables: Sequence[Table]) -> Iterator[tuple[str, str, Markup]]:
+    """Our method beside the others, as bars."""
+    by_title = {table.title: table for table in tables}
+    for name, metric, title, note in _COMPARED:
+        table = by_title.get(name)
+        if table is None or metric not in table.columns:
+            continue
+        column = table.columns.index(metric)
+        measured = [(method, cells[column]) for method, cells in zip(table.rows, table.cells, strict=True)]
+        values = {method: round(value, 2) for method, value in measured if value is not None}
+        values = dict(sorted(values.items(), key=lambda one: one[1], reverse=metric in HIGHER_IS_BETTER))
+        ours = [method for method in values if method.startswith("ours")]
+        drawn = bars(values, most=len(values), warn=ours)
+        yield title, f"{note}; ours in colour, {table.clips} clips", drawn
+
+
+def _curve(run: Path, tag: str, minutes: float) -> Curve:
+    """One of the losses that a training run logged for TensorBoard, and its last picture."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0, "images": 1})
+    found.Reload()
+    tags = found.Tags()
+    points = [(point.step, point.value) for point in found.Scalars(tag)] if tag in tags["scalars"] else []
+    pictures = [found.Images(name)[-1].encoded_image_string for name in tags["images"]]
+    steps = f"{points[-1][0]} steps, " if points else ""
+    return Curve(
+        _loss_chart(points),
+        f"loss; {steps}{minutes:.1f} minutes with start-up",
+        _webp(pictures[0]) if pictures else None,
+    )
+
+
+def _loss_chart(points: Sequence[tuple[int, float]]) -> Markup:
+    """(step, loss) as a curve on a logarithmic scale, as measured and smoothed."""
+    if len(points) < 2:
+        return Markup('<p class="none">The run was too short for a curve.</p>')
+    steps, losses = np.array(points, dtype=np.float64).T
+    logs = np.log(np.maximum(losses, 1e-9))
+    low, span = logs.min(), max(np.ptp(logs), 1e-6)
+    x = _LEFT + (_RIGHT - _LEFT) * steps / steps[-1]
+
+    def points_of(values: np.ndarray) -> list[tuple[float, float]]:
+        height = _FLOOR - (_FLOOR - _TOP) * (values - low) / span
+        return [(float(left), float(top)) for left, top in zip(x, height, strict=True)]
+
+    marks = [(_FLOOR - (_FLOOR - _TOP) * share, f"{np.exp(low + share * span):.2g}") for share in (0.0, 0.5, 1.0)]
+    lines = [("raw", points_of(logs)), ("smooth", points_of(_smoothed(logs)))]
+    return macro("lightloom.demo/curve.html", "curve", points[-1][0], marks, lines)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Exponential mean from both ends, so that it does not lag."""
+    forth, back = (
+        np.array(list(accumulate(run, lambda mean, value: mean + _SMOOTH * (value - mean))))
+        for run in (values, values[::-1])
+    )
+    return (forth + back[::-1]) / 2
+
+
+def _webp(png: bytes) -> bytes:
+    """A picture enlarged by a whole factor, as WebP."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    factor = max(1, _SAMPLES // image.width)
+    buffer = io.BytesIO()
+    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(
+        buffer, "WEBP", quality=85
+    )
+    return buffer.getvalue()
