@@ -68,7 +68,7 @@ def serve(
     most_frames: int,
     megabytes: int,
 ) -> None:
-    """Serve until interrupted: clips of at most so many frames, uploads of so many megabytes. InputError: port taken."""
+    """Serve clips of so many frames and uploads of so many megabytes, until interrupted. InputError: port is taken."""
     from editing.film import make_folder
 
     with ExitStack() as stack:
