@@ -1,8 +1,9 @@
-# `make demo` and `make test` are all a newcomer needs; both set up .venv first, from the lock file.
+# `make demo` and `make test` are all a newcomer needs, `make quick` a change in hand; all set up .venv first, from the
+# lock file.
 VENV := .venv
 RUN  := $(VENV)/bin/python
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test quick lint bench lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.ready
@@ -14,6 +15,12 @@ NETWORKS := tests/renderers tests/labeling tests/training
 test: $(VENV)/.ready
 	$(RUN) -m pytest $(NETWORKS:%=--ignore=%)
 	$(RUN) -m pytest $(NETWORKS)
+
+# What needs neither Blender nor torch, and starts no Ray.
+QUICK := tests/test_house.py tests/manifests tests/scenes tests/pipeline tests/lightloom/test_docs.py
+
+quick: $(VENV)/.ready
+	$(RUN) -m pytest -m 'not slow and not assets and not ray' --numprocesses 2 $(QUICK)
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -12,7 +12,7 @@ from manifests.codec.formats import FORMATS
 from manifests.codec.plane_video import Format
 from manifests.codec.quantize import Restorer, depth_range, quantize
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
 
 Planes = list[np.ndarray]
 

@@ -31,7 +31,7 @@ from renderers.inverse import InverseRenderer
 from renderers.sampling.samplers import default_scheduler
 from renderers.svd.unet import InverseUNet
 from training.config import make_config
-from training.data.batch import pack, stacked
+from training.data.batch import Visit, codes_of, collate
 from training.data.clip_sources import open_source
 from training.run import TrainRequest, train
 
@@ -86,8 +86,8 @@ def clips_of(dataset: Path) -> list[dict[str, Tensor]]:
     source = open_source(dataset, dataset, 1)
     names = ("rgb", "mask", *GBUFFERS)
     clips = []
-    for index in range(len(source.entries)):
-        made = stacked([pack(source.clip(index, names, None, light=False), None)]).samples()
+    for index, entry in enumerate(source.entries):
+        made = collate([Visit(codes_of(source.clip(index, names, None, light=False), None), entry)]).to("cpu")
         video = {"rgb": made.rgb} | {name: modelspace.to_model(name, made.gbuffers[name]) for name in GBUFFERS}
         clips.append({name: planes[0] for name, planes in video.items()})
     return clips

@@ -24,7 +24,7 @@ from datagen.generation import DatagenSettings, create
 from datagen.render_stage import CATALOGUE, RenderStage, RenderWorker
 from pipeline.engine import run
 from pipeline.options import RunOptions
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import Recipe, load_recipe, make_recipe, to_json
 from scenes.spec import from_json
@@ -41,7 +41,7 @@ class TimedStage(RenderStage):
 
 
 class TimedWorker(RenderWorker):
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         with Path(self._stage.notes).open("a") as file:
             file.write(f"{index} {time.time()}\n")
         return super().produce(index)

@@ -45,7 +45,7 @@ from manifests.contract.row import ClipRow
 from manifests.store.dataset import Dataset, open_dataset
 from pipeline.engine import run
 from pipeline.options import RunOptions
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 
 LENGTH = 24
 CHECKS = ("mirror", "window", "exposure", "render")
@@ -65,7 +65,7 @@ class TimedStage(LabelStage):
 
 
 class TimedWorker(LabelWorker):
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         notes = Path(self._stage.notes)  # type: ignore[attr-defined]
         with notes.open("a") as file:
             file.write(f"{time.time()}\n")
@@ -174,7 +174,7 @@ def with_one_actor(
     run(dataset, timed, RunOptions(workers=1, show_progress=False))
     times = [float(line) for line in notes.read_text().split()]
     rows = dataset.rows()
-    return len(rows), max(times) - min(times), sum(row.render_seconds for row in rows)
+    return len(rows), max(times) - min(times), sum(row.seconds for row in rows)
 
 
 def speed(count: int, size: int, repeats: int) -> None:

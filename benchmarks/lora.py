@@ -24,8 +24,7 @@ from tyro.conf import Positional
 
 from manifests.codec.codecs import decode_clip, encode_clip
 from manifests.contract.clip import Clip
-from manifests.contract.color import on_screen
-from manifests.contract.environment import luminance, srgb_decode
+from manifests.contract.color import luminance, on_screen, srgb_decode
 from manifests.contract.row import ClipRow, Sample
 from manifests.store.dataset import Dataset, Header, open_dataset, open_or_create
 from manifests.store.shards import write_shard
@@ -121,7 +120,15 @@ def _sample(source: Dataset, row: ClipRow, item: int, seed: int) -> Sample:
     clip = dataclasses.replace(look(decode_clip(row.key, source.files(row)), seed + item), key=key)
     files, errors = encode_clip(clip, "compact")
     plain = {name: getattr(row, name) for name in ClipRow.__struct_fields__}
-    plain |= {"key": key, "scene": item, "light": 0, "stage": "labeling", "codec_errors": errors, "statistics": {}}
+    plain |= {
+        "key": key,
+        "item": item,
+        "part": 0,
+        "item_clips": 1,
+        "stage": "labeling",
+        "codec_errors": errors,
+        "statistics": {},
+    }
     return Sample(key, files, ClipRow(**(plain | {"confidence": _LABELLED})))
 
 
@@ -162,7 +169,7 @@ def main(settings: Settings) -> None:
     clean, graded_clips = [], []
     for row in rows:
         whole = decode_clip(row.key, test.files(row))
-        for store, clip in ((clean, whole), (graded_clips, look(whole, 7919 + row.scene))):
+        for store, clip in ((clean, whole), (graded_clips, look(whole, 7919 + row.item))):
             shown = on_screen(clip.exposure * clip.arrays["rgb"])
             store.append((clip, shown))
     look_on, look_off = (measured(after, graded_clips, scale) for scale in (1.0, 0.0))

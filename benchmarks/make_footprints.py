@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from scenes.meshes import DATA, build, footprint
+from scenes.meshes import FOOTPRINTS, build, footprint
 from scenes.providers.builtin import mesh_sources
 from scenes.spec import Footprint
 
@@ -19,4 +19,4 @@ def measure() -> dict[str, Footprint]:
 
 if __name__ == "__main__":
     lines = (f"{json.dumps(uid)}: [{value.radius}, {value.height}]" for uid, value in measure().items())
-    DATA.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    FOOTPRINTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")

@@ -52,7 +52,7 @@ def main() -> None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in report.rejected.items()) or "none"
         numbers = f"{count:>5} {report.imported:>5} {report.fully_resolved:>8} {mean:>6.2f} {seconds:>6.2f}"
         summary.append(f"{folder.name:<44} {numbers}  {reasons}")
-        details.append(f"\n== {folder.name}\n{report.table()}{refused}")
+        details.append("\n".join([f"\n== {folder.name}", *report.lines()]) + refused)
     print("\n".join(details))
     print("\n" + "\n".join(summary))
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 
 import msgspec
 
 from datagen.render_stage import CATALOGUE, NAME, RenderStage
 from manifests.contract.attributes import Codec
-from manifests.contract.row import ClipRow
-from manifests.errors import DatasetError, LightloomError, SpecError
-from manifests.store import layout
+from manifests.errors import DatasetError, SpecError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
-from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
 from pipeline.options import DeviceKind, RunOptions
-from pipeline.plan import Forecast, human_size
+from pipeline.plan import Plan, human_size, measure_clips
 from scenes.catalogue import Catalogue
 from scenes.recipes import Recipe, make_recipe, to_json
 
@@ -32,7 +27,7 @@ class DatagenSettings:
 
     Attributes:
         recipe: what scenes are drawn from.
-        clips: how many clips to make; a recipe with K lights a scene makes a multiple of K, at least this many.
+        clips: how many clips to make; a recipe with K lights per scene makes a multiple of K, at least this many.
         seed: with the recipe and the catalogue it decides every scene.
         codec: `compact` (video, measured error bounds) or `exact` (OpenEXR).
         per_shard: scenes in a shard.
@@ -114,14 +109,17 @@ def generate(
 ) -> RunReport:
     """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
     dataset = create(path, settings, catalogue)
-    roots = {provider: root for provider, root in catalogue.roots.items() if provider != "bpy"}
-    return run(dataset, stage_of(dataset, device, roots), options or RunOptions())
+    return run(dataset, stage_of(dataset, device, _roots(catalogue)), options or RunOptions())
 
 
 def resume(path: Path, options: RunOptions | None = None, device: DeviceKind = "auto") -> RunReport:
     """Go on with the dataset at `path` with the settings that it was made with."""
     dataset = open_dataset(path)
     return run(dataset, stage_of(dataset, device), options or RunOptions())
+
+
+def _roots(catalogue: Catalogue) -> dict[str, Path]:
+    return {provider: root for provider, root in catalogue.roots.items() if provider != "bpy"}
 
 
 def _digest(path: Path) -> str:
@@ -131,43 +129,11 @@ def _digest(path: Path) -> str:
         return ""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A measurement and its extrapolation. Seconds and bytes are means a clip; `spread` is the relative standard error.
-
-    Attributes:
-        settings: the dataset that is planned.
-        device: what rendered the measured clips; `threads` CPU threads it used.
-        measured: clips that were measured.
-        clip_seconds: wall time of one worker a clip; encoding runs beside rendering and counts where it is longer.
-        render_seconds, encode_seconds, clip_bytes: means of the measured clips.
-        price: of a worker hour; 0 when not given.
-    """
+@dataclass(frozen=True, kw_only=True)
+class RenderPlan(Plan):
+    """What rendering the dataset of `settings` takes."""
 
     settings: DatagenSettings
-    device: str
-    threads: int
-    measured: int
-    clip_seconds: float
-    render_seconds: float
-    encode_seconds: float
-    clip_bytes: float
-    spread: float
-    price: float
-
-    @property
-    def worker_hours(self) -> float:
-        """Hours for one worker to make the whole dataset."""
-        return self._forecast.worker_hours
-
-    @property
-    def _forecast(self) -> Forecast:
-        return Forecast(self.settings.clips, self.clip_seconds, self.threads, self.price)
-
-    @property
-    def bytes(self) -> float:
-        """Size of the whole dataset."""
-        return self.settings.clips * self.clip_bytes
 
     @property
     def shards(self) -> int:
@@ -177,23 +143,11 @@ class Plan:
     def lines(self) -> list[str]:
         """For people."""
         settings = self.settings
-        render = settings.recipe.render
-        shard_bytes = self.bytes / self.shards
-        lines = [
-            f"measured   {self.measured} clips of {render.width}x{render.height}x{settings.recipe.frames} on "
-            f"{self.device} with {self.threads} CPU thread{'s' if self.threads > 1 else ''}: "
-            f"{self.render_seconds:.1f} s rendering, {self.encode_seconds:.1f} s encoding, "
-            f"{self.clip_bytes / 1e6:.2f} MB a clip (mean; standard error of the time {100 * self.spread:.0f} %)",
-            f"dataset    {settings.clips} clips of {settings.scenes} scenes, {human_size(self.bytes)} in {self.shards} "
-            f"shards of {human_size(shard_bytes)}, codec {settings.codec}",
-            *self._forecast.lines(),
-            "assumes    every worker is as fast as this one, with as many cores of its own; the measured clips are "
-            "typical;",
-            "           encoding hides behind rendering; starts, failures and the shared disk cost nothing",
-        ]
-        if "CPU" in self.device:
-            lines.append("           workers with a GPU were not measured here: run `plan` on a machine that has one")
-        return lines
+        dataset = (
+            f"{settings.clips} clips of {settings.scenes} scenes, {human_size(self.bytes)} in {self.shards} shards of "
+            f"{human_size(self.bytes / self.shards)}, codec {settings.codec}"
+        )
+        return self.report("rendering", dataset, "encoding hides behind rendering")
 
 
 def measure_plan(
@@ -204,44 +158,18 @@ def measure_plan(
     price: float = 0.0,
     *,
     options: RunOptions | None = None,
-) -> Plan:
+) -> RenderPlan:
     """Make `measure` clips of the dataset with one real worker in a temporary folder, and extrapolate.
 
     One scene more is rendered first and left out: it pays for what a worker does only once.
 
     Raises LightloomError when none of them could be rendered.
     """
-    options = replace(options or RunOptions(), workers=1)
-    lights = settings.recipe.lights.per_scene
-    few = replace(settings, clips=max(1, measure) + lights, per_shard=max(1, measure) + 1)
-    with tempfile.TemporaryDirectory(prefix="lightloom-plan-") as folder:
-        dataset = create(Path(folder) / "dataset", few, catalogue)
-        roots = {provider: root for provider, root in catalogue.roots.items() if provider != "bpy"}
-        cluster = connect(options)
-        try:
-            run(dataset, stage_of(dataset, device, roots), options)
-        finally:
-            cluster.close()
-        every, failures = dataset.rows(), dataset.failures()
-        rows = [row for row in every if row.scene > 0]
-        if not rows:
-            raise LightloomError(f"no clip could be measured: {failures[0].reason}: {failures[0].message}")
-        files = [path for folder in layout.SUFFIX for path in (dataset.path / folder).iterdir()]
-        size = sum(path.stat().st_size for path in files) / len(every)
-    return _plan(settings, rows, size, cluster.share.threads, price)
+    few = replace(settings, clips=max(1, measure) + settings.recipe.lights.per_scene, per_shard=max(1, measure) + 1)
 
+    def make(folder: Path) -> tuple[Dataset, RenderStage]:
+        dataset = create(folder, few, catalogue)
+        return dataset, stage_of(dataset, device, _roots(catalogue))
 
-def _plan(settings: DatagenSettings, rows: list[ClipRow], clip_bytes: float, threads: int, price: float) -> Plan:
-    times = [max(row.render_seconds, row.encode_seconds) for row in rows]
-    return Plan(
-        settings=settings,
-        device=rows[0].device,
-        threads=threads,
-        measured=len(rows),
-        clip_seconds=mean(times),
-        render_seconds=mean(row.render_seconds for row in rows),
-        encode_seconds=mean(row.encode_seconds for row in rows),
-        clip_bytes=clip_bytes,
-        spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,
-        price=price,
-    )
+    cost, _ = measure_clips(make, lambda rows: [row for row in rows if row.item > 0], options)
+    return RenderPlan(settings=settings, clips=settings.clips, cost=cost, price=price)

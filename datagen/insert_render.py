@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from datagen.assets.asset_file import SUFFIXES
 from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
@@ -21,6 +20,7 @@ from manifests.contract.clip import Clip
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
+from scenes.providers.files import MESH_SUFFIXES
 from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"
@@ -72,7 +72,7 @@ def find_asset(name: str, catalogue: Catalogue) -> Insert:
     Meshes that bring no material are plain grey. Raises RenderError and SpecError.
     """
     path = Path(name)
-    if path.suffix.lower() in SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
+    if path.suffix.lower() in MESH_SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
         if not path.is_file():
             raise RenderError("missing-asset", "no such file", "give a mesh file or a uid of the catalogue", where=name)
         file = File(uid=path.name, provider="given", path=path.name, sha256="")
@@ -103,7 +103,7 @@ def render_insert(
         object_to_world: (4, 4) rotation, scale and place of the mesh's normalised frame (`scenes.spec.Object`).
         out: folder, made if need be; the clip's files are `object.<suffix>`.
         fps: recorded in the clip.
-        samples: a pixel; they only smooth edges and textures, there is no light.
+        samples: per pixel; they only smooth edges and textures, there is no light.
         device: what renders.
 
     Returns:

@@ -1,12 +1,16 @@
-"""The datagen stage: a scene index becomes a spec, the spec is rendered, and its clips are encoded with their rows."""
+"""The datagen stage: a scene index becomes a spec, the spec is rendered, and its clips are encoded with their rows.
+
+`render_spec` does the same for one spec file, outside of a dataset.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
 import shutil
+import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,29 +19,25 @@ from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import Codec
 from manifests.contract.clip_summary import summarise
 from manifests.contract.row import AssetUse, ClipRow, Sample
-from manifests.errors import ClipError, DiskFull, ItemError, RenderError, SpecError
-from manifests.files import Scratch
+from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, RenderError, SpecError
+from manifests.files import Scratch, write_bytes
+from manifests.store.previews import strip
 from pipeline.options import DeviceKind
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
 from scenes.motion import motion_names
 from scenes.recipes import Recipe
 from scenes.sampling import sample_scene
-from scenes.spec import Native, SceneSpec, digest, to_json
+from scenes.spec import Native, SceneSpec, from_json, to_json
 
 if TYPE_CHECKING:
     from datagen.blender.render import RenderedScene
-import tempfile
-
-from manifests.errors import LightloomError
-from manifests.files import write_bytes
-from manifests.store.previews import strip
-from scenes.spec import from_json
 
 NAME = "datagen"
 CATALOGUE = "catalogue.parquet"
 SPEC = "spec.json"
 _FULL_BYTES = 64 << 20
+_LARGEST_SPEC = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ class RenderStage:
         return _load(self.catalogue, self.roots)
 
 
+@functools.lru_cache(maxsize=2)
+def _load(path: Path, roots: tuple[tuple[str, str], ...]) -> Catalogue:
+    return Catalogue.load(path, {provider: Path(root) for provider, root in roots})
+
+
 class RenderWorker:
     """Blender in this process, and what it needs on disk."""
 
@@ -98,7 +103,7 @@ class RenderWorker:
             self._encoders = started.threads or os.cpu_count() or 1
             started.warm_up()
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         """Sample and render a scene; what is left is to encode its clips. Raises ItemError."""
         from datagen.blender.render import render_scene
 
@@ -128,25 +133,25 @@ class RenderWorker:
 def samples_of(
     spec: SceneSpec, rendered: RenderedScene, catalogue: Catalogue, codec: Codec, threads: int = 1
 ) -> list[Sample]:
-    """Encode the clips of a rendered scene with `threads` and write their rows; one sample a light.
+    """Encode the clips of a rendered scene with `threads` and write their rows; one sample per light.
 
     Each carries the scene's spec as `spec.json`, from which `lightloom datagen render` makes it again.
     """
     samples = []
     for light, clip in enumerate(rendered.clips):
         began = time.perf_counter()
-        lean = replace(clip, meta={name: value for name, value in clip.meta.items() if name != "spec"})
-        files, errors = encode_clip(lean, codec, threads=threads)
-        files = {**files, SPEC: to_json(spec)}
+        files, errors = encode_clip(clip, codec, threads=threads)
+        files = {**files, SPEC: rendered.spec_json}
         row = ClipRow(
             key=clip.key,
-            scene=spec.index,
-            light=light,
+            item=spec.index,
+            part=light,
+            item_clips=len(rendered.clips),
             stage=NAME,
             split=spec.split,
             recipe=spec.recipe,
             seed=spec.seed,
-            spec_digest=digest(spec),
+            spec_digest=rendered.spec_digest,
             frames=clip.frames,
             height=clip.size[0],
             width=clip.size[1],
@@ -158,9 +163,9 @@ def samples_of(
             materials=rendered.materials,
             statistics=summarise(clip),
             codec_errors=errors,
-            render_seconds=rendered.seconds[light],
+            seconds=rendered.seconds[light],
             encode_seconds=time.perf_counter() - began,
-            samples=rendered.samples[light],
+            steps=rendered.samples[light],
             device=rendered.device,
             resampled=spec.resampled,
             flags=rendered.flags[light],
@@ -192,20 +197,12 @@ def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[Asset
     )
 
 
-@functools.lru_cache(maxsize=2)
-def _load(path: Path, roots: tuple[tuple[str, str], ...]) -> Catalogue:
-    return Catalogue.load(path, {provider: Path(root) for provider, root in roots})
-
-
-_LARGEST_SPEC = 64 << 20
-
-
 def render_spec(
     spec: Path, out: Path, catalogue: Catalogue, codec: Codec = "exact", device: DeviceKind = "auto"
 ) -> list[str]:
     """Render the spec file `spec` and write each clip's files to `out` as `<key>.<suffix>`, with a `<key>.png` preview.
 
-    Returns lines for people, one a clip. Raises SpecError, and RenderError when the scene cannot be rendered. Blender
+    Returns lines for people, one per clip. Raises SpecError, and RenderError when the scene cannot be rendered. Blender
     stays in this process afterwards; end it through `datagen.blender.session.leave`.
     """
     from datagen.blender import session
@@ -231,6 +228,6 @@ def render_spec(
         size = sum(map(len, sample.files.values()))
         lines.append(
             f"{out / sample.key}.*: {sample.row.frames} frames of {sample.row.width}x{sample.row.height}, "
-            f"{size / 1e6:.2f} MB, {sample.row.render_seconds:.1f} s on {sample.row.device}"
+            f"{size / 1e6:.2f} MB, {sample.row.seconds:.1f} s on {sample.row.device}"
         )
     return lines

@@ -24,7 +24,8 @@ from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
-from manifests.contract.environment import Environment, srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from manifests.files import write_bytes
 from renderers.lighting_estimator import Estimator

@@ -19,7 +19,8 @@ from editing.output import stored_light, write_light
 from editing.relighting import cross_faded, estimated
 from editing.selection import TOLERANCE, SelectionRequest, Selector
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
-from manifests.contract.environment import Environment, luminance, srgb_decode, srgb_encode
+from manifests.contract.color import luminance, srgb_decode, srgb_encode
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from renderers.modelspace import channels_last, gbuffer_values
 from renderers.shading.exposure import matching_exposure

@@ -16,7 +16,7 @@ from PIL import Image
 from editing.film import VideoWriter, facing_camera, make_folder
 from manifests.codec.exr import write_exr
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.display import PAPER, light_picture
 from manifests.files import atomic_file, write_bytes
 

@@ -16,8 +16,7 @@ from editing.lights import NamedLight, find_light
 from editing.output import GbufferFiles, Sheet, stored_light, write_light
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.color import on_screen
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import on_screen, srgb_decode
 from manifests.errors import InputError
 from renderers import InverseRenderer
 from renderers.inverse import InverseOutput

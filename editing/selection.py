@@ -12,7 +12,7 @@ from PIL import Image
 
 from editing.film import Film, open_film, resized
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from renderers.sampling.windows import Window, WindowPlan
 

@@ -24,8 +24,9 @@ from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.contract.clip_summary import summarise
-from manifests.contract.environment import Environment, srgb_decode
-from manifests.contract.row import ITEM_CLIPS, AssetUse, ClipRow, Sample
+from manifests.contract.color import srgb_decode
+from manifests.contract.environment import Environment
+from manifests.contract.row import AssetUse, ClipRow, Sample
 
 if TYPE_CHECKING:
     from labeling.labels import Labels
@@ -114,10 +115,11 @@ def sample_of(origin: Origin, segment: Segment, labels: Labels, seed: int) -> Sa
     files = {**files, SPEC: document}
     row = ClipRow(
         key=clip.key,
-        scene=origin.index,
-        light=segment.index,
+        item=origin.index,
+        part=segment.index,
         stage=NAME,
-        recipe=f"{origin.settings.inverse.name} {origin.settings.inverse.sampler}",
+        network=origin.settings.inverse.name,
+        sampler=origin.settings.inverse.sampler,
         seed=origin.settings.seed,
         spec_digest=hashlib.sha256(document).hexdigest(),
         frames=clip.frames,
@@ -130,9 +132,9 @@ def sample_of(origin: Origin, segment: Segment, labels: Labels, seed: int) -> Sa
         statistics=summarise(clip) | _statistics(spec, segment, labels),
         codec_errors=errors,
         confidence={name: round(value, 4) for name, value in labels.confidence.items()},
-        render_seconds=labels.seconds,
+        seconds=labels.seconds,
         encode_seconds=time.perf_counter() - began,
-        samples=float(origin.settings.steps if origin.settings.inverse.sampler == "diffusion" else 1),
+        steps=float(origin.settings.steps if origin.settings.inverse.sampler == "diffusion" else 1),
         device=origin.device,
         flags=_flags(segment, labels),
     )
@@ -148,9 +150,9 @@ def complete(samples: Sequence[Sample], dropped: dict[str, int], flags: Sequence
     finished = []
     for number, sample in enumerate(samples):
         lost = {f"dropped.{reason}": float(count) for reason, count in sorted(dropped.items())} if number == 0 else {}
-        statistics = sample.row.statistics | lost | {ITEM_CLIPS: float(len(samples))}
+        statistics = sample.row.statistics | lost
         every = tuple(dict.fromkeys([*sample.row.flags, *flags]))
-        row = msgspec.structs.replace(sample.row, statistics=statistics, flags=every)
+        row = msgspec.structs.replace(sample.row, item_clips=len(samples), statistics=statistics, flags=every)
         finished.append(Sample(sample.key, sample.files, row))
     return finished
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import msgspec
 
@@ -17,15 +16,13 @@ from labeling.label_stage import LabelStage
 from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.row import ClipRow
-from manifests.errors import InputError, LightloomError
-from manifests.store import layout
+from manifests.errors import InputError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
-from pipeline.cluster import connect
+from pipeline.backlog import status
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
-from pipeline.plan import Forecast, human_size
-from pipeline.status import status
+from pipeline.plan import Plan, human_size, measure_clips
 
 
 def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
@@ -106,70 +103,28 @@ def lines(path: Path) -> list[str]:
     return [*status(path).lines(), *yield_of(open_dataset(path).rows()).lines()]
 
 
-@dataclass(frozen=True)
-class LabelPlan:
-    """A measurement and its extrapolation. Seconds and bytes are means a clip; `spread` is the relative standard error.
+@dataclass(frozen=True, kw_only=True)
+class LabelPlan(Plan):
+    """What labelling footage takes.
 
     Attributes:
-        settings: how footage is labelled.
+        settings: how it is labelled.
         videos: items of footage that are planned for.
         per_video: clips that an item is taken to give.
-        size: (T, H, W) of the measured clips.
-        device: what labelled them; `threads` CPU threads it used.
-        measured: clips that were measured.
-        clip_seconds: wall time of one worker a clip; encoding runs beside the networks and counts where it is longer.
-        label_seconds, encode_seconds, clip_bytes: means of the measured clips.
-        price: of a worker hour; 0 when not given.
     """
 
     settings: LabelSettings
     videos: int
     per_video: float
-    size: tuple[int, int, int]
-    device: str
-    threads: int
-    measured: int
-    clip_seconds: float
-    label_seconds: float
-    encode_seconds: float
-    clip_bytes: float
-    spread: float
-    price: float
-
-    @property
-    def clips(self) -> float:
-        """Clips of the whole dataset."""
-        return self.videos * self.per_video
-
-    @property
-    def worker_hours(self) -> float:
-        """Hours for one worker to label everything."""
-        return self._forecast.worker_hours
-
-    @property
-    def _forecast(self) -> Forecast:
-        return Forecast(self.clips, self.clip_seconds, self.threads, self.price)
 
     def lines(self) -> list[str]:
         """For people."""
-        frames, height, width = self.size
         shards = -(-self.videos // self.settings.per_shard)
-        spread = f"standard error of the time {100 * self.spread:.0f} %" if self.measured > 1 else "one clip, no error"
-        lines = [
-            f"measured   {self.measured} clips of {width}x{height}x{frames} on {self.device} with {self.threads} CPU "
-            f"thread{'s' if self.threads > 1 else ''}: {self.label_seconds:.1f} s labelling, {self.encode_seconds:.1f} "
-            f"s encoding, {self.clip_bytes / 1e6:.2f} MB a clip (mean; {spread})",
-            f"dataset    {self.clips:,.0f} clips of {self.videos:,} videos ({self.per_video:g} each), "
-            f"{human_size(self.clips * self.clip_bytes)} in {shards:,} shards, codec {self.settings.codec}",
-            *self._forecast.lines(),
-            "assumes    every worker is as fast as this one, with as many cores of its own; the measured clips are "
-            "typical;",
-            "           decoding and encoding hide behind the networks; starts, failures and the shared disk cost "
-            "nothing",
-        ]
-        if self.device == "CPU":
-            lines.append("           workers with a GPU were not measured here: run `plan` on a machine that has one")
-        return lines
+        dataset = (
+            f"{self.clips:,.0f} clips of {self.videos:,} videos ({self.per_video:g} each), {human_size(self.bytes)} in "
+            f"{shards:,} shards, codec {self.settings.codec}"
+        )
+        return self.report("labelling", dataset, "decoding and encoding hide behind the networks")
 
 
 def measure_plan(
@@ -188,47 +143,11 @@ def measure_plan(
 
     Raises LightloomError when none of them could be labelled.
     """
-    options = replace(options or RunOptions(), workers=1)
     few = msgspec.structs.replace(found, footage=found.footage[: max(1, measure)])
-    with tempfile.TemporaryDirectory(prefix="lightloom-plan-") as folder:
-        dataset = create(Path(folder) / "dataset", few, settings)
-        cluster = connect(options)
-        try:
-            run(dataset, stage_of(few, settings), options)
-        finally:
-            cluster.close()
-        rows = sorted(dataset.rows(), key=lambda row: (row.scene, row.light))
-        failures = dataset.failures()
-        if not rows:
-            raise LightloomError(f"no clip could be measured: {failures[0].reason}: {failures[0].message}")
-        files = [path for folder in layout.SUFFIX for path in (dataset.path / folder).iterdir()]
-        size = sum(path.stat().st_size for path in files) / len(rows)
-    per_video = settings.segments.count or len(rows) / len({row.scene for row in rows})
-    return _plan(settings, videos, per_video, rows[1:] or rows, size, cluster.share.threads, price)
-
-
-def _plan(
-    settings: LabelSettings,
-    videos: int,
-    per_video: float,
-    rows: list[ClipRow],
-    clip_bytes: float,
-    threads: int,
-    price: float,
-) -> LabelPlan:
-    times = [max(row.render_seconds, row.encode_seconds) for row in rows]
+    cost, rows = measure_clips(
+        lambda folder: (create(folder, few, settings), stage_of(few, settings)), lambda rows: rows[1:] or rows, options
+    )
+    per_video = settings.segments.count or len(rows) / len({row.item for row in rows})
     return LabelPlan(
-        settings=settings,
-        videos=videos,
-        per_video=per_video,
-        size=(rows[0].frames, rows[0].height, rows[0].width),
-        device=rows[0].device,
-        threads=threads,
-        measured=len(rows),
-        clip_seconds=mean(times),
-        label_seconds=mean(row.render_seconds for row in rows),
-        encode_seconds=mean(row.encode_seconds for row in rows),
-        clip_bytes=clip_bytes,
-        spread=stdev(times) / mean(times) / len(times) ** 0.5 if len(times) > 1 else 0.0,
-        price=price,
+        settings=settings, videos=videos, per_video=per_video, clips=videos * per_video, cost=cost, price=price
     )

@@ -26,7 +26,7 @@ from labeling.sources.footage import Footage, FootageProblem
 from labeling.sources.frame_reader import open_footage
 from manifests.contract.row import Sample
 from manifests.errors import CheckpointError, ClipError, FootageError, InputError, ItemError
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 
 _POLL_S = 0.1
 
@@ -148,7 +148,7 @@ class LabelWorker:
         """Decode item `index` as soon as the one that is produced before it is decoded."""
         self._following = index
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         """Label every segment of an item; what is left is to wait for the encoder. Raises ItemError."""
         pieces = self._take(index)
         if self._following is not None:  # only now: the decoder takes one after the other, this item first

@@ -15,7 +15,7 @@ from labeling import confidence
 from labeling.label_settings import Checkpoint, LabelSettings, files_digest
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov, level_camera
-from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import CheckpointError
 from renderers.checkpoints.reading import locate
 from renderers.inverse import InverseRenderer

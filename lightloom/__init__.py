@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from lightloom.rooms import strangers as _strangers
 
 if TYPE_CHECKING:
+    from manifests.codec.codecs import decode_clip
     from manifests.contract.clip import Clip
     from manifests.store.dataset import Dataset, open_dataset
     from renderers import ForwardRenderer, InverseRenderer, LightingEstimator, SolverLightingEstimator
+    from scenes.providers.builtin import builtin_catalogue
     from scenes.recipes import load_recipe
     from scenes.sampling import sample_scene
 
@@ -33,6 +35,8 @@ __all__ = [
     "LightingEstimator",
     "SolverLightingEstimator",
     "__version__",
+    "builtin_catalogue",
+    "decode_clip",
     "load_recipe",
     "open_dataset",
     "sample_scene",
@@ -41,10 +45,12 @@ __all__ = [
 _HOMES = {
     "Clip": "manifests.contract.clip",
     "Dataset": "manifests.store.dataset",
-    "ForwardRenderer": "renderers.forward",
-    "InverseRenderer": "renderers.inverse",
-    "LightingEstimator": "renderers.lighting_estimator",
-    "SolverLightingEstimator": "renderers.lighting_estimator",
+    "ForwardRenderer": "renderers",
+    "InverseRenderer": "renderers",
+    "LightingEstimator": "renderers",
+    "SolverLightingEstimator": "renderers",
+    "builtin_catalogue": "scenes.providers.builtin",
+    "decode_clip": "manifests.codec.codecs",
     "load_recipe": "scenes.recipes",
     "open_dataset": "manifests.store.dataset",
     "sample_scene": "scenes.sampling",

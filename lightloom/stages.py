@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageCommand:
     """One stage.
 
     Attributes:
@@ -70,7 +70,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_stages(
-    out: Path, stages: Sequence[Stage], say: Say = print, program: Sequence[str] = LIGHTLOOM
+    out: Path, stages: Sequence[StageCommand], say: Say = print, program: Sequence[str] = LIGHTLOOM
 ) -> list[Record]:
     """Run what is not done yet, in order; returns the records of all. `program` is what takes a stage's arguments.
 
@@ -84,7 +84,7 @@ def run_stages(
         return [_run(out, stage, f"[{number}/{len(stages)}]", say, program) for number, stage in enumerate(stages, 1)]
 
 
-def _run(out: Path, stage: Stage, place: str, say: Say, program: Sequence[str]) -> Record:
+def _run(out: Path, stage: StageCommand, place: str, say: Say, program: Sequence[str]) -> Record:
     before = _read(out, stage.name)
     if before is not None and before.done:
         say(f"{place} {stage.title}: done before ({before.seconds:.0f} s)")
@@ -133,7 +133,7 @@ def _wait(out: Path, record: Record, command: Sequence[str]) -> tuple[int, bool]
         return process.wait(), stop.count > 0
 
 
-def _stop(pid: int, created: float, stage: Stage, say: Say) -> None:
+def _stop(pid: int, created: float, stage: StageCommand, say: Say) -> None:
     """End the process of an earlier start, if it still lives: politely, so that it keeps what it has."""
     try:
         process = psutil.Process(pid)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from PIL import Image
 
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.clip import Clip
-from manifests.contract.environment import luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode
 
 PAPER = (24, 25, 28)
 """What lies behind surfaces in pictures of G-buffers, where the mask is 0."""
@@ -24,7 +26,7 @@ def pictures(clip: Clip, name: str) -> np.ndarray:
     """
     array = clip.arrays[name]
     if name == "rgb":
-        return _eight_bits(srgb_encode(array * clip.exposure))
+        return eight_bits(srgb_encode(array * clip.exposure))
     known = ATTRIBUTES[name]
     if name == "depth":
         colour = _depth_colours(array[..., 0])
@@ -57,10 +59,22 @@ def light_picture(radiance: np.ndarray, height: int) -> Image.Image:
     """A lat-long environment (h, w, 3), exposed by its log-average and tone-mapped, as a (2 height, height) image."""
     key = float(np.exp(np.log(np.maximum(luminance(radiance), 1e-4)).mean()))
     exposed = radiance * (0.25 / max(key, 1e-4))
-    image = Image.fromarray(_eight_bits(srgb_encode(exposed / (1 + exposed) * 1.15)))
+    image = Image.fromarray(eight_bits(srgb_encode(exposed / (1 + exposed) * 1.15)))
     return image.resize(
         (2 * height, height), Image.Resampling.BOX if image.height > height else Image.Resampling.BICUBIC
     )
+
+
+def eight_bits(picture: np.ndarray) -> np.ndarray:
+    """A display-encoded picture, clipped to [0, 1], as uint8."""
+    return (np.clip(picture, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+
+def webp(image: Image.Image, quality: int, method: int = 4) -> bytes:
+    """An image as WebP; `method` runs from 0 (fast) to 6 (small)."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=method)
+    return buffer.getvalue()
 
 
 def _depth_colours(depth: np.ndarray) -> np.ndarray:
@@ -73,7 +87,3 @@ def _depth_colours(depth: np.ndarray) -> np.ndarray:
     position = np.where(finite, np.clip(position, 0, 1), 1.0) * (len(_DEPTH_RAMP) - 1)
     steps = np.arange(len(_DEPTH_RAMP))
     return np.stack([np.interp(position, steps, _DEPTH_RAMP[:, channel]) for channel in range(3)], axis=-1)
-
-
-def _eight_bits(encoded: np.ndarray) -> np.ndarray:
-    return (np.clip(encoded, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)

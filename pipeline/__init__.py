@@ -1,0 +1,1 @@
+"""One engine for the Ray stages: schedule, retry, quarantine, commit, resume, progress."""

@@ -27,51 +27,10 @@ from manifests.errors import ERROR, ItemError
 from manifests.files import is_disk_full
 from manifests.store import layout
 from manifests.store.shards import write_item
-from pipeline.stage import Ahead, Finish, Stage, Worker
+from pipeline.stage import Encode, Prefetching, Stage, Worker
 
 LOG_BYTES = 1 << 20
 TAIL_BYTES = 4096
-
-
-class OutputLog:
-    """Sends this process's stdout and stderr to `path`; at most about `LOG_BYTES` and one item's output are kept."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os.dup2(self._descriptor, 1)
-        os.dup2(self._descriptor, 2)
-        sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
-        sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
-        faulthandler.enable(file=self._descriptor, all_threads=False)
-
-    def begin(self, index: int) -> None:
-        """Mark the start of an item, from which `tail` quotes; forgets older output when the file has grown."""
-        if os.fstat(self._descriptor).st_size > LOG_BYTES:
-            os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, _mark(index))
-
-
-def _mark(index: int) -> bytes:
-    return f"\n--- item {index} ---\n".encode()
-
-
-def tail(path: Path, index: int | None = None) -> str:
-    """The end of a worker's log, at most `TAIL_BYTES`, from the start of item `index` on if that is in reach."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 2 * LOG_BYTES))
-            data = file.read()
-    except OSError:
-        return ""
-    if index is not None:
-        _, mark, after = data.rpartition(_mark(index))
-        data = after if mark else data
-    return data.strip()[-TAIL_BYTES:].decode(errors="replace")
-
-
 _WATCH_S = 1.0
 
 
@@ -123,11 +82,11 @@ class ItemActor:
         os.environ["OMP_NUM_THREADS"] = str(self._threads)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
         threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-        path = self._dataset / layout.WORK / "logs" / f"{self._name}.log"
+        path = self._dataset / layout.WORK / layout.LOGS / f"{self._name}.log"
         path.parent.mkdir(exist_ok=True)
         self._log = OutputLog(path)
         self._worker = self._stage.make_worker()
-        return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Ahead))
+        return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Prefetching))
 
     def run(self, index: int, attempt: int, alone: bool, following: int | None = None) -> Reply:
         """Produce an item and leave it to the encoder; replies with the items that ended since the last reply.
@@ -138,13 +97,13 @@ class ItemActor:
         assert self._worker is not None and self._log is not None
         self._log.begin(index)
         try:
-            if following is not None and isinstance(self._worker, Ahead):
+            if following is not None and isinstance(self._worker, Prefetching):
                 self._worker.prefetch(following)
-            finish = self._worker.produce(index)
+            encode = self._worker.produce(index)
         except BaseException as error:
             return self._reply([*self._drain(), _failure(index, error)])
         outcomes = self._drain()
-        self._pending = index, self._encoder.submit(self._commit, index, attempt, finish)
+        self._pending = index, self._encoder.submit(self._commit, index, attempt, encode)
         return self._reply([*outcomes, *(self._drain() if alone else self._drain(wait=False))])
 
     def flush(self) -> Reply:
@@ -157,9 +116,9 @@ class ItemActor:
         if self._worker is not None:
             self._worker.close()
 
-    def _commit(self, index: int, attempt: int, finish: Finish) -> Outcome:
+    def _commit(self, index: int, attempt: int, encode: Encode) -> Outcome:
         try:
-            samples = finish()
+            samples = encode()
             worker = f"{socket.gethostname()}:{os.getpid()}"
             write_item(
                 layout.item_file(self._dataset, index), [_stamped(sample, worker, attempt) for sample in samples]
@@ -206,3 +165,42 @@ def _exit_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_WATCH_S)
     os._exit(1)
+
+
+class OutputLog:
+    """Sends this process's stdout and stderr to `path`; at most about `LOG_BYTES` and one item's output are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.dup2(self._descriptor, 1)
+        os.dup2(self._descriptor, 2)
+        sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
+        faulthandler.enable(file=self._descriptor, all_threads=False)
+
+    def begin(self, index: int) -> None:
+        """Mark the start of an item, from which `tail` quotes; forgets older output when the file has grown."""
+        if os.fstat(self._descriptor).st_size > LOG_BYTES:
+            os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, _mark(index))
+
+
+def _mark(index: int) -> bytes:
+    return f"\n--- item {index} ---\n".encode()
+
+
+def tail(path: Path, index: int | None = None) -> str:
+    """The end of a worker's log, at most `TAIL_BYTES`, from the start of item `index` on if that is in reach."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 2 * LOG_BYTES))
+            data = file.read()
+    except OSError:
+        return ""
+    if index is not None:
+        _, mark, after = data.rpartition(_mark(index))
+        data = after if mark else data
+    return data.strip()[-TAIL_BYTES:].decode(errors="replace")

@@ -1,22 +1,28 @@
-"""What is left to do in a dataset: everything that is neither in a committed shard nor waiting in `work/`."""
+"""What is done of a dataset and what is left to do, read off the disk; and the packing of what is done.
+
+Left to do is everything that is neither in a committed shard nor waiting in `work/`.
+"""
 
 from __future__ import annotations
 
 import itertools
 import queue
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from manifests.contract.row import Sample
-from manifests.files import remove, sync_folder
+from manifests.files import is_locked, remove, sync_folder
 from manifests.store import layout
-from manifests.store.dataset import Dataset
+from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.row_file import without_packing
 from manifests.store.shards import read_failure, write_item, write_shard
+from pipeline.progress import by_reason
 
 
 @dataclass
-class Progress:
+class Backlog:
     """Items of a dataset by state; `packed` are shards that are committed, `failed` counts quarantined items there too.
 
     `missing` maps each shard that is not committed to its items that are still to be done.
@@ -33,9 +39,9 @@ class Progress:
         return sorted(item for items in self.missing.values() for item in items)
 
 
-def progress_of(dataset: Dataset) -> Progress:
+def backlog_of(dataset: Dataset) -> Backlog:
     """Read the state of every item off the disk; costs one listing of `work/` and the list of committed shards."""
-    state = Progress(packed=set(dataset.shards()))
+    backlog = Backlog(packed=set(dataset.shards()))
     waiting: set[int] = set()
     noted: set[int] = set()
     for path in (dataset.path / layout.WORK).iterdir():
@@ -44,17 +50,70 @@ def progress_of(dataset: Dataset) -> Progress:
             (waiting if path.suffix == ".tar" else noted).add(item)
     for shard in range(dataset.header.shards):
         items = dataset.header.shard_items(shard)
-        if shard in state.packed:
+        if shard in backlog.packed:
             failures = len(dataset.failures(shard))
-            state.failed += failures
-            state.finished += len(items) - failures
+            backlog.failed += failures
+            backlog.finished += len(items) - failures
             continue
         finished = waiting.intersection(items)
         failed = noted.intersection(items) - finished
-        state.finished += len(finished)
-        state.failed += len(failed)
-        state.missing[shard] = set(items) - finished - failed
-    return state
+        backlog.finished += len(finished)
+        backlog.failed += len(failed)
+        backlog.missing[shard] = set(items) - finished - failed
+    return backlog
+
+
+@dataclass(frozen=True)
+class Status:
+    """`finished` and `failures` count work items, those in `work/` included; `clips` and `bytes` committed shards."""
+
+    dataset: Path
+    items: int
+    finished: int
+    failures: Counter[str]
+    shards: int
+    shards_total: int
+    clips: int
+    bytes: int
+    running: bool
+
+    def lines(self) -> list[str]:
+        """For people."""
+        left = self.items - self.finished - self.failures.total()
+        failed = by_reason(self.failures) or "none failed"
+        state = "a run is going on" if self.running else "complete" if not left else "no run is going on"
+        return [
+            f"{self.dataset}: {state}",
+            f"items    {self.finished} of {self.items} finished, {failed}, {left} to do",
+            f"shards   {self.shards} of {self.shards_total} committed: {self.clips} clips, {self.bytes / 1e6:.1f} MB",
+        ]
+
+
+def status(path: Path) -> Status:
+    """Read the status of the dataset at `path`, also while a run is going on, on any machine that sees the folder.
+
+    Raises DatasetError when there is none.
+    """
+    dataset = open_dataset(path)
+    backlog = backlog_of(dataset)
+    committed = dataset.shards()
+    failures = Counter(failure.reason for failure in dataset.failures())
+    for note in (dataset.path / layout.WORK).glob("*.failure.json"):
+        item = layout.item_number(note)
+        if item is not None and dataset.shard_of(item) not in backlog.packed:
+            failures[read_failure(note).reason] += 1
+    rows = dataset.rows()
+    return Status(
+        dataset=dataset.path,
+        items=dataset.header.items,
+        finished=backlog.finished,
+        failures=failures,
+        shards=len(committed),
+        shards_total=dataset.header.shards,
+        clips=len(rows),
+        bytes=sum(row.size for row in rows),
+        running=is_locked(dataset.path / layout.LOCK),
+    )
 
 
 def requeue_failures(dataset: Dataset) -> int:
@@ -68,10 +127,10 @@ def requeue_failures(dataset: Dataset) -> int:
         failures = dataset.failures(shard)
         if not failures:
             continue
-        rows = sorted(dataset.rows(shard), key=lambda row: (row.scene, row.light))
-        for scene, group in itertools.groupby(rows, key=lambda row: row.scene):
+        rows = sorted(dataset.rows(shard), key=lambda row: (row.item, row.part))
+        for item, group in itertools.groupby(rows, key=lambda row: row.item):
             samples = [Sample(row.key, dataset.files(row), without_packing(row)) for row in group]
-            write_item(dataset.item_path(scene), samples)
+            write_item(dataset.item_path(item), samples)
         remove(layout.shard_file(dataset.path, layout.MANIFEST, shard))
         requeued += len(failures)
     for path in list((dataset.path / layout.WORK).glob("*.failure.json")):

@@ -1,4 +1,7 @@
-"""Hands items to workers and deals with what comes back: finished items, failures, deaths and time limits."""
+"""Hands items to workers and deals with what comes back: finished items, failures, deaths and time limits.
+
+`Schedule` knows which items are due, `WorkerHandle` talks to one worker, and the `Dispatcher` brings the two together.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,16 @@ from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomE
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
 from pipeline.actors import ItemActor, Outcome, Reply, Started, tail
-from pipeline.backlog import Packer, Progress
+from pipeline.backlog import Backlog, Packer
 from pipeline.cluster import Cluster
 from pipeline.options import RunOptions, Share
 from pipeline.progress import ProgressBar, by_reason
 from pipeline.stage import Stage
+
+_POLL_S = 0.5
+_CLOSE_S = 30.0  # native libraries may hang at their end
+_FEWEST_FAILURES = 20
+_START_DEATHS = 3
 
 
 class Schedule:
@@ -75,7 +83,7 @@ class Schedule:
 
 @dataclass
 class Call:
-    """A call that was sent; `began` is when it became the one that the worker is busy with."""
+    """A call that was sent to a worker; `began` is when the worker came to it."""
 
     kind: Literal["start", "run", "flush", "close"]
     reference: Any
@@ -83,10 +91,18 @@ class Call:
     began: float = 0.0
 
 
-class Seat:
-    """One worker. `calls` are answered in order; `open` are its items that were begun and not reported yet.
+class WorkerHandle:
+    """The driver's side of one worker, which it starts.
 
-    `following` is the item that its last call was told would come next: it is set aside for this worker.
+    Attributes:
+        slot: number of the worker, the same for those that replace it.
+        calls: sent and not answered yet, oldest first; the worker is busy with the first one.
+        open: items that were begun and not reported yet.
+        begun: how many items it was given in all.
+        started: where it lives; None until it is built.
+        retiring: it gets no more items and is replaced.
+        alone: it has an item that no other may share the worker with.
+        following: the item that its last call was told would come next: it is set aside for this worker.
     """
 
     def __init__(self, slot: int, stage: Stage, dataset: Path, share: Share) -> None:
@@ -162,14 +178,11 @@ class Seat:
                 self.open.add(self.calls[0].index)
 
 
-_POLL_S = 0.5
-_CLOSE_S = 30.0
-_FEWEST_FAILURES = 20
-_START_DEATHS = 3
-
-
 class Dispatcher:
-    """Drives the workers of one run. `step` until it returns False, then `kill_all`."""
+    """Drives the workers of one run: call `step` until it returns False, then `kill_all`.
+
+    Raises DiskFull, and RunError when no worker starts, too many items fail, or Ray is gone.
+    """
 
     def __init__(
         self,
@@ -178,33 +191,33 @@ class Dispatcher:
         stage: Stage,
         options: RunOptions,
         cluster: Cluster,
-        state: Progress,
+        backlog: Backlog,
         bar: ProgressBar,
         packer: Packer,
     ) -> None:
         self._dataset, self._stage, self._options, self._cluster = dataset, stage, options, cluster
-        self._state, self._bar, self._packer = state, bar, packer
-        self._schedule = Schedule(state.left, options.attempts)
-        self._seats: list[Seat] = []
+        self._backlog, self._bar, self._packer = backlog, bar, packer
+        self._schedule = Schedule(backlog.left, options.attempts)
+        self._workers: list[WorkerHandle] = []
         self._start_deaths = 0
         self._last_ready = time.monotonic()
         self._finished = 0
 
     def step(self) -> bool:
         """Feed the workers, wait a moment for an answer and deal with it; False when nothing is left to do."""
-        self._staff()
-        for seat in self._seats:
-            self._feed(seat)
+        self._start_workers()
+        for worker in self._workers:
+            self._feed(worker)
         self.collect()
-        for seat in list(self._seats):
-            self._enforce_limits(seat)
-        self._bar.show(sum(seat.ready for seat in self._seats))
-        return bool(self._schedule or self._seats)
+        for worker in list(self._workers):
+            self._enforce_limits(worker)
+        self._bar.show(sum(worker.ready for worker in self._workers))
+        return bool(self._schedule or self._workers)
 
     def collect(self) -> None:
         """Wait at most a moment for answers and deal with those that are there."""
         self._cluster.check()
-        first = {seat.calls[0].reference: seat for seat in self._seats if seat.calls}
+        first = {worker.calls[0].reference: worker for worker in self._workers if worker.calls}
         if not first:
             return
         ready, _ = ray.wait(list(first), num_returns=1, timeout=_POLL_S)
@@ -215,117 +228,119 @@ class Dispatcher:
 
     def encoding(self) -> bool:
         """True while a worker is encoding an item that it no longer produces."""
-        for seat in self._seats:
-            producing = {seat.calls[0].index} if seat.calls else set()
-            if any(not self._dataset.item_path(item).exists() for item in seat.open - producing):
+        for worker in self._workers:
+            producing = {worker.calls[0].index} if worker.calls else set()
+            if any(not self._dataset.item_path(item).exists() for item in worker.open - producing):
                 return True
         return False
 
     def kill_all(self) -> None:
         """End every worker at once. Items whose files are on disk by then count as finished."""
-        for seat in self._seats:
-            for item in seat.open:
+        for worker in self._workers:
+            for item in worker.open:
                 if self._dataset.item_path(item).exists():
                     self._finish(item, self._dataset.item_clips(item))
-            seat.kill()
-        self._seats = []
+            worker.kill()
+        self._workers = []
 
     # --- feeding ----------------------------------------------------------------------------------------------
 
-    def _staff(self) -> None:
+    def _start_workers(self) -> None:
         """Fill empty slots while there are more items than workers without work."""
-        wanted = min(self._cluster.share.workers, len(self._schedule) + sum(not seat.idle for seat in self._seats))
-        slots = set(range(wanted)) - {seat.slot for seat in self._seats}
+        wanted = min(
+            self._cluster.share.workers, len(self._schedule) + sum(not worker.idle for worker in self._workers)
+        )
+        slots = set(range(wanted)) - {worker.slot for worker in self._workers}
         if len(self._schedule):
-            for slot in sorted(slots)[: max(0, wanted - len(self._seats))]:
-                self._seats.append(Seat(slot, self._stage, self._dataset.path, self._cluster.share))
+            for slot in sorted(slots)[: max(0, wanted - len(self._workers))]:
+                self._workers.append(WorkerHandle(slot, self._stage, self._dataset.path, self._cluster.share))
 
-    def _feed(self, seat: Seat) -> None:
+    def _feed(self, worker: WorkerHandle) -> None:
         """Keep one item in production and one queued; let the worker run dry to retire it or to run an item alone."""
-        if not seat.ready or seat.alone:
+        if not worker.ready or worker.alone:
             return
-        seat.retiring = seat.retiring or seat.begun >= self._options.recycle_after_items
-        suspects = self._schedule.has_suspects and not any(other.alone for other in self._seats)
-        while not (seat.retiring or suspects) and len(seat.calls) < self._depth():
-            item = self._schedule.next() if seat.following is None else seat.following
+        worker.retiring = worker.retiring or worker.begun >= self._options.recycle_after_items
+        suspects = self._schedule.has_suspects and not any(other.alone for other in self._workers)
+        while not (worker.retiring or suspects) and len(worker.calls) < self._depth():
+            item = self._schedule.next() if worker.following is None else worker.following
             if item is None:
                 break
-            seat.following = self._schedule.next() if self._looks_ahead(seat) else None
-            seat.run(item, self._schedule.attempt(item))
-        if seat.calls:
+            worker.following = self._schedule.next() if self._looks_ahead(worker) else None
+            worker.run(item, self._schedule.attempt(item))
+        if worker.calls:
             return
-        if seat.following is not None:
-            self._schedule.put_back([seat.following])
-            seat.following = None
-        if seat.open:
-            seat.flush()
-        elif suspects and not seat.retiring:
+        if worker.following is not None:
+            self._schedule.put_back([worker.following])
+            worker.following = None
+        if worker.open:
+            worker.flush()
+        elif suspects and not worker.retiring:
             item = self._schedule.next_suspect()
-            seat.run(item, self._schedule.attempt(item), alone=True)
-        elif seat.retiring or not self._schedule:
-            seat.close()
+            worker.run(item, self._schedule.attempt(item), alone=True)
+        elif worker.retiring or not self._schedule:
+            worker.close()
 
     def _depth(self) -> int:
         """Two calls keep a worker busy without a pause; near the end one, so that no worker hoards an item."""
-        return 2 if len(self._schedule) > len(self._seats) else 1
+        return 2 if len(self._schedule) > len(self._workers) else 1
 
-    def _looks_ahead(self, seat: Seat) -> bool:
+    def _looks_ahead(self, worker: WorkerHandle) -> bool:
         """Whether to set aside the worker's next item and tell it; not near the end, where others could take it."""
-        many = len(self._schedule) >= len(self._seats)
-        return many and seat.started is not None and seat.started.looks_ahead
+        many = len(self._schedule) >= len(self._workers)
+        return many and worker.started is not None and worker.started.looks_ahead
 
     # --- answers ----------------------------------------------------------------------------------------------
 
-    def _receive(self, seat: Seat) -> None:
-        call = seat.calls[0]
+    def _receive(self, worker: WorkerHandle) -> None:
+        call = worker.calls[0]
         try:
             answer = ray.get(call.reference)
         except RayTaskError as error:
             if call.kind == "start":
                 cause = error.cause if isinstance(error.cause, LightloomError) else _last_line(error)
                 raise RunError(f"the {self._stage.name} worker cannot start: {cause}", kind="no-workers") from error
-            self._dead(seat, CRASH, _last_line(error))
+            self._died(worker, CRASH, _last_line(error))
             return
         except RayError as error:
             reason = OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else CRASH
-            self._dead(seat, reason, _death(error))
+            self._died(worker, reason, _how_it_died(error))
             return
-        seat.answered()
+        worker.answered()
         if isinstance(answer, Started):
-            seat.started = answer
+            worker.started = answer
             self._last_ready = time.monotonic()
             self._start_deaths = 0
             self._cluster.remember(answer.pid)
         elif isinstance(answer, Reply):
-            seat.retiring = seat.retiring or answer.rss_mb >= self._options.recycle_rss_mb
+            worker.retiring = worker.retiring or answer.rss_mb >= self._options.recycle_rss_mb
             for outcome in answer.outcomes:
-                self._account(seat, outcome)
+                self._record(worker, outcome)
         else:
-            self._dismiss(seat)
+            self._end(worker)
 
-    def _account(self, seat: Seat, outcome: Outcome) -> None:
-        seat.open.discard(outcome.index)
+    def _record(self, worker: WorkerHandle, outcome: Outcome) -> None:
+        worker.open.discard(outcome.index)
         if outcome.kind == "done":
             self._finish(outcome.index, outcome.clips)
         elif outcome.kind == "disk-full":
             raise DiskFull(outcome.message)
         elif outcome.kind == "failed":
-            self._quarantine(seat, outcome.index, outcome.reason, outcome.message)
+            self._quarantine(worker, outcome.index, outcome.reason, outcome.message)
         else:
-            seat.retiring = True  # its state is unknown after an unexpected error
+            worker.retiring = True  # its state is unknown after an unexpected error
             for item in self._schedule.lost([outcome.index]):
-                self._quarantine(seat, item, outcome.reason, outcome.message)
+                self._quarantine(worker, item, outcome.reason, outcome.message)
 
-    def _enforce_limits(self, seat: Seat) -> None:
-        kind = seat.calls[0].kind if seat.calls else ""
-        if kind in ("run", "flush") and seat.overdue(self._options.time_limit_s):
-            seat.kill()
-            self._dead(seat, TIMEOUT, f"not finished within {self._options.time_limit_s:g} s")
-        elif kind == "close" and seat.overdue(_CLOSE_S):
-            self._dismiss(seat)
-        elif kind == "start" and not any(other.ready for other in self._seats):
+    def _enforce_limits(self, worker: WorkerHandle) -> None:
+        kind = worker.calls[0].kind if worker.calls else ""
+        if kind in ("run", "flush") and worker.overdue(self._options.time_limit_s):
+            worker.kill()
+            self._died(worker, TIMEOUT, f"not finished within {self._options.time_limit_s:g} s")
+        elif kind == "close" and worker.overdue(_CLOSE_S):
+            self._end(worker)
+        elif kind == "start" and not any(other.ready for other in self._workers):
             waited = time.monotonic() - self._last_ready
-            if waited > self._options.start_limit_s and seat.overdue(self._options.start_limit_s):
+            if waited > self._options.start_limit_s and worker.overdue(self._options.start_limit_s):
                 share = self._cluster.share
                 raise RunError(
                     f"no {self._stage.name} worker started within {self._options.start_limit_s:g} s",
@@ -336,48 +351,48 @@ class Dispatcher:
                     kind="no-workers",
                 )
 
-    def _dismiss(self, seat: Seat) -> None:
-        self._seats.remove(seat)
-        seat.kill()
+    def _end(self, worker: WorkerHandle) -> None:
+        self._workers.remove(worker)
+        worker.kill()
 
-    def _dead(self, seat: Seat, reason: str, message: str) -> None:
+    def _died(self, worker: WorkerHandle, reason: str, message: str) -> None:
         """A worker is gone: what it had committed counts, what it had queued goes back, the rest lost an attempt."""
         self._cluster.check()
-        self._dismiss(seat)
-        self._schedule.put_back(seat.queued())
-        if not seat.ready:
+        self._end(worker)
+        self._schedule.put_back(worker.queued())
+        if not worker.ready:
             self._start_deaths += 1
             if self._start_deaths >= _START_DEATHS:
                 raise RunError(
                     f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}", kind="no-workers"
                 )
             return
-        committed = {item for item in seat.open if self._dataset.item_path(item).exists()}
+        committed = {item for item in worker.open if self._dataset.item_path(item).exists()}
         for item in committed:
             self._finish(item, self._dataset.item_clips(item))
-        for item in self._schedule.lost(seat.open - committed, last_try=reason == TIMEOUT):
-            self._quarantine(seat, item, reason, message)
+        for item in self._schedule.lost(worker.open - committed, last_try=reason == TIMEOUT):
+            self._quarantine(worker, item, reason, message)
 
     # --- books ------------------------------------------------------------------------------------------------
 
     def _finish(self, item: int, clips: int) -> None:
         self._finished += 1
-        self._state.finished += 1
+        self._backlog.finished += 1
         self._bar.finished(clips)
         self._settled(item)
 
-    def _quarantine(self, seat: Seat, item: int, reason: str, message: str) -> None:
+    def _quarantine(self, worker: WorkerHandle, item: int, reason: str, message: str) -> None:
         failure = FailureRow(
-            scene=item,
+            item=item,
             shard=self._dataset.shard_of(item),
             reason=reason,
             message=message,
             attempts=max(1, self._schedule.attempt(item) - 1),
-            log_tail=tail(seat.started.log, item) if seat.started else "",
+            log_tail=tail(worker.started.log, item) if worker.started else "",
             spec=self._describe(item),
         )
         write_failure(self._dataset.failure_path(item), failure)
-        self._state.failed += 1
+        self._backlog.failed += 1
         self._bar.failed(reason)
         self._settled(item)
         failed = self._bar.failures.total()
@@ -390,10 +405,10 @@ class Dispatcher:
 
     def _settled(self, item: int) -> None:
         shard = self._dataset.shard_of(item)
-        missing = self._state.missing[shard]
+        missing = self._backlog.missing[shard]
         missing.discard(item)
         if not missing:
-            del self._state.missing[shard]
+            del self._backlog.missing[shard]
             self._packer.add(shard)
 
     def _describe(self, item: int) -> str:
@@ -409,7 +424,7 @@ def _last_line(error: Exception) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def _death(error: RayError) -> str:
+def _how_it_died(error: RayError) -> str:
     """Ray's account of how a worker process ended, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "exit" in line.lower() or "memory" in line.lower()]

@@ -16,7 +16,7 @@ from manifests.errors import DatasetError, RunError
 from manifests.files import disk_full
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
-from pipeline.backlog import Packer, Progress, progress_of, requeue_failures
+from pipeline.backlog import Backlog, Packer, backlog_of, requeue_failures
 from pipeline.cluster import connect
 from pipeline.dispatch import Dispatcher
 from pipeline.options import RunOptions
@@ -56,9 +56,9 @@ class RunReport:
 def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -> RunReport:
     """Bring `dataset` to completion with `stage`; returns at once when it is complete already.
 
-    Raises DatasetError when another process works on the dataset, DiskFull, RunError on Ctrl-C or SIGTERM,
-    RunError, RunError or RunError. Whatever stops a run, finished clips stay and the next run
-    goes on from there.
+    Raises DatasetError when another process works on the dataset, DiskFull, and RunError, whose `kind` says what
+    stopped the run: Ctrl-C or SIGTERM, Ray's death, too many failures, or no worker that starts. Whatever it is,
+    finished clips stay and the next run goes on from there.
     """
     dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     if (stage.items, stage.per_shard) != (dataset.header.items, dataset.header.per_shard):
@@ -74,39 +74,39 @@ def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -
         dataset.clean()
         if options.retry_failed:
             requeue_failures(dataset)
-        state = progress_of(dataset)
-        if state.missing:
-            report = _complete(dataset, stage, options, state)
-            shutil.rmtree(dataset.path / layout.WORK / "logs", ignore_errors=True)
+        backlog = backlog_of(dataset)
+        if backlog.missing:
+            report = _complete(dataset, stage, options, backlog)
+            shutil.rmtree(dataset.path / layout.WORK / layout.LOGS, ignore_errors=True)
         else:
-            report = RunReport(dataset.path, 0, Counter(), 0.0, state.finished, state.failed, stage.items)
+            report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
         dataset.finish()
         return report
 
 
-def _complete(dataset: Dataset, stage: Stage, options: RunOptions, state: Progress) -> RunReport:
+def _complete(dataset: Dataset, stage: Stage, options: RunOptions, backlog: Backlog) -> RunReport:
     packer = Packer(dataset)
-    for shard in [shard for shard, items in state.missing.items() if not items]:
+    for shard in [shard for shard, items in backlog.missing.items() if not items]:
         packer.add(shard)
-        del state.missing[shard]
-    with ProgressBar(stage.name, stage.items, state.finished + state.failed, options.show_progress) as bar:
+        del backlog.missing[shard]
+    with ProgressBar(stage.name, stage.items, backlog.finished + backlog.failed, options.show_progress) as bar:
         try:
-            if state.missing:
-                _work(dataset, stage, options, state=state, bar=bar, packer=packer)
+            if backlog.missing:
+                _work(dataset, stage, options, backlog=backlog, bar=bar, packer=packer)
         except RunError as error:
             what, advice = error.told(), "finished clips are kept"
             if error.kind == "interrupted":
-                done = state.finished + state.failed
+                done = backlog.finished + backlog.failed
                 what, advice = f"{what} with {done} of {stage.items} items done", "the same command goes on from there"
             raise RunError(what, advice, where=dataset.path, kind=error.kind) from error.__cause__
         finally:
             packer.close()
     packer.check()
-    return RunReport(dataset.path, bar.clips, bar.failures, bar.seconds, state.finished, state.failed, stage.items)
+    return RunReport(dataset.path, bar.clips, bar.failures, bar.seconds, backlog.finished, backlog.failed, stage.items)
 
 
 def _work(
-    dataset: Dataset, stage: Stage, options: RunOptions, *, state: Progress, bar: ProgressBar, packer: Packer
+    dataset: Dataset, stage: Stage, options: RunOptions, *, backlog: Backlog, bar: ProgressBar, packer: Packer
 ) -> None:
     cluster = connect(options)
     try:
@@ -116,7 +116,7 @@ def _work(
                 stage=stage,
                 options=options,
                 cluster=cluster,
-                state=state,
+                backlog=backlog,
                 bar=bar,
                 packer=packer,
             )

@@ -26,8 +26,8 @@ class RunOptions:
         time_limit_s: longest time for one item before its worker is killed and the item quarantined as `timeout`.
         start_limit_s: longest wait for the first worker to be ready.
         attempts: how often an item may lose its worker or raise an unexpected error before it is quarantined.
-        recycle_after_items: replace a worker after so many items (native libraries leak).
-        recycle_rss_mb: replace a worker whose resident memory has reached so many MiB.
+        recycle_after_items: replace a worker after this many items (native libraries leak).
+        recycle_rss_mb: replace a worker whose resident memory has reached this many MiB.
         max_failures: stop when more than this share of the run's items, and at least 20, were quarantined.
         stop_grace_s: after Ctrl-C, how long to wait for the clips that are being encoded.
         ray_address: an existing Ray cluster ("auto" or host:port); empty starts Ray on this machine.

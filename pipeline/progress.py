@@ -16,7 +16,7 @@ _FILE_S = 30.0  # a log file wants few lines
 
 
 class ProgressBar:
-    """Counts items that are finished or quarantined; shows clips a minute, time left, failures and workers."""
+    """Counts items that are finished or quarantined; shows clips per minute, time left, failures and workers."""
 
     def __init__(self, name: str, total: int, done: int, show: bool) -> None:
         self._began = time.monotonic()

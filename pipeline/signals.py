@@ -17,7 +17,7 @@ class StopSignals:
     Outside the main thread, where Python allows no handlers, it never counts anything.
 
     Args:
-        patience: so many signals are counted, then the next one is handled as before; None counts them all.
+        patience: this many signals are counted, and the next one is handled as before; None counts them all.
         hangup: count SIGHUP as well, the end of the terminal.
         forward: called at each signal that is counted.
     """

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from manifests.contract.row import Sample
 
-type Finish = Callable[[], list[Sample]]
+type Encode = Callable[[], list[Sample]]
 """The second half of an item: encodes what was produced, on a thread beside the next item's first half."""
 
 
@@ -19,14 +19,14 @@ class Worker(Protocol):
     """Produces items in one process, one at a time.
 
     A worker that can get an item's input ready beside the work on another item also has a method
-    `prefetch(index: int) -> None` (`Ahead`); it is told of each item before the one that it then has to produce, must
-    return at once, and must expect that the item never comes, since another worker may get it.
+    `prefetch(index: int) -> None` (`Prefetching`). It is told of the item that follows while it produces another one,
+    must return at once, and must expect that the item never comes, since another worker may get it.
 
     An item that cannot ever be made raises `manifests.errors.ItemError`; it is quarantined at once. Any other
     exception is tried again on a fresh worker before the item is quarantined.
     """
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         """Do the heavy part of item `index` on the process's main thread; return what is left to do."""
         ...
 
@@ -36,7 +36,7 @@ class Worker(Protocol):
 
 
 @runtime_checkable
-class Ahead(Protocol):
+class Prefetching(Protocol):
     """A worker that wants to hear of the item after the one that it produces."""
 
     def prefetch(self, index: int) -> None:

@@ -27,6 +27,7 @@ from renderers.light import panoramas
 from renderers.modelspace import DECODE_FRAMES, LatentSpace, PixelSpace, Space, display, stack, to_model
 from renderers.sampling.samplers import Prediction, Sampler
 from renderers.shading import hints
+from renderers.shading.split_sum import camera_rays
 from renderers.svd.environment_encoder import as_tokens
 
 JOINT = "joint"
@@ -68,14 +69,14 @@ class LightingInputs:
 
     Attributes:
         rgb: (B, T, 3, H, W) in model space.
-        rays: (B, 3, H, W) unit viewing rays in the camera frame.
+        intrinsics: (B, 3, 3) or (3, 3) in pixels.
         gbuffers: (B, T, C, H, W) by name, as values, depth relative; None where unknown.
         rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
         size: (h, w) of the panorama.
     """
 
     rgb: Tensor
-    rays: Tensor
+    intrinsics: Tensor
     gbuffers: Mapping[str, Tensor] | None
     rotations: Tensor | None
     size: tuple[int, int]
@@ -133,9 +134,9 @@ class Backbone(ABC):
     def multiple(self, network: Any) -> int:
         """Height and width, in the network's space, must be multiples of this."""
 
-    @abstractmethod
     def lighting_multiple(self, network: Any, space: Space) -> int:
         """Height and width of the video that a lighting network is shown, in pixels, must be multiples of this."""
+        return self.multiple(network) * space.factor
 
     @abstractmethod
     def out_channels(self, network: Any) -> int:
@@ -213,11 +214,6 @@ class SvdBackbone(Backbone):
         """The noisy latent, then the RGB latent."""
         return network(torch.cat([noisy, _to(rgb, noisy)], dim=2), timestep, rows)
 
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
-        """The noisy latent, then the conditions; light features are keys and values of their frame."""
-        tokens = [_to(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
-        return network(torch.cat([noisy, _to(condition, noisy)], dim=2), timestep, tokens)
-
     def forward_inputs(
         self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, LightFeatures]:
@@ -226,6 +222,11 @@ class SvdBackbone(Backbone):
             raise CheckpointError("this forward renderer has no env_encoder", "load the complete checkpoint")
         latents = [space.encode(pad(video)) * space.scaling for video in inputs.model_space().values()]
         return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, inputs.panorama))
+
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
+        """The noisy latent, then the conditions; light features are keys and values of their frame."""
+        tokens = [_to(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
+        return network(torch.cat([noisy, _to(condition, noisy)], dim=2), timestep, tokens)
 
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """E_ldr and E_log latents (8 channels) are denoised beside the E_dir latent; the video gives keys and values.
@@ -290,10 +291,6 @@ class TinyBackbone(Backbone):
         """As the network says."""
         return int(network.multiple)
 
-    def lighting_multiple(self, network: Any, space: Space) -> int:
-        """As the network says."""
-        return int(network.multiple)
-
     def out_channels(self, network: Any) -> int:
         """9 where all attributes are predicted jointly, else 3."""
         return int(getattr(network, "out_channels", 3))
@@ -301,10 +298,6 @@ class TinyBackbone(Backbone):
     def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
         """RGB in model space, and the attribute's row where attributes are predicted one by one."""
         return network(noisy, timestep, condition=_to(rgb, noisy), attribute=rows)
-
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
-        """Stacked G-buffers and hints, and the light vector."""
-        return network(noisy, timestep, condition=_to(condition, noisy), light=_to(light[0], noisy))
 
     def forward_inputs(
         self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
@@ -315,18 +308,22 @@ class TinyBackbone(Backbone):
         shaded = hints.hints(inputs.gbuffers, panorama, inputs.intrinsics, mask=inputs.mask, behind=inputs.behind())
         return pad(torch.cat([stacked, shaded.image], dim=2)), (shaded.light,)
 
+    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
+        """Stacked G-buffers and hints, and the light vector."""
+        return network(noisy, timestep, condition=_to(condition, noisy), light=_to(light[0], noisy))
+
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """One pass over all frames; what the pixels say is gathered on the panorama inside the network."""
         values = inputs.gbuffers
-        known = None
-        if values is not None:
-            known = stack({name: to_model(name, values[name]) for name in GBUFFERS})
+        known = None if values is None else stack({name: to_model(name, values[name]) for name in GBUFFERS})
+        height, width = inputs.rgb.shape[-2:]
+        rays = camera_rays(height, width, inputs.intrinsics.view(-1, 3, 3)).to(inputs.rgb)
         shape = (len(inputs.rgb), 1, 6, network.height, 2 * network.height)
 
         def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
             rgb = inputs.rgb.to(noisy.dtype)
             stacked = None if known is None else known.to(noisy.dtype)
-            images = network(condition=rgb, rays=inputs.rays, gbuffers=stacked, rotations=inputs.rotations)
+            images = network(condition=rgb, rays=rays, gbuffers=stacked, rotations=inputs.rotations)
             return 2 * images[:, None] - 1  # (B, 6, h, w) in [0, 1] -> (B, 1, 6, h, w) in model space
 
         def images(sampled: Tensor) -> tuple[Tensor, Tensor]:

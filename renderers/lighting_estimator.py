@@ -27,7 +27,6 @@ from renderers.light.solver import Fit, solve_light
 from renderers.modelspace import Video, channels_last, display, gbuffer_values, model_video, planar
 from renderers.sampling.samplers import Prediction, Sampler
 from renderers.sampling.windows import WINDOW, Cut
-from renderers.shading.split_sum import camera_rays
 
 HEIGHT = 32
 
@@ -220,11 +219,9 @@ class Observation:
 
     def inputs(self, size: tuple[int, int], device: torch.device) -> LightingInputs:
         """What a network is shown, on `device`."""
-        height, width = self.rgb.shape[-2:]
-        rays = camera_rays(height, width, self.intrinsics)[None]
         known = None if self.gbuffers is None else {name: value.to(device) for name, value in self.gbuffers.items()}
         turned = None if self.rotations is None else self.rotations.to(device)
-        return LightingInputs(self.rgb.to(device), rays.to(device), known, turned, size)
+        return LightingInputs(self.rgb.to(device), self.intrinsics.to(device), known, turned, size)
 
 
 def observe(

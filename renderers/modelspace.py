@@ -25,8 +25,16 @@ from torch import Tensor
 
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.clip import Clip
+from manifests.contract.color import (
+    SRGB_BLACK,
+    SRGB_BLACK_ENCODED,
+    SRGB_OFFSET,
+    SRGB_POWER,
+    SRGB_SCALE,
+    SRGB_SLOPE,
+)
 from manifests.errors import InputError
-from renderers.sampling.windows import OVERLAP, blend, plan_windows
+from renderers.sampling.windows import OVERLAP, plan_windows
 
 Video = np.ndarray | Clip
 """(T, H, W, 3) sRGB, or one image (H, W, 3): uint8, or floats in [0, 1]; or a Clip, whose linear rgb is exposed."""
@@ -63,15 +71,15 @@ def channels_last(video: Tensor) -> np.ndarray:
 def srgb_encode(linear: Tensor) -> Tensor:
     """IEC 61966-2-1 encoding; negative input counts as 0, input above 1 goes on along the curve."""
     linear = linear.clamp_min(0.0)
-    curve = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(linear <= 0.0031308, 12.92 * linear, curve)
+    curve = SRGB_SCALE * linear.clamp_min(SRGB_BLACK) ** (1 / SRGB_POWER) - SRGB_OFFSET
+    return torch.where(linear <= SRGB_BLACK, SRGB_SLOPE * linear, curve)
 
 
 def srgb_decode(encoded: Tensor) -> Tensor:
     """Inverse of `srgb_encode`; negative input counts as 0."""
     encoded = encoded.clamp_min(0.0)
-    curve = ((encoded.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
-    return torch.where(encoded <= 0.04045, encoded / 12.92, curve)
+    curve = ((encoded.clamp_min(SRGB_BLACK_ENCODED) + SRGB_OFFSET) / SRGB_SCALE) ** SRGB_POWER
+    return torch.where(encoded <= SRGB_BLACK_ENCODED, encoded / SRGB_SLOPE, curve)
 
 
 def relative_depth(depth: Tensor, limits: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -350,7 +358,7 @@ class LatentSpace:
         together = self._together(latents.shape[-2] * latents.shape[-1] * self.factor**2)
         clips = max(1, together // min(latents.shape[1], self.frames))
         videos = [
-            blend(plan, (self._decode(window.take(some)) for window in plan.windows)) for some in latents.split(clips)
+            plan.blend(self._decode(window.take(some)) for window in plan.windows) for some in latents.split(clips)
         ]
         return _native(name, torch.cat(videos))  # few clips at a time: decoding is where memory peaks
 

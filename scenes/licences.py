@@ -5,15 +5,9 @@ An id that is not in `TERMS` counts as unknown, so a new licence is left out unt
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from scenes.spec import SpecData
 
 UNKNOWN = "unknown"
-
-SpdxId = Annotated[str, Meta(min_length=1)]
 
 
 class Terms(SpecData, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import srgb_decode
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue, Kind
 from scenes.distributions import draw

@@ -1,4 +1,4 @@
-"""Procedural meshes: `build` turns a generator's name and parameters into a mesh in the normalised frame.
+"""Procedural meshes: `build` turns a generator's name and parameters into a mesh in the normalised frame; footprints.
 
 The normalised frame is that of `scenes.spec.Object`: z up, bounding-box centre over the origin, lowest point at
 z = 0, longest bounding-box side 1. One UV unit is about one unit of that frame. Everything is numpy and depends on
@@ -20,6 +20,8 @@ from scenes.meshgen.surface import MeshData
 from scenes.spec import Footprint, Value
 
 SUZANNE = "suzanne"
+FOOTPRINTS = Path(__file__).parent / "data" / "footprints.json"
+SUZANNE_FOOTPRINT = Footprint(radius=0.5359, height=0.7195)
 
 PRIMITIVES: dict[str, Callable[..., MeshData]] = {
     "box": solids.box,
@@ -92,13 +94,9 @@ def _up(value: float) -> float:
     return float(np.ceil(value * 1e4 - 1e-3) / 1e4)
 
 
-DATA = Path(__file__).parent / "data" / "footprints.json"
-SUZANNE_FOOTPRINT = Footprint(radius=0.5359, height=0.7195)
-
-
 @lru_cache(maxsize=1)
 def footprints() -> dict[str, Footprint]:
     """Footprint of every built-in mesh by uid."""
-    table = json.loads(DATA.read_text("utf-8"))
+    table = json.loads(FOOTPRINTS.read_text("utf-8"))
     shipped = {uid: Footprint(radius=radius, height=height) for uid, (radius, height) in table.items()}
     return shipped | {"builtin/mesh/suzanne": SUZANNE_FOOTPRINT}

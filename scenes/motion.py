@@ -1,4 +1,4 @@
-"""Motions as functions of the frame: the one place that turns a spec's motions into poses.
+"""Motions as functions of the frame: the one place that turns a spec's motions into poses, and draws them.
 
 Placement, framing, the renderer and the manifest all ask here, so what was checked is what is rendered. Time runs
 from 0 at the first frame to 1 at the last. The `*_at` functions take any times, so that a check can look between
@@ -34,6 +34,9 @@ from scenes.spec import (
 def frame_times(frames: int) -> np.ndarray:
     """Times (frames,) in [0, 1]; a single frame is at time 0."""
     return np.linspace(0.0, 1.0, frames)
+
+
+# --- poses ---------------------------------------------------------------------------------------------------
 
 
 def camera_to_world(view: CameraView, frames: int) -> np.ndarray:
@@ -145,6 +148,9 @@ def motion_names(spec: SceneSpec) -> tuple[str, ...]:
     if spec.light_motion is not None:
         names.add("light_rotation")
     return tuple(sorted(names))
+
+
+# --- draws ---------------------------------------------------------------------------------------------------
 
 
 def draw_names(rules: MotionRules, rng: np.random.Generator) -> frozenset[str]:

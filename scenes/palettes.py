@@ -9,7 +9,7 @@ import colorsys
 
 import numpy as np
 
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import srgb_decode
 
 Colour = tuple[float, float, float]
 

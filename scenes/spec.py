@@ -272,6 +272,6 @@ def from_json(data: bytes | str) -> SceneSpec:
     return spec
 
 
-def digest(spec: SceneSpec) -> str:
-    """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(to_json(spec)).hexdigest()
+def digest(spec: SceneSpec | bytes) -> str:
+    """SHA-256, in hex, of the canonical JSON; bytes are taken as that."""
+    return hashlib.sha256(spec if isinstance(spec, bytes) else to_json(spec)).hexdigest()

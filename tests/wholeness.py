@@ -12,7 +12,7 @@ from manifests.files import is_temporary
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 
-VOLATILE = {"render_seconds", "encode_seconds", "worker", "attempts"}
+VOLATILE = {"seconds", "encode_seconds", "worker", "attempts"}
 FOLLOWS = {"offset", "size", "sha256"}  # of the bytes in the tar, which hold the row's volatile fields too
 
 Content = dict[str, tuple[dict[str, Any], dict[str, bytes]]]

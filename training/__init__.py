@@ -1,1 +1,1 @@
-"""Stage 3: loaders, objectives, loops, evaluation and baselines."""
+"""Stage 3: trains renderers on the clips of both stages: data, objectives, one loop, evaluation, baselines."""

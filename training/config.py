@@ -136,6 +136,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the preset.
+        licence: of the weights, as an SPDX id or LicenseRef-...; it is recorded, not checked, and left out where empty.
         seed: decides weights, order, augmentation and noise.
         backbone: family of networks (`renderers.backbones`).
         network: arguments of the network's class; of the `environment` task, of the encoder's.
@@ -152,6 +153,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
+    licence: str = ""
     seed: Annotated[int, Meta(ge=0)] = 0
     backbone: str = "tiny"
     network: dict[str, Any] = {}

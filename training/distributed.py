@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+import ray
 import torch
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
 
 from manifests.errors import TrainingError
 from pipeline.cluster import connect
@@ -21,10 +25,6 @@ def train_distributed(request: TrainRequest, workers: int, ray_address: str | No
     Every worker takes its share of the global batch, so the steps are those of one worker. Raises TrainingError with
     the first worker's reason.
     """
-    import ray
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     address = ray_address or os.environ.get("RAY_ADDRESS", "")
     cluster = connect(RunOptions(ray_address=address), show_output=True)
     try:
@@ -59,7 +59,6 @@ def _plain(request: TrainRequest) -> dict[str, Any]:
 
 
 def _request(plain: dict[str, Any]) -> TrainRequest:
-    from pathlib import Path
 
     return TrainRequest(**{**plain, "out": Path(plain["out"]), "config": make_config(plain["config"])})
 

@@ -27,7 +27,7 @@ from pipeline.signals import StopSignals
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
-from training.data.clip_sources import Joined, Source, open_source
+from training.data.clip_sources import ClipSource, JoinedSources, open_source
 from training.data.loader import Loader, LoaderOptions
 from training.loop import IMAGES, Trainer, TrainingOutcome
 from training.objectives.objective import Needs, Objective
@@ -36,7 +36,7 @@ from training.tensorboard import Reports
 
 IDENTITY = "run.json"
 _MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing")
-"""Fields of `optimise` that a resumed run may change; all of `keep` may change too, and how data is read."""
+"""Fields of `optimise` that a resumed run may change; `keep`, the licence and how data is read may change too."""
 
 _READING = ("threads", "ahead", "cache_gib")
 
@@ -66,7 +66,7 @@ class TrainRequest:
     def identity(self) -> dict[str, Any]:
         """What decides the run's numbers, as plain JSON values."""
         config = to_plain(self.config)
-        del config["keep"]
+        del config["keep"], config["licence"]
         for section, fields in (("optimise", _MAY_CHANGE), ("data", _READING)):
             config[section] = {name: value for name, value in config[section].items() if name not in fields}
         sets = {"datasets": list(self.datasets), "images": list(self.images), "real": list(self.real)}
@@ -179,11 +179,11 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
     return Loader(open_all(paths, request.out / "cache", data.mixed), options, position)
 
 
-def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> Source:
+def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> ClipSource:
     """Datasets, URLs and image folders as one source."""
     keep = max(1, 2 * mixed)  # the shards in use, and those that come next
     sources = [open_source(path, cache, keep) for path in paths]
-    return sources[0] if len(sources) == 1 else Joined(sources)
+    return sources[0] if len(sources) == 1 else JoinedSources(sources)
 
 
 def _positions(checkpoint: Path) -> dict[str, int]:

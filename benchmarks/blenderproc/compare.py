@@ -23,7 +23,7 @@ import numpy as np
 
 import datagen
 from manifests.codec.exr import read_exr
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from scenes.recipes import load_recipe
 
 HERE = Path(__file__).parent

@@ -21,7 +21,8 @@ from benchmarks.figures.stage import (
 )
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
-from manifests.contract.environment import camera_directions, srgb_encode
+from manifests.contract.color import srgb_encode
+from manifests.contract.environment import camera_directions
 
 _AXES = ((RED, "x"), (GREEN, "y"), (BLUE, "z"))
 

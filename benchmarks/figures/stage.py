@@ -14,7 +14,7 @@ from datagen.blender.render import render_scene
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.exr import write_exr
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import srgb_decode
 from scenes.catalogue import Asset
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import (

@@ -76,9 +76,10 @@ class Facts:
 
 def card(facts: Facts, reports: Sequence[dict[str, Any]]) -> str:
     """The model card in Markdown; `reports` are the results.json of evaluations that measured these weights."""
+    licence = facts.index.get("licence")
     lines = [
         "---",
-        "license: apache-2.0",
+        f"license: {licence.lower() if licence else 'unknown'}",
         "library_name: lightloom",
         f"tags: [lightloom, {facts.kind}]",
         "---",
@@ -108,8 +109,8 @@ def card(facts: Facts, reports: Sequence[dict[str, Any]]) -> str:
         "",
         "## Licence",
         "",
-        "Apache-2.0, weights and this card. The licences of the assets that were rendered to train it are named above; "
-        "`lightloom data attribution DATASET` lists every one.",
+        f"{f'{licence}, weights and this card' if licence else 'Of the weights: not stated'}. The licences of the "
+        "assets that were rendered to train it are named above; `lightloom data attribution DATASET` lists every one.",
         "",
     ]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from lightloom.demo.demo_film import FOLDER, make_footage
-from lightloom.stages import Stage
+from lightloom.stages import StageCommand
 from manifests.errors import CheckpointError
 from manifests.files import write_bytes
 
@@ -20,6 +20,7 @@ SHARES = {"inverse": 0.3, "continued": 0.3, "lighting": 0.1, "forward": 0.2, "co
 """How the minutes of training are divided."""
 
 _FOOTAGE = {"base": "tiny", "name": "footage", "split": "train", "frames": 24, "render": {"denoiser": "balanced"}}
+_OURS = ("--licence", "Apache-2.0")
 _TITLES = {"inverse": "inverse renderer", "lighting": "lighting estimator", "forward": "forward renderer"}
 
 
@@ -53,7 +54,7 @@ class Rebuild:
                 "--minutes has to be above 0, --clips at least 1, --footage at least 2, --seed 0 or more"
             )
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[StageCommand]:
         """All stages in order; each is a command of its own, and goes on where it was."""
         more = ["--real", self.at("labelled"), "--start", self.at("forward/renderer")]
         again = ["--start", self.at("inverse/renderer")]
@@ -62,8 +63,8 @@ class Rebuild:
             *(self._training(kind, kind, f"Train the {title}") for kind, title in _TITLES.items()),
             self._training("continued", "inverse", "Train the inverse renderer further", again),
             _stage("judge", "Train what says how wrong labels are", self._judging()),
-            Stage("scenes", "Render clips to film", self._scenes),
-            Stage("label", "Label the footage", self._label),
+            StageCommand("scenes", "Render clips to film", self._scenes),
+            StageCommand("label", "Label the footage", self._label),
             self._training("cotrained", "forward", "Co-train the forward renderer", more),
             _stage("benchmark", "Render the benchmark", ["evaluate", "build", self.at("benchmark"), *self._counts()]),
             _stage("evaluate", "Measure the renderers", self._evaluation()),
@@ -82,20 +83,31 @@ class Rebuild:
     def _rendered(self, folder: str, recipe: str, clips: int, seed: int) -> list[str]:
         return ["datagen", "run", self.at(folder), "--recipe", recipe, "--clips", str(clips), "--seed", str(seed)]
 
-    def _dataset(self, folder: str, seed: int) -> Stage:
+    def _dataset(self, folder: str, seed: int) -> StageCommand:
         recipe, share = RECIPES[folder]
         line = self._rendered(folder, recipe, max(2, round(self.clips * share)), self.seed + seed)
         return _stage(folder, f"Render clips to learn from: {recipe}", line)
 
-    def _training(self, name: str, task: str, title: str, more: Sequence[str] = ()) -> Stage:
+    def _training(self, name: str, task: str, title: str, more: Sequence[str] = ()) -> StageCommand:
         preset = self.continued if name == "continued" else self.preset
         minutes = ["--minutes", f"{self.minutes * SHARES[name]:g}"]
         seed = str(self.seed + (name == "continued"))
-        options = ["--more", self.at("objects"), "--preset", preset, *minutes, "--seed", seed, *more, "--resume"]
+        options = [
+            "--more",
+            self.at("objects"),
+            "--preset",
+            preset,
+            *minutes,
+            "--seed",
+            seed,
+            *more,
+            *_OURS,
+            "--resume",
+        ]
         return _stage(name, title, ["train", task, self.at("dataset"), self.at(name), *options])
 
     def _judging(self) -> list[str]:
-        options = ["--preset", self.preset, "--seed", str(self.seed), "--resume"]
+        options = ["--preset", self.preset, "--seed", str(self.seed), *_OURS, "--resume"]
         inverse = ["--inverse", self.at("continued/renderer")]
         return ["train", "judge", self.at("unseen"), self.at("judge"), *inverse, *options]
 
@@ -124,5 +136,5 @@ class Rebuild:
         return ["weights", "pack", *self.renderers(), *lora, "--out", self.at("weights")]
 
 
-def _stage(name: str, title: str, arguments: list[str]) -> Stage:
-    return Stage(name, title, lambda: arguments)
+def _stage(name: str, title: str, arguments: list[str]) -> StageCommand:
+    return StageCommand(name, title, lambda: arguments)

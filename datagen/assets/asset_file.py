@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from manifests.errors import RenderError
+from scenes.providers.files import MESH_FORMATS
 
 Reason = Literal[
     "unsupported-format",  # not a format, or an extension of one, that we import
@@ -28,17 +29,6 @@ Reason = Literal[
     "timed-out",
     "out-of-memory",
 ]
-
-SUFFIXES: dict[str, str] = {
-    ".glb": "glb",
-    ".gltf": "gltf",
-    ".obj": "obj",
-    ".fbx": "fbx",
-    ".usd": "usd",
-    ".usda": "usd",
-    ".usdc": "usd",
-    ".usdz": "usdz",
-}
 
 
 class AssetError(RenderError):
@@ -107,9 +97,9 @@ def check_file(path: Path, limits: AssetLimits) -> str:
 
     Raises AssetError: missing-file, unsupported-format, too-large, malformed (empty).
     """
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = MESH_FORMATS.get(path.suffix.lower())
     if kind is None:
-        known = " ".join(SUFFIXES)
+        known = " ".join(MESH_FORMATS)
         raise AssetError("unsupported-format", f"{path.suffix or 'no suffix'} is not one of {known}", where=path.name)
     size = file_size(path, path.name)
     if size > limits.file_bytes:

@@ -69,15 +69,6 @@ _SUPPORTED = {  # what the glTF importer of Blender 5.2 takes as `extensionsRequ
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
-def inspect(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
-    """Judge a .gltf or .glb. `decode` also decodes every texture in use: slower, finds broken ones and constant maps.
-
-    Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder,
-    missing-file, missing-texture, bad-texture, bad-geometry, no-geometry.
-    """
-    return Gltf.read(path, limits).inspection(decode=decode)
-
-
 @dataclass(frozen=True)
 class Gltf:
     """A checked file: `document` is its JSON, `chunk` the GLB's binary chunk (None in a .gltf)."""
@@ -90,7 +81,11 @@ class Gltf:
 
     @staticmethod
     def read(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Gltf:
-        """Read and check everything but the pixels. Raises AssetError as `inspect`."""
+        """Read and check everything but the pixels.
+
+        Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder,
+        missing-file, missing-texture, bad-texture, bad-geometry.
+        """
         check_file(path, limits)
         data = memoryview(path.read_bytes())
         json, chunk = _chunks(data, path.name, limits) if bytes(data[:4]) == b"glTF" else (bytes(data), None)
@@ -128,7 +123,10 @@ class Gltf:
         return (*listed, GltfMaterial()) if None in used else listed
 
     def inspection(self, *, decode: bool = False) -> Inspection:
-        """What the file says about itself. Raises AssetError no-geometry; with `decode` also bad-texture."""
+        """What the file says about itself. `decode` also decodes every texture in use: slower, finds constant maps.
+
+        Raises AssetError no-geometry; with `decode` also bad-texture.
+        """
         if not self.primitives:
             raise AssetError("no-geometry", "no node shows a mesh with triangles", where=self.path.name)
         if decode:
@@ -163,7 +161,7 @@ class Gltf:
         return data
 
     def image_bytes(self, index: int) -> bytes:
-        """Encoded bytes of an image. Raises AssetError as `inspect`."""
+        """Encoded bytes of an image. Raises AssetError as `read`."""
         image = self.document.images[index]
         if image.buffer_view is not None:
             view = self.document.buffer_views[image.buffer_view]

@@ -65,14 +65,13 @@ class ScoringReport:
         """Number of imported files by flag, most frequent first."""
         return dict(Counter(flag for one in self.verdicts.values() for flag in one.flags).most_common())
 
-    def table(self) -> str:
-        """Lines for a person: counts, then each rejected file with its message."""
+    def lines(self) -> list[str]:
+        """For people: counts, then each rejected file with its message."""
         total = len(self.verdicts)
         lines = [f"files      {total}", f"imported   {self.imported}", f"resolved   {self.fully_resolved} fully"]
         for title, counts in (("rejected", self.rejected), ("materials", self.materials), ("flags", self.flags)):
             lines += [f"{title:<10} {count:5} {name}" for name, count in counts.items()]
-        lines += [f"  {uid}: {one.reason}: {one.message}" for uid, one in self.verdicts.items() if one.reason]
-        return "\n".join(lines)
+        return lines + [f"  {uid}: {one.reason}: {one.message}" for uid, one in self.verdicts.items() if one.reason]
 
 
 def score_catalogue(

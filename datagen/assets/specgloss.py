@@ -20,6 +20,7 @@ from PIL import Image
 from datagen.assets.asset_file import AssetError
 from datagen.assets.gltf import SPEC_GLOSS, Gltf
 from datagen.assets.texture_images import check_header
+from manifests.contract.color import srgb_decode, srgb_encode
 
 _DIELECTRIC = 0.04
 _EPSILON = 1e-6
@@ -94,8 +95,8 @@ def _converted(source: Gltf, gloss: dict[str, Any], document: dict[str, Any], bi
     images = [_pixels(source, info) if info else None for info in (diffuse_info, gloss_info)]
     shape = max((image.size for image in images if image is not None), key=lambda size: size[0] * size[1])
     diffuse, spec = (_array(image, shape) for image in images)
-    diffuse_linear = _to_linear(diffuse[..., :3]) * diffuse_factor[:3]
-    base, metallic = metallic_roughness(diffuse_linear, _to_linear(spec[..., :3]) * specular_factor)
+    diffuse_linear = srgb_decode(diffuse[..., :3]) * diffuse_factor[:3]
+    base, metallic = metallic_roughness(diffuse_linear, srgb_decode(spec[..., :3]) * specular_factor)
     alpha = diffuse[..., 3:] * diffuse_factor[3]
     other = np.zeros((*metallic.shape, 3))
     other[..., 1] = 1.0 - spec[..., 3] * glossiness
@@ -103,7 +104,8 @@ def _converted(source: Gltf, gloss: dict[str, Any], document: dict[str, Any], bi
     placed = {key: value for key, value in info.items() if key != "index"}
     sampler = document["textures"][info["index"]].get("sampler")
     return {
-        "baseColorTexture": {"index": _texture(document, binary, np.dstack([_to_srgb(base), alpha]), sampler)} | placed,
+        "baseColorTexture": {"index": _texture(document, binary, np.dstack([srgb_encode(base), alpha]), sampler)}
+        | placed,
         "metallicRoughnessTexture": {"index": _texture(document, binary, other, sampler)} | placed,
     }
 
@@ -170,11 +172,3 @@ def _mime(data: bytes) -> str:
 def _brightness(colour: np.ndarray) -> np.ndarray:
     """Perceived brightness of the published conversion, the weighted root mean square of the channels."""
     return np.sqrt((colour * colour) @ np.array([0.299, 0.587, 0.114]))
-
-
-def _to_linear(value: np.ndarray) -> np.ndarray:
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(value: np.ndarray) -> np.ndarray:
-    return np.where(value <= 0.0031308, value * 12.92, 1.055 * np.maximum(value, 1e-12) ** (1 / 2.4) - 0.055)

@@ -65,55 +65,71 @@ class Phong:
         return (2.0 / (min(max(self.shininess, 0.0), 1e6) + 2.0)) ** 0.25
 
 
-def inspect(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Inspection:
-    """Judge an .obj with its libraries and maps. `decode` also decodes every map: slower, finds broken ones.
+@dataclass(frozen=True)
+class Wavefront:
+    """A checked .obj: `materials` are those of its libraries, in order; `used` the names of those that faces have."""
 
-    Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder, missing-file,
-    missing-texture, bad-texture, bad-geometry, no-geometry.
-    """
-    check_file(path, limits)
-    data = path.read_bytes()
-    if b"\0" in data[:4096]:
-        raise AssetError("malformed", "not a text file in an encoding of single bytes", where=path.name)
-    faces = sum(1 for _ in _FACE.finditer(data))
-    if faces == 0:
-        raise AssetError("no-geometry", f"{path.name} has no faces")
-    if faces > limits.polygons:
-        raise AssetError("too-large", f"{path.name} has {faces} faces", f"the limit is {limits.polygons}")
-    if _NOT_FINITE.search(data):
-        raise AssetError("bad-geometry", "has coordinates that are not finite numbers", where=path.name)
-    used = {name.strip().decode("utf-8", "replace") for name in _USED.findall(data)}
-    del data
-    materials = [one for one in read_materials(path, limits) if one.name in used]
-    for material in materials:
-        for _, reference in material.maps:
-            target = inside(path.parent, reference, "missing-texture")
-            check_header(target, reference, limits)
-            if decode:
-                constant_channels(target, reference, limits)
-    kinds = {kind for material in materials for kind, _ in material.maps}
-    specular = {(material.perceptual_roughness, material.metallic) for material in materials}
-    return Inspection(
-        format="obj",
-        textured="map_kd" in kinds,
-        constant_specular=len(specular) <= 1 and not kinds & {"map_ns", "map_pr", "map_pm"},
-        animated=False,
-        skinned=False,
-        alpha="map_d" in kinds or any(material.opacity < 1.0 for material in materials),
-    )
+    path: Path
+    materials: tuple[Phong, ...]
+    used: frozenset[str]
+    limits: AssetLimits
+
+    @staticmethod
+    def read(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Wavefront:
+        """Read the file and its libraries, and check everything but the maps.
+
+        Raises AssetError with the first problem: unsupported-format, too-large, malformed, escapes-folder,
+        missing-file, bad-geometry, no-geometry.
+        """
+        check_file(path, limits)
+        data = path.read_bytes()
+        if b"\0" in data[:4096]:
+            raise AssetError("malformed", "not a text file in an encoding of single bytes", where=path.name)
+        faces = sum(1 for _ in _FACE.finditer(data))
+        if faces == 0:
+            raise AssetError("no-geometry", f"{path.name} has no faces")
+        if faces > limits.polygons:
+            raise AssetError("too-large", f"{path.name} has {faces} faces", f"the limit is {limits.polygons}")
+        if _NOT_FINITE.search(data):
+            raise AssetError("bad-geometry", "has coordinates that are not finite numbers", where=path.name)
+        used = frozenset(name.strip().decode("utf-8", "replace") for name in _USED.findall(data))
+        return Wavefront(path, _materials(_libraries(data, path.parent, limits)), used, limits)
+
+    def inspection(self, *, decode: bool = False) -> Inspection:
+        """What the file says about itself. `decode` also decodes every map: slower, finds broken ones.
+
+        Raises AssetError: escapes-folder, missing-texture, bad-texture, too-large.
+        """
+        materials = [material for material in self.materials if material.name in self.used]
+        for material in materials:
+            for _, reference in material.maps:
+                target = inside(self.path.parent, reference, "missing-texture")
+                check_header(target, reference, self.limits)
+                if decode:
+                    constant_channels(target, reference, self.limits)
+        kinds = {kind for material in materials for kind, _ in material.maps}
+        specular = {(material.perceptual_roughness, material.metallic) for material in materials}
+        return Inspection(
+            format="obj",
+            textured="map_kd" in kinds,
+            constant_specular=len(specular) <= 1 and not kinds & {"map_ns", "map_pr", "map_pm"},
+            animated=False,
+            skinned=False,
+            alpha="map_d" in kinds or any(material.opacity < 1.0 for material in materials),
+        )
 
 
-def libraries(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[Path]:
+def _libraries(data: bytes, folder: Path, limits: AssetLimits) -> list[Path]:
     """MTL files that an OBJ names, checked. Raises AssetError: missing-file, escapes-folder, too-large."""
     found: dict[Path, None] = {}
-    for line in _LIBRARY.findall(path.read_bytes()):
+    for line in _LIBRARY.findall(data):
         text = line.decode("utf-8", "replace").strip().strip('"')
         try:
-            names = [inside(path.parent, text, "missing-file")]
+            names = [inside(folder, text, "missing-file")]
         except AssetError as error:
             if error.reason != "missing-file" or len(text.split()) < 2:
                 raise
-            names = [inside(path.parent, one, "missing-file") for one in text.split()]
+            names = [inside(folder, one, "missing-file") for one in text.split()]
         for name in names:
             if file_size(name, shown(name.name)) > limits.json_bytes:
                 raise AssetError("too-large", f"{shown(name.name)} is over {limits.json_bytes} bytes")
@@ -121,10 +137,10 @@ def libraries(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[Path]:
     return list(found)
 
 
-def read_materials(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[Phong]:
-    """Materials of all libraries of an OBJ, in order; numbers that do not parse count as absent."""
+def _materials(libraries: list[Path]) -> tuple[Phong, ...]:
+    """Materials of all libraries, in order; numbers that do not parse count as absent."""
     materials: dict[str, Phong] = {}
-    for library in libraries(path, limits):
+    for library in libraries:
         current: Phong | None = None
         for line in library.read_text("utf-8", errors="replace").splitlines():
             keyword, _, rest = line.strip().partition(" ")
@@ -135,7 +151,7 @@ def read_materials(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[Pho
                 current = _with(current, keyword, rest)
             if current is not None:
                 materials[current.name] = current
-    return list(materials.values())
+    return tuple(materials.values())
 
 
 def _with(material: Phong, keyword: str, rest: str) -> Phong:

@@ -133,10 +133,10 @@ READERS: dict[str, Callable[[Any], Lobe]] = {
     "ShaderNodeSubsurfaceScattering": _coloured("subsurface scattering", 1.0),
     "ShaderNodeBsdfToon": _coloured("toon", 1.0),
 }
-"""How to read a node by its type; mixes, groups and routing are the walker's."""
+"""How to read a node by its type; mixes, groups and routing belong to `material_aovs`."""
 
 
-def mixed(wiring: NodeMath, factor: Term, first: Lobe, second: Lobe) -> Lobe:
+def mixed(nodes: NodeMath, factor: Term, first: Lobe, second: Lobe) -> Lobe:
     """Mix Shader: every parameter blends by the same factor among the parts that reflect."""
     factor = clamped(as_number(factor))
     if factor in (0.0, 1.0):
@@ -144,22 +144,22 @@ def mixed(wiring: NodeMath, factor: Term, first: Lobe, second: Lobe) -> Lobe:
     if first.reflecting == second.reflecting:
         share = factor
     else:
-        other = wiring.times(wiring.rest(factor), first.reflecting)
-        share = wiring.share(wiring.times(factor, second.reflecting), other)
+        other = nodes.times(nodes.rest(factor), first.reflecting)
+        share = nodes.share(nodes.times(factor, second.reflecting), other)
     lobe = Lobe(
-        wiring.colour(share, first.basecolor, second.basecolor),
-        wiring.number(share, first.roughness, second.roughness),
-        wiring.number(share, first.metallic, second.metallic),
-        wiring.number(factor, first.alpha, second.alpha),
-        wiring.number(factor, first.reflecting, second.reflecting),
+        nodes.colour(share, first.basecolor, second.basecolor),
+        nodes.number(share, first.roughness, second.roughness),
+        nodes.number(share, first.metallic, second.metallic),
+        nodes.number(factor, first.alpha, second.alpha),
+        nodes.number(factor, first.reflecting, second.reflecting),
         first.findings | second.findings,
     )
     return _beside_emission(lobe)
 
 
-def added(wiring: NodeMath, first: Lobe, second: Lobe) -> Lobe:
+def added(nodes: NodeMath, first: Lobe, second: Lobe) -> Lobe:
     """Add Shader: transparencies add up; a diffuse plus a glossy lobe is a dielectric, others are averaged."""
-    alpha = wiring.rest(wiring.plus(wiring.rest(first.alpha), wiring.rest(second.alpha)))
+    alpha = nodes.rest(nodes.plus(nodes.rest(first.alpha), nodes.rest(second.alpha)))
     findings = first.findings | second.findings
     if first.reflecting == 0.0 or second.reflecting == 0.0:
         main = second if first.reflecting == 0.0 else first
@@ -168,9 +168,9 @@ def added(wiring: NodeMath, first: Lobe, second: Lobe) -> Lobe:
         body, gloss = (first, second) if first.metallic == 0.0 else (second, first)
         return replace(coated(body, gloss), alpha=alpha)
     lobe = Lobe(
-        wiring.colour(0.5, first.basecolor, second.basecolor),
-        wiring.number(0.5, first.roughness, second.roughness),
-        wiring.number(0.5, first.metallic, second.metallic),
+        nodes.colour(0.5, first.basecolor, second.basecolor),
+        nodes.number(0.5, first.roughness, second.roughness),
+        nodes.number(0.5, first.metallic, second.metallic),
         alpha,
         alpha,
         findings,

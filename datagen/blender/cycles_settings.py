@@ -1,4 +1,7 @@
-"""Cycles' settings of a scene, from `RenderSettings`. All are set: nothing is inherited from anybody's defaults."""
+"""Cycles' settings of a scene, from `RenderSettings`, where frames go, and the samples that each really took.
+
+All settings are set: nothing is inherited from anybody's defaults.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from datagen.blender.material_aovs import ALPHA_THRESHOLD
 from scenes.spec import RenderSettings
 
 _ADAPTIVE_MIN_SAMPLES = 16  # what Cycles chooses at these thresholds costs 40 % more for 0.4 dB
+_STATUS = re.compile(r"\bSample (\d+)/\d+")
 # prefilter of the guiding passes, quality of the filter itself
 _DENOISER = {"fast": ("FAST", "FAST"), "balanced": ("ACCURATE", "BALANCED"), "accurate": ("ACCURATE", "HIGH")}
 
@@ -67,9 +71,6 @@ def set_output(scene: Any, folder: Path, frames: int, fps: float) -> None:
 def frame_path(folder: Path, frame: int) -> Path:
     """Where `set_output` has frame `frame` written."""
     return folder / f"{frame:04d}.exr"
-
-
-_STATUS = re.compile(r"\bSample (\d+)/\d+")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The process in which `datagen.assets.isolation` examines files: a path a line comes in, a verdict a line goes out.
+"""The process in which `datagen.assets.isolation` examines files: one path per line in, one verdict per line out.
 
 Answers leave through a pipe of their own (its descriptor is the only argument), since importers print as they like.
 """
@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection
-from datagen.assets.inspection import inspect
-from datagen.assets.isolation import READY, Verdict, score
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits
+from datagen.assets.inspection import score
+from datagen.assets.isolation import READY, Verdict
 from datagen.blender.importing import Imported, import_mesh
 from datagen.blender.material_aovs import instrument
 from datagen.blender.session import leave, purge, snapshot, start
@@ -31,9 +31,7 @@ def examine(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Verdict:
     """Inspect, import and instrument one file; nothing of it stays in Blender. Never raises for a bad file."""
     before = snapshot()
     try:
-        inspection = inspect(path, limits, decode=True)
-        imported = import_mesh(path, limits)
-        return _verdict(inspection, imported)
+        return _verdict(import_mesh(path, limits, decode=True))
     except AssetError as error:
         return Verdict(reason=error.reason, message=str(error), log_tail=error.log_tail)
     except MemoryError:
@@ -44,22 +42,19 @@ def examine(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Verdict:
         purge(before)
 
 
-def _verdict(inspection: Inspection, imported: Imported) -> Verdict:
+def _verdict(imported: Imported) -> Verdict:
     uses = tuple(instrument(material) for material in imported.materials)
     for use in uses:
         if use.status == "missing-texture":
             raise AssetError("missing-texture", f"{use.detail}", where=use.name)
-    known = imported.inspection if inspection.textured is None else inspection
-    extra = tuple(flag for flag in imported.flags if flag not in imported.inspection.flags)
-    if any(use.status not in ("resolved", "approximated") for use in uses):
-        extra += ("unresolved-material",)
+    unresolved = any(use.status not in ("resolved", "approximated") for use in uses)
     return Verdict(
         footprint=imported.footprint,
         polygons=imported.polygons,
         size=imported.size,
         materials=uses,
-        flags=known.flags + extra,
-        score=score(known, imported.polygons, uses),
+        flags=imported.flags + (("unresolved-material",) if unresolved else ()),
+        score=score(imported.inspection, imported.polygons, uses),
     )
 
 

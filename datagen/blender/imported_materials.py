@@ -11,46 +11,35 @@ import bpy
 
 from datagen.assets.asset_file import AssetError, AssetLimits, Inspection, inside, shown
 from datagen.assets.texture_images import check_header
-from datagen.assets.wavefront import Phong, read_materials
+from datagen.assets.wavefront import Phong
 
-PLAIN_ROUGHNESS = 0.5
 _DIELECTRIC_IOR = 1.5
 
 
-def plain_material() -> Any:
-    """Grey dielectric for surfaces that came without a material."""
-    material = bpy.data.materials.new("plain")
-    node = _principled(material)
-    node.inputs["Base Color"].default_value = (0.8, 0.8, 0.8, 1.0)
-    node.inputs["Roughness"].default_value = PLAIN_ROUGHNESS
-    node.inputs["Metallic"].default_value = 0.0
-    return material
-
-
-def set_phong(materials: Iterable[Any], path: Path, limits: AssetLimits) -> None:
-    """Set roughness, metallic and reflectance of the materials of an OBJ from its MTL libraries.
+def set_phong(materials: Iterable[Any], phong: Iterable[Phong]) -> None:
+    """Set roughness, metallic and reflectance of the materials of an OBJ from those of its MTL libraries.
 
     Roughness is `Phong.perceptual_roughness` and metallic `Pm` or 0, unless a map drives them. All are dielectrics of
     index 1.5: Phong's Ks and Ni (1.0 in most files) are artistic numbers that no attribute of the dataset shows.
     A constant opacity below 1 means glass, so it becomes transmission: as alpha it would be a surface that is there
     for some camera rays only, and depth and instance would come out as noise.
     """
-    listed = {phong.name: phong for phong in read_materials(path, limits)}
+    listed = {one.name: one for one in phong}
     for material in materials:
-        phong = listed.get(material.name) or listed.get(material.name.rsplit(".", 1)[0])
+        given = listed.get(material.name) or listed.get(material.name.rsplit(".", 1)[0])
         node = _principled(material)
-        if phong is None or node is None:
+        if given is None or node is None:
             continue
-        kinds = {kind for kind, _ in phong.maps}
+        kinds = {kind for kind, _ in given.maps}
         if not kinds & {"map_ns", "map_pr"}:
-            _fix(material, node, "Roughness", phong.perceptual_roughness)
+            _fix(material, node, "Roughness", given.perceptual_roughness)
         if "map_pm" not in kinds:  # the importer also takes a reflection image for metalness
-            _fix(material, node, "Metallic", _metallic(phong))
+            _fix(material, node, "Metallic", _metallic(given))
         _fix(material, node, "IOR", _DIELECTRIC_IOR)
         _fix(material, node, "Specular IOR Level", 0.5)
-        if phong.opacity < 1.0 and "map_d" not in kinds:
+        if given.opacity < 1.0 and "map_d" not in kinds:
             _fix(material, node, "Alpha", 1.0)
-            _fix(material, node, "Transmission Weight", 1.0 - max(phong.opacity, 0.0))
+            _fix(material, node, "Transmission Weight", 1.0 - max(given.opacity, 0.0))
 
 
 def check_images(materials: Iterable[Any], folder: Path, limits: AssetLimits) -> None:

@@ -7,7 +7,11 @@ loaded is checked, and everything but the meshes and their materials is removed 
 
 from __future__ import annotations
 
+import importlib
+import os
+import posixpath
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +21,16 @@ from typing import Any
 
 import bpy
 
-from datagen.assets import gltf, specgloss
-from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection
-from datagen.assets.inspection import inspect
+from datagen.assets import specgloss
+from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection, check_file, inside, shown
+from datagen.assets.gltf import Gltf
+from datagen.assets.inspection import open_asset
+from datagen.assets.wavefront import Phong, Wavefront
 from datagen.blender.capture import captured
-from datagen.blender.imported_materials import check_images, described, plain_material, set_phong
+from datagen.blender.imported_materials import check_images, described, set_phong
+from datagen.blender.material_nodes import PLAIN, build_material
 from datagen.blender.normalising import Normalised, normalise
 from datagen.blender.session import snapshot
-from datagen.blender.usd_references import check_references
 from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
@@ -57,18 +63,24 @@ class Imported:
     flags: tuple[str, ...]
 
 
-def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Imported:
+def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Imported:
     """Import a .glb, .gltf, .obj, .fbx, .usd, .usda, .usdc or .usdz file.
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
     it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.assets.specgloss`).
+    `decode` decodes every texture before: slower, finds broken ones and constant maps.
     Raises AssetError with a reason of `datagen.assets.asset_file.Reason`; `log_tail` holds what the importer printed.
     """
-    inspection = inspect(path, limits)
+    checked = open_asset(path, limits)
+    inspection = checked.inspection(decode=decode)
     with _apart() as (scene, kept), TemporaryDirectory(prefix="lightloom-") as folder:
-        source = specgloss.convert(gltf.Gltf.read(path, limits), Path(folder)) if inspection.spec_gloss else path
+        source = path
+        if isinstance(checked, Gltf) and inspection.spec_gloss:
+            source = specgloss.convert(checked, Path(folder))
+        phong = checked.materials if isinstance(checked, Wavefront) else ()
+        del checked  # it may hold the file's bytes, and the importer reads them again
         _load(source, inspection.format, limits)
-        result = _finish(scene, path, inspection, limits)
+        result = _finish(scene, path, inspection, phong, limits)
         kept.extend((result.root, *result.objects))
     for obj in (result.root, *result.objects):
         bpy.context.scene.collection.objects.link(obj)
@@ -78,7 +90,7 @@ def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Imported:
 def _load(path: Path, kind: str, limits: AssetLimits) -> None:
     """Run the importer; AssetError import-error with the first line that reports one."""
     if kind in ("usd", "usdz"):
-        check_references(path, limits)
+        _check_references(path, limits)
     failure = ""
     with captured() as log:
         try:
@@ -168,7 +180,7 @@ def _remove_new(before: dict[str, set[int]], kept: set[Any]) -> None:
         bpy.data.batch_remove([block for block in new(name) if not kept or block.users == block.use_fake_user])
 
 
-def _finish(scene: Any, path: Path, inspection: Inspection, limits: AssetLimits) -> Imported:
+def _finish(scene: Any, path: Path, inspection: Inspection, phong: tuple[Phong, ...], limits: AssetLimits) -> Imported:
     """Objects of the normalised frame under a new root, with their materials put right and their images checked."""
     result = normalise(scene, path.name, _outside_scenes(scene, inspection.format), limits)
     root = bpy.data.objects.new(path.stem, None)
@@ -181,7 +193,7 @@ def _finish(scene: Any, path: Path, inspection: Inspection, limits: AssetLimits)
         material.animation_data_clear()
         material.node_tree.animation_data_clear()
     if inspection.format == "obj":
-        set_phong(materials, path, limits)
+        set_phong(materials, phong)
     check_images(materials, path.parent, limits)
     if inspection.textured is None:
         inspection = described(inspection, materials)
@@ -204,7 +216,7 @@ def _fill_slots(result: Normalised) -> bool:
         slots = obj.data.materials
         if all(slots) and len(slots):
             continue
-        plain = plain or plain_material()
+        plain = plain or build_material(PLAIN)
         if not len(slots):
             slots.append(plain)
         for index, slot in enumerate(slots):
@@ -222,3 +234,60 @@ def _last_line(text: str) -> str:
         named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b", line)]
         return named[-1] if named else lines[-1]
     return lines[0].removeprefix("Error: ")
+
+
+# --- what a USD file refers to, judged before Blender composes it --------------------------------------------
+
+
+def _check_references(path: Path, limits: AssetLimits) -> None:
+    """Follow sublayers, references and payloads layer by layer, without composing any.
+
+    Raises AssetError: escapes-folder, missing-file, too-large, malformed. Textures are judged once they are loaded.
+    """
+    sdf = _sdf()
+    if path.suffix.lower() == ".usdz":
+        _check_members(sdf, path)
+        return
+    folder = path.resolve().parent
+    waiting, seen = [path.resolve()], set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        if len(seen) > limits.images:
+            raise AssetError("too-large", f"{path.name} refers to more than {limits.images} layers")
+        check_file(file, limits)
+        waiting.extend(
+            inside(folder, os.path.relpath(file.parent / reference, folder), "missing-file")
+            for reference in _references(sdf, str(file))
+        )
+
+
+def _check_members(sdf: Any, path: Path) -> None:
+    """Layers of a package may only refer to members of it."""
+    with zipfile.ZipFile(path) as archive:
+        members = set(archive.namelist())
+    for member in sorted(members):
+        if not member.lower().endswith((".usd", ".usda", ".usdc")):
+            continue
+        for reference in _references(sdf, f"{path}[{member}]"):
+            if posixpath.normpath(posixpath.join(posixpath.dirname(member), reference)) not in members:
+                raise AssetError("escapes-folder", f"{path.name} names {shown(reference)}, which it does not hold")
+
+
+def _references(sdf: Any, identifier: str) -> list[str]:
+    """Paths of the layers that a layer refers to. AssetError malformed where it is not USD."""
+    try:
+        layer = sdf.Layer.OpenAsAnonymous(identifier)
+    except Exception as error:  # pxr's ErrorException derives from Exception alone
+        reason = (str(error).splitlines() or ["unreadable"])[0]
+        raise AssetError("malformed", f"not USD: {reason[:200]}", where=shown(identifier)) from None
+    if layer is None:
+        raise AssetError("malformed", "not USD", where=shown(identifier))
+    return [name.split(":SDF_FORMAT_ARGS:")[0] for name in layer.GetCompositionAssetDependencies() if name]
+
+
+def _sdf() -> Any:
+    bpy.utils.expose_bundled_modules()
+    return importlib.import_module("pxr.Sdf")

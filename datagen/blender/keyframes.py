@@ -1,4 +1,4 @@
-"""Poses a frame, as keyframes that are exact at every frame. Frame t of a clip is Blender's frame t."""
+"""Poses and the camera as keyframes that are exact at every frame. Frame t of a clip is Blender's frame t."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from mathutils import Matrix
 from manifests.contract.camera import Camera
 
 _LINEAR = 1  # value of KeyframePoint.interpolation in foreach_set
+_CLIP = (1e-3, 1e5)  # nearest and farthest depth, in scene units
 
 
 def keyframe(owner: Any, path: str, values: np.ndarray) -> None:
-    """Animate the vector property `path` of datablock `owner` with values (T, n), one row a frame.
+    """Animate the vector property `path` of datablock `owner` with values (T, n), one row per frame.
 
     A property that does not change gets its value and no keyframes, so that Cycles need not update it.
     """
@@ -53,9 +54,6 @@ def rotate_socket(socket: Any, rotations: np.ndarray) -> None:
 def _assign(owner: Any, path: str, value: np.ndarray) -> None:
     holder, _, name = path.rpartition(".")
     setattr(owner.path_resolve(holder) if holder else owner, name, value.tolist())
-
-
-_CLIP = (1e-3, 1e5)
 
 
 def add_camera(scene: Any, camera: Camera, height: int, width: int) -> Any:

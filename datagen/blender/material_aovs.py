@@ -1,7 +1,7 @@
 """Finds the metallic-roughness parameters of ANY material and writes them out as AOVs.
 
 The walk starts at the output node that Cycles uses and follows links, never names: through mixes, additions, node
-groups, reroutes and muted nodes down to the BSDFs (`lobes.py`). What feeds a parameter is linked to an AOV node,
+groups, reroutes and muted nodes down to the BSDFs (`bsdf_readers`). What feeds a parameter is linked to an AOV node,
 so textures, factors and vertex colours come along as they are. A group's inner values leave it through extra
 group outputs, added to a copy of the group that only this material uses.
 
@@ -48,7 +48,7 @@ def instrument(material: Any, threshold: float = ALPHA_THRESHOLD, want_geometric
     output = tree.get_output_node("CYCLES")
     level = _Level(tree)
     lobe = NOTHING if output is None else _Walk().shader(output.inputs["Surface"], level)
-    _write(level.wiring, lobe, threshold, want_geometric_normal)
+    _write(level.nodes, lobe, threshold, want_geometric_normal)
     status, detail = _status(lobe)
     missing = sorted(set(_missing_images(tree, {output} if output is not None else set())))
     if missing:
@@ -86,7 +86,7 @@ class _Level:
     above: _Level | None = None
 
     @property
-    def wiring(self) -> NodeMath:
+    def nodes(self) -> NodeMath:
         return NodeMath(self.tree)
 
 
@@ -112,7 +112,7 @@ class _Walk:
             self._known[key] = found
         return self._known[key]
 
-    def _resolve(self, node: Any, socket: Any, level: _Level) -> Lobe:  # noqa: PLR0911 - one line a node type
+    def _resolve(self, node: Any, socket: Any, level: _Level) -> Lobe:  # noqa: PLR0911 - one line per node type
         if node.mute:
             passed = next((link.from_socket for link in node.internal_links if link.to_socket == socket), None)
             return NOTHING if passed is None else self.shader(passed, level)
@@ -122,7 +122,7 @@ class _Walk:
             case "ShaderNodeMixShader":
                 return self._mix(node, level)
             case "ShaderNodeAddShader":
-                return added(level.wiring, self.shader(node.inputs[0], level), self.shader(node.inputs[1], level))
+                return added(level.nodes, self.shader(node.inputs[0], level), self.shader(node.inputs[1], level))
             case "ShaderNodeGroup":
                 return self._group(node, socket, level)
             case "NodeGroupInput":
@@ -136,7 +136,7 @@ class _Walk:
         by_angle = is_socket(factor) and factor.node.bl_idname in _FRESNEL
         if by_angle and (first.metallic, second.metallic) == (0.0, 1.0):
             return coated(first, second)
-        return mixed(level.wiring, factor, first, second)
+        return mixed(level.nodes, factor, first, second)
 
     def _group(self, node: Any, socket: Any, level: _Level) -> Lobe:
         """A group's shader output: resolved inside, its values led out through new group outputs."""
@@ -209,27 +209,27 @@ def _socket_type(term: Any) -> str:
 # --- the outputs -----------------------------------------------------------------------------------------------
 
 
-def _write(wiring: NodeMath, lobe: Lobe, threshold: float, want_geometric_normal: bool) -> None:
+def _write(nodes: NodeMath, lobe: Lobe, threshold: float, want_geometric_normal: bool) -> None:
     """Add the AOV nodes; clamping to [0, 1] and the alpha gate share one node each."""
     if is_socket(lobe.alpha):
-        gate = wiring.math("GREATER_THAN", lobe.alpha, threshold - _TOLERANCE)
+        gate = nodes.math("GREATER_THAN", lobe.alpha, threshold - _TOLERANCE)
     else:
         gate = 1.0 if lobe.alpha >= threshold - _TOLERANCE else 0.0
 
     def output(name: str, kind: str, term: Term) -> None:
-        node = wiring.node("ShaderNodeOutputAOV")
+        node = nodes.node("ShaderNodeOutputAOV")
         node.aov_name = name
-        wiring.feed(node.inputs[kind], term)
+        nodes.feed(node.inputs[kind], term)
 
-    output("basecolor", "Color", wiring.gated_colour(gate, lobe.basecolor))
+    output("basecolor", "Color", nodes.gated_colour(gate, lobe.basecolor))
     for name in ("roughness", "metallic"):
-        output(name, "Value", wiring.gated(gate, getattr(lobe, name)))
+        output(name, "Value", nodes.gated(gate, getattr(lobe, name)))
     output("mask", "Value", gate)
     if want_geometric_normal:
-        scale = wiring.node("ShaderNodeVectorMath")
+        scale = nodes.node("ShaderNodeVectorMath")
         scale.operation = "SCALE"
-        wiring.feed(scale.inputs[0], wiring.node("ShaderNodeNewGeometry").outputs["True Normal"])
-        wiring.feed(scale.inputs["Scale"], gate)
+        nodes.feed(scale.inputs[0], nodes.node("ShaderNodeNewGeometry").outputs["True Normal"])
+        nodes.feed(scale.inputs["Scale"], gate)
         output("geometric_normal", "Color", scale.outputs[0])
 
 

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import bpy
 
 from datagen.blender.graphs import GRAPHS, Canvas, MaterialParameters
 from datagen.blender.graphs.node_canvas import Number, Socket
+from datagen.resolver import Resolver
 from manifests.errors import RenderError, SpecError
-from scenes.spec import File, Material, Native, Principled, Procedural, TextureSet
+from scenes.spec import Material, Native, Principled, Procedural, TextureSet
 from scenes.texturesets import find_maps
 
 _DARKEST = 0.02  # no dielectric is darker; also keeps shaded gaps from turning black
 
-
-class PathResolver(Protocol):
-    """Finds a provider's files on this machine (`datagen.resolver.Resolver`)."""
-
-    def path(self, source: File | TextureSet) -> Path:
-        """Absolute path of a file or texture folder."""
+PLAIN = Principled(uid="plain", basecolor=(0.8, 0.8, 0.8), roughness=0.5, metallic=0.0)
+"""Grey dielectric for surfaces that came without a material."""
 
 
-def build_material(material: Material, resolver: PathResolver) -> Any:
+def build_material(material: Material, resolver: Resolver | None = None) -> Any:
     """A new bpy.types.Material whose only shader is one Principled BSDF at the active output.
 
+    `resolver` finds texture folders; no other material needs one.
     Raises SpecError for a family or parameter that does not exist and for `Native` (its materials come with the mesh),
     RenderError `missing-texture` or `bad-image` for a texture folder without maps or with one that cannot be read.
     """
@@ -43,6 +41,7 @@ def build_material(material: Material, resolver: PathResolver) -> Any:
         case Procedural():
             _graph(material, shader, tree)
         case TextureSet():
+            assert resolver is not None
             _textures(material, resolver.path(material), shader, tree)
     return built
 

@@ -1,13 +1,16 @@
-"""Arithmetic on shader parameters that are either known constants or sockets of one node tree.
+"""Nodes as expressions: what adds them to a tree, and arithmetic on terms that are constants or sockets of one tree.
 
-Constants stay constants: a node is added only where a value really depends on the shading point.
+In `NodeMath` constants stay constants: a node is added only where a value really depends on the shading point.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import bpy
+
+from manifests.contract.color import LUMINANCE
 
 Colour = tuple[float, float, float]
 type Term = Any
@@ -59,7 +62,7 @@ def _plain(socket: Any) -> float | Colour:
 def as_number(term: Term) -> Term:
     """A constant colour as a scalar (Rec.709 luminance, as Cycles converts it); sockets convert on their own."""
     if isinstance(term, tuple):
-        return 0.2126 * term[0] + 0.7152 * term[1] + 0.0722 * term[2]
+        return LUMINANCE[0] * term[0] + LUMINANCE[1] * term[1] + LUMINANCE[2] * term[2]
     return term
 
 
@@ -73,35 +76,58 @@ def clamped(term: Term) -> Term:
     return term if is_socket(term) else min(max(term, 0.0), 1.0)
 
 
-class NodeMath:
-    """Adds the nodes of an expression to one node tree."""
+class NodeBuilder:
+    """Adds nodes to one node tree. A value that feeds one is a socket, a number, or a tuple: a vector or a colour."""
 
     def __init__(self, tree: Any) -> None:
         self.tree = tree
 
-    def node(self, kind: str) -> Any:
-        """A new, marked node."""
+    def node(self, kind: str, **properties: object) -> Any:
+        """Add a node of type `kind` and set its properties."""
         node = self.tree.nodes.new(kind)
-        node.label = MARK
-        node.hide = True
+        for name, value in properties.items():
+            setattr(node, name, value)
         return node
 
-    def feed(self, socket: Any, term: Term) -> None:
-        """Link or set an input."""
-        if is_socket(term):
-            self.tree.links.new(term, socket)
+    def feed(self, socket: Any, value: Term) -> None:
+        """Link or set one input; a constant becomes a colour (alpha 1) or a number where the socket is one."""
+        if is_socket(value):
+            self.tree.links.new(value, socket)
         elif socket.type == "RGBA":
-            socket.default_value = (*as_colour(term), 1.0)
+            socket.default_value = (*as_colour(value)[:3], 1.0)
         else:
-            socket.default_value = as_number(term)
+            socket.default_value = as_number(value) if socket.type == "VALUE" else value
 
-    def math(self, operation: str, first: Term, second: Term, clamp: bool = False) -> Any:
-        """A Math node of two scalars."""
-        node = self.node("ShaderNodeMath")
-        node.operation, node.use_clamp = operation, clamp
-        self.feed(node.inputs[0], first)
-        self.feed(node.inputs[1], second)
+    def math(self, operation: str, *values: Term, clamp: bool = False) -> Any:
+        """A Math node; `clamp` keeps the result in [0, 1]."""
+        node = self.node("ShaderNodeMath", operation=operation, use_clamp=clamp)
+        for socket, value in zip(node.inputs, values, strict=False):
+            self.feed(socket, value)
         return node.outputs[0]
+
+    def mix(self, factor: Term, first: Term, second: Term) -> Any:
+        """Linear blend of two numbers, factor clamped to [0, 1]."""
+        return self._mix("FLOAT", "Float", factor, first, second)
+
+    def blend(self, factor: Term, first: Term, second: Term, **properties: object) -> Any:
+        """Linear blend of two colours, factor clamped to [0, 1]."""
+        return self._mix("RGBA", "Color", factor, first, second, **properties)
+
+    def _mix(self, data_type: str, suffix: str, factor: Term, first: Term, second: Term, **properties: object) -> Any:
+        node = self.node("ShaderNodeMix", data_type=data_type, **properties)
+        inputs = {socket.identifier: socket for socket in node.inputs}
+        self.feed(inputs["Factor_Float"], factor)
+        self.feed(inputs[f"A_{suffix}"], first)
+        self.feed(inputs[f"B_{suffix}"], second)
+        return next(socket for socket in node.outputs if socket.identifier == f"Result_{suffix}")
+
+
+class NodeMath(NodeBuilder):
+    """Expressions of terms in a material that is not our own: constants are folded, every node is marked."""
+
+    def node(self, kind: str, **properties: object) -> Any:
+        """A new, marked node."""
+        return super().node(kind, label=MARK, hide=True, **properties)
 
     def times(self, first: Term, second: Term) -> Term:
         """Product of two scalars in [0, 1]."""
@@ -135,31 +161,25 @@ class NodeMath:
 
     def number(self, factor: Term, first: Term, second: Term) -> Term:
         """Scalar blend: `first` at factor 0, `second` at 1."""
-        return self._blend(as_number(factor), as_number(first), as_number(second), "FLOAT", "Float")
+        return self._folded(factor, as_number(first), as_number(second), self.mix)
 
     def colour(self, factor: Term, first: Term, second: Term) -> Term:
         """Colour blend: `first` at factor 0, `second` at 1."""
-        return self._blend(as_number(factor), as_colour(first), as_colour(second), "RGBA", "Color")
+        return self._folded(factor, as_colour(first), as_colour(second), self.blend)
 
-    def _blend(self, factor: Term, first: Term, second: Term, kind: str, suffix: str) -> Term:
-        factor = clamped(factor)
+    def _folded(self, factor: Term, first: Term, second: Term, mixing: Callable[[Term, Term, Term], Any]) -> Term:
+        factor = clamped(as_number(factor))
         if factor in (0.0, 1.0):
             return second if factor else first
         if first == second:
             return first
         if first == 0.0 and second == 1.0:
             return factor
-        if not any(is_socket(term) for term in (factor, first, second)):
-            if isinstance(first, tuple):
-                return tuple(a + (b - a) * factor for a, b in zip(first, second, strict=True))
-            return first + (second - first) * factor
-        node = self.node("ShaderNodeMix")
-        node.data_type, node.clamp_factor = kind, True
-        inputs = {socket.identifier: socket for socket in node.inputs}
-        self.feed(inputs["Factor_Float"], factor)
-        self.feed(inputs[f"A_{suffix}"], first)
-        self.feed(inputs[f"B_{suffix}"], second)
-        return next(socket for socket in node.outputs if socket.identifier == f"Result_{suffix}")
+        if any(is_socket(term) for term in (factor, first, second)):
+            return mixing(factor, first, second)
+        if isinstance(first, tuple):
+            return tuple(a + (b - a) * factor for a, b in zip(first, second, strict=True))
+        return first + (second - first) * factor
 
     def gated(self, gate: Term, term: Term) -> Term:
         """Scalar clamped to [0, 1], times a gate that is 0 or 1."""
@@ -174,10 +194,4 @@ class NodeMath:
             return (0.0, 0.0, 0.0)
         if gate == 1.0 and isinstance(term, tuple):
             return tuple(clamped(part) for part in term)
-        node = self.node("ShaderNodeMix")
-        node.data_type, node.clamp_result = "RGBA", True
-        inputs = {socket.identifier: socket for socket in node.inputs}
-        self.feed(inputs["Factor_Float"], gate)
-        self.feed(inputs["A_Color"], (0.0, 0.0, 0.0))
-        self.feed(inputs["B_Color"], term)
-        return next(socket for socket in node.outputs if socket.identifier == "Result_Color")
+        return self.blend(gate, (0.0, 0.0, 0.0), term, clamp_result=True)

@@ -1,4 +1,4 @@
-"""Render a `SceneSpec`: one animation render a light, read back as clips that share their G-buffers."""
+"""Render a `SceneSpec`: one animation per light, read back as clips that share their G-buffers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from manifests.contract.environment import HALF_MAX, Environment
 from manifests.contract.row import MaterialUse
 from manifests.errors import CodecError, LightloomError, RenderError
 from scenes import motion
-from scenes.spec import SceneSpec, digest
+from scenes.spec import SceneSpec, digest, to_json
 
 _NAN_SHARE = 1e-3
 _SANITIZED_SHARE = 1e-3  # lossy EXR compression rings below zero in a few values of most maps
@@ -34,18 +34,21 @@ _SANITIZED_SHARE = 1e-3  # lossy EXR compression rings below zero in a few value
 
 @dataclass(frozen=True, eq=False)
 class RenderedScene:
-    """What became of a spec. Lists have one entry a light, in the order of `spec.lights`.
+    """What became of a spec. Lists have one entry per light, in the order of `spec.lights`.
 
     Attributes:
+        spec_json: the spec as canonical JSON; `spec_digest` is its SHA-256.
         clips: keys `<scene index>-<light>`; their arrays other than `rgb` are the same objects.
         seconds: wall time of each; the first one's holds the assembly of the scene.
-        samples: mean samples a pixel that Cycles really took.
+        samples: mean samples per pixel that Cycles really took.
         flags: findings about the images (`datagen.clip_checks`), and `sanitized-environment`, `nan-pixels`.
         device: what rendered it.
         materials: every material, how its parameters were resolved, and its share of the surface pixels.
         log_tail: the end of what Blender printed.
     """
 
+    spec_json: bytes
+    spec_digest: str
     clips: list[Clip]
     seconds: list[float]
     samples: list[float]
@@ -73,7 +76,9 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
     """
     clock = time.perf_counter()
     names = attribute_names(spec.render.geometric_normal)
-    rendered = RenderedScene([], [], [], [], str(session.current().device), (), "")
+    spec_json = to_json(spec)
+    spec_digest = digest(spec_json)
+    rendered = RenderedScene(spec_json, spec_digest, [], [], [], [], str(session.current().device), (), "")
     with session.current().scene() as scene, tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch:
         lights, assembled, tail = _prepare(scene, spec, resolver)
         set_output(scene, Path(scratch), spec.frames, spec.fps)
@@ -88,7 +93,16 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
             images = _read(spec, assembled, Path(scratch), wanted, most_samples)
             tail += log_tail
             shared = shared or {name: array for name, array in images.arrays.items() if name != "rgb"}
-            clip = _clip(spec, number, shared | images.arrays, assembled, Environment(light.image, rotations))
+            arrays = shared | images.arrays
+            clip = Clip(
+                key=f"{spec.index:08d}-{number:02d}",
+                arrays=arrays,
+                camera=assembled.camera,
+                environment=Environment(light.image, rotations),
+                fps=spec.fps,
+                exposure=clip_exposure(arrays["rgb"], arrays["mask"]),
+                meta={"spec_digest": spec_digest, "light": number},
+            )
             rendered.clips.append(clip)
             rendered.samples.append(images.samples)
             rendered.flags.append(_flags(clip, light, images))
@@ -155,21 +169,6 @@ def _read(
         raise RenderError("bad-image", f"{nan_pixels} pixels of rgb are NaN", where=f"scene {spec.index}")
     arrays["rgb"] = np.clip(np.nan_to_num(arrays["rgb"], nan=0.0, posinf=HALF_MAX), 0.0, HALF_MAX)
     return _Images(arrays, float(np.mean(samples)), nan_pixels)
-
-
-def _clip(
-    spec: SceneSpec, light: int, arrays: Mapping[str, np.ndarray], assembled: Assembled, environment: Environment
-) -> Clip:
-    meta = {"spec": msgspec.to_builtins(spec), "spec_digest": digest(spec), "light": light}
-    return Clip(
-        key=f"{spec.index:08d}-{light:02d}",
-        arrays=arrays,
-        camera=assembled.camera,
-        environment=environment,
-        fps=spec.fps,
-        exposure=clip_exposure(arrays["rgb"], arrays["mask"]),
-        meta=meta,
-    )
 
 
 def _flags(clip: Clip, light: LightImage, images: _Images) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The environment in Blender: an array as a float image on the world, turned frame by frame."""
+"""The environment in Blender: an array as a float image on the world, turned frame by frame, and how to sample it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import bpy
 import numpy as np
 
 from datagen.blender.keyframes import rotate_socket
-from manifests.contract.environment import luminance
+from manifests.contract.color import luminance
+
+_NARROWEST = 64
+_TOLERANCE = 1.25
 
 
 class World:
@@ -16,7 +19,7 @@ class World:
 
     def __init__(self, scene: Any, importance_width: int) -> None:
         scene.world = self._world = world = bpy.data.worlds.new("environment")
-        # AUTOMATIC builds a map four times as wide as the image: a second a scene, and dearer samples.
+        # AUTOMATIC builds a map four times as wide as the image: a second per scene, and dearer samples.
         world.cycles.sampling_method = "MANUAL"
         self._importance_width = importance_width
         nodes, links = world.node_tree.nodes, world.node_tree.links
@@ -44,10 +47,6 @@ class World:
             self._mapping.id_data.animation_data_clear()
         # The image is looked up along R^T d, and POINT multiplies.
         rotate_socket(self._mapping.inputs["Rotation"], np.swapaxes(rotations, 1, 2))
-
-
-_NARROWEST = 64
-_TOLERANCE = 1.25
 
 
 def importance_width(image: np.ndarray, limit: int) -> int:

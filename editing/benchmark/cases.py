@@ -16,7 +16,7 @@ import numpy as np
 
 from editing.insertion import SHARE
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import srgb_decode
 from scenes.motion import object_to_world
 from scenes.spec import Object, Principled, SceneSpec
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from editing.benchmark.cases import EDITS, FRAMES, SAMPLES
 from editing.benchmark.edit_videos import MODES, OURS
-from manifests.display import PAPER, tile
+from manifests.display import PAPER, eight_bits, tile, webp
 from manifests.files import write_bytes
+from manifests.report.templates import render
 from training.baselines import edit_baselines
 from training.evaluation.acceptance import Bar, at_least
 from training.evaluation.scores import Score, Table, mean, select, tables
@@ -84,16 +84,16 @@ class Findings:
 
     def markdown(self) -> str:
         """The page."""
-        lines = ["# Edits", "", *(f"- {name}: {value}" for name, value in self.settings.items() if value is not None)]
-        lines += [f"- each clip has {FRAMES} frames, rendered with {SAMPLES} samples", "", "## Bars", "", "```"]
-        lines += [*(bar.line() for bar in self.bars()), "```", "", "## Tables", ""]
-        lines += ["PSNR in dB, sRGB, means over clips. Oracles see the truth.", ""]
-        for table in self._tables():
-            lines += [f"### {table.title} ({table.clips} clips)", "", table.markdown(), ""]
-        if self.problems:
-            lines += ["## Not done", "", *(f"- {problem}" for problem in self.problems), ""]
-        lines += ["## Middle frames", "", f"![cases]({SHEET})", ""]
-        return "\n".join(lines)
+        return render(
+            "editing.benchmark/edits.md",
+            settings=self.settings,
+            frames=FRAMES,
+            samples=SAMPLES,
+            bars=self.bars(),
+            tables=self._tables(),
+            problems=self.problems,
+            sheet=SHEET,
+        )
 
     def _tables(self) -> list[Table]:
         order: list[tuple[str, str]] = [(mode, edit) for mode in MODES for edit in EDITS]
@@ -121,8 +121,5 @@ def sheet(rows: Sequence[Row]) -> bytes:
         for column, (caption, picture) in enumerate(row.pictures.items()):
             left = column * (_TILE + _GAP)
             draw.text((left, top + _LABEL), caption[:24], _INK, font)
-            shown = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
-            image.paste(tile(shown, _TILE), (left, top + 2 * _LABEL))
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=92, method=2)
-    return buffer.getvalue()
+            image.paste(tile(eight_bits(picture), _TILE), (left, top + 2 * _LABEL))
+    return webp(image, 92, method=2)

@@ -77,8 +77,8 @@ def _scenes(benchmark: Path) -> Dataset:
 def _scene_clips(dataset: Dataset) -> list[tuple[SceneSpec, Clip]]:
     """The spec of each scene and its clip under the first light, in order."""
     made = []
-    for row in sorted(dataset.rows(), key=lambda row: row.scene):
-        if row.light == 0:
+    for row in sorted(dataset.rows(), key=lambda row: row.item):
+        if row.part == 0:
             files = dataset.files(row)
             made.append((from_json(files[SPEC]), decode_clip(row.key, files)))
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.errors import RunError
+from manifests.files import write_bytes
 from pipeline.options import DeviceKind
 from scenes.spec import SceneSpec, digest, to_json
 
@@ -23,7 +23,7 @@ class Truths:
     """Clips by spec, kept in `folder`: a spec that was rendered before is only read.
 
     Attributes:
-        folder: one subfolder per spec, named by its digest.
+        folder: one subfolder per spec, named by its digest, and the spec itself beside it.
         catalogue: Parquet file with the assets that specs name.
         device: what renders.
     """
@@ -37,17 +37,13 @@ class Truths:
         missing = {self._place(spec): spec for spec in specs if not self._place(spec).is_dir()}
         if not missing:
             return
-        scratch = []
+        self.folder.mkdir(parents=True, exist_ok=True)
         for place, spec in missing.items():
-            folder = _unfinished(place)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            (folder / SPEC).write_bytes(to_json(spec))
-            scratch.append(str(folder))
-        ended = run_python("-m", WORKER, str(self.catalogue), self.device, *scratch)
+            write_bytes(spec_file(place), to_json(spec))
+        ended = run_python("-m", WORKER, str(self.catalogue), self.device, *map(str, missing))
         left = [spec for place, spec in missing.items() if not place.is_dir()]
         if left:
-            where = _unfinished(self._place(left[0])) / SPEC
+            where = spec_file(self._place(left[0]))
             raise RunError(f"not rendered ({ended.why})", f"its spec is {where}", where=f"scene {left[0].index}")
 
     def clip(self, spec: SceneSpec) -> Clip:
@@ -61,10 +57,6 @@ class Truths:
         return self.folder / digest(spec)[:16]
 
 
-def finish(folder: Path) -> None:
-    """Give a rendered folder its final name."""
-    folder.rename(folder.with_name(folder.name.removeprefix(".").removesuffix(".tmp")))
-
-
-def _unfinished(place: Path) -> Path:
-    return place.with_name(f".{place.name}.tmp")
+def spec_file(place: Path) -> Path:
+    """Where the spec of the clip that is rendered to `place` lies."""
+    return place.with_name(f"{place.name}.{SPEC}")

@@ -1,4 +1,4 @@
-"""The process in which `truth` renders: Blender, no torch. Arguments: catalogue, device, folders with a spec each."""
+"""The process in which `truth` renders: Blender, no torch. Arguments: catalogue, device, folders to make."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import cast
 
 from datagen.blender import session
 from datagen.render_stage import render_spec
-from editing.benchmark.truth import SPEC, finish
+from editing.benchmark.truth import spec_file
 from manifests.errors import LightloomError
+from manifests.files import atomic_folder
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
 
 
 def main() -> int:
-    """Render every folder's spec; the first failure is the last line of stderr."""
-    catalogue, device, *folders = sys.argv[1:]
+    """Render the spec of every folder that is named; the first failure is the last line of stderr."""
+    catalogue, device, *places = sys.argv[1:]
     assets = Catalogue.load(Path(catalogue))
-    for folder in map(Path, folders):
+    for place in map(Path, places):
         try:
-            render_spec(folder / SPEC, folder, assets, "exact", cast(DeviceKind, device))
+            with atomic_folder(place) as folder:
+                render_spec(spec_file(place), folder, assets, "exact", cast(DeviceKind, device))
         except LightloomError as error:
             print(error, file=sys.stderr)
             return 1
-        finish(folder)
     return 0
 
 

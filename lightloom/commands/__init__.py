@@ -1,1 +1,1 @@
-"""One module a group of commands."""
+"""The commands of `lightloom`, one module per group."""

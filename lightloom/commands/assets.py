@@ -125,5 +125,5 @@ def _score(catalogue: Catalogue, processes: int, again: bool) -> Catalogue:
             bar.update()
 
         scored, report = score_catalogue(catalogue, ScoringOptions(processes=processes, again=again), done)
-    print(report.table())
+    print("\n".join(report.lines()))
     return scored

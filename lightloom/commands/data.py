@@ -73,9 +73,11 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
         return 0
     for name in (*report.quarantined, *report.removed):
         print(f"{'moved to quarantine' if name in report.quarantined else 'removed'}: {name}")
+    if report.new_contract or report.upgraded:
+        print(f"{dataset}: upgraded to the contract of this release, {len(report.upgraded)} shards written anew")
     print(
         f"{dataset}: {len(report.rebuilt)} shards rebuilt, {len(report.requeued)} requeued; {report.kept} clips kept, "
-        f"{report.lost} scenes to make again" + (f": lightloom datagen run {dataset}" if report.lost else "")
+        f"{report.lost} items to make again" + (f": lightloom datagen run {dataset}" if report.lost else "")
     )
     return 0
 

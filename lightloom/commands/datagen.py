@@ -108,7 +108,7 @@ def status(dataset: Positional[Folder], /) -> int:
     Args:
         dataset: folder of the dataset.
     """
-    from pipeline.status import status as read
+    from pipeline.backlog import status as read
 
     print("\n".join(read(dataset).lines()))
     return 0

@@ -31,6 +31,7 @@ class TrainOptions:
         batch: clips a step.
         seed: another seed gives another run.
         start: checkpoint whose weights training starts from.
+        licence: licence of the weights, as an SPDX id or LicenseRef-...; it is recorded, not checked.
         resume: go on from the last checkpoint in OUT.
         workers: processes that share a batch, each with a GPU where there are GPUs, run by Ray.
         ray_address: a Ray cluster's address; this machine if not given.
@@ -43,6 +44,7 @@ class TrainOptions:
     batch: int | None = None
     seed: int | None = None
     start: str | None = None
+    licence: str | None = None
     resume: bool = False
     workers: int = 1
     ray_address: str | None = None
@@ -158,7 +160,7 @@ def _train(
 
     given = {name: getattr(options, name) for name in ("minutes", "steps", "batch")}
     optimise = {name: value for name, value in given.items() if value is not None}
-    top = {name: value for name in ("seed", "start") if (value := getattr(options, name)) is not None}
+    top = {name: value for name in ("seed", "start", "licence") if (value := getattr(options, name)) is not None}
     config = load_config(options.preset, task, {**top, **(changes or {}), "optimise": optimise})
     request = TrainRequest(task, config, (dataset, *options.more), out, images, real, options.resume)
     if options.workers > 1 or options.ray_address is not None:

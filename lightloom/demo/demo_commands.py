@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,14 @@ import msgspec
 import yaml
 
 from editing.settings import DEFAULTS
-from lightloom.demo.demo_film import FOLDER, SUBJECT, make_footage, read_cast
-from lightloom.demo.sizes import Sizes
-from lightloom.stages import Stage
+from lightloom.demo.demo_film import FOLDER, SUBJECT, Cast, make_footage, read_cast
+from lightloom.demo.sizes import DemoSizes
+from lightloom.stages import StageCommand
 from manifests.errors import RunError
 from manifests.files import write_bytes
 
 SIZES = "demo.json"
 SHIPPED = "shipped"
-_WORDS = {"inverse": "inverse renderer", "lighting": "lighting estimator", "forward": "forward renderer"}
 FILMS = ("relight", "compare", "edit", "remake", "insert")
 
 
@@ -27,7 +26,7 @@ class Chain:
     """The chain of one demo in the folder `out`."""
 
     out: Path
-    sizes: Sizes
+    sizes: DemoSizes
 
     def prepare(self) -> None:
         """Write what the commands read; RunError when the folder holds a demo of other sizes."""
@@ -45,131 +44,108 @@ class Chain:
             write_bytes(self.out / f"{name}.yaml", yaml.safe_dump(plain, sort_keys=False).encode())
         write_bytes(path, wanted)
 
-    def stages(self) -> list[Stage]:
-        """All stages in order."""
-        return [*self._synthetic(), *self._real(), *self._measured(), *self._films()]
-
-    def _synthetic(self) -> list[Stage]:
-        """Stage 1 of the pipeline, and training on it alone."""
-        sizes = self.sizes
-        return [
-            self._stage("dataset", "Render a synthetic dataset", self._rendered("dataset", sizes.dataset.clips)),
-            self._stage("verify", "Check every byte of it", ["data", "verify", self.at("dataset")]),
-            self._stage("report", "Write the dataset's own page", ["data", "report", self.at("dataset")]),
-            self._training("inverse", "inverse", sizes.minutes.inverse),
-            self._training("lighting", "lighting", sizes.minutes.lighting),
-            self._training("forward", "forward", sizes.minutes.forward),
-        ]
-
-    def _real(self) -> list[Stage]:
-        """Footage, its labels, and training on both."""
-        sizes = self.sizes
-        more = ["--real", self.at("labelled"), "--start", self.at("forward/renderer")]
-        return [
-            self._stage("plates", "Render clips to film", self._rendered("footage", sizes.footage.clips + 1, "plates")),
-            Stage("label", "Label the footage", self._label),
-            self._training("cotrained", "forward", sizes.minutes.cotraining, more, "Co-train the forward renderer"),
-        ]
-
-    def _measured(self) -> list[Stage]:
-        """A benchmark of unseen things, and what is measured on it."""
-        scenes, turns = self.sizes.benchmark.scenes.clips, self.sizes.benchmark.turns.clips
-        return [
-            self._stage("scenes", "Render a benchmark", self._rendered("scenes", scenes, "benchmark/scenes")),
-            self._stage("turns", "Render turning lights", self._rendered("turns", turns, "benchmark/turns")),
-            self._stage(
-                "evaluate",
-                "Measure the renderers",
-                ["evaluate", "run", self.at("benchmark"), self.at("evaluation"), *self.weights("--training")],
+    def stages(self) -> list[StageCommand]:
+        """All stages in order: the synthetic data and what learns from it, footage, measurements, edited videos."""
+        at, clips, minutes = self.at, self.sizes.benchmark, self.sizes.minutes
+        stages = [
+            StageCommand(
+                "dataset", "Render a synthetic dataset", lambda: self._render("dataset", self.sizes.dataset.clips)
             ),
+            StageCommand("verify", "Check every byte of it", lambda: ["data", "verify", at("dataset")]),
+            StageCommand("report", "Write the dataset's own page", lambda: ["data", "report", at("dataset")]),
+            StageCommand("inverse", "Train the inverse renderer", lambda: self._train("inverse", minutes.inverse)),
+            StageCommand("lighting", "Train the lighting estimator", lambda: self._train("lighting", minutes.lighting)),
+            StageCommand("forward", "Train the forward renderer", lambda: self._train("forward", minutes.forward)),
+            StageCommand(
+                "plates",
+                "Render clips to film",
+                lambda: self._render("footage", self.sizes.footage.clips + 1, "plates"),
+            ),
+            StageCommand("label", "Label the footage", self._label),
+            StageCommand("cotrained", "Co-train the forward renderer", self._cotrain),
+            StageCommand(
+                "scenes", "Render a benchmark", lambda: self._render("scenes", clips.scenes.clips, "benchmark/scenes")
+            ),
+            StageCommand(
+                "turns", "Render turning lights", lambda: self._render("turns", clips.turns.clips, "benchmark/turns")
+            ),
+            StageCommand("evaluate", "Measure the renderers", self._evaluate),
+            *self._edits("", self.weights()),
         ]
-
-    def _films(self) -> list[Stage]:
-        """What is done to the film, with the weights made here and, where there are any, with the shipped ones."""
-        sources = {"": self.weights()}
         if all(DEFAULTS.get(kind) is not None for kind in ("inverse", "forward")):
-            sources[SHIPPED] = []
-        return [stage for folder, weights in sources.items() for stage in self._edits(folder, weights)]
-
-    def _edits(self, folder: str, weights: list[str]) -> list[Stage]:
-        sizes, video = self.sizes, self.at(SUBJECT)
-        name = f"{folder}-{{}}" if folder else "{}"
-        words = ", shipped weights" if folder else ""
-
-        def film(kind: str) -> list[str]:
-            side = ["--side", str(sizes.side)]
-            return ["--out", self.at(Path("films", folder, f"{kind}.mp4")), *side, *weights]
-
-        def edit() -> list[str]:
-            x, y = read_cast(self.out).pick
-            return ["edit", video, "--pick", f"{x},{y}", "--set", *sizes.edit.video, *film("edit")]
-
-        def clip() -> str:
-            return f"{self.at('plates')}:{read_cast(self.out).key}"
-
-        def remake() -> list[str]:
-            number = read_cast(self.out).instance
-            which = ["--select", f"instance={number}", "--truth"]
-            return ["edit", clip(), *which, "--set", *sizes.edit.clip, *film("remake")]
-
-        def insert() -> list[str]:
-            x, y = read_cast(self.out).stand
-            place = ["--at", f"{x},{y}", "--rotate", f"{sizes.insert.rotate:g}"]
-            return ["insert", clip(), "--asset", sizes.insert.asset, *place, *film("insert")]
-
-        maps = ["--gbuffers", self.at(Path("films", folder, "gbuffers")), "--show"]
-        turn = ["--env", sizes.relight.env, "--rotate", f"{sizes.relight.rotate:g}", *maps]
-        return [
-            self._stage(
-                name.format("relight"), f"Relight the video{words}", ["relight", video, *turn, *film("relight")]
-            ),
-            self._stage(
-                name.format("compare"),
-                f"Compare lights{words}",
-                ["relight", video, "--env", *sizes.relight.compare, *film("compare")],
-            ),
-            Stage(name.format("edit"), f"Change a colour in the video{words}", edit),
-            Stage(name.format("remake"), f"Change a material in the clip{words}", remake),
-            Stage(name.format("insert"), f"Insert an object{words}", insert),
-        ]
+            stages += self._edits(SHIPPED, [])
+        return stages
 
     def at(self, name: str | Path) -> str:
         """A path below `out`, as it is typed."""
         return str(self.out / name)
 
-    def weights(self, training: str = "") -> list[str]:
+    def weights(self) -> list[str]:
         """Options that name the renderers made here."""
-        found = [("--inverse", "inverse"), ("--forward", "cotrained"), ("--lighting", "lighting")]
-        options = [word for option, name in found for word in (option, self.at(f"{name}/renderer"))]
-        return [*options, training, self.at("dataset")] if training else options
+        made = {"--inverse": "inverse", "--forward": "cotrained", "--lighting": "lighting"}
+        return [word for option, name in made.items() for word in (option, self.at(f"{name}/renderer"))]
 
-    def _rendered(self, recipe: str, clips: int, folder: str = "") -> list[str]:
+    def _render(self, recipe: str, clips: int, folder: str = "") -> list[str]:
         out, seed = self.at(folder or recipe), self.sizes.seed + bool(folder)
         file = self.at(f"{recipe}.yaml")
         return ["datagen", "run", out, "--recipe", file, "--clips", str(clips), "--seed", str(seed)]
 
-    def _training(self, name: str, task: str, minutes: float, more: Sequence[str] = (), title: str = "") -> Stage:
+    def _train(self, task: str, minutes: float, folder: str = "", more: Sequence[str] = ()) -> list[str]:
         preset = ["--preset", self.at("training.yaml"), "--minutes", f"{minutes:g}", "--seed", str(self.sizes.seed)]
-        arguments = ["train", task, self.at("dataset"), self.at(name), *preset, *more, "--resume"]
-        return self._stage(name, title or f"Train the {_WORDS[task]}", arguments)
+        return ["train", task, self.at("dataset"), self.at(folder or task), *preset, *more, "--resume"]
+
+    def _cotrain(self) -> list[str]:
+        more = ["--real", self.at("labelled"), "--start", self.at("forward/renderer")]
+        return self._train("forward", self.sizes.minutes.cotraining, "cotrained", more)
 
     def _label(self) -> list[str]:
         make_footage(self.out / "plates", self.out)
-        weights = [self.at(f"{name}/renderer") for name in ("inverse", "lighting")]
+        weights = ["--inverse", self.at("inverse/renderer"), "--lighting", self.at("lighting/renderer")]
+        length = ["--size", str(self.sizes.side), "--length", str(self.sizes.labels.length)]
         who = ["--licence", "CC0-1.0", "--author", "Lightloom demo"]
-        length = ["--size", str(self.sizes.side), "--length", str(self.sizes.labels.length), *who]
-        return [
-            "label",
-            "run",
-            self.at(FOLDER),
-            self.at("labelled"),
-            "--inverse",
-            weights[0],
-            "--lighting",
-            weights[1],
-            *length,
-        ]
+        return ["label", "run", self.at(FOLDER), self.at("labelled"), *weights, *length, *who]
 
-    @staticmethod
-    def _stage(name: str, title: str, arguments: list[str]) -> Stage:
-        return Stage(name, title, lambda: arguments)
+    def _evaluate(self) -> list[str]:
+        where = [self.at("benchmark"), self.at("evaluation")]
+        return ["evaluate", "run", *where, *self.weights(), "--training", self.at("dataset")]
+
+    def _edits(self, folder: str, weights: Sequence[str]) -> list[StageCommand]:
+        """What is done to the video; `folder` below films/ is "" for the weights made here."""
+        prefix, words = (f"{folder}-", f", {folder} weights") if folder else ("", "")
+        sizes, video = self.sizes, self.at(SUBJECT)
+        turn = ["--env", sizes.relight.env, "--rotate", f"{sizes.relight.rotate:g}"]
+        maps = ["--gbuffers", self.at(Path("films", folder, "gbuffers")), "--show"]
+
+        def film(kind: str) -> list[str]:
+            out = self.at(Path("films", folder, f"{kind}.mp4"))
+            return ["--out", out, "--side", str(sizes.side), *weights]
+
+        def edit() -> list[str]:
+            x, y = read_cast(self.out).pick
+            return ["edit", video, "--pick", f"{x},{y}", "--set", *sizes.edit.video, *film("edit")]
+
+        def remake() -> list[str]:
+            cast = read_cast(self.out)
+            which = ["--select", f"instance={cast.instance}", "--truth"]
+            return ["edit", self._clip(cast), *which, "--set", *sizes.edit.clip, *film("remake")]
+
+        def insert() -> list[str]:
+            cast = read_cast(self.out)
+            place = ["--at", f"{cast.stand[0]},{cast.stand[1]}", "--rotate", f"{sizes.insert.rotate:g}"]
+            return ["insert", self._clip(cast), "--asset", sizes.insert.asset, *place, *film("insert")]
+
+        commands: dict[str, tuple[str, Callable[[], list[str]]]] = {
+            "relight": ("Relight the video", lambda: ["relight", video, *turn, *maps, *film("relight")]),
+            "compare": (
+                "Compare lights",
+                lambda: ["relight", video, "--env", *sizes.relight.compare, *film("compare")],
+            ),
+            "edit": ("Change a colour in the video", edit),
+            "remake": ("Change a material in the clip", remake),
+            "insert": ("Insert an object", insert),
+        }
+        return [StageCommand(prefix + name, title + words, command) for name, (title, command) in commands.items()]
+
+    def _clip(self, cast: Cast) -> str:
+        """The rendered clip behind the video, as it is typed."""
+        return f"{self.at('plates')}:{cast.key}"

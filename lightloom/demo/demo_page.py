@@ -20,6 +20,7 @@ from lightloom.stages import Record
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.row import ClipRow
+from manifests.display import webp
 from manifests.errors import RunError
 from manifests.files import write_bytes
 from manifests.report.charts import bars
@@ -191,7 +192,7 @@ def _curve(run: Path, tag: str, minutes: float) -> Curve:
     return Curve(
         _loss_chart(points),
         f"loss; {steps}{minutes:.1f} minutes with start-up",
-        _webp(pictures[0]) if pictures else None,
+        _enlarged(pictures[0]) if pictures else None,
     )
 
 
@@ -222,12 +223,8 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return (forth + back[::-1]) / 2
 
 
-def _webp(png: bytes) -> bytes:
+def _enlarged(png: bytes) -> bytes:
     """A picture enlarged by a whole factor, as WebP."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     factor = max(1, _SAMPLES // image.width)
-    buffer = io.BytesIO()
-    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(
-        buffer, "WEBP", quality=85
-    )
-    return buffer.getvalue()
+    return webp(image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST), 85)

@@ -1,4 +1,4 @@
-"""`Sizes`: everything that decides a demo, read from a YAML preset and checked field by field.
+"""`DemoSizes`: everything that decides a demo, read from a YAML preset and checked field by field.
 
 A preset of one's own starts from a shipped one (`base: default`) and says what differs. Recipes and the training preset
 are plain data here: the demo writes them beside its results, where its commands read them and a newcomer can.
@@ -29,24 +29,24 @@ _FILES = Layered(
 )
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True):
+class DemoSection(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the sections: plain, immutable data."""
 
 
-class Rendered(Section, frozen=True, kw_only=True):
+class DemoDataset(DemoSection, frozen=True, kw_only=True):
     """A dataset to render: how many clips of which recipe (docs/recipes.md)."""
 
     clips: Count
     recipe: dict[str, Any]
 
 
-class Labels(Section, frozen=True, kw_only=True):
-    """Auto-labelled footage: frames of a clip."""
+class DemoLabels(DemoSection, frozen=True, kw_only=True):
+    """Footage that is labelled automatically: frames per clip."""
 
     length: Count
 
 
-class Training(Section, frozen=True, kw_only=True):
+class DemoMinutes(DemoSection, frozen=True, kw_only=True):
     """Wall minutes of each training."""
 
     inverse: Minutes
@@ -55,14 +55,14 @@ class Training(Section, frozen=True, kw_only=True):
     cotraining: Minutes
 
 
-class Benchmark(Section, frozen=True, kw_only=True):
+class DemoBenchmark(DemoSection, frozen=True, kw_only=True):
     """The parts of the benchmark (docs/evaluation.md): scenes under several lights each, and a light that turns."""
 
-    scenes: Rendered
-    turns: Rendered
+    scenes: DemoDataset
+    turns: DemoDataset
 
 
-class Relight(Section, frozen=True, kw_only=True):
+class DemoRelight(DemoSection, frozen=True, kw_only=True):
     """The new light and by how many degrees it turns, and lights to compare."""
 
     env: str
@@ -70,21 +70,21 @@ class Relight(Section, frozen=True, kw_only=True):
     compare: tuple[str, ...]
 
 
-class Edit(Section, frozen=True, kw_only=True):
+class DemoEdit(DemoSection, frozen=True, kw_only=True):
     """What an object is made of, as `lightloom edit --set` takes it: in the video, and in the clip behind it."""
 
     video: tuple[str, ...]
     clip: tuple[str, ...]
 
 
-class Inserted(Section, frozen=True, kw_only=True):
+class DemoInsert(DemoSection, frozen=True, kw_only=True):
     """The object that is inserted, and how far it is turned."""
 
     asset: str
     rotate: float
 
 
-class Sizes(Section, frozen=True, kw_only=True):
+class DemoSizes(DemoSection, frozen=True, kw_only=True):
     """One demo.
 
     Attributes:
@@ -102,22 +102,18 @@ class Sizes(Section, frozen=True, kw_only=True):
 
     name: str
     seed: Annotated[int, Meta(ge=0)]
-    dataset: Rendered
-    footage: Rendered
+    dataset: DemoDataset
+    footage: DemoDataset
     side: Annotated[int, Meta(ge=16)]
-    labels: Labels
+    labels: DemoLabels
     training: dict[str, Any]
-    minutes: Training
-    benchmark: Benchmark
-    relight: Relight
-    edit: Edit
-    insert: Inserted
+    minutes: DemoMinutes
+    benchmark: DemoBenchmark
+    relight: DemoRelight
+    edit: DemoEdit
+    insert: DemoInsert
 
 
-def load_sizes(preset: str) -> Sizes:
+def load_sizes(preset: str) -> DemoSizes:
     """The sizes of a shipped preset or a YAML file; RunError names preset and field."""
-    plain = _FILES.read(preset)
-    for section in ("dataset", "footage"):
-        if not isinstance(plain.get(section, {}), dict):
-            raise RunError(f"{section}: expected a mapping of field names to values", where=preset)
-    return _FILES.convert(plain, Sizes, preset)
+    return _FILES.convert(_FILES.read(preset), DemoSizes, preset)

@@ -20,7 +20,8 @@ from labeling.sources.footage import fitted
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
-from manifests.contract.environment import Environment, srgb_decode
+from manifests.contract.color import srgb_decode
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from renderers.modelspace import channels_last, gbuffer_values
 

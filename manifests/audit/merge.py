@@ -2,7 +2,7 @@
 
 Shards keep their content and get new numbers. Where all keys differ the tars are hard-linked (copied across disks).
 Keys that occur twice, as those of two runs of datagen do, get a prefix by source ("s0-", "s1-" ...): those tars are
-written anew. Scenes keep their numbers and the header keeps each source's recipe and seed, so that every clip can
+written anew. Items keep their numbers and the header keeps each source's recipe and seed, so that every clip can
 still be rendered again.
 """
 
@@ -18,22 +18,24 @@ from typing import Any
 
 import msgspec
 
-from manifests.contract.row import ClipRow, FailureRow, Sample, to_table
+from manifests.contract.attributes import CONTRACT_VERSION
+from manifests.contract.row import ClipRow, FailureRow, Sample
 from manifests.errors import DatasetError
 from manifests.files import atomic_file, disk_full, sync_folder, write_bytes
 from manifests.store import archive, layout
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
-from manifests.store.header import Header, Measured, Source, difference
+from manifests.store.header import Header, Measured, MergedSource, difference
 from manifests.store.row_file import without_packing
 from manifests.store.shards import append, read_manifest, write_manifest
-from manifests.store.tables import encode_parquet
+from manifests.store.tables import encode_parquet, to_table
 
 
 def merge(paths: Sequence[Path | str], out: Path | str, progress: Callable[[int], None] | None = None) -> Measured:
     """Merge the finished datasets at `paths` into a new one at `out`; returns its totals.
 
-    The datasets must agree in contract, attribute table and codec, each be complete, and no clip may be in two of
-    them (same spec and light); DatasetError names what is in the way. Started again after a kill it goes on.
+    The datasets must agree in attribute table and codec, each be complete, and no clip may be in two of them (same
+    spec and part); DatasetError names what is in the way. Shards of an older contract are upgraded on the way.
+    Started again after a kill it goes on.
     `progress` is called with the bytes done since the last call.
     """
     datasets = [open_dataset(path) for path in paths]
@@ -59,7 +61,7 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
     first = datasets[0]
     seen: dict[tuple[str, int], tuple[Path, str]] = {}
     for dataset in datasets:
-        common: dict[str, Any] = {name: getattr(dataset.header, name) for name in ("contract", "attributes", "codec")}
+        common: dict[str, Any] = {name: getattr(dataset.header, name) for name in ("attributes", "codec")}
         different = difference(first.header, msgspec.structs.replace(first.header, **common))
         if different:
             raise DatasetError(f"{first.path} and {dataset.path} do not fit together: {different}")
@@ -68,7 +70,7 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
             raise DatasetError(f"shard {missing[0]} is missing", "finish the run before merging", where=dataset.path)
         for row in dataset.rows():
             if row.spec_digest:
-                path, key = seen.setdefault((row.spec_digest, row.light), (dataset.path, row.key))
+                path, key = seen.setdefault((row.spec_digest, row.part), (dataset.path, row.key))
                 if path != dataset.path:
                     raise DatasetError(
                         f"clip {row.key} of {dataset.path} is the same scene as {key} of {path}",
@@ -77,7 +79,7 @@ def _check_compatible(datasets: Sequence[Dataset]) -> None:
 
 
 def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
-    """ "" for all when no key occurs in two datasets, else one prefix a dataset."""
+    """ "" for all when no key occurs in two datasets, else one prefix per dataset."""
     keys: set[str] = set()
     for dataset in datasets:
         own = {row.key for row in dataset.rows()}
@@ -88,12 +90,11 @@ def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
 
 
 def _header(datasets: Sequence[Dataset], prefixes: Sequence[str]) -> Header:
-    sources: list[Source] = []
+    sources: list[MergedSource] = []
     for dataset, prefix in zip(datasets, prefixes, strict=True):
         first = sum(source.shards for source in sources)
         sources += _sources(dataset.header, prefix, first)
     return Header(
-        contract=datasets[0].header.contract,
         stage="merge",
         codec=datasets[0].header.codec,
         recipe={},
@@ -105,13 +106,13 @@ def _header(datasets: Sequence[Dataset], prefixes: Sequence[str]) -> Header:
     )
 
 
-def _sources(header: Header, prefix: str, first: int) -> Iterator[Source]:
+def _sources(header: Header, prefix: str, first: int) -> Iterator[MergedSource]:
     """The sources that a dataset brings into a merge: itself, or its own sources if it was merged already."""
     for source in header.sources:
         yield msgspec.structs.replace(source, first_shard=first + source.first_shard, prefix=prefix + source.prefix)
     if not header.sources:
-        shared = {name: getattr(header, name) for name in Source.__struct_fields__ if hasattr(header, name)}
-        yield Source(**shared, first_shard=first, prefix=prefix)
+        shared = {name: getattr(header, name) for name in MergedSource.__struct_fields__ if hasattr(header, name)}
+        yield MergedSource(**shared, first_shard=first, prefix=prefix)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class _Move:
     def run(self) -> None:
         """Tar, preview and failures first, the manifest last, as `write_shard` does."""
         seal, rows = read_manifest(self.source.path, self.shard)
-        rows = self._rewritten(rows) if self.prefix else self._linked(layout.SHARDS, rows)
+        older = self.source.header.contract_of(seal.header) != CONTRACT_VERSION
+        rows = self._rewritten(rows) if self.prefix or older else self._linked(layout.SHARDS, rows)
         self._linked(layout.PREVIEWS, [])
         failures = [msgspec.structs.replace(one, shard=self.number) for one in self.source.failures(self.shard)]
         table = encode_parquet(to_table(failures, FailureRow))
@@ -159,10 +161,10 @@ class _Move:
 
     def _rewritten(self, rows: Sequence[ClipRow]) -> list[ClipRow]:
         """Write the tar anew with prefixed keys; every clip is checked against its hash on the way."""
-        done = []
+        done, lights = [], self.source.header.source(self.shard).lights
         with atomic_file(self._file(layout.SHARDS)) as file:
             for row in sorted(rows, key=lambda row: row.offset):
                 plain = msgspec.structs.replace(without_packing(row), key=self.prefix + row.key)
-                done.append(append(file, self.number, Sample(plain.key, self.source.files(row), plain)))
+                done.append(append(file, self.number, Sample(plain.key, self.source.files(row), plain), lights))
             file.write(archive.END)
         return done

@@ -11,17 +11,18 @@ from typing import Any
 import duckdb
 import msgspec
 
-from manifests.contract.row import ClipRow, FailureRow, to_table
+from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.errors import DatasetError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
+from manifests.store.tables import to_table
 
 
 @contextmanager
 def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in memory whose views `clips` and `failures` hold the committed rows; fetches no extension.
 
-    DatasetError when a manifest cannot be read.
+    Columns have the names of today, whatever the contract. DatasetError when a manifest cannot be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     try:
@@ -29,7 +30,8 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
             files = [str(layout.shard_file(dataset.path, folder, shard)) for shard in dataset.shards()]
             if files:
                 names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-                connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{names}], union_by_name = true)")
+                table = f"read_parquet([{names}], union_by_name = true)"
+                connection.execute(f"CREATE VIEW {view} AS SELECT {_columns(connection, table)} FROM {table}")
             else:
                 connection.register(view, to_table([], row_type))
         yield connection
@@ -37,6 +39,16 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    """What to select so that columns of contract 1 go by the names of today; some shards may be of either."""
+    there = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
+    older = columns_1(there)
+    if not older:
+        return "*"
+    named = [f"coalesce({new}, {old}) AS {new}" if new in there else f"{old} AS {new}" for old, new in older.items()]
+    return f"* EXCLUDE ({', '.join({*older, *older.values()} & {*there})}), {', '.join(named)}"
 
 
 def counts(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
@@ -56,7 +68,8 @@ class Stats:
     """Totals, and counts of clips by name, largest first.
 
     `assets` counts distinct assets by kind, `failures` work items by reason, `materials` uses by how they were
-    resolved, all others clips. `hours` is render and encode time summed over workers; `bytes` the shards.
+    resolved, all others clips. `hours` is the time of rendering or labelling and of encoding, over all workers;
+    `bytes` the size of the shards.
     """
 
     path: str
@@ -65,7 +78,7 @@ class Stats:
     shards: int
     shards_expected: int
     clips: int
-    scenes: int
+    items: int
     frames: int
     hours: float
     bytes: int
@@ -88,9 +101,9 @@ class Stats:
         lines = [
             f"{self.path}: stage {self.stage}, codec {self.codec}",
             f"  shards     {self.shards} of {self.shards_expected}",
-            f"  clips      {self.clips} of {self.scenes} scenes, {self.frames} frames",
+            f"  clips      {self.clips} of {self.items} items, {self.frames} frames",
             f"  size       {human_bytes(self.bytes)}",
-            f"  rendering  {self.hours:.2f} hours, summed over workers",
+            f"  work       {self.hours:.2f} hours, summed over workers",
         ]
         for title, section in self._sections().items():
             lines.append(f"{title}:" if section else f"{title}: none")
@@ -109,8 +122,8 @@ def stats(dataset: Dataset | Path | str) -> Stats:
     with connect(dataset) as connection:
         totals: tuple[Any, ...] = one(
             connection,
-            "SELECT count(*), count(DISTINCT (shard, scene)), coalesce(sum(frames), 0), "
-            "coalesce(sum(render_seconds + encode_seconds), 0) / 3600, coalesce(sum(size), 0) FROM clips",
+            "SELECT count(*), count(DISTINCT (shard, item)), coalesce(sum(frames), 0), "
+            "coalesce(sum(seconds + encode_seconds), 0) / 3600, coalesce(sum(size), 0) FROM clips",
         )
         return Stats(
             path=str(dataset.path),
@@ -119,7 +132,7 @@ def stats(dataset: Dataset | Path | str) -> Stats:
             shards=len(dataset.shards()),
             shards_expected=dataset.header.shards,
             clips=int(totals[0]),
-            scenes=int(totals[1]),
+            items=int(totals[1]),
             frames=int(totals[2]),
             hours=float(totals[3]),
             bytes=int(totals[4]),

@@ -27,26 +27,182 @@ from manifests.store.row_file import without_packing
 from manifests.store.shards import Seal, check_complete, read_failures, read_group, read_manifest
 
 Level = Literal["quick", "full", "decode"]
-REPAIR = "run `lightloom data repair`, then resume the run"
-RESTORE = f"restore the {layout.HEADER} that the run wrote, or remove this shard"
+Kind = Literal["damaged", "missing", "uncommitted", "unsealed", "older", "foreign", "leftover", "miscounted", "header"]
+
+_REPAIR = "run `lightloom data repair`, then resume the run"
+_RESUME = "resume the run, or `lightloom data repair`"
+_ADVICE: dict[Kind, str] = {
+    "damaged": _REPAIR,
+    "missing": "resume the run",
+    "uncommitted": _RESUME,
+    "unsealed": f"restore the {layout.HEADER} that the run wrote, or remove this shard",
+    "older": "run `lightloom data repair`, which upgrades it",
+    "foreign": "move it away, or `lightloom data repair` does",
+    "leftover": _RESUME,
+    "miscounted": _REPAIR,
+    "header": "restore it from a copy",
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be: `path` and, where known, clip `key`; what it is and what to do."""
+    """Something that is not as it should be: `path` and, where known, clip `key`; what it is and what to do.
+
+    `kind` says what repair does with it. A shard of which a part is "damaged" or "missing", or which is "uncommitted"
+    (files without the manifest that makes them count), is taken apart; one that is "unsealed" (written under another
+    dataset.json) or a file that is "foreign" moves to `quarantine/`; a shard of an "older" contract is written anew; a
+    "leftover" of a killed run is removed; totals that are "miscounted" are counted again. With "header" only the
+    owner can help.
+    """
 
     path: str
     what: str
-    advice: str
+    kind: Kind
     key: str = ""
     shard: int | None = None
+    advice: str = ""
 
     def __str__(self) -> str:
         clip = f", clip {self.key}" if self.key else ""
-        return f"{self.path}{clip}: {self.what}; {self.advice}"
+        return f"{self.path}{clip}: {self.what}; {self.advice or _ADVICE[self.kind]}"
 
 
-class ShardCheck:
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found, and how much it looked at. `missing` counts the shards that are not committed yet."""
+
+    findings: tuple[Finding, ...]
+    shards: int
+    clips: int
+    bytes: int
+    missing: int
+
+    @property
+    def ok(self) -> bool:
+        """True when what is committed is whole; a dataset whose run has not ended may be."""
+        return not self.findings
+
+
+def verify(
+    path: Path | str, level: Level = "full", threads: int = 4, progress: Callable[[int], None] | None = None
+) -> VerifyReport:
+    """Check the dataset at `path`; `progress` is called with the number of bytes done since the last call.
+
+    Raises DatasetError only when there is no dataset at all; whatever else is wrong becomes a finding.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DatasetError("no such folder", "give the folder of a dataset", where=path)
+    try:
+        document = read_document(path)
+    except DatasetError as error:
+        return VerifyReport((Finding(layout.HEADER, error.what, "header", advice=error.advice),), 0, 0, 0, 0)
+    dataset = Dataset(path, document.header)
+    numbers = [shard for shard in dataset.shards() if shard < dataset.header.shards]
+    report = _locked(progress)
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        checked = list(pool.map(lambda shard: _ShardCheck(dataset, shard, level, report).check(), numbers))
+    findings = list(_strays(dataset))
+    findings += [finding for shard in checked for finding in shard.findings]
+    findings += _shared_keys(checked)
+    findings += _waiting(dataset, level)
+    findings += _totals(dataset, document.measured, checked)
+    return VerifyReport(
+        tuple(findings),
+        shards=len(numbers),
+        clips=sum(len(shard.rows) for shard in checked),
+        bytes=sum(shard.size for shard in checked),
+        missing=len(set(range(dataset.header.shards)) - set(numbers)),
+    )
+
+
+def _shared_keys(shards: Sequence[_ShardCheck]) -> Iterator[Finding]:
+    """A clip's key may occur in one shard only; within a shard `check_complete` looks."""
+    first: dict[str, int] = {}
+    for shard in shards:
+        for key in {row.key for row in shard.rows}:
+            if first.setdefault(key, shard.shard) != shard.shard:
+                path = f"{layout.MANIFEST}/{shard.shard:06d}.parquet"
+                what = f"the key is also that of a clip in shard {first[key]}"
+                yield Finding(path, what, "damaged", key, shard.shard)
+
+
+def _totals(dataset: Dataset, measured: Measured, shards: Sequence[_ShardCheck]) -> Iterator[Finding]:
+    """A dataset that was finished must still have all that it counted."""
+    missing = sorted(set(range(dataset.header.shards)) - {shard.shard for shard in shards})
+    if measured.complete and missing:
+        what = f"shard {missing[0]} is missing, though the dataset was complete"
+        yield Finding(f"{layout.MANIFEST}/{missing[0]:06d}.parquet", what, "missing", shard=missing[0])
+    rows = [row for shard in shards for row in shard.rows]
+    counted = {"clips": (measured.clips, len(rows)), "bytes": (measured.bytes, sum(row.size for row in rows))}
+    for what, (said, found) in counted.items() if measured.complete and not missing else ():
+        if said != found:
+            yield Finding(layout.HEADER, f"counts {said} {what}, the manifests have {found}", "miscounted")
+
+
+def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
+    """Finished items that wait for their shard must be whole."""
+    folder = dataset.path / layout.WORK
+    if level == "quick" or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        item = layout.item_number(path)
+        if item is None or path.is_symlink() or dataset.committed(dataset.shard_of(item)):
+            continue
+        problem = dataset.item_problem(path)
+        if problem:
+            yield Finding(f"{layout.WORK}/{path.name}", problem, "damaged")
+
+
+_KNOWN = {layout.HEADER, layout.LOCK, layout.CATALOGUE, *layout.REPORTS}
+_FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
+
+
+def _strays(dataset: Dataset) -> Iterator[Finding]:
+    """Every file below the dataset's folder that is out of place, in order of path; links are never followed."""
+    for path in sorted(dataset.path.iterdir()):
+        if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
+            for inner in sorted(path.iterdir()) if path.name != layout.QUARANTINE else ():
+                yield from _stray(dataset, inner, path.name)
+        else:
+            yield from _stray(dataset, path, "")
+
+
+def _stray(dataset: Dataset, path: Path, folder: str) -> Iterator[Finding]:
+    """What is wrong with the place of one file of `folder`, "" being the dataset's own."""
+    name = _relative(dataset, path)
+    if is_temporary(path):
+        yield Finding(name, "a file that a killed run had not finished", "leftover")
+    elif folder == layout.WORK and path.name == layout.LOGS and path.is_dir() and not path.is_symlink():
+        return
+    elif path.is_symlink() or not path.is_file() or not _belongs(dataset, path, folder):
+        yield Finding(name, "is a link" if path.is_symlink() else "does not belong into a dataset", "foreign")
+    elif folder == layout.WORK:
+        shard = dataset.shard_of(layout.item_number(path) or 0)
+        if dataset.committed(shard):
+            yield Finding(name, f"a work item of shard {shard}, which is already committed", "leftover")
+    elif folder and folder != layout.MANIFEST:
+        number = layout.shard_number(path, folder)
+        if number is not None and not dataset.committed(number):
+            yield Finding(name, f"shard {number} has no manifest, so it does not count", "uncommitted", shard=number)
+
+
+def _belongs(dataset: Dataset, path: Path, folder: str) -> bool:
+    """True for the name of a file that a dataset of this header may have in `folder`."""
+    if not folder:
+        return path.name in _KNOWN
+    if folder == layout.WORK:
+        item = layout.item_number(path)
+        return item is not None and item < dataset.header.items and not dataset.header.sources
+    shard = layout.shard_number(path, folder)
+    return shard is not None and shard < dataset.header.shards
+
+
+def _relative(dataset: Dataset, path: Path) -> str:
+    return str(path.relative_to(dataset.path))
+
+
+class _ShardCheck:
     """The checks of one committed shard; `check` runs them and fills `findings`, `rows` and `size` (of the tar)."""
 
     def __init__(self, dataset: Dataset, shard: int, level: Level, progress: Callable[[int], None]) -> None:
@@ -56,7 +212,7 @@ class ShardCheck:
         self.rows: list[ClipRow] = []
         self.size = 0
 
-    def check(self) -> ShardCheck:
+    def check(self) -> _ShardCheck:
         """Run every check that the ones before leave sense in."""
         try:
             seal, self.rows = read_manifest(self.dataset.path, self.shard)
@@ -84,32 +240,37 @@ class ShardCheck:
 
     def _check_seal(self, seal: Seal) -> None:
         header = self.dataset.header
+        contract = header.contract_of(seal.header)
         if seal.shard != self.shard:
             self._add(layout.MANIFEST, f"is the manifest of shard {seal.shard}")
-        if seal.header != header.digest():
-            self._add(
-                layout.MANIFEST,
-                f"was written under another {layout.HEADER} than the one here",
-                RESTORE,
-            )
+        if contract is None:
+            self._add(layout.MANIFEST, f"was written under another {layout.HEADER} than the one here", "unsealed")
+        elif contract < header.contract:
+            self._add(layout.MANIFEST, f"is still of contract {contract}, not {header.contract}", "older")
 
     def _check_sidecars(self, seal: Seal) -> None:
         for folder, digest in ((layout.FAILURES, seal.failures_sha256), (layout.PREVIEWS, seal.preview_sha256)):
             path = layout.shard_file(self.dataset.path, folder, self.shard)
             if not path.is_file() or path.is_symlink():
                 self._add(folder, "is missing")
-            elif self.level != "quick" and _file_digest(path) != digest:
+                continue
+            if self.level != "quick" and _file_digest(path) != digest:
                 self._add(folder, "was changed: its SHA-256 is not the one in the manifest")
+            if folder == layout.FAILURES:
+                self._check_failures(seal)
+
+    def _check_failures(self, seal: Seal) -> None:
         try:
             failures = read_failures(self.dataset.path, self.shard)
-            if len(failures) != seal.failures:
-                self._add(layout.FAILURES, f"holds {len(failures)} failures, the manifest says {seal.failures}")
+        except DatasetError as error:
+            self._add(layout.FAILURES, error.what)
+            return
+        if len(failures) != seal.failures:
+            self._add(layout.FAILURES, f"holds {len(failures)} failures, the manifest says {seal.failures}")
+        try:
             check_complete(self.dataset.header, self.shard, self.rows, failures)
         except DatasetError as error:
-            path = layout.shard_file(self.dataset.path, layout.FAILURES, self.shard)
-            if path.is_file():
-                unreadable = error.where == str(path)
-                self._add(layout.FAILURES if unreadable else layout.MANIFEST, error.what)
+            self._add(layout.MANIFEST, error.what)
 
     def _check_rows(self) -> None:
         source = self.dataset.header.source(self.shard)
@@ -208,9 +369,9 @@ class ShardCheck:
             size -= len(piece)
         return hasher.hexdigest()
 
-    def _add(self, folder: str, what: str, advice: str = REPAIR, key: str = "") -> None:
-        path = layout.shard_file(self.dataset.path, folder, self.shard).relative_to(self.dataset.path)
-        self.findings.append(Finding(str(path), what, advice, key, self.shard))
+    def _add(self, folder: str, what: str, kind: Kind = "damaged", key: str = "") -> None:
+        path = layout.shard_file(self.dataset.path, folder, self.shard)
+        self.findings.append(Finding(_relative(self.dataset, path), what, kind, key, self.shard))
 
 
 def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
@@ -220,172 +381,6 @@ def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
 def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-_KNOWN = {layout.HEADER, layout.LOCK, layout.CATALOGUE, *layout.REPORTS}
-_FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
-
-
-@dataclass(frozen=True)
-class Stray:
-    """A file that is out of place.
-
-    `kind` says what repair does: "foreign" is moved to `quarantine/`, "leftover" of a killed run removed, and
-    "uncommitted" is a shard's file without the manifest that makes it count: its clips are saved first.
-    """
-
-    path: str
-    what: str
-    advice: str
-    kind: str
-    shard: int | None = None
-
-
-def strays(dataset: Dataset) -> Iterator[Stray]:
-    """Every file below the dataset's folder that does not belong there, in order of path; links are never followed."""
-    for path in sorted(dataset.path.iterdir()):
-        if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
-            if path.name == layout.QUARANTINE:
-                continue
-            for inner in sorted(path.iterdir()):
-                stray = _work(dataset, inner) if path.name == layout.WORK else _shard_file(dataset, path.name, inner)
-                if stray:
-                    yield stray
-        elif is_temporary(path):
-            yield _leftover(dataset, path)
-        elif path.name not in _KNOWN or path.is_symlink() or not path.is_file():
-            yield _foreign(dataset, path)
-
-
-def _shard_file(dataset: Dataset, folder: str, path: Path) -> Stray | None:
-    shard = layout.shard_number(path, folder)
-    if is_temporary(path):
-        return _leftover(dataset, path)
-    if shard is None or shard >= dataset.header.shards or path.is_symlink() or not path.is_file():
-        return _foreign(dataset, path)
-    if folder != layout.MANIFEST and not dataset.committed(shard):
-        what = f"shard {shard} has no manifest, so it does not count"
-        advice = "resume the run, or `lightloom data repair`"
-        return Stray(_relative(dataset, path), what, advice, "uncommitted", shard)
-    return None
-
-
-def _work(dataset: Dataset, path: Path) -> Stray | None:
-    if is_temporary(path):
-        return _leftover(dataset, path)
-    if path.name == layout.LOGS and path.is_dir() and not path.is_symlink():
-        return None
-    item = layout.item_number(path)
-    if item is None or path.is_symlink() or not path.is_file() or dataset.header.sources:
-        return _foreign(dataset, path)
-    if item >= dataset.header.items:
-        return _foreign(dataset, path)
-    if dataset.committed(dataset.shard_of(item)):
-        what = f"a work item of shard {dataset.shard_of(item)}, which is already committed"
-        return Stray(_relative(dataset, path), what, "resume the run, or `lightloom data repair`", "leftover")
-    return None
-
-
-def _leftover(dataset: Dataset, path: Path) -> Stray:
-    what = "a file that a killed run had not finished"
-    return Stray(_relative(dataset, path), what, "resume the run, or `lightloom data repair`", "leftover")
-
-
-def _foreign(dataset: Dataset, path: Path) -> Stray:
-    what = "is a link" if path.is_symlink() else "does not belong into a dataset"
-    return Stray(_relative(dataset, path), what, "move it away, or `lightloom data repair` does", "foreign")
-
-
-def _relative(dataset: Dataset, path: Path) -> str:
-    return str(path.relative_to(dataset.path))
-
-
-__all__ = ["REPAIR", "RESTORE", "Finding", "Level", "VerifyReport", "verify"]
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `verify` found, and how much it looked at. `missing` counts the shards that are not committed yet."""
-
-    findings: tuple[Finding, ...]
-    shards: int
-    clips: int
-    bytes: int
-    missing: int
-
-    @property
-    def ok(self) -> bool:
-        """True when what is committed is whole; a dataset whose run has not ended may be."""
-        return not self.findings
-
-
-def verify(
-    path: Path | str, level: Level = "full", threads: int = 4, progress: Callable[[int], None] | None = None
-) -> VerifyReport:
-    """Check the dataset at `path`; `progress` is called with the number of bytes done since the last call.
-
-    Raises DatasetError only when there is no dataset at all; whatever else is wrong becomes a finding.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise DatasetError("no such folder", "give the folder of a dataset", where=path)
-    try:
-        document = read_document(path)
-    except DatasetError as error:
-        return VerifyReport((Finding(layout.HEADER, error.what, error.advice or "restore it from a copy"),), 0, 0, 0, 0)
-    dataset = Dataset(path, document.header)
-    numbers = [shard for shard in dataset.shards() if shard < dataset.header.shards]
-    report = _locked(progress)
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
-        checked = list(pool.map(lambda shard: ShardCheck(dataset, shard, level, report).check(), numbers))
-    findings = [Finding(stray.path, stray.what, stray.advice, shard=stray.shard) for stray in strays(dataset)]
-    findings += [finding for shard in checked for finding in shard.findings]
-    findings += _shared_keys(checked)
-    findings += _waiting(dataset, level)
-    findings += _totals(dataset, document.measured, checked)
-    return VerifyReport(
-        tuple(findings),
-        shards=len(numbers),
-        clips=sum(len(shard.rows) for shard in checked),
-        bytes=sum(shard.size for shard in checked),
-        missing=len(set(range(dataset.header.shards)) - set(numbers)),
-    )
-
-
-def _shared_keys(shards: Sequence[ShardCheck]) -> Iterator[Finding]:
-    """A clip's key may occur in one shard only; within a shard `check_complete` looks."""
-    first: dict[str, int] = {}
-    for shard in shards:
-        for key in {row.key for row in shard.rows}:
-            if first.setdefault(key, shard.shard) != shard.shard:
-                path = f"{layout.MANIFEST}/{shard.shard:06d}.parquet"
-                what = f"the key is also that of a clip in shard {first[key]}"
-                yield Finding(path, what, REPAIR, key, shard.shard)
-
-
-def _totals(dataset: Dataset, measured: Measured, shards: Sequence[ShardCheck]) -> Iterator[Finding]:
-    """A dataset that was finished must still have all that it counted."""
-    missing = sorted(set(range(dataset.header.shards)) - {shard.shard for shard in shards})
-    if measured.complete and missing:
-        what = f"shard {missing[0]} is missing, though the dataset was complete"
-        yield Finding(f"{layout.MANIFEST}/{missing[0]:06d}.parquet", what, "resume the run", shard=missing[0])
-    clips = sum(len(shard.rows) for shard in shards)
-    if measured.complete and not missing and clips != measured.clips:
-        yield Finding(layout.HEADER, f"counts {measured.clips} clips, the manifests have {clips}", REPAIR)
-
-
-def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
-    """Finished items that wait for their shard must be whole."""
-    folder = dataset.path / layout.WORK
-    if level == "quick" or not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        item = layout.item_number(path)
-        if item is None or path.is_symlink() or dataset.committed(dataset.shard_of(item)):
-            continue
-        problem = dataset.item_problem(path)
-        if problem:
-            yield Finding(f"{layout.WORK}/{path.name}", problem, REPAIR)
 
 
 def _locked(progress: Callable[[int], None] | None) -> Callable[[int], None]:

@@ -1,0 +1,1 @@
+"""Clips to files and back: `compact` (video, measured error bounds) and `exact` (OpenEXR)."""

@@ -14,10 +14,13 @@ import numpy as np
 from msgspec import Meta
 
 from manifests.codec.formats import QUALITIES, SCHEMES
-from manifests.contract.attributes import ATTRIBUTES, CONTRACT_VERSION
+from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.errors import ClipError, CodecError
+
+VERSION = 1
+"""Version of this file's own format, apart from the contract of rows."""
 
 MAX_JSON = 16 << 20
 """Largest accepted clip.json in bytes."""
@@ -74,7 +77,7 @@ class EnvironmentJson(msgspec.Struct, frozen=True, kw_only=True):
 class ClipHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a clip but its pixels; see docs/codecs.md for the fields."""
 
-    version: int = CONTRACT_VERSION
+    version: int = VERSION
     codec: Codec
     frames: Annotated[int, Meta(ge=1, le=MAX_FRAMES)]
     height: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
@@ -143,9 +146,9 @@ def load(key: str, data: bytes) -> ClipHeader:
         header = msgspec.json.decode(data, type=ClipHeader)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"{error}", where=where) from None
-    if header.version > CONTRACT_VERSION:
+    if header.version > VERSION:
         raise CodecError(
-            f"contract version {header.version}, this program reads up to {CONTRACT_VERSION}", "update it", where=where
+            f"contract version {header.version}, this program reads up to {VERSION}", "update it", where=where
         )
     if header.frames * header.height * header.width > MAX_PIXELS:
         raise CodecError(

@@ -21,7 +21,8 @@ from manifests.codec.clip_json import ClipHeader, Codec
 from manifests.codec.exr import read_exr, write_exr
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.clip import Clip, CodedClip, to_codes
-from manifests.contract.environment import HALF_MAX, Environment, srgb_encode
+from manifests.contract.color import srgb_encode
+from manifests.contract.environment import HALF_MAX, Environment
 from manifests.errors import ClipError, CodecError
 
 HEADER = "clip.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifests.contract.attributes import Attribute
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 
 PSNR_CAP = 100.0
 """What identical images score, so that every figure stays a finite number."""

@@ -1,4 +1,4 @@
-"""A lat-long light from a file of the user's: Radiance .hdr or OpenEXR, brought to numbers that a renderer survives."""
+"""A lat-long light from a file: Radiance .hdr or OpenEXR, as it is or brought to numbers that a network survives."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ _MAGIC = b"#?"
 def read_hdr(path: str | Path) -> np.ndarray:
     """Linear stored image (h, w, 3) float32 in [0, 65504] of a lat-long .hdr or .exr file; NaN becomes 0.
 
+    Raises InputError as `read_light`.
+    """
+    return sanitize(read_light(path))[0]
+
+
+def read_light(path: str | Path) -> np.ndarray:
+    """Linear stored image (h, w, 3) float32 of a lat-long .hdr or .exr file as it is: NaN and negative values included.
+
     Raises InputError when the file is missing, is neither format, is damaged, or is not about twice as wide as high.
     """
     path = Path(path)
@@ -32,13 +40,13 @@ def read_hdr(path: str | Path) -> np.ndarray:
     height, width = image.shape[:2]
     if not 1.9 < width / height < 2.1:
         raise InputError(f"{width}x{height} pixels is not a lat-long image, which is twice as wide as high", where=path)
-    return sanitize(image)[0]
+    return image
 
 
 def _openexr(data: bytes) -> np.ndarray:
     channels = read_exr(data)
-    for prefix in sorted({name.rpartition(".")[0] for name in channels}):
-        for names in ("RGB", "YYY"):
+    for names in ("RGB", "YYY"):
+        for prefix in sorted({name.rpartition(".")[0] for name in channels}):
             full = [f"{prefix}.{name}" if prefix else name for name in names]
             if all(name in channels for name in full):
                 return np.stack([channels[name] for name in full], axis=-1).astype(np.float32)

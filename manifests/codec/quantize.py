@@ -17,7 +17,7 @@ import numpy as np
 
 from manifests.codec.clip_json import Stored
 from manifests.contract.azimuthal import STEPS, project
-from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.contract.color import LUMINANCE, srgb_decode, srgb_encode
 
 DEPTH_STEP = 2e-3
 """Relative step of `log-depth`, as long as 12 bits cover the clip's range with it (far / near up to 3,600)."""
@@ -28,9 +28,8 @@ FINER = 6
 """Bits by which `azimuthal.STEPS` are finer than those of a plane."""
 SPREAD = STEPS / 2**FINER
 """Steps of a plane to a unit of the projection."""
-LUMA = (0.2126, 0.7152, 0.0722)
-CB = 2 * (1 - LUMA[2])
-CR = 2 * (1 - LUMA[0])
+CB = 2 * (1 - LUMINANCE[2])
+CR = 2 * (1 - LUMINANCE[0])
 _DEPTH_TOP = 4095
 _FARTHEST = 1e6
 _CODE = 255
@@ -127,8 +126,8 @@ class Restorer:
             np.multiply(chroma, np.float32(weight), out=work)
             work += luma
             self._colour(work, out[:, channel])
-        red *= np.float32(LUMA[0] * CR / LUMA[1] * scale)
-        blue *= np.float32(LUMA[2] * CB / LUMA[1] * scale)
+        red *= np.float32(LUMINANCE[0] * CR / LUMINANCE[1] * scale)
+        blue *= np.float32(LUMINANCE[2] * CB / LUMINANCE[1] * scale)
         luma -= red
         luma -= blue
         self._colour(luma, out[:, 1])
@@ -164,7 +163,7 @@ def _linear_colours() -> np.ndarray:
 
 def _ycc(encoded: np.ndarray) -> list[np.ndarray]:
     red, green, blue = (encoded[..., channel] for channel in range(3))
-    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    luma = LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
     chroma = [(blue - luma) * np.float32(TOP / CB) + MIDDLE, (red - luma) * np.float32(TOP / CR) + MIDDLE]
     return [np.clip(np.rint(plane), 0, TOP).astype(np.uint16) for plane in (luma * TOP, *chroma)]
 
@@ -221,7 +220,9 @@ class Recoder:
         scale, (blue, red, both) = _CODE / TOP, self._scratch
         for plane, chroma in ((planes[1], blue), (planes[2], red)):
             np.subtract(plane, np.float32(MIDDLE), out=chroma)
-        cv2.addWeighted(red, -LUMA[0] * CR / LUMA[1] * scale, blue, -LUMA[2] * CB / LUMA[1] * scale, 0, both)
+        cv2.addWeighted(
+            red, -LUMINANCE[0] * CR / LUMINANCE[1] * scale, blue, -LUMINANCE[2] * CB / LUMINANCE[1] * scale, 0, both
+        )
         for chroma, weight, colour in ((red, CR * scale, out[0]), (both, 1.0, out[1]), (blue, CB * scale, out[2])):
             cv2.addWeighted(planes[0], scale, chroma, weight, 0, colour, cv2.CV_8U)
 

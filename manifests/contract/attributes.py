@@ -17,7 +17,7 @@ import numpy as np
 Codec = Literal["compact", "exact"]
 """How a dataset's clips are stored (docs/codecs.md)."""
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """Raised when a change makes older readers misread a dataset."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifests.contract.clip import Clip
-from manifests.contract.environment import luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode
 
 BINS = 16
 """Bins of every histogram; the values are shares that add up to 1."""

@@ -1,16 +1,46 @@
-"""How bright a picture should be: one percentile of its surfaces' luminance goes to one value (docs/conventions.md).
+"""Colour, said once: the sRGB curve, luminance, and how bright a picture should be (docs/conventions.md).
 
-And what a screen then shows of it.
+Inside are scene-linear Rec.709 radiance and the networks' sRGB picture. Twins of these functions on tensors take their
+constants from here.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from manifests.contract.environment import luminance, srgb_encode
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Weights of linear Rec.709 red, green and blue."""
+
+SRGB_SLOPE, SRGB_SCALE, SRGB_OFFSET, SRGB_POWER = 12.92, 1.055, 0.055, 2.4
+"""The curve of IEC 61966-2-1: SLOPE x near black, and SCALE x^(1/POWER) - OFFSET above."""
+
+SRGB_BLACK, SRGB_BLACK_ENCODED = 0.0031308, 0.04045
+"""Where its linear part ends, before and after encoding."""
 
 PERCENTILE = 95.0
 TARGET = 0.7
+"""A dataset's exposure brings this percentile of its surfaces' luminance to this linear value."""
+
+_WEIGHTS = np.array(LUMINANCE, dtype=np.float32)
+
+
+def srgb_encode(linear: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1 encoding of linear values; negative input counts as 0, input above 1 goes on along the curve."""
+    linear = np.maximum(linear, 0.0)
+    curve = SRGB_SCALE * np.maximum(linear, SRGB_BLACK) ** (1 / SRGB_POWER) - SRGB_OFFSET
+    return np.where(linear <= SRGB_BLACK, SRGB_SLOPE * linear, curve)
+
+
+def srgb_decode(encoded: np.ndarray) -> np.ndarray:
+    """Inverse of `srgb_encode` for encoded values >= 0."""
+    encoded = np.maximum(encoded, 0.0)
+    curve = ((np.maximum(encoded, SRGB_BLACK_ENCODED) + SRGB_OFFSET) / SRGB_SCALE) ** SRGB_POWER
+    return np.where(encoded <= SRGB_BLACK_ENCODED, encoded / SRGB_SLOPE, curve)
+
+
+def luminance(radiance: np.ndarray) -> np.ndarray:
+    """Luminance (...) of linear Rec.709 colours (..., 3)."""
+    return radiance @ _WEIGHTS
 
 
 def surface_level(radiance: np.ndarray, where: np.ndarray | None = None) -> float:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifests.contract.color import srgb_encode
+
 HALF_MAX = 65504.0
 WHITE_POINT = 16.0
 LOG_MAXIMUM = 10_000.0
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +45,6 @@ def sanitize(image: np.ndarray) -> tuple[np.ndarray, int]:
     return clean, int(bad.sum())
 
 
-def luminance(radiance: np.ndarray) -> np.ndarray:
-    """Luminance (...) of linear Rec.709 colours (..., 3)."""
-    return radiance @ _LUMINANCE
-
-
 def latlong_directions(height: int, width: int) -> np.ndarray:
     """Unit directions (height, width, 3) of the pixel centres of a stored lat-long image, z up."""
     theta = (np.arange(height) + 0.5) / height * np.pi
@@ -72,6 +68,12 @@ def sample_latlong(image: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return upper * (1 - fraction_v) + lower * fraction_v
 
 
+def cell_overlaps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Share (new cells, old cells) of each new cell that each old cell covers, from the edges of both, ascending."""
+    shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
+    return (np.maximum(shared, 0.0) / np.diff(new)[:, None]).astype(np.float32)
+
+
 def camera_directions(height: int, width: int) -> np.ndarray:
     """Camera-frame unit directions (height, width, 3) of the released models' lat-long images.
 
@@ -82,18 +84,6 @@ def camera_directions(height: int, width: int) -> np.ndarray:
     phi = np.linspace(-1 + 1 / width, 1 - 1 / width, width)[None] * np.pi
     x, z = np.sin(theta) * np.sin(phi), np.sin(theta) * np.cos(phi)
     return np.stack([x, np.broadcast_to(np.cos(theta), x.shape), z], axis=-1)
-
-
-def srgb_encode(linear: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1 encoding of linear values; negative input counts as 0, input above 1 goes on along the curve."""
-    linear = np.maximum(linear, 0.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def srgb_decode(encoded: np.ndarray) -> np.ndarray:
-    """Inverse of `srgb_encode` for encoded values >= 0."""
-    encoded = np.maximum(encoded, 0.0)
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4)
 
 
 def encode_ldr(radiance: np.ndarray) -> np.ndarray:

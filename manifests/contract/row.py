@@ -1,15 +1,12 @@
-"""One row of the Parquet manifest: what a dataset knows of a clip without opening its shard."""
+"""What a dataset knows of a clip, and of a work item that failed, without opening its shard: a row of Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
-import pyarrow as pa
-
-ITEM_CLIPS = "item.clips"
-"""Statistic of every row where a header's `lights` is 0: how many clips the row's work item has."""
 
 
 class AssetUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,18 +32,28 @@ class MaterialUse(msgspec.Struct, frozen=True, kw_only=True):
 class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     """One clip. The stage fills the fields down to `flags`; packing fills the rest.
 
-    `scene` is the work item (the scene, or the real video), `light` the index among its lights, or of a real video's
-    segment; clips of one synthetic `scene` share camera, geometry and G-buffers. `statistics` holds scalar summaries
-    (see `statistics.py`), `codec_errors` the measured round-trip errors of the lossy codec by "attribute.metric",
-    `confidence` a number in [0, 1] by attribute for auto-labels.
+    Attributes:
+        item: the work item that it came from: a scene to render, or a video to label.
+        part: which of the item's clips it is: the index of its light, or of the video's segment. Rendered clips of
+            one item share camera, geometry and G-buffers.
+        item_clips: how many clips the item has. A stage may leave 0 where the header says it (`Header.lights`).
+        network, sampler: of a labelled clip, the name of the inverse renderer's network and how it sampled.
+        statistics: scalar summaries (see `clip_summary.py`).
+        codec_errors: the lossy codec's measured round-trip errors by "attribute.metric".
+        confidence: of a labelled clip, a number in [0, 1] by attribute.
+        seconds, encode_seconds: what rendering or labelling it took, and encoding it.
+        steps: samples per pixel that were rendered (mean), or steps of the network's sampler.
     """
 
     key: str
-    scene: int
-    light: int = 0
+    item: int
+    part: int = 0
+    item_clips: int = 0
     stage: str
     split: str = "all"
     recipe: str = ""
+    network: str = ""
+    sampler: str = ""
     seed: int = 0
     spec_digest: str = ""
     frames: int
@@ -61,9 +68,9 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     statistics: dict[str, float] = {}
     codec_errors: dict[str, float] = {}
     confidence: dict[str, float] = {}
-    render_seconds: float = 0.0
+    seconds: float = 0.0
     encode_seconds: float = 0.0
-    samples: float = 0.0
+    steps: float = 0.0
     device: str = ""
     worker: str = ""
     resampled: int = 0
@@ -78,7 +85,7 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
 class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
     """A work item that was quarantined: typed `reason`, one-line `message`, the end of its log, and its spec."""
 
-    scene: int
+    item: int
     shard: int
     reason: str
     message: str
@@ -88,8 +95,36 @@ class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def clips_expected(lights: int, row: ClipRow) -> int:
-    """How many clips the work item of `row` has, in a dataset whose header says `lights`; -1 when the row lacks it."""
-    return lights or int(row.statistics.get(ITEM_CLIPS, -1))
+    """How many clips the work item of `row` has, in a dataset whose header says `lights`; 0 when nobody says."""
+    return lights or row.item_clips
+
+
+_CONTRACT_1 = {"scene": "item", "light": "part", "render_seconds": "seconds", "samples": "steps"}
+_ITEM_CLIPS_1 = "item.clips"
+
+
+def columns_1(columns: Collection[str]) -> dict[str, str]:
+    """Names of today by those of contract 1, for what is there of the latter; a table may hold both."""
+    return {old: new for old, new in _CONTRACT_1.items() if "scene" in columns and old in columns}
+
+
+def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: type[Row]) -> Row:
+    """A row from plain values, translated if they are of contract 1; msgspec.ValidationError when they do not fit.
+
+    Contract 1 called the item of a labelled clip `scene`, its segment `light`, its network's steps `samples`; it kept
+    the number of clips per item among the statistics, and network and sampler under `recipe`.
+    """
+    names = columns_1(plain)
+    row = msgspec.convert({names.get(name, name): value for name, value in plain.items()}, row_type)
+    if not names or isinstance(row, FailureRow):
+        return row
+    statistics = dict(row.statistics)
+    clips = statistics.pop(_ITEM_CLIPS_1, 0.0)
+    row = msgspec.structs.replace(row, statistics=statistics, item_clips=int(clips) if clips.is_integer() else 0)
+    if row.stage != "label":
+        return row
+    network, _, sampler = row.recipe.rpartition(" ")
+    return msgspec.structs.replace(row, recipe="", network=network, sampler=sampler)
 
 
 @dataclass(frozen=True)
@@ -99,38 +134,3 @@ class Sample:
     key: str
     files: Mapping[str, bytes]
     row: ClipRow
-
-
-_FLOATS = pa.map_(pa.string(), pa.float64())
-_ASSETS = pa.list_(pa.struct([(name, pa.string()) for name in AssetUse.__struct_fields__]))
-_MATERIALS = pa.list_(
-    pa.struct([("name", pa.string()), ("status", pa.string()), ("detail", pa.string()), ("area", pa.float64())])
-)
-_ARROW = {
-    int: pa.int64(),
-    float: pa.float64(),
-    str: pa.string(),
-    tuple[str, ...]: pa.list_(pa.string()),
-    tuple[AssetUse, ...]: _ASSETS,
-    tuple[MaterialUse, ...]: _MATERIALS,
-    dict[str, float]: _FLOATS,
-}
-
-
-def schema(row_type: type[ClipRow] | type[FailureRow]) -> pa.Schema:
-    """Arrow schema of a row type, field by field."""
-    return pa.schema([(field.name, _ARROW[field.type]) for field in msgspec.structs.fields(row_type)])
-
-
-def to_table(rows: list[ClipRow] | list[FailureRow], row_type: type[ClipRow] | type[FailureRow]) -> pa.Table:
-    """Rows as an Arrow table of `schema(row_type)`; an empty list gives an empty table."""
-    plain = [msgspec.to_builtins(row) for row in rows]
-    for row in plain:
-        row.update({name: list(value.items()) for name, value in row.items() if isinstance(value, dict)})
-    return pa.Table.from_pylist(plain, schema=schema(row_type))
-
-
-def from_table[Row: (ClipRow, FailureRow)](table: pa.Table, row_type: type[Row]) -> list[Row]:
-    """Inverse of `to_table`; columns of a newer contract are ignored, missing ones take their default."""
-    plain = table.to_pylist(maps_as_pydicts="strict")
-    return [msgspec.convert({k: v for k, v in row.items() if v is not None}, row_type) for row in plain]

@@ -36,9 +36,9 @@ _VALUES = {
     "environment.contrast": ("Light contrast", "brightest over mean radiance, per clip", None),
 }
 _COSTS = {
-    "render_seconds": ("Render time per clip", "s"),
+    "seconds": ("Render time per clip", "s"),
     "encode_seconds": ("Encode time per clip", "s"),
-    "samples": ("Samples per pixel", ""),
+    "steps": ("Samples per pixel", ""),
 }
 
 type _Chart = tuple[str, str, Markup]
@@ -85,8 +85,9 @@ def page(dataset: Dataset, clips: int = CLIPS) -> str:
 def _facts(row: ClipRow) -> Iterator[tuple[str, str]]:
     """What the manifest says of a clip, as (name, text)."""
     yield "video", f"{row.frames} frames, {row.width} x {row.height}, {row.fps:g} fps"
-    if row.render_seconds:
-        yield "render", f"{number(row.render_seconds)} s, {number(row.samples)} samples, {row.device}"
+    if row.seconds:
+        made, unit = ("label", "steps") if row.network else ("render", "samples")
+        yield made, f"{number(row.seconds)} s, {number(row.steps)} {unit}, {row.device}"
     pairs = (("depth", "depth.median"), ("roughness", "roughness.mean"), ("metallic", "metallic.mean"))
     parts = [f"{name} {row.statistics[key]:.2f}" for name, key in pairs if key in row.statistics]
     if parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from manifests.audit.stats import Stats, connect, counts, stats
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip_summary import BINS, RANGES
 from manifests.contract.row import ClipRow, FailureRow
-from manifests.display import light_picture
+from manifests.display import light_picture, webp
 from manifests.errors import LightloomError
 from manifests.report.grids import Grid, clip_grid
 from manifests.store import layout
@@ -73,8 +72,8 @@ def gather(dataset: Dataset, clips: int) -> Content:
     uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
     materials = "(SELECT unnest(materials) AS m FROM clips)"
     with connect(dataset) as connection:
-        first_of_scenes: list[tuple[int, str]] = connection.execute(
-            "SELECT shard, min(key) FROM clips GROUP BY shard, scene ORDER BY shard, scene"
+        first_of_items: list[tuple[int, str]] = connection.execute(
+            "SELECT shard, min(key) FROM clips GROUP BY shard, item ORDER BY shard, item"
         ).fetchall()
         areas = connection.execute(
             f"SELECT m.status, sum(m.area) FROM {materials} GROUP BY 1 HAVING sum(m.area) > 0 ORDER BY 2 DESC, 1"
@@ -86,7 +85,7 @@ def gather(dataset: Dataset, clips: int) -> Content:
             credits=attribution(dataset),
             recipe=[source.recipe for source in header.sources] or header.recipe,
             seed=header.seed,
-            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_scenes, clips)],
+            clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_items, clips)],
             sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
             pixels=_pixels(connection),
             values=_values(connection),
@@ -114,11 +113,7 @@ def _show(dataset: Dataset, shard: int, key: str) -> Shown:
         clip = decode_clip(key, dataset.files(row))
     except LightloomError as error:
         return Shown(row, None, None, str(error))
-    light = None
-    if clip.environment is not None:
-        buffer = io.BytesIO()
-        light_picture(clip.environment.image, 96).save(buffer, "WEBP", quality=85)
-        light = buffer.getvalue()
+    light = None if clip.environment is None else webp(light_picture(clip.environment.image, 96), 85)
     return Shown(row, clip_grid(clip), light)
 
 
@@ -139,7 +134,7 @@ def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
 
 
 def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
-    """One number per clip: the statistics that are not histograms, render seconds, samples."""
+    """One number per clip: the statistics that are not histograms, seconds, steps."""
     values: dict[str, list[float]] = {}
     found = connection.execute(
         "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
@@ -147,7 +142,7 @@ def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
     ).fetchall()
     for name, value in found:
         values.setdefault(name, []).append(value)
-    columns = connection.execute("SELECT render_seconds, encode_seconds, samples FROM clips").fetchnumpy()
+    columns = connection.execute("SELECT seconds, encode_seconds, steps FROM clips").fetchnumpy()
     arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
     return arrays | {name: np.array(column) for name, column in values.items()}
 

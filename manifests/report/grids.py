@@ -15,7 +15,7 @@ from PIL import Image
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
-from manifests.display import PAPER, pictures
+from manifests.display import PAPER, pictures, webp
 
 LARGEST_TILE = 288
 """A G-buffer's larger side on a page, in pixels, at most."""
@@ -63,10 +63,9 @@ def tiled(videos: Mapping[str, np.ndarray], fps: float, columns: int, largest: i
         for shown, picture in zip(canvas, video, strict=False):
             resized = Image.fromarray(picture).resize((width, height), kind)
             shown[top : top + height, left : left + width] = np.asarray(resized)
-    poster = io.BytesIO()
-    Image.fromarray(canvas[frames // 2]).save(poster, "WEBP", quality=82)
+    poster = webp(Image.fromarray(canvas[frames // 2]), 82)
     names = tuple(name for name in videos if name)
-    return Grid(_h264(canvas, fps), poster.getvalue(), full_width, full_height, columns, rows, names, frames, fps)
+    return Grid(_h264(canvas, fps), poster, full_width, full_height, columns, rows, names, frames, fps)
 
 
 def _even(size: int) -> int:
@@ -77,7 +76,7 @@ def _h264(frames: np.ndarray, fps: float) -> bytes:
     """(T, H, W, 3) uint8 sRGB as an mp4: yuv420p, BT.709, key frames close together to scrub."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        options = {"crf": "20", "preset": "slow", "tune": "animation", "g": "6", "threads": "1"}
+        options = {"crf": "18", "preset": "slow", "tune": "animation", "g": "6", "threads": "1"}
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         context = stream.codec_context

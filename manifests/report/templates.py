@@ -56,6 +56,7 @@ _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters |= {"number": number, "bytes": human_bytes, "data_uri": _data_uri, "digest": _digest}
 _ENVIRONMENT.globals |= {"asset": lambda name: Markup(_asset(name))}

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from manifests.codec.fidelity import HIGHER_IS_BETTER
 from manifests.contract.row import ClipRow, FailureRow, clips_expected
 from manifests.errors import DatasetError
@@ -40,7 +42,7 @@ class Dataset:
         return [row for number in self._chosen(shard) for row in read_manifest(self.path, number)[1]]
 
     def failures(self, shard: int | None = None) -> list[FailureRow]:
-        """Failures of one committed shard, or of all, in order of scene."""
+        """Failures of one committed shard, or of all, in order of item."""
         return [failure for number in self._chosen(shard) for failure in read_failures(self.path, number)]
 
     def files(self, row: ClipRow) -> dict[str, bytes]:
@@ -79,11 +81,11 @@ class Dataset:
         item = layout.item_number(path)
         try:
             if path.suffix != ".tar":
-                return None if read_failure(path).scene == item else "is the note of another work item"
+                return None if read_failure(path).item == item else "is the note of another work item"
             samples = read_item(path)
         except DatasetError as error:
             return error.what
-        if any(sample.row.scene != item for sample in samples):
+        if any(sample.row.item != item for sample in samples):
             return "holds clips of another work item"
         expected = clips_expected(self.header.lights, samples[0].row)
         if len(samples) != expected:
@@ -135,11 +137,17 @@ def open_or_create(path: Path | str, header: Header) -> Dataset:
     if not (path / layout.HEADER).exists():
         _create(path, header)
     existing = read_document(path).header
-    different = difference(existing, header)
+    different = difference(msgspec.structs.replace(existing, contract=header.contract), header)
     if different:
         raise DatasetError(
             f"{different} as this run wants",
             "resume with the dataset's own settings or give another folder",
+            where=path,
+        )
+    if existing.contract != header.contract:
+        raise DatasetError(
+            f"written under contract {existing.contract}, and this release writes {header.contract}",
+            "run `lightloom data repair`, which upgrades it, then go on",
             where=path,
         )
     for folder in (*layout.SUFFIX, layout.WORK):

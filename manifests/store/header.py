@@ -36,8 +36,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A dataset that was merged into this one: its shards begin at `first_shard` here and keep its scene numbers."""
+class MergedSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A dataset that was merged into this one: its shards begin at `first_shard`, and its items
+    keep their numbers."""
 
     first_shard: int
     shards: int
@@ -55,12 +56,12 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The identity of a dataset: with the stage's code, these fields decide every clip of it.
 
     `items` is the number of work items (scenes, or real videos), `lights` the clips that each yields, 0 where that
-    differs from item to item (every row then has `row.ITEM_CLIPS` among its statistics); shard k holds exactly the
-    items [k per_shard, (k + 1) per_shard). `recipe` is the recipe as JSON, `catalogue` the digest of the assets or the
+    differs from item to item (every row then says `item_clips`); shard k holds exactly the items
+    [k per_shard, (k + 1) per_shard). `recipe` is the recipe as JSON, `catalogue` the digest of the assets or the
     footage it draws from. `sources` is empty unless the dataset was merged from others.
     """
 
-    contract: int = CONTRACT_VERSION
+    contract: Annotated[int, Meta(ge=1)] = CONTRACT_VERSION
     stage: str
     codec: Literal["exact", "compact"]
     recipe: dict[str, Any]
@@ -70,7 +71,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lights: Annotated[int, Meta(ge=0)] = 1
     catalogue: str = ""
     attributes: dict[str, dict[str, Any]] = msgspec.field(default_factory=attribute_table)
-    sources: tuple[Source, ...] = ()
+    sources: tuple[MergedSource, ...] = ()
 
     @property
     def shards(self) -> int:
@@ -83,7 +84,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """SHA-256, in hex, of the canonical JSON; every manifest carries it, so a changed header is noticed."""
         return hashlib.sha256(msgspec.json.encode(_normal(self), order="deterministic")).hexdigest()
 
-    def source(self, shard: int) -> Source | Header:
+    def contract_of(self, digest: str) -> int | None:
+        """The contract under which a shard was written whose manifest carries `digest`; None if under another header.
+
+        An older one than the header's is that of a shard which `repair` has yet to rewrite.
+        """
+        versions = range(CONTRACT_VERSION, 0, -1)
+        return next((one for one in versions if msgspec.structs.replace(self, contract=one).digest() == digest), None)
+
+    def source(self, shard: int) -> MergedSource | Header:
         """Which run made `shard`: this header, or for a merged dataset the source that it came from."""
         for source in self.sources:
             if source.first_shard <= shard < source.first_shard + source.shards:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from manifests.contract.row import ClipRow, Sample
+from manifests.contract.row import ClipRow, Sample, row_from
 from manifests.errors import DatasetError
 
 ROW = "row.json"
@@ -26,12 +27,20 @@ class FileNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class RowDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RowDocument(msgspec.Struct, frozen=True):
     """Content of `row.json`: the stage's row, a note for each other file by suffix, and a digest of those two."""
 
     row: ClipRow
     files: dict[str, FileNote]
-    digest: str = ""
+    digest: str
+
+
+class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`row.json` as it lies there: the digest is that of these bytes, whatever the contract they were written under."""
+
+    row: msgspec.Raw
+    files: msgspec.Raw
+    digest: str
 
 
 def row_json(sample: Sample) -> bytes:
@@ -42,10 +51,10 @@ def row_json(sample: Sample) -> bytes:
         raise DatasetError(f"a file is called {ROW}, which is reserved", where=f"clip {sample.key}")
     row = without_packing(sample.row)
     notes = {suffix: FileNote(len(data), hashlib.sha256(data).hexdigest()) for suffix, data in sample.files.items()}
-    document = RowDocument(row, notes)
-    data = msgspec.json.encode(RowDocument(row, notes, _digest(document)), order="deterministic")
+    plain, files = (msgspec.json.encode(part, order="deterministic") for part in (row, notes))
+    data = msgspec.json.encode(RowDocument(row, notes, _digest(plain, files)), order="deterministic")
     try:
-        same = msgspec.json.decode(data, type=RowDocument).row == row
+        same = msgspec.json.decode(plain, type=ClipRow) == row
     except msgspec.DecodeError as error:
         raise DatasetError(
             f"its row cannot be stored: {error} (NaN and infinity cannot)", where=f"clip {sample.key}"
@@ -58,10 +67,12 @@ def row_json(sample: Sample) -> bytes:
 def parse_row(key: str, data: bytes) -> RowDocument:
     """Read the `row.json` of clip `key` and check its own digest; DatasetError otherwise."""
     try:
-        document = msgspec.json.decode(data, type=RowDocument)
+        stored = msgspec.json.decode(data, type=_Stored)
+        row = row_from(msgspec.json.decode(stored.row, type=dict[str, Any]), ClipRow)
+        document = RowDocument(row, msgspec.json.decode(stored.files, type=dict[str, FileNote]), stored.digest)
     except msgspec.DecodeError as error:
         raise DatasetError(f"{ROW} cannot be read: {error}", where=f"clip {key}") from None
-    if document.digest != _digest(document):
+    if document.digest != _digest(bytes(stored.row), bytes(stored.files)):
         raise DatasetError(f"{ROW} was changed: its digest does not fit", where=f"clip {key}")
     if document.row.key != key:
         raise DatasetError(f"{ROW} is that of clip {document.row.key}", where=f"clip {key}")
@@ -91,6 +102,6 @@ def without_packing(row: ClipRow) -> ClipRow:
     return msgspec.structs.replace(row, **_PACKING)
 
 
-def _digest(document: RowDocument) -> str:
-    plain = msgspec.json.encode({"row": document.row, "files": document.files}, order="deterministic")
-    return hashlib.sha256(plain).hexdigest()
+def _digest(row: bytes, files: bytes) -> str:
+    """SHA-256 of the JSON of `{files, row}`."""
+    return hashlib.sha256(b'{"files":' + files + b',"row":' + row + b"}").hexdigest()

@@ -12,20 +12,21 @@ import io
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import pyarrow as pa
 
-from manifests.contract.row import ClipRow, FailureRow, Sample, clips_expected, from_table, to_table
+from manifests.contract.row import ClipRow, FailureRow, Sample, clips_expected, row_from
 from manifests.errors import DatasetError
-from manifests.files import atomic_file, write_bytes
+from manifests.files import atomic_file, remove, write_bytes
 from manifests.store import archive, layout
 from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet
 from manifests.store.row_file import LARGEST_ROW, ROW, parse_sample, row_json, without_packing
-from manifests.store.tables import encode_parquet, read_parquet
+from manifests.store.tables import encode_parquet, from_table, read_parquet, to_table
 
 LARGEST_MANIFEST = 1 << 30
 _SEAL = b"lightloom"
@@ -71,7 +72,7 @@ def write_failure(path: Path, failure: FailureRow) -> None:
 def read_failure(path: Path) -> FailureRow:
     """Read what `write_failure` wrote; DatasetError when it cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=FailureRow)
+        return row_from(msgspec.json.decode(path.read_bytes(), type=dict[str, Any]), FailureRow)
     except msgspec.DecodeError as error:
         raise DatasetError(f"not a failure note: {error}", "delete it and run again", where=path) from None
 
@@ -86,21 +87,61 @@ def write_shard(
     shard is committed.
     """
     header = read_document(dataset).header
-    failures = sorted(failures, key=lambda failure: failure.scene)
+    failures = sorted(failures, key=lambda failure: failure.item)
     tar = layout.shard_file(dataset, layout.SHARDS, shard)
     items = list(items)
     sheet = ContactSheet(f"shard {shard:06d}", sum(header.lights or _count(item) for item in items))
     with atomic_file(tar) as file:
         rows = []
         for sample in itertools.chain.from_iterable(map(_samples, items)):
-            rows.append(append(file, shard, sample))
+            rows.append(append(file, shard, sample, header.lights))
             sheet.add(sample)
         file.write(archive.END)
         tar_bytes = file.tell()
         check_complete(header, shard, rows, failures)
     preview = sheet.webp()
     write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), preview)
-    table = encode_parquet(to_table(failures, FailureRow))
+    _commit(dataset, header, shard, rows, failures, tar_bytes, preview)
+    return rows
+
+
+def rewrite_shard(dataset: Path, shard: int) -> list[ClipRow]:
+    """Write a shard anew under today's contract, from its own tar and failures; returns its rows.
+
+    Every clip is checked on the way, its files stay what they are; DatasetError, and nothing is changed, when the
+    shard is not whole. The manifest is away from just before the new tar appears until the end: a kill in between
+    leaves an uncommitted shard whose tar, old or new, is whole, and the next call goes on from it.
+    """
+    header = read_document(dataset).header
+    tar = layout.shard_file(dataset, layout.SHARDS, shard)
+    preview = layout.shard_file(dataset, layout.PREVIEWS, shard)
+    for path in (tar, preview):
+        if not path.is_file() or path.is_symlink():
+            raise DatasetError("is missing", "restore it from a copy", where=path)
+    failures = read_failures(dataset, shard)
+    with atomic_file(tar) as file, tar.open("rb") as old:
+        members = archive.scan(old, tar.stat().st_size)
+        samples = (read_group(old, list(group)) for _, group in itertools.groupby(members, lambda member: member.key))
+        rows = [append(file, shard, sample, header.source(shard).lights) for sample in samples]
+        file.write(archive.END)
+        tar_bytes = file.tell()
+        check_complete(header, shard, rows, failures)
+        remove(layout.shard_file(dataset, layout.MANIFEST, shard))
+    _commit(dataset, header, shard, rows, failures, tar_bytes, preview.read_bytes())
+    return rows
+
+
+def _commit(
+    dataset: Path,
+    header: Header,
+    shard: int,
+    rows: Sequence[ClipRow],
+    failures: Sequence[FailureRow],
+    tar_bytes: int,
+    preview: bytes,
+) -> None:
+    """Write what follows tar and preview: the failures, then the manifest, which makes the shard count."""
+    table = encode_parquet(to_table(list(failures), FailureRow))
     write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), table)
     seal = Seal(
         shard=shard,
@@ -111,11 +152,15 @@ def write_shard(
         preview_sha256=hashlib.sha256(preview).hexdigest(),
     )
     write_manifest(dataset, seal, rows)
-    return rows
 
 
-def append(file: BinaryIO, shard: int, sample: Sample) -> ClipRow:
-    """Write one clip at the end of a shard's tar; returns its row with shard, byte range and hash."""
+def append(file: BinaryIO, shard: int, sample: Sample, lights: int) -> ClipRow:
+    """Write one clip at the end of a shard's tar; returns its row with shard, byte range and hash.
+
+    The row says how many clips the item has: what the header's `lights` say, or the stage where that is 0.
+    """
+    counted = msgspec.structs.replace(sample.row, item_clips=clips_expected(lights, sample.row))
+    sample = replace(sample, row=counted)
     offset, hasher = file.tell(), hashlib.sha256()
     for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
         hasher.update(piece)
@@ -133,21 +178,21 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
         raise DatasetError(f"two clips have the key {twice[0]}", where=f"shard {shard}")
     items = header.shard_items(shard)
     lights = header.source(shard).lights
-    clips, failed = Counter(row.scene for row in rows), Counter(failure.scene for failure in failures)
-    expected = {row.scene: clips_expected(lights, row) for row in rows}
-    for scene in sorted({*items, *clips, *failed}):
-        if scene not in items:
+    clips, failed = Counter(row.item for row in rows), Counter(failure.item for failure in failures)
+    expected = {row.item: clips_expected(lights, row) for row in rows}
+    for item in sorted({*items, *clips, *failed}):
+        if item not in items:
             where = f"{items.start} to {items.stop - 1}" if items else "none: there is no such shard"
-            raise DatasetError(f"scene {scene} does not belong here (its scenes are {where})", where=f"shard {shard}")
-        if clips[scene] == 0 and failed[scene] == 0:
-            raise DatasetError(f"scene {scene} has neither clips nor a failure", where=f"shard {shard}")
-        if failed[scene] > 1 or (failed[scene] and clips[scene]):
+            raise DatasetError(f"item {item} does not belong here (its items are {where})", where=f"shard {shard}")
+        if clips[item] == 0 and failed[item] == 0:
+            raise DatasetError(f"item {item} has neither clips nor a failure", where=f"shard {shard}")
+        if failed[item] > 1 or (failed[item] and clips[item]):
             raise DatasetError(
-                f"scene {scene} has {clips[scene]} clips and {failed[scene]} failures", where=f"shard {shard}"
+                f"item {item} has {clips[item]} clips and {failed[item]} failures", where=f"shard {shard}"
             )
-        if clips[scene] and clips[scene] != expected[scene]:
+        if clips[item] and clips[item] != expected[item]:
             raise DatasetError(
-                f"scene {scene} has {clips[scene]} clips, expected {expected[scene]}", where=f"shard {shard}"
+                f"item {item} has {clips[item]} clips, expected {expected[item]}", where=f"shard {shard}"
             )
 
 
@@ -217,8 +262,8 @@ def _count(item: Path | Sequence[Sample]) -> int:
 
 def _check_item(path: Path, samples: Sequence[Sample]) -> None:
     keys = [sample.key for sample in samples]
-    if not keys or len(set(keys)) != len(keys) or len({sample.row.scene for sample in samples}) != 1:
-        raise DatasetError(f"a work item holds the clips of one scene under different keys, not {keys}", where=path)
+    if not keys or len(set(keys)) != len(keys) or len({sample.row.item for sample in samples}) != 1:
+        raise DatasetError(f"a work item holds its own clips only, under different keys, not {keys}", where=path)
 
 
 def _read_table(path: Path) -> pa.Table:

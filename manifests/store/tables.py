@@ -1,4 +1,4 @@
-"""Parquet as everything here writes and reads it: a checksum for every page, and no threads of pyarrow's own."""
+"""Rows as Arrow tables, and tables as Parquet: a checksum for every page, and no threads of pyarrow's own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,45 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from manifests.contract.row import AssetUse, ClipRow, FailureRow, MaterialUse, row_from
+
+_FLOATS = pa.map_(pa.string(), pa.float64())
+_ASSETS = pa.list_(pa.struct([(name, pa.string()) for name in AssetUse.__struct_fields__]))
+_MATERIALS = pa.list_(
+    pa.struct([("name", pa.string()), ("status", pa.string()), ("detail", pa.string()), ("area", pa.float64())])
+)
+_ARROW = {
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[AssetUse, ...]: _ASSETS,
+    tuple[MaterialUse, ...]: _MATERIALS,
+    dict[str, float]: _FLOATS,
+}
+
+
+def schema(row_type: type[ClipRow] | type[FailureRow]) -> pa.Schema:
+    """Arrow schema of a row type, field by field."""
+    return pa.schema([(field.name, _ARROW[field.type]) for field in msgspec.structs.fields(row_type)])
+
+
+def to_table(rows: list[ClipRow] | list[FailureRow], row_type: type[ClipRow] | type[FailureRow]) -> pa.Table:
+    """Rows as an Arrow table of `schema(row_type)`; an empty list gives an empty table."""
+    plain = [msgspec.to_builtins(row) for row in rows]
+    for row in plain:
+        row.update({name: list(value.items()) for name, value in row.items() if isinstance(value, dict)})
+    return pa.Table.from_pylist(plain, schema=schema(row_type))
+
+
+def from_table[Row: (ClipRow, FailureRow)](table: pa.Table, row_type: type[Row]) -> list[Row]:
+    """Inverse of `to_table`; also of contract 1. Unknown columns are ignored, missing ones take their default."""
+    plain = table.to_pylist(maps_as_pydicts="strict")
+    return [row_from({k: v for k, v in row.items() if v is not None}, row_type) for row in plain]
 
 
 def encode_parquet(table: pa.Table) -> bytes:

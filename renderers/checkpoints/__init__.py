@@ -1,0 +1,1 @@
+"""Checkpoints: reading them safely, which classes they may name, and converting published ones."""

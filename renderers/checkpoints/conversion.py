@@ -22,13 +22,13 @@ from manifests.errors import CheckpointError, InputError
 from manifests.files import atomic_folder, write_bytes
 from renderers.backbones import component_class
 from renderers.checkpoints.reading import INDEX, locate, read_json
-from renderers.checkpoints.summary import PIPELINES, Component, components, kind_of
-from renderers.sampling.samplers import Prediction, Sampler
+from renderers.checkpoints.summary import PIPELINES, PREDICTIONS, Component, components, kind_of
+from renderers.sampling.samplers import Sampler
+from renderers.svd.lora import check_fit
 
 PublishedKind = Literal["inverse", "forward"]
 _REQUIRED = {"inverse": ("unet", "vae", "scheduler"), "forward": ("unet", "vae", "scheduler", "env_encoder")}
 _OPTIONAL: dict[str, tuple[str, ...]] = {"inverse": (), "forward": ("lora", "env_decoder", "nrm_encoder")}
-_PREDICTIONS: dict[str, Prediction] = {"v_prediction": "v", "sample": "sample"}
 
 
 def convert(
@@ -48,7 +48,9 @@ def convert(
     does not fit, InputError where the destination is taken or the licence empty.
     """
     if not licence.strip():
-        raise InputError("a converted checkpoint needs the licence of its weights", "give it as --licence")
+        raise InputError(
+            "a converted checkpoint needs the licence of its weights", "give `licence`", fields=("licence",)
+        )
     if destination.exists():
         raise InputError("exists already", "give a new folder", where=destination)
     root = locate(source)
@@ -61,13 +63,14 @@ def convert(
     if kind_of(found["unet"]) != kind:
         raise CheckpointError(
             f"its UNet is that of the {kind_of(found['unet'])} renderer, not of the {kind} one",
-            "give --kind",
+            "give `kind`",
             where=root,
+            fields=("kind",),
         )
     parts = [found[name] for name in (*_REQUIRED[kind], *_OPTIONAL[kind]) if name in found]
     built = {part.name: _build(root, part, kind) for part in parts if part.name != "lora"}
     if "lora" in found and "lora" in _OPTIONAL[kind]:
-        _check_lora(root / "lora", found["unet"].shapes, found["lora"].shapes)
+        check_fit(found["unet"].shapes, found["lora"].shapes, root / "lora")
     index = _index(built, kind, licence.strip(), sampler, source)
     with atomic_folder(destination) as folder:
         for part in parts:
@@ -111,17 +114,6 @@ def _check_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]], found:
             )
 
 
-def _check_lora(folder: Path, unet: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
-    """Every A (rank, in) and B (out, rank) of diffusers' LoRA format must fit a weight (out, in) of the UNet."""
-    for name, shape in found.items():
-        layer, _, role = name.removeprefix("unet.").rpartition(".lora_")
-        weight = unet.get(f"{layer}.weight")
-        if weight is None or not name.startswith("unet.") or role not in ("A.weight", "B.weight"):
-            raise CheckpointError(f"{name!r} is no LoRA tensor of this UNet in diffusers' format", where=folder)
-        if not (shape[1] == weight[1] if role == "A.weight" else shape[0] == weight[0]):
-            raise CheckpointError(f"{name!r} has shape {shape}, which does not fit a weight of {weight}", where=folder)
-
-
 def _files(root: Path, part: Component) -> list[Path]:
     """The files to copy: weights, and the index that lists them where there is one."""
     single = len(part.files) <= 1
@@ -134,8 +126,8 @@ def _index(
 ) -> dict[str, Any]:
     """model_index.json of a renderer: diffusers' entries for the components, then what this checkpoint is."""
     predicted = built["scheduler"].config.get("prediction_type")
-    if predicted not in _PREDICTIONS:
-        raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(_PREDICTIONS)}")
+    if predicted not in PREDICTIONS:
+        raise CheckpointError(f"scheduler: prediction type {predicted!r} is not one of {', '.join(PREDICTIONS)}")
     index: dict[str, Any] = {"_class_name": PIPELINES[kind], "_diffusers_version": diffusers_version}
     for name, part in built.items():
         module = type(part).__module__
@@ -144,7 +136,7 @@ def _index(
         "kind": kind,
         "backbone": "svd",
         "sampler": sampler,
-        "prediction": _PREDICTIONS[predicted],
+        "prediction": PREDICTIONS[predicted],
         "attributes": list(GBUFFERS),
         "joint": False,
         "hints": False,

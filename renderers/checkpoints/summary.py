@@ -31,6 +31,8 @@ PIPELINES: Mapping[Kind, str] = {
     "lighting": "LightingEstimator",
 }
 """The pipeline of each kind of checkpoint."""
+PREDICTIONS: Mapping[str, str] = {"v_prediction": "v", "sample": "sample"}
+"""What a network predicts, by what diffusers' scheduler calls it."""
 Layout = Literal["lightloom", "published"]
 
 
@@ -91,7 +93,7 @@ class Summary:
     def table(self) -> str:
         """The summary as lines for a terminal."""
         layout = "Lightloom's layout" if self.layout == "lightloom" else "bare published layout"
-        passes = "all in one pass" if self.joint else "one a pass"
+        passes = "all in one pass" if self.joint else "one per pass"
         facts = {
             "attributes": ", ".join(self.attributes) + (f" ({passes})" if self.kind == "inverse" else ""),
             "sampler": f"{self.sampler}, predicts {self.prediction}",
@@ -134,7 +136,7 @@ def inspect(path: Path, *, variant: str | None = None) -> Summary:
     index = read_json(path, INDEX) if (path / INDEX).exists() else {}
     if "backbone" not in index:
         return _published(path, index, by_name["unet"], parts)
-    if index.get("kind") not in PIPELINES:
+    if index.get("kind") not in tuple(PIPELINES):  # it may be anything, unhashable too
         raise CheckpointError(
             f"kind is {index.get('kind')!r}, expected one of {', '.join(PIPELINES)}", where=path / INDEX
         )
@@ -202,7 +204,7 @@ def _published(path: Path, index: dict[str, Any], unet: Component, parts: tuple[
         "svd",
         GBUFFERS,
         "diffusion",
-        {"v_prediction": "v", "sample": "sample"}.get(prediction, prediction or "unknown"),
+        PREDICTIONS.get(prediction, prediction or "unknown"),
         joint=False,
         hints=False,
         licence=str(index.get("licence") or ""),

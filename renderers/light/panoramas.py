@@ -22,34 +22,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from manifests.codec.light_file import read_hdr
 from manifests.contract import environment as stored
 from manifests.errors import InputError
 from renderers.modelspace import srgb_decode, srgb_encode
-
-__all__ = [
-    "backgrounds",
-    "decode_hdr",
-    "encode_directions",
-    "encode_ldr",
-    "encode_log",
-    "framed",
-    "lookup",
-    "lookup_framed",
-    "panorama_directions",
-    "panorama_pixels",
-    "panorama_position",
-    "panorama_to_stored",
-    "panoramas",
-    "read_hdr",
-    "resize_panorama",
-    "rotate",
-    "row_edges",
-    "sample_panorama",
-    "shrink_panorama",
-    "solid_angles",
-    "stored_to_panorama",
-]
 
 WHITE_POINT = stored.WHITE_POINT
 LOG_MAXIMUM = stored.LOG_MAXIMUM
@@ -58,7 +33,7 @@ _BLEND = (1.0, 8.0)
 
 _TEXELS, _SAMPLES = 2, 4
 """Per pixel and axis of a panorama that a larger map shrinks to: texels of the map once averaged, lookups in those.
-Two lookups a texel and axis keep the energy of a light of one texel, wherever it falls, to about 1 %."""
+Two lookups per texel and axis keep the energy of a light of one texel, wherever it falls, to about 1 %."""
 
 
 def encode_ldr(radiance: Tensor) -> Tensor:
@@ -106,16 +81,6 @@ def solid_angles(height: int, width: int) -> Tensor:
     """
     bands = np.diff(-np.cos(row_edges(height))) * 2 * np.pi / width
     return torch.from_numpy(bands.astype(np.float32))[:, None]
-
-
-def sample_panorama(panorama: Tensor, directions: Tensor) -> Tensor:
-    """Radiance (B, ..., 3) of panoramas (B, 3, h, w) along camera-frame directions (B, ..., 3), not all of them 0.
-
-    Bilinear, wrapping in azimuth, differentiable in both; directions need not be of unit length. The B of either
-    may be 1.
-    """
-    column, row = panorama_position(directions.movedim(-1, 0).contiguous(), *panorama.shape[-2:])
-    return lookup(panorama, column, row).movedim(1, -1)
 
 
 def panorama_position(directions: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -303,8 +268,8 @@ def _stored_lookups(image: Tensor, camera_to_environment: Tensor, directions: Te
 def _averaged(image: Tensor, old_rows: np.ndarray, new_rows: np.ndarray, width: int) -> Tensor:
     """Image (..., h, w) averaged over the solid angles of cells between `new_rows` (polar angles), `width` a row."""
     old_width = image.shape[-1]
-    columns = _overlaps(np.linspace(0, 1, old_width + 1), np.linspace(0, 1, 1 + min(old_width, width)))
-    rows = _overlaps(-np.cos(old_rows), -np.cos(new_rows))
+    columns = stored.cell_overlaps(np.linspace(0, 1, old_width + 1), np.linspace(0, 1, 1 + min(old_width, width)))
+    rows = stored.cell_overlaps(-np.cos(old_rows), -np.cos(new_rows))
     return torch.from_numpy(rows).to(image) @ (image @ torch.from_numpy(columns).to(image).T)
 
 
@@ -325,9 +290,3 @@ def _widened(image: Tensor) -> Tensor:
         return torch.lerp(sums.gather(2, texel), sums.gather(2, texel + 1), edges - texel)
 
     return ((integral(centres + reach) - integral(centres - reach)) / (2 * reach)).to(image)
-
-
-def _overlaps(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Share (new cells, old cells) of each new cell that each old cell covers, from their edges."""
-    shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
-    return (np.maximum(shared, 0.0) / np.diff(new)[:, None]).astype(np.float32)

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers.light.panoramas import panorama_directions, panorama_pixels, solid_angles
 from renderers.modelspace import planar, srgb_decode
 from renderers.shading.split_sum import split_sum
 from renderers.shading.view_geometry import plane_rays, surface_coverage
-
-_NEEDED = ("basecolor", "normal", "depth", "roughness", "metallic")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Fit:
     Attributes:
         pixels: how many pixels of the video are used, evenly drawn.
         rounds: reweighted least-squares rounds.
-        steps: projected gradient steps a round.
+        steps: projected gradient steps per round.
         smoothness: weight of differences between neighbouring panorama pixels, against the data's.
         grayness: weight of the pull toward even light, against the data's: decides what no pixel says.
         huber: residual, in robust standard deviations, from which a pixel counts less.
@@ -140,7 +139,7 @@ def _draw(
     frames, height, width = _check(rgb, gbuffers, camera_rotations)
     matrix = None if intrinsics is None else torch.as_tensor(np.asarray(intrinsics))
     rays = plane_rays(height, width, matrix, fov_degrees=fov_degrees if matrix is None else None)[0]
-    maps = {name: planar(gbuffers[name]) for name in (*_NEEDED, "mask") if name in gbuffers}
+    maps = {name: planar(gbuffers[name]) for name in (*GBUFFERS, "mask") if name in gbuffers}
     if "mask" not in maps:
         finite = torch.isfinite(maps["depth"])
         relative = torch.where(finite, maps["depth"], 1.0)
@@ -179,14 +178,14 @@ def _check(
     rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray], camera_rotations: np.ndarray | None
 ) -> tuple[int, int, int]:
     """(T, H, W) of a video and G-buffers that fit together."""
-    missing = [name for name in _NEEDED if name not in gbuffers]
+    missing = [name for name in GBUFFERS if name not in gbuffers]
     if missing:
         raise InputError(f"light cannot be solved without G-buffers: {', '.join(missing)} missing", "give all of them")
     if rgb.ndim != 4 or rgb.shape[-1] != 3 or 0 in rgb.shape:
         raise InputError(f"rgb has shape {rgb.shape}, expected (T, H, W, 3)")
     if not np.isfinite(rgb).all():
         raise InputError("rgb holds NaN or infinite values", "clean it first")
-    for name in _NEEDED:
+    for name in GBUFFERS:
         if gbuffers[name].shape[:3] != rgb.shape[:3]:
             raise InputError(f"{name} has frames of shape {gbuffers[name].shape[:3]}, rgb has {rgb.shape[:3]}")
         if name != "depth" and not np.isfinite(gbuffers[name]).all():

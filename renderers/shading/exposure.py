@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from manifests.contract.color import TARGET, surface_level
-from manifests.contract.environment import Environment, srgb_decode
+from manifests.contract.color import TARGET, srgb_decode, surface_level
+from manifests.contract.environment import Environment
 from renderers.base import pinhole
 from renderers.forward import given_light
 from renderers.modelspace import channels_last, gbuffer_values

@@ -20,7 +20,7 @@ from renderers.light.panoramas import encode_ldr, encode_log, panorama_direction
 from renderers.modelspace import to_model
 from renderers.shading.split_sum import Shading, split_sum
 from renderers.shading.view_geometry import depth_noise, depth_offset, plane_rays, points, surface_coverage
-from renderers.shading.visibility import DepthBuffer, Lights, cluster, march
+from renderers.shading.visibility import DepthBuffer, DirectionalLights, cluster, march
 
 IMAGES: tuple[tuple[str, int], ...] = (
     ("shadowed", 3),
@@ -54,27 +54,19 @@ class Hints:
     Attributes:
         image: (B, T, C, H, W) in model space [-1, 1], C = CHANNELS: radiances as sRGB of the clipped value, shares
             in [0, 1] stretched to [-1, 1].
-        names: name of each of the C channels, `shadowed.0` and so on.
         light: (B, T, L), L = LIGHT_FEATURES: spherical harmonics of order 2 of E_log and E_ldr (27 each), then
             direction and colour of the KEY_LIGHTS strongest parts of the panorama.
     """
 
     image: Tensor
-    names: tuple[str, ...]
     light: Tensor
-
-
-def names() -> tuple[str, ...]:
-    """Name of each channel of `Hints.image`."""
-    return tuple(f"{name}.{channel}" for name, count in IMAGES for channel in range(count))
 
 
 def hints(
     gbuffers: Mapping[str, Tensor],
     panorama: Tensor,
-    intrinsics: Tensor | None = None,
+    intrinsics: Tensor,
     *,
-    fov_degrees: float | None = None,
     mask: Tensor | None = None,
     offset: Tensor | None = None,
     behind: Tensor | None = None,
@@ -84,8 +76,7 @@ def hints(
     Args:
         gbuffers: the five G-buffers (B, T, C, H, W) as values, true or predicted; depth relative, in [0, 1].
         panorama: (B, T, 3, h, w) linear HDR in each frame's camera frame, times the exposure of the pictures.
-        intrinsics: (B, 3, 3) in pixels; or
-        fov_degrees: angle of the larger image side.
+        intrinsics: (B, 3, 3) or (3, 3) in pixels.
         mask: (B, T, 1, H, W) surface coverage where it is known; otherwise it is guessed from the G-buffers.
         offset: (B,) near / (far - near) of each clip where it is known; otherwise it is estimated from the normals.
         behind: (B, T, 3, H, W) the light along every viewing ray, linear and exposed, where it is known more finely
@@ -97,7 +88,7 @@ def hints(
     with torch.autocast(panorama.device.type, enabled=False):  # in training, shading stays float32
         relative, normal = gbuffers["depth"].float(), gbuffers["normal"].float()
         height, width = relative.shape[-2:]
-        rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees).to(relative)
+        rays = plane_rays(height, width, intrinsics).to(relative)
         coverage = surface_coverage(relative, gbuffers["basecolor"], normal) if mask is None else mask.float()
         if offset is None:
             offset = depth_offset(relative, normal, rays, mask)
@@ -114,7 +105,7 @@ def hints(
             surface.flatten(0, 1),
             normal.flatten(0, 1),
             coverage.flatten(0, 1),
-            intrinsics_of(rays).expand(len(panorama), 3, 3).repeat_interleave(frames, 0),
+            intrinsics.to(relative).expand(len(panorama), 3, 3).repeat_interleave(frames, 0),
             depth_noise(surface, normal, coverage).repeat_interleave(frames),
         )
         lit = transport(shading, white, buffer, gbuffers["roughness"], lights)
@@ -129,7 +120,7 @@ def hints(
             "coverage": 2 * coverage - 1,
         }
         stacked = torch.cat([images[name] for name, _ in IMAGES], dim=2)
-        return Hints(stacked, names(), light_features(panorama, lights))
+        return Hints(stacked, light_features(panorama, lights))
 
 
 @dataclass(frozen=True)
@@ -147,11 +138,7 @@ class Lit:
 
 
 def transport(
-    shading: Shading,
-    white: Shading,
-    buffer: DepthBuffer,
-    roughness: Tensor,
-    lights: Lights,
+    shading: Shading, white: Shading, buffer: DepthBuffer, roughness: Tensor, lights: DirectionalLights
 ) -> Lit:
     """Put shadows and one bounce of light into unshadowed shading.
 
@@ -216,19 +203,7 @@ def _lobe_direction(buffer: DepthBuffer, roughness: Tensor) -> Tensor:
     return functional.normalize(torch.lerp(buffer.normal, mirror, (1 - alpha) * ((1 - alpha).sqrt() + alpha)), dim=1)
 
 
-def intrinsics_of(rays: Tensor) -> Tensor:
-    """Intrinsics (B, 3, 3) of a pinhole from its `plane_rays` (B, 3, H, W)."""
-    matrix = torch.zeros(len(rays), 3, 3, device=rays.device)
-    x, y = rays[:, 0, 0], rays[:, 1, :, 0]  # (B, W), (B, H)
-    matrix[:, 0, 0] = (x.shape[1] - 1) / (x[:, -1] - x[:, 0])
-    matrix[:, 1, 1] = (y.shape[1] - 1) / (y[:, 0] - y[:, -1])
-    matrix[:, 0, 2] = 0.5 - x[:, 0] * matrix[:, 0, 0]
-    matrix[:, 1, 2] = 0.5 + y[:, 0] * matrix[:, 1, 1]
-    matrix[:, 2, 2] = 1
-    return matrix
-
-
-def light_features(panorama: Tensor, lights: Lights) -> Tensor:
+def light_features(panorama: Tensor, lights: DirectionalLights) -> Tensor:
     """Light vector (B, T, LIGHT_FEATURES) of panoramas (B, T, 3, h, w) and their parts; all entries about [-1, 1]."""
     height, width = panorama.shape[-2:]
     basis = harmonics(panorama_directions(height, width).to(panorama).movedim(0, -1))  # (h, w, 9)

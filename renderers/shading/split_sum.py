@@ -6,8 +6,13 @@ diffuse + specular + background, where (Karis, "Real Shading in Unreal Engine 4"
     diffuse  = (1 - metallic) basecolor (1 - layer) mean of light under the cosine lobe about n
     specular = ((1 - metallic) layer + metallic metal) mean of light under the GGX lobe
 
-with `layer` and `metal` the directional albedos of `renderers.shading.brdf`; what stands for the GGX lobe is said in
-`renderers.shading.brdf`.
+with `layer` and `metal` the directional albedos of `renderers.shading.brdf`, which also says what stands for the GGX
+lobe.
+
+The means are looked up in panoramas that are blurred once for every roughness (`prefilter`). A filter that depends only
+on the angle between directions is, on a lat-long grid, a circular convolution along the azimuth with one kernel for
+each pair of rows. The Fourier transform along the azimuth makes of it one small real matrix per frequency: exact, a few
+million operations for all levels of a clip, and at full resolution for every level.
 """
 
 from __future__ import annotations
@@ -20,16 +25,100 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.contract.camera import intrinsics_from_fov
 from manifests.errors import InputError
 from renderers.light.panoramas import framed, lookup, lookup_framed, panorama_position, row_edges, shrink_panorama
 from renderers.shading.brdf import Response, response, upright, widest
+from renderers.shading.view_geometry import plane_rays
 
 LEVELS = 8
 """GGX levels above the mirror: level i has roughness i / LEVELS."""
 
 MAX_HEIGHT, MAX_WIDTH = 64, 128
 """Largest panorama that is filtered; larger ones are averaged down to it first."""
+
+_LEAST_COSINE = 1e-3
+_NEEDED = ("basecolor", "normal", "roughness", "metallic")
+
+
+@dataclass(frozen=True)
+class Shading:
+    """Linear radiance (B, T, 3, H, W) by origin. `diffuse` and `specular` are weighted with the pixel's coverage,
+    `background` with the rest, so that the three add up."""
+
+    diffuse: Tensor
+    specular: Tensor
+    background: Tensor
+
+    @property
+    def radiance(self) -> Tensor:
+        """What the camera sees (B, T, 3, H, W)."""
+        return self.diffuse + self.specular + self.background
+
+
+def camera_rays(
+    height: int, width: int, intrinsics: Tensor | None = None, *, fov_degrees: float | None = None
+) -> Tensor:
+    """Unit viewing rays through the pixel centres in the camera frame (x right, y up, z toward the viewer).
+
+    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
+    """
+    rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees)
+    rays = rays / rays.norm(dim=1, keepdim=True)
+    return rays if intrinsics is not None and intrinsics.ndim == 3 else rays[0]
+
+
+def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) -> Shading:
+    """Shade G-buffers, values (B, T, C, H, W), under panoramas (B, T, 3, h, w) of linear radiance.
+
+    gbuffers: basecolor, normal, roughness, metallic, and `mask` (coverage) or, without it, metric `depth` (+inf is
+    background; relative depth cannot tell). rays: `camera_rays`, (3, H, W) or (B, 3, H, W). Panoramas above 64x128 are
+    filtered at that size, but mirrors and the background show them as they are. Differentiable in all.
+    """
+    missing = [name for name in _NEEDED if name not in gbuffers]
+    if missing or not {"mask", "depth"} & set(gbuffers):
+        raise InputError(
+            f"split-sum shading lacks {', '.join(missing) or 'mask or depth'}", f"it has {', '.join(gbuffers)}"
+        )
+    if panorama.ndim != 5 or panorama.shape[:3] != gbuffers["normal"].shape[:3]:
+        shapes = f"{tuple(panorama.shape)} for G-buffers {tuple(gbuffers['normal'].shape)}"
+        raise InputError(f"panoramas of shape {shapes}, expected (B, T, 3, h, w) with the same B and T")
+    batch, frames = panorama.shape[:2]
+    basecolor, normal, roughness, metallic = (gbuffers[name].flatten(0, 1) for name in _NEEDED)  # (N, C, H, W)
+    light = panorama.flatten(0, 1)
+    view = rays if rays.ndim == 3 else rays.repeat_interleave(frames, dim=0)  # (3, H, W) or (N, 3, H, W)
+
+    facing = -(normal * view).sum(dim=1, keepdim=True)  # n.v, (N, 1, H, W)
+    mirror = view + 2 * facing * normal
+    surface = response(facing.clamp(_LEAST_COSINE, 1.0), roughness)
+    irradiance, glossy = _gather(light, normal, mirror, surface)
+    seen = lookup(light, *panorama_position(view.movedim(-3, 0).reshape(3, -1, *view.shape[-2:]), *light.shape[-2:]))
+
+    reflected = torch.lerp(surface.dielectric.expand_as(basecolor), surface.metal(basecolor), metallic)
+    scattered = (1 - metallic) * (1 - surface.dielectric) * basecolor
+    covered = gbuffers["mask"] if "mask" in gbuffers else gbuffers["depth"].isfinite().to(light)
+    covered = covered.flatten(0, 1)
+    parts = (covered * scattered * irradiance, covered * reflected * glossy, (1 - covered) * seen)
+    return Shading(*(part.unflatten(0, (batch, frames)) for part in parts))  # (N, 3, H, W) -> (B, T, 3, H, W)
+
+
+def _gather(light: Tensor, normal: Tensor, mirror: Tensor, surface: Response) -> tuple[Tensor, Tensor]:
+    """Mean light (N, 3, H, W) under the cosine lobe about `normal` and under the surface's GGX lobe."""
+    filtered = prefilter(light)
+    direction = normal + surface.bend * (mirror - normal)  # (N, 3, H, W)
+    column, row = panorama_position(torch.stack([normal, direction]).movedim(2, 0), *filtered.size)  # (2, N, H, W)
+    irradiance, foot = lookup_framed(filtered.broad, column[0], row[0]).split(3, dim=1)
+    level = surface.roughness[:, 0] * LEVELS  # (N, H, W)
+    lower = level.detach().floor().clamp(0, LEVELS - 1)
+    rows = torch.stack(
+        [filtered.glossy_row(row[1], lower), filtered.glossy_row(row[1], lower + 1)], dim=1
+    )  # (N, 2, H, W)
+    columns = column[1].unsqueeze(1).expand_as(rows)
+    sharper, blunter = lookup_framed(filtered.glossy, columns, rows).unbind(2)  # (N, 3, 2, H, W) -> 2 x (N, 3, H, W)
+    if light.shape[-2:] != filtered.size:
+        exact = lookup(light, *panorama_position(direction.movedim(1, 0), *light.shape[-2:]))
+        sharper = torch.where(lower[:, None] == 0, exact, sharper)
+    core = torch.lerp(sharper, blunter, (level - lower)[:, None])
+    return irradiance, torch.lerp(core, foot, surface.wide)
 
 
 @dataclass(frozen=True)
@@ -103,95 +192,3 @@ def _kernel(height: int, width: int, shape: Callable[[np.ndarray], np.ndarray], 
         angles = np.cos(centre) * cosine[..., None, None] + np.sin(centre) * across * along
         kernel[row] = shape(angles).mean(axis=(1, 3)) * area
     return kernel / kernel.sum(axis=(1, 2), keepdims=True)
-
-
-_LEAST_COSINE = 1e-3
-_NEEDED = ("basecolor", "normal", "roughness", "metallic")
-
-
-@dataclass(frozen=True)
-class Shading:
-    """Linear radiance (B, T, 3, H, W) by origin. `diffuse` and `specular` are weighted with the pixel's coverage,
-    `background` with the rest, so that the three add up."""
-
-    diffuse: Tensor
-    specular: Tensor
-    background: Tensor
-
-    @property
-    def radiance(self) -> Tensor:
-        """What the camera sees (B, T, 3, H, W)."""
-        return self.diffuse + self.specular + self.background
-
-
-def camera_rays(
-    height: int, width: int, intrinsics: Tensor | None = None, *, fov_degrees: float | None = None
-) -> Tensor:
-    """Unit viewing rays through the pixel centres in the camera frame (x right, y up, z toward the viewer).
-
-    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
-    """
-    if intrinsics is None:
-        if fov_degrees is None:
-            raise InputError("camera rays need intrinsics or fov_degrees")
-        intrinsics = torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width))
-    matrix = intrinsics.to(torch.float32)[..., None, None]  # (..., 3, 3, 1, 1)
-    x = (torch.arange(width, device=matrix.device) + 0.5 - matrix[..., 0, 2, :, :]) / matrix[..., 0, 0, :, :]
-    y = (torch.arange(height, device=matrix.device)[:, None] + 0.5 - matrix[..., 1, 2, :, :]) / matrix[..., 1, 1, :, :]
-    shape = (*matrix.shape[:-4], height, width)
-    rays = torch.stack([x.expand(shape), -y.expand(shape), -x.new_ones(shape)], dim=-3)
-    return rays / rays.norm(dim=-3, keepdim=True)
-
-
-def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) -> Shading:
-    """Shade G-buffers, values (B, T, C, H, W), under panoramas (B, T, 3, h, w) of linear radiance.
-
-    gbuffers: basecolor, normal, roughness, metallic, and `mask` (coverage) or, without it, metric `depth` (+inf is
-    background; relative depth cannot tell). rays: `camera_rays`, (3, H, W) or (B, 3, H, W). Panoramas above 64x128 are
-    filtered at that size, but mirrors and the background show them as they are. Differentiable in all.
-    """
-    missing = [name for name in _NEEDED if name not in gbuffers]
-    if missing or not {"mask", "depth"} & set(gbuffers):
-        raise InputError(
-            f"split-sum shading lacks {', '.join(missing) or 'mask or depth'}", f"it has {', '.join(gbuffers)}"
-        )
-    if panorama.ndim != 5 or panorama.shape[:3] != gbuffers["normal"].shape[:3]:
-        shapes = f"{tuple(panorama.shape)} for G-buffers {tuple(gbuffers['normal'].shape)}"
-        raise InputError(f"panoramas of shape {shapes}, expected (B, T, 3, h, w) with the same B and T")
-    batch, frames = panorama.shape[:2]
-    basecolor, normal, roughness, metallic = (gbuffers[name].flatten(0, 1) for name in _NEEDED)  # (N, C, H, W)
-    light = panorama.flatten(0, 1)
-    view = rays if rays.ndim == 3 else rays.repeat_interleave(frames, dim=0)  # (3, H, W) or (N, 3, H, W)
-
-    facing = -(normal * view).sum(dim=1, keepdim=True)  # n.v, (N, 1, H, W)
-    mirror = view + 2 * facing * normal
-    surface = response(facing.clamp(_LEAST_COSINE, 1.0), roughness)
-    irradiance, glossy = _gather(light, normal, mirror, surface)
-    seen = lookup(light, *panorama_position(view.movedim(-3, 0).reshape(3, -1, *view.shape[-2:]), *light.shape[-2:]))
-
-    reflected = torch.lerp(surface.dielectric.expand_as(basecolor), surface.metal(basecolor), metallic)
-    scattered = (1 - metallic) * (1 - surface.dielectric) * basecolor
-    covered = gbuffers["mask"] if "mask" in gbuffers else gbuffers["depth"].isfinite().to(light)
-    covered = covered.flatten(0, 1)
-    parts = (covered * scattered * irradiance, covered * reflected * glossy, (1 - covered) * seen)
-    return Shading(*(part.unflatten(0, (batch, frames)) for part in parts))  # (N, 3, H, W) -> (B, T, 3, H, W)
-
-
-def _gather(light: Tensor, normal: Tensor, mirror: Tensor, surface: Response) -> tuple[Tensor, Tensor]:
-    """Mean light (N, 3, H, W) under the cosine lobe about `normal` and under the surface's GGX lobe."""
-    filtered = prefilter(light)
-    direction = normal + surface.bend * (mirror - normal)  # (N, 3, H, W)
-    column, row = panorama_position(torch.stack([normal, direction]).movedim(2, 0), *filtered.size)  # (2, N, H, W)
-    irradiance, foot = lookup_framed(filtered.broad, column[0], row[0]).split(3, dim=1)
-    level = surface.roughness[:, 0] * LEVELS  # (N, H, W)
-    lower = level.detach().floor().clamp(0, LEVELS - 1)
-    rows = torch.stack(
-        [filtered.glossy_row(row[1], lower), filtered.glossy_row(row[1], lower + 1)], dim=1
-    )  # (N, 2, H, W)
-    columns = column[1].unsqueeze(1).expand_as(rows)
-    sharper, blunter = lookup_framed(filtered.glossy, columns, rows).unbind(2)  # (N, 3, 2, H, W) -> 2 x (N, 3, H, W)
-    if light.shape[-2:] != filtered.size:
-        exact = lookup(light, *panorama_position(direction.movedim(1, 0), *light.shape[-2:]))
-        sharper = torch.where(lower[:, None] == 0, exact, sharper)
-    core = torch.lerp(sharper, blunter, (level - lower)[:, None])
-    return irradiance, torch.lerp(core, foot, surface.wide)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 
 from manifests.contract.camera import intrinsics_from_fov
+from manifests.errors import InputError
 
 _CLAMPED = 1e-3
 """Relative depth this close to 0 or 1 may have been clamped, and says nothing of the surface."""
@@ -48,7 +49,7 @@ def plane_rays(
         (B, 3, H, W) float32; B is 1 for (3, 3) intrinsics and for a field of view.
     """
     if (intrinsics is None) == (fov_degrees is None):
-        raise TypeError("give either intrinsics or fov_degrees")
+        raise InputError("viewing rays need either intrinsics or fov_degrees")
     if intrinsics is None:
         assert fov_degrees is not None
         intrinsics = torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width))

@@ -15,22 +15,18 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from manifests.contract.color import LUMINANCE
 from renderers.light.panoramas import panorama_directions, solid_angles
-
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
-
 
 _NOISE_BIAS = 4.0
 """How many times its typical error a depth has to be passed before it blocks."""
-
-
 _EVEN_SHARE = 0.1
 """Weight of even light among the real one when parts are made: dark parts of the sky need rays too, for what is lit
 there by other surfaces."""
 
 
 @dataclass(frozen=True)
-class Lights:
+class DirectionalLights:
     """A panorama as K parts that cover the whole sphere, each seen as one direction.
 
     Attributes:
@@ -46,7 +42,7 @@ class Lights:
     spread: torch.Tensor
 
 
-def cluster(panorama: torch.Tensor, count: int) -> Lights:
+def cluster(panorama: torch.Tensor, count: int) -> DirectionalLights:
     """Split a panorama (B, T, 3, h, w) into `count` parts, so that little light is far from the direction of its part.
 
     The part with the largest scatter of luminance is halved along its principal axis until there are `count` (median
@@ -58,7 +54,7 @@ def cluster(panorama: torch.Tensor, count: int) -> Lights:
     directions = panorama_directions(height, width).to(device).flatten(1).T  # (P, 3)
     solid_angle = solid_angles(height, width).to(device).expand(-1, width).reshape(-1)  # (P,)
     power = panorama.detach().float().reshape(batch * frames, 3, -1) * solid_angle  # (N, 3, P)
-    luminance = torch.einsum("c,ncp->np", torch.tensor(_LUMINANCE, device=device), power)
+    luminance = torch.einsum("c,ncp->np", torch.tensor(LUMINANCE, device=device), power)
     even = solid_angle * (luminance.sum(1, keepdim=True) / (4 * math.pi) + 1e-9)
     luminance = (luminance + _EVEN_SHARE * even).double()  # double: suns beside darkness
     outer = (directions[:, :, None] * directions[:, None, :]).reshape(-1, 9)
@@ -84,7 +80,7 @@ def cluster(panorama: torch.Tensor, count: int) -> Lights:
     mean = (sums[..., 1:4] / sums[..., :1].clamp(min=1e-20)).float()
     length = mean.norm(dim=-1, keepdim=True)
     shape = (batch, frames, count)
-    return Lights(
+    return DirectionalLights(
         directions=(mean / length.clamp(min=1e-6)).reshape(*shape, 3),
         power=torch.einsum("ncp,npk->nkc", power, member).reshape(*shape, 3),
         solid_angle=torch.einsum("p,npk->nk", solid_angle, member).reshape(shape),

@@ -1,17 +1,30 @@
-"""The environment encoder: a frame's light as features for every level of the forward renderer's UNet.
+"""The environment encoder: a frame's light as features for every level of the forward renderer's UNet; its training.
 
 DiffusionRenderer section 4.2: E_ldr, E_log and E_dir of a frame, each a latent of the image autoencoder, are
 concatenated in this order (12 channels) and go through a convolutional UNet encoder without attention or temporal
 layers; level i's features are keys and values of the cross-attention at level i. The published tensors show two
-residual blocks a level and a downsampler in levels 1 to 3 but not 0, so features lie after the downsampler: for a
+residual blocks per level and a downsampler in levels 1 to 3 but not 0, so features lie after the downsampler: for a
 512 x 512 environment 64, 32, 16 and 8 wide, as the levels of a 512 x 512 video.
 
 The same network with 4 input channels encodes direction latents alone (the published `nrm_encoder`), and with the
 video's latents as input it conditions the lighting estimator.
 
-Shapes cannot tell a convolution's padding, the norms' epsilon or the activation. Chosen here: one pixel on every side
-(`downsample_padding` 1, symmetric, as diffusers' UNets; 0 is the image autoencoder's right-and-bottom padding),
-1e-6 and SiLU.
+The encoder learns as an autoencoder, by reconstructing the light (L2), with a decoder that is queried with direction
+features; then the decoder is dropped and the encoder frozen. How they are wired is read off the published tensors
+(`env_decoder`, `nrm_encoder`):
+
+- `nrm_encoder` is an `EnvironmentEncoder` of the 4-channel direction latent; `conv_out` gives 8 channels, the latents
+  of E_ldr and E_log: asked for a direction, the decoder says what light comes from there.
+- Attention i works on 1280, 1280, 640, 320 channels (its norm and proj_in), the input widths of up block i and the
+  widths of encoder levels 3, 2, 1, 0. Its first attention, too, has keys as wide as the light features (1280 to 640 in
+  attention 1), so both of its attentions are cross-attention: hidden states ask, light features of level 3 - i answer,
+  and light reaches the output through nothing else.
+- Up blocks have no room for concatenated skips, and up blocks 0 to 2 upsample, so that each level's hidden states and
+  direction features agree in shape: direction features are added, the coarsest being where the decoder starts.
+
+Shapes cannot tell everything. Chosen here: a convolution's padding of one pixel on every side (`downsample_padding` 1,
+symmetric, as diffusers' UNets; 0 is the image autoencoder's right-and-bottom padding), the norms' epsilon 1e-6, SiLU,
+that addition, and 64 channels per head, as everywhere in SVD.
 """
 
 from __future__ import annotations
@@ -30,9 +43,12 @@ from torch.utils.checkpoint import checkpoint
 
 from manifests.errors import InputError
 
+DIRECTION_CHANNELS = 4
+"""Of the latent of E_dir; it is the last of the encoder's three inputs."""
+
 
 class EnvironmentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
-    """Latents of light in, one feature map a level out."""
+    """Latents of light in, one feature map per level out."""
 
     _supports_gradient_checkpointing = True
 
@@ -78,10 +94,6 @@ class EnvironmentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diff
 def as_tokens(maps: Sequence[Tensor]) -> list[Tensor]:
     """Feature maps (N, W, h, w) as keys and values for attention: (N, h*w, W), level by level."""
     return [level.flatten(2).transpose(1, 2) for level in maps]  # (N, W, h, w) -> (N, h*w, W)
-
-
-DIRECTION_CHANNELS = 4
-"""Of the latent of E_dir; it is the last of the encoder's three inputs."""
 
 
 class EnvironmentDecoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this

@@ -9,7 +9,7 @@ peft's, through the mixin of diffusers' models.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def set_lora_scale(unet: Any, scale: float) -> None:
         raise InputError(f"LoRA scale {scale} is out of range", "give 0 (off) or more, 0.25 is the default")
     if not has_lora(unet):
         if scale:
-            raise InputError(f"LoRA scale {scale} was asked of a network without a LoRA", "load one, or give 0")
+            raise InputError(f"LoRA scale {scale} was asked for, but no LoRA is loaded", "load one, or give 0")
         return
     for layer in _layers(unet):
         layer.set_scale(ADAPTER, scale)
@@ -105,6 +105,19 @@ def checkpointed(module: nn.Module, *inputs: Any) -> Any:
     return checkpoint(run if strengths else module, *inputs, use_reentrant=False)
 
 
+def without_lora(network: Any) -> Any:
+    """The base network, sharing its tensors: what a checkpoint's `unet` holds, the LoRA lying beside it."""
+    state = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in network.state_dict().items()
+        if ".lora_A." not in name and ".lora_B." not in name
+    }
+    with torch.device("meta"):
+        plain = type(network).from_config(network.config)
+    plain.load_state_dict(state, assign=True)
+    return plain
+
+
 def load_lora(unet: Any, folder: Path) -> None:
     """Put the LoRA of `folder` (or of one safetensors file) on `unet`, at scale 1.
 
@@ -117,7 +130,7 @@ def load_lora(unet: Any, folder: Path) -> None:
         raise CheckpointError(f"no LoRA in diffusers' format here ({FILE})", "pickles are never opened", where=path)
     metadata = read_header(path).get("__metadata__", {}).get(_METADATA)
     state = load_file(path)
-    _check(unet, state, path)
+    check_fit(_shapes(unet.state_dict()), _shapes(state), path)
     bare = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
     try:
         with _base_gradients_kept(unet):
@@ -148,7 +161,8 @@ def _layers(unet: Any) -> list[LoraLayer]:
 
 def _strengths(module: nn.Module) -> list[tuple[LoraLayer, float, bool]]:
     """Layers with a LoRA, its scaling, and whether it is off."""
-    return [(layer, layer.scaling[ADAPTER], layer.disable_adapters) for layer in _layers(module)]
+    layers = [layer for layer in _layers(module) if ADAPTER in layer.scaling]
+    return [(layer, layer.scaling[ADAPTER], layer.disable_adapters) for layer in layers]
 
 
 def _restore(strengths: list[tuple[LoraLayer, float, bool]]) -> None:
@@ -175,27 +189,31 @@ def _base_gradients_kept(unet: nn.Module) -> Iterator[None]:
         parameter.requires_grad_(flag)
 
 
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
 def _require_none(unet: Any) -> None:
     if has_lora(unet):
         raise InputError(f"{type(unet).__name__} has a LoRA already", "load the base again to give it another")
 
 
-def _check(unet: Any, state: dict[str, Tensor], path: Path) -> None:
-    """Every pair of tensors must fit a layer; raises CheckpointError naming the first that does not."""
-    modules = dict(unet.named_modules())
-    for name, tensor in state.items():
+def check_fit(weights: Mapping[str, Sequence[int]], lora: Mapping[str, Sequence[int]], where: Path) -> None:
+    """Every A (rank, in) and B (out, rank) must fit a weight (out, in): shapes by name, of the UNet and of a LoRA file.
+
+    Raises CheckpointError naming the first tensor that does not.
+    """
+    if not lora:
+        raise CheckpointError("holds no tensors", where=where)
+    for name, shape in lora.items():
         layer, _, role = name.removeprefix(_PREFIX).rpartition(".lora_")
-        weight = getattr(modules.get(layer), "weight", None)
+        weight = weights.get(f"{layer}.weight")
         if not name.startswith(_PREFIX) or role not in ("A.weight", "B.weight") or weight is None:
-            raise CheckpointError(f"{name} is not a LoRA tensor of any layer of {type(unet).__name__}", where=path)
-        fits = tensor.shape[1] == weight.shape[1] if role == "A.weight" else tensor.shape[0] == weight.shape[0]
-        if not fits:
+            raise CheckpointError(f"{name!r} is no LoRA tensor of any layer of this UNet", where=where)
+        if not (shape[1] == weight[1] if role == "A.weight" else shape[0] == weight[0]):
             raise CheckpointError(
-                f"{name} has shape {tuple(tensor.shape)}, which does not fit a layer of {tuple(weight.shape)}",
-                where=path,
+                f"{name!r} has shape {tuple(shape)}, which does not fit a weight of {tuple(weight)}", where=where
             )
-    if not state:
-        raise CheckpointError("holds no tensors", where=path)
 
 
 def _config(metadata: str | None) -> dict[str, Any] | None:

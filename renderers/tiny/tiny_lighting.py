@@ -1,4 +1,10 @@
-"""`TinyLighting`: video and, where known, its G-buffers in; the light around the first camera out, in one step."""
+"""`TinyLighting`: video and, where known, its G-buffers in; the light around the first camera out, in one step.
+
+What the pixels say of the light is first gathered on the panorama's grid (`gather`). A pixel of the background IS the
+light behind it. A smooth surface shows the light of its mirror direction, a matte one the mean of the light around its
+normal. Written down where it belongs, in the first camera's frame, evidence of many frames adds up, and a small network
+only has to weigh it, blur it and fill the gaps.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +20,87 @@ from renderers.light.panoramas import encode_log, panorama_directions, panorama_
 from renderers.modelspace import from_model, split, srgb_decode
 from renderers.tiny.video_unet import VideoUNet
 
-_DIELECTRIC = 0.04
-
 CHANNELS = 16
 """Four kinds of evidence, each a colour (E_log) and a weight: everything seen, background, mirrored, matte."""
+_GBUFFERS = 9
+_PRIOR = (-0.4, -2.0)
+"""Mean logits of E_ldr and E_log over rendered clips: what a new network answers everywhere."""
+_DIELECTRIC = 0.04
+"""Reflectance of what is no metal."""
+
+
+class TinyLighting(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
+    """Completes the panorama from the evidence that the pixels give, guided by a summary of the frames.
+
+    Args:
+        height: of the panorama; the width is twice as much.
+        widths: channels by level of the panorama's U-Net, from full resolution down.
+        depths: residual blocks by level.
+        embedding: width of the frames' summary.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        height: int = 32,
+        widths: tuple[int, ...] = (64, 96, 128, 192),
+        depths: tuple[int, ...] = (2, 2, 2, 2),
+        embedding: int = 128,
+    ) -> None:
+        super().__init__()
+        self.unet = VideoUNet(CHANNELS + 3, 6, widths, depths, embedding)
+        self.unet.head.bias = nn.Parameter(torch.tensor(_PRIOR).repeat_interleave(3))
+        self.frames = nn.Sequential(
+            nn.Conv2d(3 + _GBUFFERS + 1 + 3, 32, 4, stride=4),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(64, embedding, 3, padding=1),
+            nn.SiLU(),
+        )
+        self.summary = nn.Linear(2 * embedding, embedding)
+        self.height = height
+        self.multiple = 4
+
+    def forward(
+        self,
+        sample: Tensor | None = None,
+        timestep: Tensor | float | None = None,
+        *,
+        condition: Tensor,
+        rays: Tensor,
+        gbuffers: Tensor | None = None,
+        rotations: Tensor | None = None,
+    ) -> Tensor:
+        """E_ldr and E_log (B, 6, height, 2 height), in [0, 1], of the light in the first camera's frame.
+
+        Args:
+            sample: ignored; there is no noise to remove.
+            timestep: ignored.
+            condition: rgb (B, T, 3, H, W) in model space, H and W multiples of `multiple`.
+            rays: (B, 3, H, W) unit viewing rays in the camera frame (`renderers.shading.split_sum.camera_rays`).
+            gbuffers: (B, T, 9, H, W) in model space, in GBUFFERS order, where they are known.
+            rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
+        """
+        height = self.height
+        found = gather(condition, gbuffers, rays, rotations, height=height, width=2 * height)
+        directions = panorama_directions(height, 2 * height).to(found).expand(len(found), -1, -1, -1)
+        panorama = torch.cat([2 * found - 1, directions], dim=1).to(condition.dtype)
+        wrap = height // 2
+        panorama = functional.pad(panorama, (wrap, wrap, 0, 0), mode="circular")
+        steer = self._steer(condition, gbuffers, rays)
+        wide = self.unet(panorama[:, None], steer[:, None])[:, 0]  # (B, 1, C, h, w + 2 wrap) -> (B, 6, ...)
+        return torch.sigmoid(wide[..., wrap:-wrap])
+
+    def _steer(self, condition: Tensor, gbuffers: Tensor | None, rays: Tensor) -> Tensor:
+        """Summary (B, E) of all frames."""
+        batch, frames, _, height, width = condition.shape
+        known = torch.full_like(condition[:, :, :1], 0.0 if gbuffers is None else 1.0)
+        surfaces = condition.new_zeros(batch, frames, _GBUFFERS, height, width) if gbuffers is None else gbuffers
+        view = rays.to(condition)[:, None].expand(batch, frames, 3, height, width)
+        features = self.frames(torch.cat([condition, surfaces, known, view], dim=2).flatten(0, 1))  # (B*T, E, h, w)
+        clip = features.unflatten(0, (batch, frames))
+        return self.summary(torch.cat([clip.mean(dim=(1, 3, 4)), clip.amax(dim=(1, 3, 4))], dim=1))
 
 
 def gather(
@@ -80,86 +163,3 @@ def _scatter(directions: Tensor, radiance: Tensor, weight: Tensor, height: int, 
     total = sums[:, 3:]
     per_cell = directions.shape[1] * directions[0, 0, 0].numel() / (height * width)
     return torch.cat([encode_log(sums[:, :3] / total.clamp_min(1e-4)), torch.tanh(total / math.sqrt(per_cell))], dim=1)
-
-
-_GBUFFER_CHANNELS = 9
-_PRIOR = (-0.4, -2.0)
-"""Mean logits of E_ldr and E_log over rendered clips: what a new network answers everywhere."""
-
-
-class TinyLighting(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers mixes its own like this
-    """Completes the panorama from the evidence that the pixels give, guided by a summary of the frames.
-
-    Args:
-        height: of the panorama; the width is twice as much.
-        widths: channels by level of the panorama's U-Net, from full resolution down.
-        depths: residual blocks by level.
-        embedding: width of the frames' summary.
-    """
-
-    @register_to_config
-    def __init__(
-        self,
-        height: int = 32,
-        widths: tuple[int, ...] = (64, 96, 128, 192),
-        depths: tuple[int, ...] = (2, 2, 2, 2),
-        embedding: int = 128,
-    ) -> None:
-        super().__init__()
-        self.unet = VideoUNet(CHANNELS + 3, 6, widths, depths, embedding)
-        self.unet.head.bias = nn.Parameter(torch.tensor(_PRIOR).repeat_interleave(3))
-        self.frames = nn.Sequential(
-            nn.Conv2d(3 + _GBUFFER_CHANNELS + 1 + 3, 32, 4, stride=4),
-            nn.SiLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(64, embedding, 3, padding=1),
-            nn.SiLU(),
-        )
-        self.summary = nn.Linear(2 * embedding, embedding)
-        self.height = height
-        self.multiple = 4
-
-    def forward(
-        self,
-        sample: Tensor | None = None,
-        timestep: Tensor | float | None = None,
-        *,
-        condition: Tensor,
-        rays: Tensor,
-        gbuffers: Tensor | None = None,
-        rotations: Tensor | None = None,
-    ) -> Tensor:
-        """E_ldr and E_log (B, 6, height, 2 height), in [0, 1], of the light in the first camera's frame.
-
-        Args:
-            sample: ignored; there is no noise to remove.
-            timestep: ignored.
-            condition: rgb (B, T, 3, H, W) in model space, H and W multiples of `multiple`.
-            rays: (B, 3, H, W) unit viewing rays in the camera frame (`renderers.shading.split_sum.camera_rays`).
-            gbuffers: (B, T, 9, H, W) in model space, in GBUFFERS order, where they are known.
-            rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
-        """
-        height = self.height
-        found = gather(condition, gbuffers, rays, rotations, height=height, width=2 * height)
-        directions = panorama_directions(height, 2 * height).to(found).expand(len(found), -1, -1, -1)
-        panorama = torch.cat([2 * found - 1, directions], dim=1).to(condition.dtype)
-        wrap = height // 2
-        panorama = functional.pad(panorama, (wrap, wrap, 0, 0), mode="circular")
-        steer = self._steer(condition, gbuffers, rays)
-        predicted = self.unet(panorama[:, None], steer[:, None])[
-            :, 0, :, :, wrap:-wrap
-        ]  # (B, 1, 6, h, w') -> (B, 6, h, w)
-        return torch.sigmoid(predicted)
-
-    def _steer(self, condition: Tensor, gbuffers: Tensor | None, rays: Tensor) -> Tensor:
-        """Summary (B, E) of all frames."""
-        batch, frames, _, height, width = condition.shape
-        known = torch.full_like(condition[:, :, :1], 0.0 if gbuffers is None else 1.0)
-        surfaces = (
-            condition.new_zeros(batch, frames, _GBUFFER_CHANNELS, height, width) if gbuffers is None else gbuffers
-        )
-        view = rays.to(condition)[:, None].expand(batch, frames, 3, height, width)
-        features = self.frames(torch.cat([condition, surfaces, known, view], dim=2).flatten(0, 1))  # (B*T, E, h, w)
-        clip = features.unflatten(0, (batch, frames))
-        return self.summary(torch.cat([clip.mean(dim=(1, 3, 4)), clip.amax(dim=(1, 3, 4))], dim=1))

@@ -1,4 +1,8 @@
-"""`TinyInverse`: video in, G-buffers out, in one deterministic step."""
+"""`TinyInverse`: video in, G-buffers out. `TinyForward`: G-buffers, light and analytic shading in, picture out.
+
+Both answer in one deterministic step, as a correction of what is known already: the inverse one of the picture, whose
+textures are those of the base colour; the forward one of the shading (`renderers.shading.hints`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from manifests.errors import InputError
 from renderers.shading import hints
 from renderers.tiny.video_unet import VideoUNet, image_grid
 
+_GBUFFERS = sum(ATTRIBUTES[name].channels for name in GBUFFERS)
 _ROWS = 16  # as many as the published attribute table has, so that a row means the same in every backbone
 _BASECOLOR_ROW = cast(int, ATTRIBUTES["basecolor"].embedding)
 _NORMAL_ROW = cast(int, ATTRIBUTES["normal"].embedding)
@@ -42,7 +47,7 @@ class TinyInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers m
     ) -> None:
         super().__init__()
         self.joint = joint
-        self.out_channels = sum(ATTRIBUTES[name].channels for name in GBUFFERS) if joint else 3
+        self.out_channels = _GBUFFERS if joint else 3
         self.unet = VideoUNet(3 + 2, self.out_channels + 3, widths, depths, embedding)
         self.attribute = nn.Embedding(1 if joint else _ROWS, embedding)
         self.multiple = self.unet.multiple
@@ -71,7 +76,9 @@ class TinyInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers m
         if self.joint:
             attribute = torch.zeros(batch, dtype=torch.long, device=condition.device)
         elif attribute is None:
-            raise InputError("this inverse network predicts one attribute a pass", "say which, by its row of the table")
+            raise InputError(
+                "this inverse network predicts one attribute per pass", "say which, by its row of the table"
+            )
         embedding = self.attribute(attribute)[:, None].expand(batch, frames, -1)  # (B, E) -> (B, T, E)
         predicted = self.unet(torch.cat([condition, grid], dim=2), embedding)
         gain, values = predicted.split([3, self.out_channels], dim=2)
@@ -82,17 +89,6 @@ class TinyInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers m
         asked = attribute.view(-1, 1, 1, 1, 1)
         values = torch.where(asked == _BASECOLOR_ROW, lit + values, values)
         return torch.where(asked == _NORMAL_ROW, _unit(values), values)
-
-
-def _unit(normal: Tensor) -> Tensor:
-    """Unit vectors (B, T, 3, H, W); a new network's zeros become the viewer's direction (0, 0, 1)."""
-    toward_viewer = functional.pad(torch.ones_like(normal[:, :, :1]), (0, 0, 0, 0, 2, 0))  # (B, T, 3, H, W)
-    long = normal.float() + toward_viewer.float()
-    # torch's own normalisation is many times slower over an axis that is not the last
-    return (long * long.square().sum(dim=2, keepdim=True).clamp_min(1e-12).rsqrt()).to(normal.dtype)
-
-
-_GBUFFERS = sum(ATTRIBUTES[name].channels for name in GBUFFERS)
 
 
 class TinyForward(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]  # diffusers mixes its own like this
@@ -145,3 +141,11 @@ class TinyForward(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[mi
         grid = image_grid(height, width, condition).expand(batch, frames, 2, height, width)
         residual = self.unet(torch.cat([condition, grid], dim=2), self.light(light))
         return condition[:, :, _GBUFFERS : _GBUFFERS + 3] + residual
+
+
+def _unit(normal: Tensor) -> Tensor:
+    """Unit vectors (B, T, 3, H, W); a new network's zeros become the viewer's direction (0, 0, 1)."""
+    toward_viewer = functional.pad(torch.ones_like(normal[:, :, :1]), (0, 0, 0, 0, 2, 0))  # (B, T, 3, H, W)
+    long = normal.float() + toward_viewer.float()
+    # torch's own normalisation is many times slower over an axis that is not the last
+    return (long * long.square().sum(dim=2, keepdim=True).clamp_min(1e-12).rsqrt()).to(normal.dtype)

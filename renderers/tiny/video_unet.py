@@ -80,7 +80,7 @@ class ResidualBlock(nn.Module):
         return features + self.conv2(functional.silu(hidden))
 
 
-class Stage(nn.Module):
+class UNetLevel(nn.Module):
     """The residual blocks of one level."""
 
     def __init__(self, channels: int, depth: int, embedding: int) -> None:
@@ -136,12 +136,12 @@ class VideoUNet(nn.Module):
         levels = len(widths)
         self.multiple = 2 ** (levels - 1)
         self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
-        self.encoder = nn.ModuleList(Stage(widths[i], depths[i], embedding) for i in range(levels))
+        self.encoder = nn.ModuleList(UNetLevel(widths[i], depths[i], embedding) for i in range(levels))
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, stride=2) for i in range(levels - 1))
         self.attention = TemporalAttention(widths[-1])
         self.summary = nn.Sequential(nn.Linear(2 * widths[-1], embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in range(levels - 1))
-        self.decoder = nn.ModuleList(Stage(widths[i], depths[i], embedding) for i in range(levels - 1))
+        self.decoder = nn.ModuleList(UNetLevel(widths[i], depths[i], embedding) for i in range(levels - 1))
         self.norm = nn.GroupNorm(widths[0] // _GROUP, widths[0])
         self.head = zeroed(nn.Conv2d(widths[0], out_channels, 3, padding=1))
 
@@ -151,8 +151,8 @@ class VideoUNet(nn.Module):
         steer = embedding.flatten(0, 1)  # (B, T, E) -> (B*T, E)
         features = self.stem(video.flatten(0, 1))  # (B, T, in, H, W) -> (B*T, C, H, W)
         skips = []
-        for level, stage in enumerate(self.encoder):
-            features = stage(features, steer, frames)
+        for level, blocks in enumerate(self.encoder):
+            features = blocks(features, steer, frames)
             if level < len(self.down):
                 skips.append(features)
                 features = self.down[level](features)

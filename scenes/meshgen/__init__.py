@@ -1,0 +1,1 @@
+"""Procedural meshes: generators by name, and the surfaces that they are made of."""

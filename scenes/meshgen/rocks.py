@@ -53,7 +53,7 @@ ROCK_STYLES = ("rock", "asteroid", "blob", "stone", "pod")
 
 
 def rock(seed: int, style: str, cells: int = 32) -> MeshData:
-    """A sphere displaced along its radius by noise of the given style (see `ROCK_STYLES`), `cells` quads a side."""
+    """A sphere displaced along its radius by noise of the given style (see `ROCK_STYLES`), `cells` quads per side."""
     if style not in ROCK_STYLES:
         raise ValueError(f"no style {style!r}; there are {', '.join(ROCK_STYLES)}")
     rng = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ def rounded_box(x: float, y: float, z: float, radius: float, segments: int = 3) 
 
 @lru_cache(maxsize=8)
 def cube_sphere(cells: int) -> MeshData:
-    """Unit sphere from a cube of cells x cells quads a side, evenly spread (equal-angle), welded."""
+    """Unit sphere from a cube of cells x cells quads per side, evenly spread (equal-angle), welded."""
     steps = np.tan(np.linspace(-np.pi / 4, np.pi / 4, cells + 1))
     body = join(_side(np.ones(3), side, (steps, steps, steps), smooth=True) for side in _SIDES)
     points = body.vertices / np.linalg.norm(body.vertices, axis=1, keepdims=True)

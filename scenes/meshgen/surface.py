@@ -31,10 +31,6 @@ class MeshData:
     uvs: np.ndarray
     smooth: np.ndarray
 
-    def faces_of_corners(self) -> np.ndarray:
-        """Face index (L,) of each corner."""
-        return np.repeat(np.arange(len(self.sizes)), self.sizes)
-
     def starts(self) -> np.ndarray:
         """Index (F,) of the first corner of each face."""
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)

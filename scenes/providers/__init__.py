@@ -1,0 +1,1 @@
+"""Where assets come from: the built-in ones, a user's folder, Objaverse."""

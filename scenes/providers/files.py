@@ -12,10 +12,30 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-MESH_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".usd", ".usda", ".usdc", ".usdz"})
+MESH_FORMATS: dict[str, str] = {
+    ".glb": "gltf",
+    ".gltf": "gltf",
+    ".obj": "obj",
+    ".fbx": "fbx",
+    ".usd": "usd",
+    ".usda": "usd",
+    ".usdc": "usd",
+    ".usdz": "usdz",
+}
+MESH_SUFFIXES = frozenset(MESH_FORMATS)
 ENVIRONMENT_SUFFIXES = frozenset({".hdr", ".exr"})
 LARGEST_FILE = 1 << 30
-_MAGIC = {".glb": b"glTF", ".exr": b"\x76\x2f\x31\x01", ".hdr": b"#?", ".usdc": b"PXR-USDC", ".usdz": b"PK"}
+_BINARY: dict[str, tuple[bytes, ...]] = {
+    ".glb": (b"glTF",),
+    ".exr": (b"\x76\x2f\x31\x01",),
+    ".hdr": (b"#?",),
+    ".fbx": (b"Kaydara FBX Binary",),
+    ".usd": (b"PXR-USDC",),
+    ".usdc": (b"PXR-USDC",),
+    ".usdz": (b"PK\x03\x04",),
+}
+_TEXT: dict[str, tuple[bytes, ...]] = {".fbx": (b";",), ".usd": (b"#usda", b"#sdf"), ".usda": (b"#usda", b"#sdf")}
+_BLANK = b"\xef\xbb\xbf \r\n\t"
 _EXR_WINDOW = re.compile(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", re.DOTALL)
 _HDR_SIZE = re.compile(rb"^[-+]Y (\d{1,6}) [-+]X (\d{1,6})$", re.MULTILINE)
 
@@ -41,6 +61,15 @@ def walk(root: Path) -> Iterator[tuple[Path, list[Path], list[tuple[Path, str]]]
         yield here, files, refused
 
 
+def begins_like(suffix: str, start: bytes) -> bool:
+    """Whether a file that begins with the bytes `start` can be what its suffix (lower case, with the dot) says.
+
+    Text may begin with a byte order mark or blanks. Formats without a mark of their own (.gltf, .obj) pass.
+    """
+    binary, text = _BINARY.get(suffix, ()), _TEXT.get(suffix, ())
+    return not (binary or text) or start.startswith(binary) or start.lstrip(_BLANK).startswith(text)
+
+
 def file_problem(path: Path) -> str | None:
     """Why a mesh or environment file cannot be what its suffix says, judged by its first bytes; None if it may be."""
     suffix = path.suffix.lower()
@@ -54,7 +83,7 @@ def file_problem(path: Path) -> str | None:
         return "empty file"
     if size > LARGEST_FILE:
         return f"larger than {LARGEST_FILE >> 20} MiB"
-    if not start.startswith(_MAGIC.get(suffix, b"")):
+    if not begins_like(suffix, start):
         return f"does not start like a {suffix[1:].upper()} file"
     if suffix == ".glb" and size < int.from_bytes(start[8:12], "little"):
         return f"cut off: {size} of {int.from_bytes(start[8:12], 'little')} bytes"

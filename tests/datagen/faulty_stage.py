@@ -13,7 +13,7 @@ import msgspec
 import psutil
 
 from datagen.render_stage import RenderStage, RenderWorker
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 from scenes.recipes import Recipe, load_recipe, make_recipe, to_json
 from scenes.spec import File, Object, SceneSpec
 
@@ -63,7 +63,7 @@ class WeighedWorker(RenderWorker):
         super().__init__(stage)
         self._notes = stage.notes
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         finish = super().produce(index)
         with Path(self._notes).open("a") as file:
             file.write(f"{os.getpid()} {index} {psutil.Process().memory_info().rss / 2**20:.1f}\n")
@@ -75,7 +75,7 @@ class FaultyWorker(RenderWorker):
         super().__init__(stage)
         self._faults = stage.faults
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         fault = self._faults.get(index)
         if fault == "hang":
             time.sleep(600)

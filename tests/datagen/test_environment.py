@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagen.blender.light_image import light_image, read_environment, resize_latlong
+from datagen.blender.light_image import light_image, resize_latlong
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
+from manifests.codec.light_file import read_light
 from manifests.contract.environment import HALF_MAX, latlong_directions
 from manifests.errors import RenderError
 from scenes.spec import Builtin, SceneLight
@@ -105,7 +106,7 @@ def test_radiance_hdr_files_are_read_the_right_way_up(tmp_path: Path, cpu: None)
     pixels[..., 3] = np.where(image.max(axis=-1) > 0, exponent + 128, 0)
     path = tmp_path / "small.hdr"
     path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 4 +X 8\n" + pixels.tobytes())
-    np.testing.assert_allclose(read_environment(path), image, rtol=0.02, atol=1e-6)
+    np.testing.assert_allclose(read_light(path), image, rtol=0.02, atol=1e-6)
 
 
 def test_the_sun_stands_over_the_centre_column_at_its_elevation_with_the_same_energy_at_any_size(

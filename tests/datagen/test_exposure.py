@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from datagen.clip_checks import clip_exposure, image_flags
-from manifests.contract.color import TARGET
-from manifests.contract.environment import luminance
+from manifests.contract.color import TARGET, luminance
 
 
 def grey(values: np.ndarray) -> np.ndarray:

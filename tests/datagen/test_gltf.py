@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datagen.assets.asset_file import AssetError, AssetLimits
-from datagen.assets.gltf import inspect
+from datagen.assets.inspection import inspect
 from tests.datagen.meshfiles import GltfFile, flat_png, glb_bytes, huge_png_header, noise_png, png
 
 

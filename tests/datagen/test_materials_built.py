@@ -15,7 +15,7 @@ from datagen.blender.graphs import GRAPHS
 from datagen.blender.material_aovs import instrument
 from datagen.blender.material_nodes import build_material
 from datagen.resolver import Resolver
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import srgb_decode
 from manifests.errors import RenderError, SpecError
 from scenes.builtin_materials import builtin_materials, measured_materials, sample_procedural
 from scenes.procedural_materials import MATERIAL_FAMILIES

@@ -5,27 +5,28 @@ from pathlib import Path
 import pytest
 from faulty_stage import smallest_recipe
 
-from datagen.generation import DatagenSettings, Plan, measure_plan
+from datagen.generation import DatagenSettings, RenderPlan, measure_plan
 from pipeline.options import RunOptions
+from pipeline.plan import ClipCost
 from scenes.providers.builtin import builtin_catalogue
 
 HERE = Path(__file__).parent
 
 
-def plan(**changes: object) -> Plan:
-    values = {
-        "settings": DatagenSettings(smallest_recipe(), clips=150_000, per_shard=64),
-        "device": "CPU",
-        "threads": 2,
-        "measured": 3,
-        "clip_seconds": 36.0,
-        "render_seconds": 36.0,
-        "encode_seconds": 2.0,
-        "clip_bytes": 3_000_000.0,
-        "spread": 0.1,
-        "price": 0.0,
-    }
-    return Plan(**(values | changes))  # type: ignore[arg-type]
+def plan(price: float = 0.0, device: str = "CPU") -> RenderPlan:
+    cost = ClipCost(
+        measured=3,
+        size=(3, 32, 32),
+        device=device,
+        threads=2,
+        seconds=36.0,
+        work_seconds=36.0,
+        encode_seconds=2.0,
+        bytes=3_000_000.0,
+        spread=0.1,
+    )
+    settings = DatagenSettings(smallest_recipe(), clips=150_000, per_shard=64)
+    return RenderPlan(settings=settings, clips=settings.clips, cost=cost, price=price)
 
 
 def test_a_plan_multiplies_its_measurement() -> None:
@@ -50,6 +51,6 @@ def test_a_few_clips_are_really_made_to_measure(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     settings = DatagenSettings(smallest_recipe(), clips=1000)
     found = measure_plan(settings, builtin_catalogue(), 2, options=RunOptions(show_progress=False))
-    assert found.measured == 2 and found.device.startswith("CPU")
-    assert found.worker_hours == pytest.approx(1000 * found.clip_seconds / 3600)
-    assert 5_000 < found.clip_bytes < 1_000_000
+    assert found.cost.measured == 2 and found.cost.device.startswith("CPU")
+    assert found.worker_hours == pytest.approx(1000 * found.cost.seconds / 3600)
+    assert 5_000 < found.cost.bytes < 1_000_000

@@ -14,7 +14,16 @@ from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
 from manifests.errors import RenderError
 from scenes import motion
-from scenes.spec import Builtin, File, Native, ObjectRotation, ObjectTranslation, SceneLight, SceneSpec, digest
+from scenes.spec import (
+    Builtin,
+    File,
+    Native,
+    ObjectRotation,
+    ObjectTranslation,
+    SceneLight,
+    digest,
+    from_json,
+)
 from tests.datagen import analytic
 
 pytestmark = pytest.mark.usefixtures("cpu")
@@ -50,8 +59,8 @@ def test_a_clip_says_how_to_render_it_again(resolver: Resolver, tmp_path: Path) 
     spec = analytic.mirror_ball(frames=2)
     rendered = render_scene(spec, resolver, tmp_path)
     clip = rendered.clips[0]
-    assert msgspec.convert(clip.meta["spec"], SceneSpec) == spec
-    assert clip.meta["spec_digest"] == digest(spec)
+    assert from_json(rendered.spec_json) == spec
+    assert clip.meta == {"spec_digest": digest(spec), "light": 0} and rendered.spec_digest == digest(spec)
     assert clip.camera is not None and clip.environment is not None
     np.testing.assert_array_equal(clip.camera.camera_to_world, motion.camera_to_world(spec.view, 2))
     np.testing.assert_array_equal(

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from datagen.assets.asset_file import Inspection
-from datagen.assets.isolation import Bounds, ImportProcess, Verdict, score
+from datagen.assets.inspection import score
+from datagen.assets.isolation import Bounds, ImportProcess, Verdict
 from datagen.assets.scoring import ScoringOptions, score_catalogue
 from manifests.contract.row import MaterialUse
 from manifests.errors import RunError
@@ -234,7 +235,7 @@ def test_real_packages_are_imported() -> None:
     for name, least in share.items():
         _, report = score_folder(root / name)
         assert report.verdicts
-        assert report.imported >= least * len(report.verdicts), report.table()
-        assert report.fully_resolved >= 0.85 * report.imported, report.table()
-        assert set(report.materials) <= {"resolved", "approximated"}, report.table()
-        assert not {"timed-out", "out-of-memory", "crashed"} & report.rejected.keys(), report.table()
+        assert report.imported >= least * len(report.verdicts), report.lines()
+        assert report.fully_resolved >= 0.85 * report.imported, report.lines()
+        assert set(report.materials) <= {"resolved", "approximated"}, report.lines()
+        assert not {"timed-out", "out-of-memory", "crashed"} & report.rejected.keys(), report.lines()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from datagen.assets.asset_file import AssetError
-from datagen.assets.gltf import Gltf, inspect
+from datagen.assets.gltf import Gltf
+from datagen.assets.inspection import inspect
 from datagen.assets.specgloss import convert, metallic_roughness
 from tests.datagen.meshfiles import GltfFile, flat_png, png
 

@@ -21,10 +21,10 @@ from manifests.codec.exr import write_exr
 from manifests.contract.attributes import REQUIRED
 from manifests.errors import DatasetError
 from manifests.store.dataset import Dataset, open_dataset
+from pipeline.backlog import status
 from pipeline.cluster import connect
 from pipeline.engine import run
 from pipeline.options import RunOptions
-from pipeline.status import status
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import File, digest, from_json
 
@@ -60,11 +60,11 @@ def test_a_dataset_is_whole_and_its_rows_say_what_was_rendered(made: Dataset) ->
     assert verify(made.path).ok
     rows = made.rows()
     assert [row.key for row in rows] == ["00000000-00", "00000000-01", "00000001-00", "00000001-01"]
-    assert [(row.scene, row.light, row.shard) for row in rows] == [(0, 0, 0), (0, 1, 0), (1, 0, 1), (1, 1, 1)]
+    assert [(row.item, row.part, row.shard) for row in rows] == [(0, 0, 0), (0, 1, 0), (1, 0, 1), (1, 1, 1)]
     for row in rows:
         assert (row.stage, row.seed, row.split, row.frames, row.height, row.width) == ("datagen", 3, "all", 4, 32, 32)
         assert set(REQUIRED) <= set(row.attributes)
-        assert row.device.startswith("CPU") and row.samples == 2.0 and row.render_seconds > 0
+        assert row.device.startswith("CPU") and row.steps == 2.0 and row.seconds > 0
         assert row.motions and row.materials and row.statistics["mask.coverage"] > 0
         assert {"mesh", "environment"} <= {use.kind for use in row.assets}
         assert all(use.licence and use.source for use in row.assets)
@@ -75,7 +75,7 @@ def test_every_clip_carries_its_spec_and_decodes(made: Dataset) -> None:
     for row in made.rows():
         files = made.files(row)
         spec = from_json(files["spec.json"])
-        assert spec == stage.spec(row.scene) and digest(spec) == row.spec_digest
+        assert spec == stage.spec(row.item) and digest(spec) == row.spec_digest
         clip = decode_clip(row.key, files)
         assert clip.frames == 4 and clip.camera is not None and clip.environment is not None
         assert clip.meta == {"spec_digest": row.spec_digest, "light": row.light}
@@ -146,10 +146,10 @@ def test_scenes_that_cannot_be_made_cost_no_other_clip(tmp_path: Path) -> None:
     options = RunOptions(workers=1, show_progress=False, attempts=1, time_limit_s=15)
     report = run(dataset, stage, options)
     assert (report.finished, report.failed, report.complete) == (4, 4, True)
-    reasons = {failure.scene: failure.reason for failure in dataset.failures()}
+    reasons = {failure.item: failure.reason for failure in dataset.failures()}
     assert reasons == {1: "crash", 2: "timeout", 4: "malformed", 5: "bad-environment"}
-    assert [row.scene for row in dataset.rows()] == [0, 3, 6, 7]
-    assert all(from_json(failure.spec).index == failure.scene for failure in dataset.failures())
+    assert [row.item for row in dataset.rows()] == [0, 3, 6, 7]
+    assert all(from_json(failure.spec).index == failure.item for failure in dataset.failures())
     assert verify(dataset.path).ok
 
 

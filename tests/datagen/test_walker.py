@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datagen.blender.material_aovs import instrument
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import srgb_decode
 from tests.datagen.glb import import_plane, plane_glb, png
 from tests.datagen.harness import Picture, Stage, nodes_material, on_stage, shader
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from datagen.assets.asset_file import AssetError
-from datagen.assets.wavefront import Phong, inspect, read_materials
+from datagen.assets.inspection import inspect
+from datagen.assets.wavefront import Phong, Wavefront
 from tests.datagen.meshfiles import noise_png, obj
 
 
@@ -35,7 +36,7 @@ def test_libraries_are_read_with_options_and_odd_spacing(tmp_path: Path) -> None
         "map_Kd -s 1 1 1 -o 0.5 -bm 2 my wood.png\nbump -bm 0.4 my wood.png\nmap_Ka nowhere.png\nNs x\n"
     )
     path = obj(tmp_path, library)
-    paint = read_materials(path)[1]
+    paint = Wavefront.read(path).materials[1]
     assert paint == Phong(
         "paint",
         shininess=12.5,

@@ -27,7 +27,7 @@ from manifests.store.dataset import Dataset, open_dataset
 from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
-from training.data.batch import pack, stacked
+from training.data.batch import Visit, codes_of, collate
 from training.data.clip_sources import open_source
 
 torch.set_num_threads(1)
@@ -96,7 +96,7 @@ def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, R
     entry = source.entries[0]
     assert entry.real and 0 < entry.confidence["normal"] < 1 and len(source.entries) == 6
     clip = source.clip(0, ("rgb", "basecolor", "normal", "depth", "roughness", "metallic"), None, light=True)
-    sample = stacked([pack(clip, (16, 32))]).samples()
+    sample = collate([Visit(codes_of(clip, (16, 32)), entry)]).to("cpu")
     assert sample.rgb.shape == (1, LENGTH, 3, 32, 32) and sample.panorama is not None
     depth = torch.from_numpy(clip.arrays["depth"]).permute(0, 3, 1, 2)
     scaled = sample.gbuffers["depth"]

@@ -12,6 +12,7 @@ from labeling.label_settings import SegmentOptions
 from labeling.sources.discovery import discover
 from manifests.errors import LightloomError
 from pipeline.options import RunOptions
+from pipeline.plan import ClipCost
 
 HERE = Path(__file__).parent
 
@@ -21,23 +22,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_inverse(tmp_path_factory.mktemp("weights") / "inverse")
 
 
-def plan(weights: Path, **changes: object) -> LabelPlan:
-    values = {
-        "settings": settings(weights),
-        "videos": 10_510,
-        "per_video": 15,
-        "size": (24, 512, 512),
-        "device": "CPU",
-        "threads": 2,
-        "measured": 4,
-        "clip_seconds": 36.0,
-        "label_seconds": 36.0,
-        "encode_seconds": 2.0,
-        "clip_bytes": 2_000_000.0,
-        "spread": 0.1,
-        "price": 0.0,
-    }
-    return LabelPlan(**(values | changes))  # type: ignore[arg-type]
+def plan(weights: Path, price: float = 0.0, device: str = "CPU") -> LabelPlan:
+    cost = ClipCost(
+        measured=4,
+        size=(24, 512, 512),
+        device=device,
+        threads=2,
+        seconds=36.0,
+        work_seconds=36.0,
+        encode_seconds=2.0,
+        bytes=2_000_000.0,
+        spread=0.1,
+    )
+    return LabelPlan(settings=settings(weights), videos=10_510, per_video=15, clips=10_510 * 15, cost=cost, price=price)
 
 
 def test_a_plan_multiplies_its_measurement(weights: Path) -> None:
@@ -59,8 +56,8 @@ def test_a_few_items_are_really_labelled_to_measure(tmp_path: Path, weights: Pat
     source = make_source(tmp_path / "videos", items=4)
     chosen = settings(weights, segments=SegmentOptions(length=6, count=2))
     found = measure_plan(discover(source), chosen, 100, 2, options=RunOptions(show_progress=False))
-    assert (found.measured, found.per_video, found.size) == (3, 2, (6, 32, 32))
-    assert found.worker_hours == pytest.approx(200 * found.clip_seconds / 3600)
+    assert (found.cost.measured, found.per_video, found.cost.size) == (3, 2, (6, 32, 32))
+    assert found.worker_hours == pytest.approx(200 * found.cost.seconds / 3600)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.mp4").write_bytes(b"none" * 500)
     with pytest.raises(LightloomError, match="no clip could be measured: unreadable"):

@@ -23,8 +23,8 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import level_camera
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_encode
-from manifests.contract.row import ITEM_CLIPS, Sample
+from manifests.contract.color import srgb_encode
+from manifests.contract.row import Sample
 from manifests.errors import CheckpointError, DatasetError, InputError, ItemError
 from renderers.light.panoramas import panoramas
 
@@ -90,9 +90,9 @@ def test_a_row_says_where_its_labels_come_from(samples: list[Sample], weights: P
         "pan1.mp4", "footage", "CC-BY-4.0", "A. Camera",
     )  # fmt: skip
     assert (network.uid, network.kind, network.licence) == (known.digest, "checkpoint", "CC0-1.0")
-    assert (row.scene, row.light, row.stage, row.recipe) == (1, 1, "label", "inverse one-step")
+    assert (row.item, row.part, row.stage, row.network, row.sampler) == (1, 1, "label", "inverse", "one-step")
     assert (row.statistics["footage.first"], row.statistics["footage.last"]) == (6.0, 11.0)
-    assert row.statistics[ITEM_CLIPS] == 2 and row.device == "CPU" and row.render_seconds > 0
+    assert row.item_clips == 2 and row.device == "CPU" and row.seconds > 0
     assert set(row.confidence) == {"basecolor", "normal", "depth", "roughness", "metallic", "environment"}
     assert all(0 < value < 1 for value in row.confidence.values())
     assert {"relative-depth", "assumed-camera"} <= set(row.flags)
@@ -163,7 +163,7 @@ def test_what_is_left_out_is_counted_once_and_named(tmp_path: Path, weights: Pat
     dropped = {k: v for k, v in rows[0].statistics.items() if k.startswith("dropped.")}
     assert dropped.get("dropped.still", 0) >= 1 and dropped.get("dropped.cut", 0) >= 1
     assert not any(name.startswith("dropped.") for row in rows[1:] for name in row.statistics)
-    assert all(row.statistics[ITEM_CLIPS] == len(rows) for row in rows)
+    assert all(row.item_clips == len(rows) for row in rows)
     labelling.close()
 
 

@@ -18,7 +18,7 @@ from lightloom.demo.demo_commands import Chain
 from lightloom.demo.demo_film import choose
 from lightloom.demo.demo_page import times
 from lightloom.demo.sizes import PRESETS, load_sizes
-from lightloom.stages import FOLDER, Record, Stage, run_stages
+from lightloom.stages import FOLDER, Record, StageCommand, run_stages
 from manifests.contract.clip import Clip
 from manifests.errors import RunError
 from tests.drivers import Driver, wait_until
@@ -38,9 +38,9 @@ sys.exit((folder / f"{name}.broken").exists() and 3)
 """
 DRIVER = """
 import pathlib, sys
-from lightloom.stages import Stage, run_stages
+from lightloom.stages import StageCommand, run_stages
 folder, program = pathlib.Path(sys.argv[1]), (sys.executable, "-c", sys.argv[2])
-stages = [Stage("long", "Wait", lambda: [str(folder), "long", "60"])]
+stages = [StageCommand("long", "Wait", lambda: [str(folder), "long", "60"])]
 run_stages(folder, stages, program=program)
 """
 MICRO = """
@@ -60,8 +60,8 @@ benchmark:
 """
 
 
-def stages(folder: Path, *names: str, seconds: float = 0) -> list[Stage]:
-    return [Stage(name, f"Do {name}", lambda name=name: [str(folder), name, str(seconds)]) for name in names]
+def stages(folder: Path, *names: str, seconds: float = 0) -> list[StageCommand]:
+    return [StageCommand(name, f"Do {name}", lambda name=name: [str(folder), name, str(seconds)]) for name in names]
 
 
 def run(folder: Path, *names: str) -> tuple[list[Record], list[str]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import lightloom
 from tests.lightloom import doclines
 from tests.lightloom.doclines import PAGES, ROOT
 
@@ -45,9 +46,9 @@ from tests.training.sets import make_set
 
 def tiny(kind, folder):
     import torch
-    from renderers import ForwardRenderer, InverseRenderer
+    from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
     from renderers.backbones import BACKBONES
-    pipeline = {"inverse": InverseRenderer, "forward": ForwardRenderer}[kind]
+    pipeline = {"inverse": InverseRenderer, "forward": ForwardRenderer, "lighting": LightingEstimator}[kind]
     network = BACKBONES["tiny"].create(kind, widths=(16, 32), depths=(1, 1), embedding=16)
     pipeline(network).save_pretrained(folder / "renderer")
 
@@ -88,6 +89,7 @@ MAKERS = {
     "out/real": lambda path: make_set(path, size=64),
     "out/inverse": lambda path: tiny("inverse", path),
     "out/forward": lambda path: tiny("forward", path),
+    "out/lighting": lambda path: tiny("lighting", path),
     "downloads": published,
 }
 for name in sys.argv[1:]:
@@ -127,6 +129,18 @@ def test_commands_on_datasets_run_as_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if doclines.commands(page)])
 def test_the_commands_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
     run_page(page, tmp_path)
+
+
+def test_the_snippets_of_the_python_guide_run_one_after_the_other(tmp_path: Path) -> None:
+    page = "docs/python.md"
+    snippets = re.findall(r"^```python\n(.*?)^```$", doclines.source(page), re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"lightloom\.(\w+)", "".join(snippets)))
+    assert named == set(lightloom.__all__)
+    environment = world(tmp_path, doclines.given(page))
+    command = [sys.executable, "-c", "\n".join(snippets)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Warning" not in done.stderr
 
 
 def run_page(page: str, folder: Path) -> None:

@@ -121,6 +121,13 @@ def test_a_spec_that_cannot_be_rendered_is_named(spec, tmp_path):
         truths.clip(shortened(spec, 0))
 
 
+def test_the_process_that_edits_does_not_load_blender() -> None:
+    code = "import sys, editing.benchmark.edit_run; print('torch' in sys.modules, 'bpy' in sys.modules)"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "False"]
+
+
 @pytest.mark.slow
 def test_edits_are_rendered_once_and_scored(tmp_path: Path):
     ran = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from tests.lightloom.torchlines import TINY, run_lines
 from tests.manifests.clips import clip_sample, make_dataset
 

@@ -77,6 +77,6 @@ def test_damage_is_found_repaired_and_made_again(dataset):
     assert "lightloom data repair" in found.stdout
     mended = lightloom("data", "repair", dataset)
     assert mended.returncode == 0
-    assert "2 clips kept, 1 scenes to make again" in mended.stdout
+    assert "2 clips kept, 1 items to make again" in mended.stdout
     assert lightloom("datagen", "run", dataset).returncode == 0
     assert lightloom("data", "verify", dataset).returncode == 0

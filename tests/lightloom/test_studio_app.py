@@ -27,7 +27,8 @@ from editing.lights import NamedLight, find_light
 from lightloom.studio.page_content import film_pixel, fitted, gbuffer_pictures, lights, marked
 from lightloom.studio.page_content import material_values, offered
 from lightloom.studio.workshop import Workshop
-from manifests.contract.environment import Environment, srgb_decode
+from manifests.contract.color import srgb_decode
+from manifests.contract.environment import Environment
 from manifests.errors import LightloomError
 from tests.datagen.meshfiles import GltfFile
 from tests.labeling.footage import encode, shot

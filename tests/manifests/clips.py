@@ -101,10 +101,11 @@ def row(key: str, scene: int, light: int = 0, **fields: object) -> ClipRow:
         AssetUse(uid="sky", kind="environment", source="folder", licence="CC-BY-4.0", author="A. Painter", url="https://example.org/sky"),
     )  # fmt: skip
     base = ClipRow(
-        key=key, scene=scene, light=light, stage="datagen", split=("train", "train", "val", "test")[scene % 4],
+        key=key, item=scene, part=light, item_clips=1, stage="datagen",
+        split=("train", "train", "val", "test")[scene % 4],
         recipe="toy", seed=7, spec_digest=f"{scene:064x}", frames=3, height=32, width=32, fps=8.0, motions=motions,
-        assets=assets, materials=(MaterialUse(name="ball", status="resolved", area=0.4),), render_seconds=1.5 + scene,
-        encode_seconds=0.1, samples=16.0, device="CPU", worker="w0",
+        assets=assets, materials=(MaterialUse(name="ball", status="resolved", area=0.4),), seconds=1.5 + scene,
+        encode_seconds=0.1, steps=16.0, device="CPU", worker="w0",
         attributes=("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask", "instance"),
     )  # fmt: skip
     return ClipRow(**{name: getattr(base, name) for name in base.__struct_fields__} | fields)  # type: ignore[arg-type]
@@ -138,7 +139,7 @@ def header(**fields: object) -> Header:
 
 def failure(scene: int, shard: int) -> FailureRow:
     return FailureRow(
-        scene=scene, shard=shard, reason="corrupt-asset", message=f"mesh of scene {scene} is cut", attempts=1,
+        item=scene, shard=shard, reason="corrupt-asset", message=f"mesh of scene {scene} is cut", attempts=1,
         log_tail="Error: glTF", spec="{}",
     )  # fmt: skip
 

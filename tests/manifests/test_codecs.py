@@ -18,7 +18,7 @@ from manifests.codec.formats import QUALITIES
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.azimuthal import STEPS
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import ClipError, CodecError
 from tests.manifests.codec_clips import make_clip
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from manifests.errors import DatasetError
-from manifests.store.header import Document, Source, attribute_table, difference, read_document, write_document
+from manifests.store.header import Document, MergedSource, attribute_table, difference, read_document, write_document
 from tests.manifests.clips import header
 
 
@@ -54,8 +54,8 @@ def test_shards_hold_consecutive_items_and_the_last_may_be_short() -> None:
 def test_shards_of_a_merged_dataset_keep_the_items_of_their_source() -> None:
     common = {"prefix": "", "stage": "datagen", "recipe": {}, "lights": 1, "catalogue": "", "seed": 1}
     sources = (
-        Source(first_shard=0, shards=2, items=3, per_shard=2, **common),
-        Source(first_shard=2, shards=1, items=5, per_shard=8, **common),
+        MergedSource(first_shard=0, shards=2, items=3, per_shard=2, **common),
+        MergedSource(first_shard=2, shards=1, items=5, per_shard=8, **common),
     )
     merged = header(sources=sources, items=8)
     assert [list(merged.shard_items(shard)) for shard in range(3)] == [[0, 1], [2], [0, 1, 2, 3, 4]]

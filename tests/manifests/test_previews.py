@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.display import PAPER, light_picture, pictures, tile
 from manifests.store.previews import MOST_STRIPS, TILE, ContactSheet, strip
 from tests.manifests.clips import clip_sample, raw_sample, sphere_clip

@@ -7,7 +7,7 @@ import pytest
 
 from manifests.codec.clip_json import Stored
 from manifests.codec.quantize import DEPTH_STEP, Restorer, depth_range, quantize
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 
 
 def round_trip(values: np.ndarray, stored: Stored, factor: float = 1.0) -> np.ndarray:

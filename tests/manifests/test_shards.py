@@ -41,7 +41,7 @@ def test_item_rejects_a_row_that_json_cannot_hold(tmp_path: Path) -> None:
 
 def test_item_rejects_clips_of_two_scenes_and_twice_the_same_key(tmp_path: Path) -> None:
     for samples in ([raw_sample(1), raw_sample(2)], [raw_sample(1), raw_sample(1)], []):
-        with pytest.raises(DatasetError, match="one scene"):
+        with pytest.raises(DatasetError, match="its own clips only"):
             write_item(tmp_path / "a.tar", samples)
 
 
@@ -69,9 +69,9 @@ def test_shard_rows_point_at_their_bytes(tmp_path: Path) -> None:
     rows = dataset.rows()
     assert [row.key for row in rows] == [f"{scene:08d}-{light:02d}" for scene in (0, 1, 2, 3, 5, 6) for light in (0, 1)]
     for one in rows:
-        assert read_sample(dataset.path, one) == raw_sample(one.scene, one.light).files
+        assert read_sample(dataset.path, one) == raw_sample(one.item, one.part).files
     assert [one.offset for one in rows if one.shard == 0][:2] == [0, rows[0].size]
-    assert [failed.scene for failed in dataset.failures()] == [4]
+    assert [failed.item for failed in dataset.failures()] == [4]
 
 
 def test_shard_from_item_files_equals_shard_from_samples(tmp_path: Path) -> None:
@@ -102,15 +102,15 @@ def test_row_json_holds_the_row_and_the_hash_of_every_file(tmp_path: Path) -> No
         content = json.loads(member.read())
     assert sorted(content["files"]) == ["clip.json", "depth.mkv", "rgb.mkv"]
     assert content["files"]["clip.json"]["size"] == 2
-    assert content["row"]["scene"] == 1 and content["row"]["shard"] == -1
+    assert content["row"]["item"] == 1 and content["row"]["shard"] == -1
 
 
 @pytest.mark.parametrize(
     ("scenes", "failed", "named"),
     [
-        ([0, 1], [], "scene 2 has neither clips nor a failure"),
-        ([0, 1, 2, 3], [], "scene 3 does not belong here"),
-        ([0, 1, 2], [2], "scene 2 has 1 clips and 1 failures"),
+        ([0, 1], [], "item 2 has neither clips nor a failure"),
+        ([0, 1, 2, 3], [], "item 3 does not belong here"),
+        ([0, 1, 2], [2], "item 2 has 1 clips and 1 failures"),
         ([0, 1, 1, 2], [], "two clips have the key 00000001-00"),
     ],
 )
@@ -124,7 +124,7 @@ def test_incomplete_or_foreign_shards_are_not_committed(tmp_path: Path, scenes: 
 
 def test_every_light_of_a_scene_must_be_there(tmp_path: Path) -> None:
     dataset = open_or_create(tmp_path / "d", header(lights=2))
-    with pytest.raises(DatasetError, match="scene 0 has 1 clips, expected 2"):
+    with pytest.raises(DatasetError, match="item 0 has 1 clips, expected 2"):
         write_shard(dataset.path, 0, [[raw_sample(scene)] for scene in range(3)], [])
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from manifests.contract.clip import Clip
 from manifests.contract.clip_summary import BINS, histogram, summarise
-from manifests.contract.environment import Environment, srgb_encode
+from manifests.contract.color import srgb_encode
+from manifests.contract.environment import Environment
 from tests.manifests.clips import sphere_clip
 
 

@@ -21,7 +21,7 @@ def flagged(scene: int, light: int) -> Sample:
 def test_counts_by_everything(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "o'd", failed=[4, 6], sample=flagged, lights=2)
     result = stats(dataset.path)
-    assert (result.shards, result.shards_expected, result.clips, result.scenes, result.frames) == (3, 3, 10, 5, 30)
+    assert (result.shards, result.shards_expected, result.clips, result.items, result.frames) == (3, 3, 10, 5, 30)
     assert result.splits == {"train": 6, "test": 2, "val": 2}
     assert result.motions == {"object_rotation": 4, "oscillation": 4, "dolly": 2, "orbit": 2, "still": 2}
     assert result.assets == {"mesh": 3, "environment": 1}
@@ -36,7 +36,7 @@ def test_counts_by_everything(tmp_path: Path) -> None:
 def test_text_and_json_hold_the_numbers(tmp_path: Path) -> None:
     result = stats(make_dataset(tmp_path / "d", failed=[4]).path)
     assert json.loads(result.json())["splits"] == {"train": 3, "test": 1, "val": 2} | result.splits
-    assert "clips      6 of 6 scenes, 18 frames" in result.text() and "corrupt-asset" in result.text()
+    assert "clips      6 of 6 items, 18 frames" in result.text() and "corrupt-asset" in result.text()
     assert "flags: none" in result.text()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from manifests.audit.repair import repair
 from manifests.audit.verify import verify
-from manifests.contract.row import ITEM_CLIPS, Sample
+from manifests.contract.row import Sample
 from manifests.errors import DatasetError
 from manifests.store.dataset import Dataset, open_or_create
 from manifests.store.shards import write_item, write_shard
@@ -21,8 +21,7 @@ COUNTS = (1, 3, 2)
 
 def clip(scene: int, light: int, said: int | None = None) -> Sample:
     plain = raw_sample(scene, light)
-    statistics = {ITEM_CLIPS: float(COUNTS[scene] if said is None else said)}
-    return replace(plain, row=msgspec.structs.replace(plain.row, statistics=statistics))
+    return replace(plain, row=msgspec.structs.replace(plain.row, item_clips=COUNTS[scene] if said is None else said))
 
 
 def item(scene: int) -> list[Sample]:
@@ -39,26 +38,26 @@ def test_items_of_different_sizes_make_a_whole_shard(empty: Dataset) -> None:
         write_item(empty.item_path(scene), item(scene))
         assert empty.item_problem(empty.item_path(scene)) is None and empty.item_clips(scene) == COUNTS[scene]
     rows = write_shard(empty.path, 0, [empty.item_path(0), item(1)], [failure(2, 0)])
-    assert [(row.scene, row.light) for row in rows] == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    assert [(row.item, row.part) for row in rows] == [(0, 0), (1, 0), (1, 1), (1, 2)]
     empty.clean()
     assert verify(empty.path).ok
 
 
 def test_an_item_that_lacks_a_clip_is_not_taken_for_whole(empty: Dataset) -> None:
-    with pytest.raises(DatasetError, match="scene 1 has 2 clips, expected 3"):
+    with pytest.raises(DatasetError, match="item 1 has 2 clips, expected 3"):
         write_shard(empty.path, 0, [item(0), item(1)[:2], item(2)], [])
     write_item(empty.item_path(1), item(1)[:2])
     assert empty.item_problem(empty.item_path(1)) == "holds 2 clips, expected 3"
 
 
 def test_a_row_that_does_not_say_how_many_is_refused(empty: Dataset) -> None:
-    with pytest.raises(DatasetError, match="scene 0 has 1 clips, expected -1"):
-        write_shard(empty.path, 0, [[raw_sample(0)], item(1), item(2)], [])
+    with pytest.raises(DatasetError, match="item 0 has 1 clips, expected 0"):
+        write_shard(empty.path, 0, [[clip(0, 0, said=0)], item(1), item(2)], [])
 
 
 def test_repair_keeps_whole_items_and_makes_the_torn_one_due_again(empty: Dataset) -> None:
     rows = write_shard(empty.path, 0, [item(scene) for scene in range(3)], [])
-    torn = next(row for row in rows if (row.scene, row.light) == (1, 1))
+    torn = next(row for row in rows if (row.item, row.part) == (1, 1))
     path = empty.path / "shards/000000.tar"
     data = bytearray(path.read_bytes())
     data[torn.offset + 1600] ^= 1

@@ -185,7 +185,7 @@ def test_wrong_byte_range_and_gap_are_found(dataset: Dataset) -> None:
 
 def test_row_removed_is_found(dataset: Dataset) -> None:
     rewrite_rows(dataset, 0, lambda rows: rows[:2])
-    assert "scene 2 has neither clips nor a failure" in found(dataset, "quick")
+    assert "item 2 has neither clips nor a failure" in found(dataset, "quick")
     assert "clip 00000002-00: has files but no row" in found(dataset)
 
 

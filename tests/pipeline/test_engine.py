@@ -11,6 +11,8 @@ from manifests.store.shards import write_item
 from pipeline.engine import run
 from pipeline.options import RunOptions
 
+pytestmark = pytest.mark.ray
+
 
 def test_a_run_fills_the_dataset_with_exactly_its_items(tmp_path: Path, quick: RunOptions) -> None:
     stage = ToyStage(items=11, per_shard=4)
@@ -49,7 +51,7 @@ def test_each_fault_costs_its_own_item_and_no_other(tmp_path: Path, quick: RunOp
     report = run(dataset, stage, replace(quick, time_limit_s=3, attempts=2))
     assert (report.finished, report.failed, report.complete) == (12, 6, True)
     assert content(dataset) == expected(18, without=tuple(faults))
-    failures = {failure.scene: failure for failure in dataset.failures()}
+    failures = {failure.item: failure for failure in dataset.failures()}
     assert {scene: failure.reason for scene, failure in failures.items()} == {
         2: "crash", 5: "timeout", 8: "error", 9: "corrupt-asset", 12: "crash", 13: "unencodable",
     }  # fmt: skip
@@ -66,7 +68,7 @@ def test_an_item_that_lost_its_worker_once_is_made_by_another(tmp_path: Path, qu
     dataset = toy_dataset(tmp_path / "set", stage)
     assert run(dataset, stage, quick).failed == 0
     assert content(dataset) == expected(5)
-    assert {row.scene: row.attempts for row in dataset.rows()}[0] == 2  # the first item cannot hide behind an answer
+    assert {row.item: row.attempts for row in dataset.rows()}[0] == 2  # the first item cannot hide behind an answer
 
 
 def test_an_item_is_encoded_while_the_next_one_is_produced(tmp_path: Path, quick: RunOptions) -> None:
@@ -115,7 +117,7 @@ def test_failed_items_are_tried_again_when_asked(tmp_path: Path, quick: RunOptio
     report = run(dataset, healed, replace(quick, retry_failed=True))
     assert (report.clips, report.finished, report.failed) == (1, 7, 1)
     assert content(dataset) == expected(8, without=(6,))
-    assert [failure.scene for failure in dataset.failures()] == [6]
+    assert [failure.item for failure in dataset.failures()] == [6]
 
 
 def test_a_worker_that_cannot_start_is_reported_in_one_line(tmp_path: Path, quick: RunOptions) -> None:

@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 ITEMS = 40
 OPTIONS = {"workers": 2, "cpus_per_worker": 1, "show_progress": False}
 
+pytestmark = pytest.mark.ray
+
 
 def drive(path: Path, stage: ToyStage, environment: dict[str, str] | None = None, **options: object) -> Driver:
     shape = {**asdict(stage), "notes": None}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from toy_stage import LookingStage, content, expected, toy_dataset
 
 from pipeline.engine import run
 from pipeline.options import RunOptions
-from pipeline.stage import Ahead, Worker
+from pipeline.stage import Prefetching, Worker
+
+pytestmark = pytest.mark.ray
 
 
 def notes(folder: Path) -> list[list[str]]:
@@ -43,7 +46,7 @@ def test_deaths_and_retirement_lose_nothing_that_was_set_aside(tmp_path: Path, q
 
 def test_only_a_worker_with_the_method_looks_ahead() -> None:
     plain: Worker = _worker(LookingStage.__mro__[1])
-    assert not isinstance(plain, Ahead) and isinstance(_worker(LookingStage), Ahead)
+    assert not isinstance(plain, Prefetching) and isinstance(_worker(LookingStage), Prefetching)
 
 
 def _worker(kind: type) -> Worker:

@@ -19,7 +19,7 @@ from manifests.errors import ItemError
 from manifests.store.dataset import Dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.options import RunOptions
-from pipeline.stage import Finish
+from pipeline.stage import Encode
 
 QUICK = RunOptions(workers=2, cpus_per_worker=1, show_progress=False, time_limit_s=60)
 
@@ -54,7 +54,7 @@ class ToyWorker:
         self._begun = threading.Event()
         self._note("made", -1)
 
-    def produce(self, index: int) -> Finish:
+    def produce(self, index: int) -> Encode:
         self._note("produce", index)
         self._begun.set()
         self._begun = threading.Event()
@@ -107,7 +107,7 @@ def toy_sample(index: int, size: int = 1000) -> Sample:
     """The one clip of toy item `index`: its bytes depend on nothing else."""
     key = f"{index:08d}-00"
     data = np.random.default_rng(index).bytes(size)
-    row = ClipRow(key=key, scene=index, stage="toy", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",))
+    row = ClipRow(key=key, item=index, stage="toy", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",))
     return Sample(key, {"data.bin": data}, row)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from manifests.codec.exr import write_exr
+from manifests.codec.light_file import read_hdr
 from manifests.contract import environment as stored
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.environment import Environment
@@ -18,6 +19,7 @@ from manifests.errors import InputError
 from renderers.light import panoramas as light
 from tests.datagen import analytic
 from tests.renderers import cycles_reference
+from tests.renderers.panorama_lookup import sample_panorama
 
 RADIANCE = torch.from_numpy(np.geomspace(1e-3, 1e4, 5001).astype(np.float32))
 
@@ -182,17 +184,15 @@ def test_a_panorama_comes_back_as_a_stored_image_of_the_world() -> None:
 def test_sampling_along_the_grid_returns_the_pixels_and_wraps_around() -> None:
     panorama = torch.rand(2, 3, 16, 32)
     directions = light.panorama_directions(16, 32).permute(1, 2, 0).expand(2, -1, -1, -1)
-    torch.testing.assert_close(
-        light.sample_panorama(panorama, directions).permute(0, 3, 1, 2), panorama, atol=1e-4, rtol=0
-    )
-    seam = light.sample_panorama(panorama[:1], torch.tensor([[[0.0, math.cos(math.pi / 16), -math.sin(math.pi / 16)]]]))
+    torch.testing.assert_close(sample_panorama(panorama, directions).permute(0, 3, 1, 2), panorama, atol=1e-4, rtol=0)
+    seam = sample_panorama(panorama[:1], torch.tensor([[[0.0, math.cos(math.pi / 16), -math.sin(math.pi / 16)]]]))
     torch.testing.assert_close(seam[0, 0], 0.5 * (panorama[0, :, 0, 0] + panorama[0, :, 0, -1]), atol=1e-4, rtol=0)
 
 
 def test_gradients_stay_finite_at_the_poles() -> None:
     panorama = torch.rand(1, 3, 16, 32, requires_grad=True)
     directions = torch.tensor([[[0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]], requires_grad=True)
-    light.sample_panorama(panorama, directions).sum().backward()
+    sample_panorama(panorama, directions).sum().backward()
     assert panorama.grad is not None and directions.grad is not None
     assert torch.isfinite(panorama.grad).all() and torch.isfinite(directions.grad).all()
 
@@ -222,7 +222,7 @@ def mirror_psnr(ball: cycles_reference.Reference, panorama: Tensor) -> float:
         rays = camera.rays(*size) / np.linalg.norm(camera.rays(*size), axis=-1, keepdims=True)
         normals = normals @ pose[:3, :3]  # world to camera
         reflected = torch.from_numpy((rays - 2 * (rays * normals).sum(-1, keepdims=True) * normals)[inside])
-        seen = light.sample_panorama(panorama[frame : frame + 1], reflected.float()[None])[0]
+        seen = sample_panorama(panorama[frame : frame + 1], reflected.float()[None])[0]
         rendered = torch.from_numpy(ball.arrays["rgb"][frame][inside])
         errors.append((light.encode_ldr(seen) - light.encode_ldr(rendered)) ** 2)
     return -10 * math.log10(torch.cat(errors).mean())
@@ -258,7 +258,7 @@ def test_exr_light_is_read_and_sanitised(tmp_path: Path) -> None:
     image[0, 0], image[1, 1], image[2, 2] = np.nan, -4.0, 1e9
     path = tmp_path / "light.exr"
     path.write_bytes(write_exr({name: np.ascontiguousarray(image[..., i]) for i, name in enumerate("RGB")}))
-    found = light.read_hdr(path)
+    found = read_hdr(path)
     assert found.dtype == np.float32 and found[0, 0].max() == 0 and found[1, 1].max() == 0 and found[2, 2, 0] == 65504
     np.testing.assert_array_equal(found[3:], image[3:])
 
@@ -275,7 +275,7 @@ def test_radiance_light_is_read(tmp_path: Path) -> None:
     path = tmp_path / "light.hdr"
     path.write_bytes(radiance_file(4, 2))
     expected = np.arange(4)[None, :, None] * np.array([1.0, 0.5, 4.0]) * np.ones((2, 1, 1))
-    np.testing.assert_allclose(light.read_hdr(path), expected, rtol=0.04)
+    np.testing.assert_allclose(read_hdr(path), expected, rtol=0.04)
 
 
 @pytest.mark.parametrize(
@@ -297,5 +297,5 @@ def test_unreadable_lights_are_one_clear_error(tmp_path: Path, data: bytes | Non
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(InputError, match=r"light\.hdr: ") as caught:
-        light.read_hdr(path)
+        read_hdr(path)
     assert "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from manifests.errors import InputError
 from renderers.modelspace import relative_depth
 from renderers.shading.view_geometry import (
     PRIOR_OFFSET,
@@ -32,7 +33,7 @@ def test_rays_agree_with_the_camera_and_both_ways_to_give_it():
     seen = traced.mask.bool().expand_as(traced.points)
     depth = torch.where(torch.isfinite(traced.depth), traced.depth, 1.0)
     assert torch.allclose(points(depth, rays)[seen], traced.points[seen], atol=1e-5)
-    with pytest.raises(TypeError, match="either"):
+    with pytest.raises(InputError, match="either"):
         plane_rays(32, 32)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from editing.insertion import STILL, blend, composite, ground_up, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
-from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
 
 HEIGHT, WIDTH = 24, 32

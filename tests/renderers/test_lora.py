@@ -197,7 +197,7 @@ def test_a_frozen_base_stays_frozen_under_a_new_or_loaded_lora(adapted: ForwardU
 def test_scale_of_a_network_without_lora() -> None:
     unet = narrow.narrow_forward()
     lora.set_lora_scale(unet, 0.0)  # off is off
-    with pytest.raises(InputError, match="without a LoRA"):
+    with pytest.raises(InputError, match="no LoRA is loaded"):
         lora.set_lora_scale(unet, 0.25)
     with pytest.raises(InputError, match="no LoRA to save"):
         lora.save_lora(unet, Path("unused"))
@@ -214,10 +214,10 @@ def test_unusable_files_are_one_clear_error(adapted: ForwardUNet, tmp_path: Path
     with pytest.raises(CheckpointError, match="safetensors"):
         lora.load_lora(unet, tmp_path)
     save_file({f"unet.{LAYER}.lora_A.weight": torch.ones(4, width + 1)}, tmp_path / lora.FILE)
-    with pytest.raises(CheckpointError, match="does not fit a layer"):
+    with pytest.raises(CheckpointError, match="does not fit a weight"):
         lora.load_lora(unet, tmp_path)
     save_file({"text_encoder.layers.0.lora_A.weight": torch.ones(4, width)}, tmp_path / lora.FILE)
-    with pytest.raises(CheckpointError, match="not a LoRA tensor of any layer"):
+    with pytest.raises(CheckpointError, match="no LoRA tensor of any layer"):
         lora.load_lora(unet, tmp_path)
     with pytest.raises(InputError, match="has a LoRA already"):
         lora.load_lora(adapted, tmp_path)

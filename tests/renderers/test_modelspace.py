@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.contract import environment
+from manifests.contract import color
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
@@ -31,7 +31,7 @@ def test_values_survive_model_space(name: str) -> None:
 def test_srgb_is_the_formula_of_the_dataset_contract() -> None:
     linear = np.linspace(0, 1.5, 301)
     encoded = modelspace.srgb_encode(torch.from_numpy(linear))
-    np.testing.assert_allclose(encoded.numpy(), environment.srgb_encode(linear), atol=1e-12)
+    np.testing.assert_allclose(encoded.numpy(), color.srgb_encode(linear), atol=1e-12)
     np.testing.assert_allclose(modelspace.srgb_decode(encoded).numpy(), linear, atol=1e-12)
 
 

@@ -10,7 +10,8 @@ import torch
 
 from editing.film import resized
 from editing.relighting import enlarged
-from manifests.contract.environment import Environment, latlong_directions, luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode
+from manifests.contract.environment import Environment, latlong_directions
 from renderers import ForwardRenderer
 from renderers.backbones import BACKBONES
 from renderers.light.panoramas import panorama_directions, panoramas

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from editing.material_edits import MaterialChange, composite, rematerial, softened
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from renderers.light.panoramas import panorama_directions
 from renderers.modelspace import channels_last

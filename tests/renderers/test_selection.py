@@ -13,7 +13,7 @@ import torch
 
 from editing.selection import Tracker, instance_selection, labels, pick
 from manifests.codec.codecs import decode_clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from renderers.modelspace import channels_last, gbuffer_values

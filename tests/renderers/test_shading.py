@@ -12,11 +12,12 @@ from torch import Tensor
 
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.errors import InputError
-from renderers.light.panoramas import panorama_directions, panoramas, sample_panorama, solid_angles, stored_to_panorama
+from renderers.light.panoramas import panorama_directions, panoramas, solid_angles, stored_to_panorama
 from renderers.modelspace import planar, srgb_encode
 from renderers.shading.brdf import response, smith
 from renderers.shading.split_sum import camera_rays, split_sum
 from tests.renderers import cycles_reference
+from tests.renderers.panorama_lookup import sample_panorama
 
 RAYS = camera_rays(8, 8, fov_degrees=45)
 

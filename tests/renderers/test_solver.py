@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from renderers.light.panoramas import panorama_directions, solid_angles

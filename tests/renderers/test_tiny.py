@@ -72,7 +72,7 @@ def test_new_forward_network_returns_the_first_hint():
     condition = random(1, 2, 9 + hints.CHANNELS, 16, 16)
     picture = TinyForward(**SMALL)(condition=condition, light=random(1, 2, hints.LIGHT_FEATURES))
     assert torch.equal(picture, condition[:, :, 9:12])
-    assert hints.names()[:3] == ("shadowed.0", "shadowed.1", "shadowed.2")
+    assert hints.IMAGES[0] == ("shadowed", 3)
 
 
 def test_normals_have_unit_length_in_both_modes():

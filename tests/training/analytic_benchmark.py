@@ -92,8 +92,8 @@ def write_part(
         files = {**encode_clip(clip, "exact")[0], "spec.json": msgspec.json.encode(spec)}
         row = ClipRow(
             key=clip.key,
-            scene=scene,
-            light=light,
+            item=scene,
+            part=light,
             stage="datagen",
             recipe="analytic",
             frames=frames,

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from manifests.contract.camera import Camera
-from manifests.contract.environment import camera_directions, srgb_encode
+from manifests.contract.color import srgb_encode
+from manifests.contract.environment import camera_directions
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
-from training.data.augment import Augmentation, View, apply_view, crop, draw_view, fits, mirror, permute
-from training.data.batch import BACKGROUND, Packed, _directions, _indexed, _looked_up, depth_limits, pack, stacked
+from training.data.augment import Augmentation, Cut, apply_cut, crop, draw_cut, fits, mirror, permute
+from training.data.batch import (
+    BACKGROUND,
+    Batch,
+    ClipCodes,
+    ClipEntry,
+    Visit,
+    _directions,
+    _indexed,
+    _looked_up,
+    codes_of,
+    collate,
+    depth_limits,
+)
 
 SIZE = 32
 WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask")
@@ -30,17 +44,23 @@ def clip():  # type: ignore[no-untyped-def]
     return type(made)(made.key, arrays, made.camera, made.environment, made.fps, made.exposure)
 
 
+def values(clips: Sequence[ClipCodes], gains: Sequence[float] = (1.0, 1.0)) -> Batch:
+    """A batch of clips with changes of exposure."""
+    entry = ClipEntry("clip", 4, SIZE, SIZE)
+    return collate([Visit(codes, entry, gain) for codes, gain in zip(clips, gains, strict=False)]).to("cpu")
+
+
 @pytest.fixture(scope="module")
-def packed(clip) -> Packed:  # type: ignore[no-untyped-def]
-    return pack(clip, (16, 32), background=True)
+def packed(clip) -> ClipCodes:  # type: ignore[no-untyped-def]
+    return codes_of(clip, (16, 32), background=True)
 
 
 def normals(codes: np.ndarray) -> np.ndarray:
-    """(T, H, W, 3) unit vectors of `Packed` normals."""
+    """(T, H, W, 3) unit vectors of `ClipCodes` normals."""
     return _directions(torch.from_numpy(np.ascontiguousarray(codes))[None])[0].permute(0, 2, 3, 1).double().numpy()
 
 
-def _agreement(packed: Packed) -> float:
+def _agreement(packed: ClipCodes) -> float:
     """Median angle in degrees between stored normals and those of the depth's slopes, where they lean to a side."""
     depth = packed.arrays["depth"][:, 0].astype(np.float64)
     depth[~np.isfinite(depth)] = 1e3
@@ -51,15 +71,17 @@ def _agreement(packed: Packed) -> float:
     return float(np.degrees(np.median(np.arccos(cosine))))
 
 
-def test_mirrored_normals_agree_with_mirrored_depth(packed: Packed) -> None:
+def test_mirrored_normals_agree_with_mirrored_depth(packed: ClipCodes) -> None:
     assert _agreement(packed) < 6
     assert _agreement(mirror(packed)) < 6
     flipped = mirror(packed)
     wrong = {**flipped.arrays, "normal": packed.arrays["normal"][..., ::-1]}
-    assert _agreement(Packed(wrong, None, 1.0, flipped.intrinsics, None)) > 30, "the check must see an unturned normal"
+    assert _agreement(ClipCodes(wrong, None, 1.0, flipped.intrinsics, None)) > 30, (
+        "the check must see an unturned normal"
+    )
 
 
-def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: Packed) -> None:
+def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: ClipCodes) -> None:
     """The plane z = 0 and its checker stay where the mirrored world has them, and the sun shines from its mirror."""
     flipped = mirror(packed)
     assert flipped.camera_to_world is not None
@@ -88,7 +110,7 @@ def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: Packed)
         assert np.abs(seen - expected)[bright].mean() < 0.02
 
 
-def test_mirroring_reflects_the_panorama_and_what_lies_behind(packed: Packed) -> None:
+def test_mirroring_reflects_the_panorama_and_what_lies_behind(packed: ClipCodes) -> None:
     flipped = mirror(packed)
     assert packed.panorama is not None and flipped.panorama is not None
     directions = camera_directions(16, 32)
@@ -99,7 +121,7 @@ def test_mirroring_reflects_the_panorama_and_what_lies_behind(packed: Packed) ->
     np.testing.assert_array_equal(flipped.arrays[BACKGROUND], packed.arrays[BACKGROUND][..., ::-1])
 
 
-def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, packed: Packed) -> None:  # type: ignore[no-untyped-def]
+def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
     pose, light = clip.camera.camera_to_world[2], clip.environment
     rays = clip.camera.rays(SIZE, SIZE)
     world = rays / np.linalg.norm(rays, axis=-1, keepdims=True) @ pose[:3, :3].T
@@ -110,7 +132,7 @@ def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, 
     assert packed.panorama.astype(np.float64).mean() == pytest.approx(total, rel=0.5)
 
 
-def test_cropping_moves_the_principal_point(packed: Packed) -> None:
+def test_cropping_moves_the_principal_point(packed: ClipCodes) -> None:
     small = crop(packed, 5, 9, 16, 12)
     assert small.arrays["rgb"].shape == (4, 3, 16, 12)
     whole, part = Camera(packed.intrinsics, np.eye(4)[None]), Camera(small.intrinsics, np.eye(4)[None])
@@ -118,8 +140,8 @@ def test_cropping_moves_the_principal_point(packed: Packed) -> None:
     np.testing.assert_array_equal(small.arrays["depth"], packed.arrays["depth"][..., 5:21, 9:21])
 
 
-def test_exposure_brightens_picture_and_light_alike(packed: Packed) -> None:
-    plain, bright = stacked([packed]).samples(), stacked([packed], [2.0]).samples()
+def test_exposure_brightens_picture_and_light_alike(packed: ClipCodes) -> None:
+    plain, bright = values([packed]), values([packed], [2.0])
     assert plain.panorama is not None and bright.panorama is not None and bright.background is not None
     torch.testing.assert_close(bright.panorama, 2 * plain.panorama)
     torch.testing.assert_close(bright.background, 2 * plain.background)
@@ -128,7 +150,7 @@ def test_exposure_brightens_picture_and_light_alike(packed: Packed) -> None:
     torch.testing.assert_close(linear[1][inside], 2 * linear[0][inside], rtol=1e-3, atol=1e-3)
 
 
-def test_channels_trade_places_in_picture_base_colour_and_light(packed: Packed) -> None:
+def test_channels_trade_places_in_picture_base_colour_and_light(packed: ClipCodes) -> None:
     moved = permute(packed, (2, 0, 1))
     for name in ("rgb", "basecolor", BACKGROUND):
         np.testing.assert_array_equal(moved.arrays[name][:, 0], packed.arrays[name][:, 2])
@@ -142,13 +164,13 @@ def test_views_use_every_window_stride_and_choice() -> None:
     options = Augmentation(
         3, (8, 8), (1, 2), mirror=True, permute=True, reverse=True, exposure_stops=(-1, 1), dropout=0.2
     )
-    views = [draw_view(options, 6, 10, 12, rng) for _ in range(400)]
-    assert {view.frames for view in views} >= {(0, 1, 2), (3, 4, 5), (0, 2, 4), (1, 3, 5), (5, 3, 1)}
-    assert {view.top for view in views} == {0, 1, 2} and {view.left for view in views} == {0, 1, 2, 3, 4}
-    assert {view.channels for view in views} == {(a, b, 3 - a - b) for a in range(3) for b in range(3) if a != b}
-    assert 0.4 < np.mean([view.mirrored for view in views]) < 0.6
-    assert 0.12 < np.mean([view.unconditional for view in views]) < 0.28
-    assert 0.5 <= min(view.gain for view in views) < 0.6 and 1.8 < max(view.gain for view in views) <= 2
+    cuts = [draw_cut(options, 6, 10, 12, rng) for _ in range(400)]
+    assert {cut.frames for cut in cuts} >= {(0, 1, 2), (3, 4, 5), (0, 2, 4), (1, 3, 5), (5, 3, 1)}
+    assert {cut.top for cut in cuts} == {0, 1, 2} and {cut.left for cut in cuts} == {0, 1, 2, 3, 4}
+    assert {cut.channels for cut in cuts} == {(a, b, 3 - a - b) for a in range(3) for b in range(3) if a != b}
+    assert 0.4 < np.mean([cut.mirrored for cut in cuts]) < 0.6
+    assert 0.12 < np.mean([cut.unconditional for cut in cuts]) < 0.28
+    assert 0.5 <= min(cut.gain for cut in cuts) < 0.6 and 1.8 < max(cut.gain for cut in cuts) <= 2
 
 
 def test_options_do_not_shift_each_others_draws() -> None:
@@ -156,8 +178,8 @@ def test_options_do_not_shift_each_others_draws() -> None:
     without = Augmentation(2, mirror=False)
     pairs = [
         (
-            draw_view(with_all, 9, 8, 8, np.random.default_rng(seed)),
-            draw_view(without, 9, 8, 8, np.random.default_rng(seed)),
+            draw_cut(with_all, 9, 8, 8, np.random.default_rng(seed)),
+            draw_cut(without, 9, 8, 8, np.random.default_rng(seed)),
         )
         for seed in range(20)
     ]
@@ -172,9 +194,9 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
     assert not fits(options, 7, 16, 15)
 
 
-def test_values_come_back_as_the_table_says(clip, packed: Packed) -> None:  # type: ignore[no-untyped-def]
-    view = View((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
-    sample = stacked([apply_view(packed, view)]).samples()
+def test_values_come_back_as_the_table_says(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
+    cut = Cut((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
+    sample = values([apply_cut(packed, cut)])
     truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
     torch.testing.assert_close(sample.rgb[0], 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)
     for name in ("roughness", "metallic"):
@@ -193,12 +215,12 @@ def test_codes_become_the_same_values_on_every_device() -> None:
     assert torch.equal(_looked_up(tables, codes), _indexed(tables, codes))
 
 
-def test_clips_without_a_mask_are_all_surface_and_the_others_keep_theirs(packed: Packed) -> None:
+def test_clips_without_a_mask_are_all_surface_and_the_others_keep_theirs(packed: ClipCodes) -> None:
     half = np.zeros_like(packed.arrays["mask"])
     half[..., : SIZE // 2] = 255
     bare = dataclasses.replace(packed, arrays={name: packed.arrays[name] for name in ("rgb", "depth")})
-    assert (stacked([bare]).samples().mask == 1).all()
-    known, unknown = stacked([dataclasses.replace(bare, arrays={**bare.arrays, "mask": half}), bare]).samples().mask
+    assert (values([bare]).mask == 1).all()
+    known, unknown = values([dataclasses.replace(bare, arrays={**bare.arrays, "mask": half}), bare]).mask
     assert (unknown == 1).all()
     assert (known[..., : SIZE // 2] == 1).all() and (known[..., SIZE // 2 :] == 0).all()
 

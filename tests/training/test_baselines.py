@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from renderers.light.panoramas import panorama_directions

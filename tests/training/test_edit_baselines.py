@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from manifests.contract.camera import intrinsics_from_fov
-from manifests.contract.environment import luminance, srgb_decode, srgb_encode
+from manifests.contract.color import luminance, srgb_decode, srgb_encode
 from training.baselines import edit_baselines
 
 torch.set_num_threads(1)

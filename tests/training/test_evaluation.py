@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 from manifests.errors import InputError
+from manifests.report.templates import render
 from manifests.store.dataset import open_dataset
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
 from renderers.tiny.tiny_renderers import TinyForward, TinyInverse
 from tests.training.analytic_benchmark import FRAMES, SIZE, write_catalogue, write_part
 from training.baselines import forward_baselines, inverse_baselines
-from training.evaluation import acceptance, evaluation_report
+from training.evaluation import acceptance
 from training.evaluation.benchmark import open_benchmark, seen_in_training
 from training.evaluation.evaluation_report import RESULTS
 from training.evaluation.evaluation_run import evaluate
@@ -216,7 +217,7 @@ def test_the_worst_clips_come_first_on_a_gallery():
 
 
 def test_published_figures_come_with_what_may_be_compared():
-    text = evaluation_report.markdown()
+    text = render("training.evaluation/published.md")
     assert "28.3 / .935 / .048" in text
     assert "24.63 / .756 / .257" in text
     assert "Not comparable" in text

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from manifests.codec.codecs import decode_clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import DatasetError
 from manifests.store.dataset import open_dataset
 from renderers.modelspace import relative_depth
 from tests.training.sets import CLIPS, FRAMES, SIZE, make_set
 from training.data.augment import Augmentation
 from training.data.batch import Batch
-from training.data.clip_sources import DatasetSource, Joined, UrlSource, open_source
+from training.data.clip_sources import DatasetSource, JoinedSources, UrlSource, open_source
 from training.data.loader import Loader, LoaderOptions
 
 VARIED = Augmentation(3, (12, 12), mirror=True, permute=True, reverse=True, exposure_stops=(-0.5, 0.5), dropout=0.3)
@@ -137,7 +137,7 @@ def test_labels_and_confidence_come_from_the_rows(tmp_path: Path, folder: Path) 
     assert batch.real.all() and (batch.confidence["normal"] == 0.25).all() and (batch.confidence["depth"] == 1).all()
     (forced,) = _batches(labelled, _options(real=False), 1)
     assert not forced.real.any()
-    both = Joined([DatasetSource(open_dataset(folder)), DatasetSource(open_dataset(labelled))])
+    both = JoinedSources([DatasetSource(open_dataset(folder)), DatasetSource(open_dataset(labelled))])
     assert len(both.entries) == 2 * CLIPS and len({entry.shard for entry in both.entries}) == 6
 
 

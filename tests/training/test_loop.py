@@ -46,6 +46,7 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert [path.name for path in run_state.checkpoints(request.out)] == ["00000004", "00000006"]
     assert not list((request.out / "checkpoints").glob(".*"))
     renderer: Any = load(request.out / "renderer")
+    assert renderer.config.licence is None, "nobody said under which licence these weights are"
     record = renderer.config.training
     assert record["step"] == 6 and record["clips"] == {"main": 7} and record["config"]["name"] == "tiny"
     video = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
@@ -55,6 +56,13 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert {"loss", "normal.cosine", "rate", "norm", "waiting"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("loss")] == [2, 4, 6]
     assert events.Tags()["images"] == ["inverse"]
+
+
+def test_weights_carry_the_licence_that_was_given_and_a_resumed_run_may_state_it(folder: Path, tmp_path: Path) -> None:
+    train(request_of(folder, tmp_path / "run", optimise={"steps": 1}))
+    more = request_of(folder, tmp_path / "run", optimise={"steps": 2}, licence="CC-BY-4.0", resume=True)
+    train(more)
+    assert load(more.out / "renderer").config.licence == "CC-BY-4.0"  # type: ignore[attr-defined]
 
 
 def test_predictions_are_rendered_again_beside_images_without_light(folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from training.evaluation import metrics, shadows
 from training.evaluation.perceptual import load_perceptual

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.order import Order, epoch_order, positions
+from training.data.loader import Order, epoch_order, positions
 
 
 def test_an_epoch_holds_every_clip_once_and_epochs_and_seeds_differ() -> None:

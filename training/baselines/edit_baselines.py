@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from manifests.contract.color import TARGET, on_screen, surface_level
-from manifests.contract.environment import luminance, srgb_decode, srgb_encode
+from manifests.contract.color import TARGET, luminance, on_screen, srgb_decode, srgb_encode, surface_level
 from renderers.modelspace import channels_last, planar
 from renderers.shading.split_sum import camera_rays, split_sum
 

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manifests.contract.color import TARGET, on_screen, surface_level
-from manifests.contract.environment import srgb_decode
+from manifests.contract.color import TARGET, on_screen, srgb_decode, surface_level
 from renderers.light.panoramas import panorama_directions, solid_angles
 from renderers.modelspace import channels_last, from_model, planar
 from renderers.shading.hints import hints

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
-from manifests.contract.environment import srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import Dataset
 from renderers.modelspace import channels_last, planar, relative_depth

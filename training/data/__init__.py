@@ -1,0 +1,1 @@
+"""From shards to batches: sources, their order, decoding, augmentation."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.data.batch import BACKGROUND, Packed
+from training.data.batch import BACKGROUND, ClipCodes
 
 _COLOURS = ("rgb", "basecolor", BACKGROUND)
 _FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -47,8 +47,8 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class View:
-    """One visit's cut: frame indices, crop origin and size, and the draws of everything else."""
+class Cut:
+    """What a visit sees of a clip: frame indices, crop origin and size, and the draws of everything else."""
 
     frames: tuple[int, ...]
     top: int
@@ -67,8 +67,8 @@ def fits(augmentation: Augmentation, frames: int, height: int, width: int) -> bo
     return frames >= reach and height >= rows and width >= columns
 
 
-def draw_view(augmentation: Augmentation, frames: int, height: int, width: int, rng: np.random.Generator) -> View:
-    """A view of a clip that `fits`; every draw happens whatever the options, so that options do not shift others."""
+def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, rng: np.random.Generator) -> Cut:
+    """A cut of a clip that `fits`; every draw happens whatever the options, so that options do not shift others."""
     wanted = augmentation.frames
     strides = [stride for stride in augmentation.strides if (wanted - 1) * stride < frames]
     stride = strides[rng.integers(len(strides))]
@@ -79,7 +79,7 @@ def draw_view(augmentation: Augmentation, frames: int, height: int, width: int, 
     stops, dropped = rng.uniform(*augmentation.exposure_stops), rng.random() < augmentation.dropout
     chosen = tuple(range(first, first + (wanted - 1) * stride + 1, stride))
     reversed_ = rng.random() < 0.5
-    return View(
+    return Cut(
         frames=chosen[::-1] if reversed_ and augmentation.reverse else chosen,
         top=top,
         left=left,
@@ -91,61 +91,61 @@ def draw_view(augmentation: Augmentation, frames: int, height: int, width: int, 
     )
 
 
-def apply_view(packed: Packed, view: View) -> Packed:
-    """The cut of a whole clip that `view` describes, but for its gain, which `stacked` applies."""
-    return cut(select(packed, view.frames), view)
+def apply_cut(codes: ClipCodes, cut: Cut) -> ClipCodes:
+    """The cut of a whole clip that `cut` describes, but for its gain, which `collate` applies."""
+    return cut_selected(select(codes, cut.frames), cut)
 
 
-def cut(packed: Packed, view: View) -> Packed:
-    """As `apply_view`, of a clip whose frames were selected before."""
-    packed = crop(packed, view.top, view.left, *view.size)
-    if view.mirrored:
-        packed = mirror(packed)
-    return permute(packed, view.channels) if view.channels != (0, 1, 2) else packed
+def cut_selected(codes: ClipCodes, cut: Cut) -> ClipCodes:
+    """As `apply_cut`, of a clip whose frames are selected already."""
+    codes = crop(codes, cut.top, cut.left, *cut.size)
+    if cut.mirrored:
+        codes = mirror(codes)
+    return permute(codes, cut.channels) if cut.channels != (0, 1, 2) else codes
 
 
-def select(packed: Packed, frames: Sequence[int]) -> Packed:
+def select(codes: ClipCodes, frames: Sequence[int]) -> ClipCodes:
     """The frames at the indices `frames`, which are evenly spaced, forwards or backwards."""
     step = frames[1] - frames[0] if len(frames) > 1 else 1
     end = frames[-1] + step
     index = slice(frames[0], end if end >= 0 else None, step)  # a view: copying costs as much as the rest of a cut
     return dataclasses.replace(
-        packed,
-        arrays={name: array[index] for name, array in packed.arrays.items()},
-        panorama=None if packed.panorama is None else packed.panorama[index],
-        camera_to_world=None if packed.camera_to_world is None else packed.camera_to_world[index],
+        codes,
+        arrays={name: array[index] for name, array in codes.arrays.items()},
+        panorama=None if codes.panorama is None else codes.panorama[index],
+        camera_to_world=None if codes.camera_to_world is None else codes.camera_to_world[index],
     )
 
 
-def crop(packed: Packed, top: int, left: int, height: int, width: int) -> Packed:
+def crop(codes: ClipCodes, top: int, left: int, height: int, width: int) -> ClipCodes:
     """The window of (height, width) pixels at (top, left); the principal point moves with it."""
-    intrinsics = packed.intrinsics.copy()
+    intrinsics = codes.intrinsics.copy()
     intrinsics[0, 2] -= left
     intrinsics[1, 2] -= top
     window = (..., slice(top, top + height), slice(left, left + width))
-    arrays = {name: array[window] for name, array in packed.arrays.items()}
-    return dataclasses.replace(packed, arrays=arrays, intrinsics=intrinsics)
+    arrays = {name: array[window] for name, array in codes.arrays.items()}
+    return dataclasses.replace(codes, arrays=arrays, intrinsics=intrinsics)
 
 
-def mirror(packed: Packed) -> Packed:
+def mirror(codes: ClipCodes) -> ClipCodes:
     """The clip as seen in a mirror that swaps left and right: the world is reflected in x with the camera.
 
     x of normals changes its sign, the principal point and the panorama are flipped (its grid is symmetric), and the
     pose becomes M pose M with M = diag(-1, 1, 1, 1), which is a rotation again.
     """
     arrays = {}
-    for name, array in packed.arrays.items():
+    for name, array in codes.arrays.items():
         arrays[name] = _flipped(array)
         if name == "normal":
             np.negative(arrays[name][:, 0], out=arrays[name][:, 0])
-    width = packed.arrays["rgb"].shape[-1]
-    intrinsics = packed.intrinsics.copy()
+    width = codes.arrays["rgb"].shape[-1]
+    intrinsics = codes.intrinsics.copy()
     intrinsics[0, 2] = width - intrinsics[0, 2]
-    poses = packed.camera_to_world
+    poses = codes.camera_to_world
     return dataclasses.replace(
-        packed,
+        codes,
         arrays=arrays,
-        panorama=None if packed.panorama is None else packed.panorama[..., ::-1],
+        panorama=None if codes.panorama is None else codes.panorama[..., ::-1],
         intrinsics=intrinsics,
         camera_to_world=None if poses is None else _FLIP @ poses @ _FLIP,
     )
@@ -158,9 +158,9 @@ def _flipped(array: np.ndarray) -> np.ndarray:
     return cv2.flip(bits, 1).view(array.dtype).reshape(array.shape)
 
 
-def permute(packed: Packed, channels: tuple[int, int, int]) -> Packed:
+def permute(codes: ClipCodes, channels: tuple[int, int, int]) -> ClipCodes:
     """Colour channel i becomes what channel `channels[i]` was, in picture, base colour and light."""
     order = list(channels)
-    arrays = {name: array[:, order] if name in _COLOURS else array for name, array in packed.arrays.items()}
-    light = None if packed.panorama is None else packed.panorama[:, order]
-    return dataclasses.replace(packed, arrays=arrays, panorama=light)
+    arrays = {name: array[:, order] if name in _COLOURS else array for name, array in codes.arrays.items()}
+    light = None if codes.panorama is None else codes.panorama[:, order]
+    return dataclasses.replace(codes, arrays=arrays, panorama=light)

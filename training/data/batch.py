@@ -1,10 +1,18 @@
-"""`Batch`: what an objective is handed, as torch tensors in the conventions that every network shares."""
+"""Clips on their way to an objective, in four stations: kept as codes, visited, stacked, and as values.
+
+    ClipCodes     one clip in the integers of its codec, as the loader caches it, or a cut of it
+    Visit         a cut with what was drawn for it and what is known of its clip
+    CodedBatch    B visits stacked: what the loader gives, four times smaller than values and cheap to move
+    Batch         the values of a batch on its device: what an objective is handed
+
+Codes become values on the device: a table of 256 entries per clip decodes colours, exposure change included.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -16,127 +24,42 @@ from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.azimuthal import STEPS
 from manifests.contract.camera import intrinsics_from_fov
 from manifests.contract.clip import Clip, CodedClip, to_codes
-from manifests.contract.environment import HALF_MAX, srgb_decode, srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
+from manifests.contract.environment import HALF_MAX
 from manifests.errors import DatasetError
 from renderers import modelspace
 from renderers.light.panoramas import backgrounds, panoramas
 from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Samples:
-    """The pixels, light and cameras of B clips of T frames, float32; "planar" means (B, T, C, H, W).
-
-    Attributes:
-        rgb: (B, T, 3, H, W), model space: sRGB(exposure * radiance) clipped to [0, 1], then brought to [-1, 1].
-        gbuffers: (B, T, C, H, W) by name in the order of `GBUFFERS`, only those asked for, as values of the attribute
-            table: linear basecolor, unit camera-space normals, roughness and metallic in [0, 1]; only depth is
-            relative, in [0, 1] with background 1.
-        mask: (B, T, 1, H, W) surface coverage in [0, 1].
-        depth_range: (B, 2) the near and far depth, in scene units, that relative depth 0 and 1 stand for.
-        panorama: (B, T, 3, h, w) linear HDR in the camera frame on the grid of `camera_directions`, times the clip's
-            exposure; None where the light was not asked for.
-        background: (B, T, 3, H, W) what the environment would show in every pixel if nothing stood before it, linear,
-            exposed as the panorama is; None where it was not asked for.
-        intrinsics: (B, 3, 3) in pixels of this crop; a 45 degree field of view where the camera is unknown.
-        camera_to_world: (B, T, 4, 4), or None where a clip of the batch has no known poses.
-    """
-
-    rgb: Tensor
-    gbuffers: Mapping[str, Tensor]
-    mask: Tensor
-    depth_range: Tensor
-    panorama: Tensor | None
-    background: Tensor | None
-    intrinsics: Tensor
-    camera_to_world: Tensor | None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Batch(Samples):
-    """Samples, and what is known of them.
-
-    Attributes:
-        keys: the clips' keys, for messages.
-        confidence: (B,) in [0, 1] by attribute; 1 for rendered truth.
-        real: (B,) bool, True for auto-labelled footage.
-        unconditional: (B,) bool, True where the conditions are to be dropped (classifier-free guidance).
-        seeds: (B,) int64, one a sample and a visit: whatever an objective draws for a sample comes from its seed, so
-            that the draw does not depend on how samples are spread over workers.
-    """
-
-    keys: tuple[str, ...]
-    confidence: Mapping[str, Tensor]
-    real: Tensor
-    unconditional: Tensor
-    seeds: Tensor
-
-    @property
-    def size(self) -> int:
-        """B."""
-        return len(self.keys)
-
-    def first(self, count: int) -> Batch:
-        """The first `count` clips."""
-        return dataclasses.replace(changed(self, lambda tensor: tensor[:count]), keys=self.keys[:count])
-
-    def halved(self) -> Batch:
-        """Half the height and width: means over 2 x 2 pixels of linear light, colours and surfaces.
-
-        Four times as many pictures a second, for the beginning of a training. Sizes that are odd lose a row or column.
-        """
-        gbuffers = {name: _pooled(values) for name, values in self.gbuffers.items()}
-        if "normal" in gbuffers:
-            gbuffers["normal"] = torch.nn.functional.normalize(gbuffers["normal"], dim=2)
-        linear = modelspace.srgb_decode(0.5 * self.rgb + 0.5)
-        scale = self.intrinsics.new_tensor([0.5, 0.5, 1.0])[:, None]  # pixel edges stay at whole numbers
-        return dataclasses.replace(
-            self,
-            rgb=2 * modelspace.srgb_encode(_pooled(linear)) - 1,
-            gbuffers=gbuffers,
-            mask=_pooled(self.mask),
-            background=None if self.background is None else _pooled(self.background),
-            intrinsics=self.intrinsics * scale,
-        )
-
-    def generators(self) -> list[torch.Generator]:
-        """One freshly seeded generator a sample, on the device of the batch."""
-        return [torch.Generator(self.rgb.device).manual_seed(int(seed)) for seed in self.seeds]
-
-    def noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
-        """Standard normal (B, *shape), sample i drawn from generator i."""
-        return torch.stack([torch.randn(shape, generator=g, device=self.rgb.device) for g in generators])
-
-
-def changed[Held](holder: Held, change: Callable[[Tensor], Tensor]) -> Held:
-    """A dataclass whose tensors, in mappings and in dataclasses of it too, are all changed in the same way."""
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(holder):  # type: ignore[arg-type]
-        value = getattr(holder, field.name)
-        if isinstance(value, Tensor):
-            values[field.name] = change(value)
-        elif isinstance(value, Mapping):
-            values[field.name] = {name: change(tensor) for name, tensor in value.items()}
-        elif dataclasses.is_dataclass(value):
-            values[field.name] = changed(value, change)
-    return dataclasses.replace(holder, **values)  # type: ignore[type-var]
-
-
-def _pooled(video: Tensor) -> Tensor:
-    """Means (B, T, C, H/2, W/2) over 2 x 2 pixels."""
-    flat = torch.nn.functional.avg_pool2d(video.flatten(0, 1), 2)  # (B, T, C, H, W) -> (B*T, C, H/2, W/2)
-    return flat.unflatten(0, video.shape[:2])
-
-
 BACKGROUND = "background"
-"""Name in `Packed.arrays` of the environment behind every pixel: linear radiance, not exposed."""
+"""Name in `ClipCodes.arrays` of the environment behind every pixel: linear radiance, not exposed."""
 
 _UNKNOWN_FOV = 45.0
+_CODES = np.arange(256) / 255
+_INFINITY = 0x7C00
+"""Bits of +inf as a half float; all positive numbers are below."""
+
+
+@dataclass(frozen=True)
+class ClipEntry:
+    """What is known of a clip before it is decoded.
+
+    `shard` groups the clips that lie together, `real` says that its G-buffers are auto-labels, `confidence` in [0, 1]
+    is by attribute; an attribute that is missing counts as certain.
+    """
+
+    key: str
+    frames: int
+    height: int
+    width: int
+    shard: int = 0
+    real: bool = False
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
-    """A clip, or a cut of one.
+class ClipCodes:
+    """A clip, or a cut of one, as codes.
 
     Attributes:
         arrays: planar (T, C, H, W) by name, as in `CodedClip`: uint8 for colours (sRGB; rgb exposed), roughness,
@@ -161,8 +84,8 @@ class Packed:
         return light + sum(array.nbytes for array in self.arrays.values())
 
 
-def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = False) -> Packed:
-    """The packed form of `clip`, a CodedClip or one whose colours are sRGB-encoded.
+def codes_of(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = False) -> ClipCodes:
+    """The codes of `clip`, a CodedClip or one whose colours are sRGB-encoded.
 
     `panorama` is the (h, w) of the light, None for none; `background` adds the environment behind every pixel. Raises
     DatasetError when light is wanted of a clip that has none, or no camera to see it with.
@@ -188,30 +111,45 @@ def pack(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = Fal
     height, width = clip.size
     known = clip.camera
     intrinsics = intrinsics_from_fov(_UNKNOWN_FOV, height, width) if known is None else known.intrinsics
-    return Packed(arrays, light, clip.exposure, intrinsics, None if known is None else known.camera_to_world)
+    return ClipCodes(arrays, light, clip.exposure, intrinsics, None if known is None else known.camera_to_world)
 
 
 def _halves(radiance: Tensor) -> np.ndarray:
     return radiance.clamp_max_(HALF_MAX).half().numpy()
 
 
-_CODES = np.arange(256) / 255
-_INFINITY = 0x7C00
-"""Bits of +inf as a half float; all positive numbers are below."""
-
-
 @dataclass(frozen=True, eq=False)
-class Coded:
-    """Cuts of B clips of equal shape.
+class Visit:
+    """One sample of a batch: a cut, and what was drawn for it and is known of its clip.
 
     Attributes:
-        arrays: (B, T, C, H, W) by name, in the types of `Packed.arrays`; all surface where no mask is known.
+        codes: the cut.
+        entry: the clip that it was cut from.
+        gain: exposure change of rgb and light alike.
+        real: whether it is auto-labelled footage.
+        unconditional: whether its conditions are to be dropped.
+        seed: of whatever an objective draws for it.
+    """
+
+    codes: ClipCodes
+    entry: ClipEntry
+    gain: float = 1.0
+    real: bool = False
+    unconditional: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CodedBatch:
+    """B visits of equal shape, stacked; fields that are not named here are those of `Batch`.
+
+    Attributes:
+        arrays: (B, T, C, H, W) by name, in the types of `ClipCodes.arrays`; all surface where no mask is known.
         panorama: (B, T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None where not all have it.
         background: (B, T, 3, H, W), likewise.
         depth_range: (B, 2) near and far depth (`depth_limits`).
         tables: (B, 256) model-space value of each rgb code, after the exposure change of the visit.
         exposures: (B,) factors that bring panorama and background to the scale of rgb, exposure change included.
-        intrinsics, camera_to_world: as in `Batch`.
     """
 
     arrays: Mapping[str, Tensor]
@@ -222,83 +160,79 @@ class Coded:
     exposures: Tensor
     intrinsics: Tensor
     camera_to_world: Tensor | None
+    keys: tuple[str, ...]
+    confidence: Mapping[str, Tensor]
+    real: Tensor
+    unconditional: Tensor
+    seeds: Tensor
 
-    def samples(self) -> Samples:
-        """Values and model space, on the device where the codes are."""
-        arrays = self.arrays
+    def pinned(self) -> CodedBatch:
+        """The same batch in memory that a GPU can fetch from by itself."""
+        return _changed(self, Tensor.pin_memory)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The values on `device`, seeds excepted; copies do not block where the memory is pinned."""
+        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))._values(self.seeds)
+
+    def _values(self, seeds: Tensor) -> Batch:
         linear, colours = (_repeated(table, self.tables) for table in (_CODES, srgb_decode(_CODES)))
         gbuffers: dict[str, Tensor] = {}
-        for name in (name for name in GBUFFERS if name in arrays):
-            array = arrays[name]
+        for name in (name for name in GBUFFERS if name in self.arrays):
+            array = self.arrays[name]
             if name == "depth":
                 gbuffers[name] = relative_depth(array.float(), (self.depth_range[:, 0], self.depth_range[:, 1]))[0]
             elif array.dtype == torch.uint8:
                 gbuffers[name] = _looked_up(colours if name == "basecolor" else linear, array)
             else:
                 gbuffers[name] = _directions(array)
-        return Samples(
-            rgb=_looked_up(self.tables, arrays["rgb"]),
+        return Batch(
+            rgb=_looked_up(self.tables, self.arrays["rgb"]),
             gbuffers=gbuffers,
-            mask=_looked_up(linear, arrays["mask"]),
+            mask=_looked_up(linear, self.arrays["mask"]),
             depth_range=self.depth_range,
             panorama=self._radiance(self.panorama),
             background=self._radiance(self.background),
             intrinsics=self.intrinsics,
             camera_to_world=self.camera_to_world,
+            keys=self.keys,
+            confidence=self.confidence,
+            real=self.real,
+            unconditional=self.unconditional,
+            seeds=seeds,
         )
 
     def _radiance(self, halves: Tensor | None) -> Tensor | None:
         return None if halves is None else halves.float().mul_(self.exposures.view(-1, 1, 1, 1, 1))
 
 
-@dataclass(frozen=True, eq=False)
-class CodedBatch:
-    """What the loader gives: a `Batch` whose pixels are still `Coded`. The other fields are those of `Batch`."""
-
-    keys: tuple[str, ...]
-    coded: Coded
-    confidence: Mapping[str, Tensor]
-    real: Tensor
-    unconditional: Tensor
-    seeds: Tensor
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The batch on `device`, seeds excepted; copies do not block where the memory is pinned."""
-        moved = changed(self, lambda tensor: tensor.to(device, non_blocking=True))
-        return Batch(
-            keys=self.keys,
-            **vars(moved.coded.samples()),
-            confidence=moved.confidence,
-            real=moved.real,
-            unconditional=moved.unconditional,
-            seeds=self.seeds,
-        )
-
-    def pinned(self) -> CodedBatch:
-        """The same batch in memory that a GPU can fetch from by itself."""
-        return changed(self, Tensor.pin_memory)
-
-
-def stacked(packs: Sequence[Packed], gains: Sequence[float] | None = None) -> Coded:
-    """The packed form of clips of equal shape; `gains` are exposure changes of rgb and light alike, 1 if not given."""
-    gains = gains or [1.0] * len(packs)
-    names = [name for name in packs[0].arrays if name not in ("mask", BACKGROUND)]
-    arrays = {name: _tensor([packed.arrays[name] for packed in packs]) for name in names}
-    unknown = np.full_like(packs[0].arrays["rgb"][:, :1], 255)  # without a mask all is surface
-    arrays["mask"] = _tensor([packed.arrays.get("mask", unknown) for packed in packs])
-    poses = _if_all([packed.camera_to_world for packed in packs])
-    depth_range = torch.tensor([0.0, 1.0]).repeat(len(packs), 1)
+def collate(visits: Sequence[Visit]) -> CodedBatch:
+    """Visits of equal shape as one batch."""
+    cuts, entries = [visit.codes for visit in visits], [visit.entry for visit in visits]
+    names = [name for name in cuts[0].arrays if name not in ("mask", BACKGROUND)]
+    arrays = {name: _tensor([cut.arrays[name] for cut in cuts]) for name in names}
+    unknown = np.full_like(cuts[0].arrays["rgb"][:, :1], 255)  # without a mask all is surface
+    arrays["mask"] = _tensor([cut.arrays.get("mask", unknown) for cut in cuts])
+    poses = _if_all([cut.camera_to_world for cut in cuts])
+    depth_range = torch.tensor([0.0, 1.0]).repeat(len(cuts), 1)
     if "depth" in arrays:
-        depth_range = torch.stack([depth_limits(packed.arrays["depth"]) for packed in packs])
-    return Coded(
+        depth_range = torch.stack([depth_limits(cut.arrays["depth"]) for cut in cuts])
+    return CodedBatch(
         arrays=arrays,
-        panorama=_if_all([packed.panorama for packed in packs]),
-        background=_if_all([packed.arrays.get(BACKGROUND) for packed in packs]),
+        panorama=_if_all([cut.panorama for cut in cuts]),
+        background=_if_all([cut.arrays.get(BACKGROUND) for cut in cuts]),
         depth_range=depth_range,
-        tables=torch.from_numpy(np.stack([_exposed(gain) for gain in gains])).float(),
-        exposures=torch.tensor([packed.exposure * gain for packed, gain in zip(packs, gains, strict=True)]),
-        intrinsics=torch.from_numpy(np.stack([packed.intrinsics for packed in packs])).float(),
+        tables=torch.from_numpy(np.stack([_exposed(visit.gain) for visit in visits])).float(),
+        exposures=torch.tensor([visit.codes.exposure * visit.gain for visit in visits]),
+        intrinsics=torch.from_numpy(np.stack([cut.intrinsics for cut in cuts])).float(),
         camera_to_world=None if poses is None else poses.float(),
+        keys=tuple(entry.key for entry in entries),
+        confidence={
+            name: torch.tensor([entry.confidence.get(name, 1.0) for entry in entries])
+            for name in (*GBUFFERS, "environment")
+        },
+        real=torch.tensor([visit.real for visit in visits]),
+        unconditional=torch.tensor([visit.unconditional for visit in visits]),
+        seeds=torch.tensor([visit.seed for visit in visits], dtype=torch.int64),
     )
 
 
@@ -313,6 +247,102 @@ def depth_limits(halves: np.ndarray) -> Tensor:
         return torch.tensor([0.0, 1.0])
     ranks = [1 + round(share * (int(counts[-1]) - 1)) for share in (NEAR_QUANTILE, FAR_QUANTILE)]
     return torch.from_numpy(np.searchsorted(counts, ranks).astype(np.uint16).view(np.float16)).float()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """B clips of T frames as float32 values in the conventions that every network shares.
+
+    "Planar" means (B, T, C, H, W).
+
+    Attributes:
+        rgb: (B, T, 3, H, W), model space: sRGB(exposure * radiance) clipped to [0, 1], then brought to [-1, 1].
+        gbuffers: (B, T, C, H, W) by name in the order of `GBUFFERS`, only those asked for, as values of the attribute
+            table: linear basecolor, unit camera-space normals, roughness and metallic in [0, 1]; only depth is
+            relative, in [0, 1] with background 1.
+        mask: (B, T, 1, H, W) surface coverage in [0, 1].
+        depth_range: (B, 2) the near and far depth, in scene units, that relative depth 0 and 1 stand for.
+        panorama: (B, T, 3, h, w) linear HDR in the camera frame on the grid of `camera_directions`, times the clip's
+            exposure; None where the light was not asked for.
+        background: (B, T, 3, H, W) what the environment would show in every pixel if nothing stood before it, linear,
+            exposed as the panorama is; None where it was not asked for.
+        intrinsics: (B, 3, 3) in pixels of this crop; a 45 degree field of view where the camera is unknown.
+        camera_to_world: (B, T, 4, 4), or None where a clip of the batch has no known poses.
+        keys: the clips' keys, for messages.
+        confidence: (B,) in [0, 1] by attribute; 1 for rendered truth.
+        real: (B,) bool, True for auto-labelled footage.
+        unconditional: (B,) bool, True where the conditions are to be dropped (classifier-free guidance).
+        seeds: (B,) int64, one per sample and visit: whatever an objective draws for a sample comes from its seed, so
+            that the draw does not depend on how samples are spread over workers.
+    """
+
+    rgb: Tensor
+    gbuffers: Mapping[str, Tensor]
+    mask: Tensor
+    depth_range: Tensor
+    panorama: Tensor | None
+    background: Tensor | None
+    intrinsics: Tensor
+    camera_to_world: Tensor | None
+    keys: tuple[str, ...]
+    confidence: Mapping[str, Tensor]
+    real: Tensor
+    unconditional: Tensor
+    seeds: Tensor
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.keys)
+
+    def first(self, count: int) -> Batch:
+        """The first `count` clips."""
+        return dataclasses.replace(_changed(self, lambda tensor: tensor[:count]), keys=self.keys[:count])
+
+    def halved(self) -> Batch:
+        """Half the height and width: means over 2 x 2 pixels of linear light, colours and surfaces.
+
+        Four times as many pictures per second, for the beginning of a training. Odd sizes lose a row or column.
+        """
+        gbuffers = {name: _pooled(values) for name, values in self.gbuffers.items()}
+        if "normal" in gbuffers:
+            gbuffers["normal"] = torch.nn.functional.normalize(gbuffers["normal"], dim=2)
+        linear = modelspace.srgb_decode(0.5 * self.rgb + 0.5)
+        scale = self.intrinsics.new_tensor([0.5, 0.5, 1.0])[:, None]  # pixel edges stay at whole numbers
+        return dataclasses.replace(
+            self,
+            rgb=2 * modelspace.srgb_encode(_pooled(linear)) - 1,
+            gbuffers=gbuffers,
+            mask=_pooled(self.mask),
+            background=None if self.background is None else _pooled(self.background),
+            intrinsics=self.intrinsics * scale,
+        )
+
+    def generators(self) -> list[torch.Generator]:
+        """One freshly seeded generator per sample, on the device of the batch."""
+        return [torch.Generator(self.rgb.device).manual_seed(int(seed)) for seed in self.seeds]
+
+    def noise(self, shape: tuple[int, ...], generators: list[torch.Generator]) -> Tensor:
+        """Standard normal (B, *shape), sample i drawn from generator i."""
+        return torch.stack([torch.randn(shape, generator=g, device=self.rgb.device) for g in generators])
+
+
+def _changed[Held](holder: Held, change: Callable[[Tensor], Tensor]) -> Held:
+    """A dataclass whose tensors, those in mappings too, are all changed in the same way."""
+    values: dict[str, Any] = {}
+    for member in dataclasses.fields(holder):  # type: ignore[arg-type]
+        value = getattr(holder, member.name)
+        if isinstance(value, Tensor):
+            values[member.name] = change(value)
+        elif isinstance(value, Mapping):
+            values[member.name] = {name: change(tensor) for name, tensor in value.items()}
+    return dataclasses.replace(holder, **values)  # type: ignore[type-var]
+
+
+def _pooled(video: Tensor) -> Tensor:
+    """Means (B, T, C, H/2, W/2) over 2 x 2 pixels."""
+    flat = torch.nn.functional.avg_pool2d(video.flatten(0, 1), 2)  # (B, T, C, H, W) -> (B*T, C, H/2, W/2)
+    return flat.unflatten(0, video.shape[:2])
 
 
 def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:

@@ -6,11 +6,11 @@ mirrored shard by shard into a folder, which then is read like any dataset: as f
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,33 +24,18 @@ from manifests.errors import DatasetError
 from manifests.files import atomic_file
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
+from training.data.batch import ClipEntry
+from training.data.image_folders import ImageSource, is_image_folder
 
 SCHEMES = ("http://", "https://", "gs://", "hf://")
 """What a URL may begin with; webdataset's `gopen` reads it."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What is known of a clip before it is decoded.
-
-    `shard` groups the clips that lie together, `real` says that its G-buffers are auto-labels, `confidence` in [0, 1]
-    is by attribute.
-    """
-
-    key: str
-    frames: int
-    height: int
-    width: int
-    shard: int = 0
-    real: bool = False
-    confidence: Mapping[str, float] = field(default_factory=dict)
-
-
-class Source(Protocol):
+class ClipSource(Protocol):
     """A list of clips, each of which can be had at any time, from any thread."""
 
     @property
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ClipEntry]:
         """The clips, in an order that never changes."""
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
@@ -69,7 +54,7 @@ class DatasetSource:
         self.entries = [_entry(row) for row in self._rows]
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """See `Source`; raises DatasetError, CodecError."""
+        """See `ClipSource`; raises DatasetError, CodecError."""
         return self.decode(index, self.read(index), attributes, frames, light=light)
 
     def read(self, index: int) -> dict[str, bytes]:
@@ -113,7 +98,7 @@ class UrlSource:
         self.entries = self._local.entries
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """See `Source`; raises DatasetError when the shard cannot be fetched."""
+        """See `ClipSource`; raises DatasetError when the shard cannot be fetched."""
         shard = self.entries[index].shard
         with self._lock:
             fetching = self._fetching.setdefault(shard, threading.Lock())
@@ -148,25 +133,25 @@ class UrlSource:
                     lock.release()
 
 
-class Joined:
+class JoinedSources:
     """Several sources as one; their shards stay apart."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[ClipSource]) -> None:
         self._places = [(source, index) for source in sources for index in range(len(source.entries))]
-        self.entries: list[Entry] = []
+        self.entries: list[ClipEntry] = []
         first = 0
         for source in sources:
-            moved = [_moved(entry, first) for entry in source.entries]
+            moved = [dataclasses.replace(entry, shard=entry.shard + first) for entry in source.entries]
             self.entries += moved
             first = 1 + max(entry.shard for entry in moved)
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """See `Source`."""
+        """See `ClipSource`."""
         source, place = self._places[index]
         return source.clip(place, attributes, frames, light=light)
 
 
-def open_source(path: str | Path, cache: Path, keep: int) -> Source:
+def open_source(path: str | Path, cache: Path, keep: int) -> ClipSource:
     """The source that `path` names: a dataset folder, a folder of images (`data/image_folders.py`) or a dataset's URL.
 
     `cache` is where URLs are mirrored, `keep` how many of their shards stay there.
@@ -177,8 +162,6 @@ def open_source(path: str | Path, cache: Path, keep: int) -> Source:
     folder = Path(path)
     if (folder / layout.HEADER).is_file():
         return DatasetSource(open_dataset(folder))
-    from training.data.image_folders import ImageSource, is_image_folder
-
     if is_image_folder(folder):
         return ImageSource(folder)
     raise DatasetError(
@@ -186,11 +169,7 @@ def open_source(path: str | Path, cache: Path, keep: int) -> Source:
     )
 
 
-def _entry(row: ClipRow) -> Entry:
+def _entry(row: ClipRow) -> ClipEntry:
     real = row.stage != "datagen"
     confidence = {name: row.confidence.get(name, 1.0) for name in (*GBUFFERS, "environment")}
-    return Entry(row.key, row.frames, row.height, row.width, row.shard, real, confidence)
-
-
-def _moved(entry: Entry, first: int) -> Entry:
-    return Entry(entry.key, entry.frames, entry.height, entry.width, entry.shard + first, entry.real, entry.confidence)
+    return ClipEntry(row.key, row.frames, row.height, row.width, row.shard, real, confidence)

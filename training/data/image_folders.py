@@ -38,14 +38,13 @@ from manifests.codec.exr import read_exr
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
-from manifests.contract.environment import sanitize, srgb_decode, srgb_encode
+from manifests.contract.color import TARGET, srgb_decode, srgb_encode, surface_level
+from manifests.contract.environment import sanitize
 from manifests.errors import CodecError, DatasetError
-from training.data.clip_sources import Entry
+from training.data.batch import ClipEntry
 
 LAYOUT = "images.yaml"
 _READABLE = (".exr", ".png", ".jpg", ".jpeg")
-_EXPOSED = 0.7
-"""Where the 95th percentile of luminance is brought to, as datagen does."""
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +71,7 @@ def is_image_folder(folder: Path) -> bool:
 
 
 class ImageSource:
-    """The pictures of a folder, each a clip of one frame; see `source.Source`."""
+    """The pictures of a folder, each a clip of one frame; see `clip_sources.ClipSource`."""
 
     def __init__(self, folder: Path) -> None:
         self._layout = _read_layout(folder)
@@ -82,10 +81,10 @@ class ImageSource:
         if not stems:
             raise DatasetError(f"holds no picture named *{suffix} with {', '.join(_READABLE)}", where=folder)
         self._pictures = [_Picture(stem, folder, files, self._layout) for stem in stems]
-        self.entries: Sequence[Entry] = [picture.entry() for picture in self._pictures]
+        self.entries: Sequence[ClipEntry] = [picture.entry() for picture in self._pictures]
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """See `source.Source`; raises DatasetError, and for `light` always: pictures come without it."""
+        """See `clip_sources.ClipSource`; raises DatasetError, and for `light` always: pictures come without it."""
         if light:
             raise DatasetError(
                 "single pictures have no light", "train with clips instead", where=f"clip {self.entries[index].key}"
@@ -113,10 +112,10 @@ class _Picture:
                 f"has no {missing[0]} beside it (a file ending in {layout.suffix(missing[0])})", where=stem
             )
 
-    def entry(self) -> Entry:
+    def entry(self) -> ClipEntry:
         height, width = _size(self._files["rgb"])
         factor = self._factor(height, width)
-        return Entry(self.key, 1, height // factor, width // factor)
+        return ClipEntry(self.key, 1, height // factor, width // factor)
 
     def read(self, attributes: Collection[str]) -> Clip:
         """The clip, colours sRGB-encoded, rgb exposed."""
@@ -214,9 +213,8 @@ def _load(path: Path) -> np.ndarray:
 
 def _exposure(radiance: np.ndarray, surface: np.ndarray) -> float:
     """Factor that brings the 95th percentile of the surfaces' luminance to 0.7."""
-    luminance = radiance @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    bright = float(np.percentile(luminance[surface] if surface.any() else luminance, 95))
-    return _EXPOSED / bright if bright > 0 and math.isfinite(bright) else 1.0
+    bright = surface_level(radiance, surface if surface.any() else None)
+    return TARGET / bright if bright > 0 and math.isfinite(bright) else 1.0
 
 
 def _shrunk(name: str, image: np.ndarray, factor: int) -> np.ndarray:

@@ -1,15 +1,17 @@
 """`Loader`: the endless, reproducible stream of batches, decoded ahead so that the training step does not wait.
 
 What a batch holds follows from (seed, position) alone: not from how many threads decode, nor from the cache, nor from
-how the global batch is spread over workers. So a loader's whole state is one number.
+how the global batch is spread over workers. So a loader's whole state is one number: how many samples all workers
+together have consumed since the first epoch began. A resumed run neither repeats nor skips a clip.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,10 +21,49 @@ import torch
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import DatasetError
-from training.data.augment import Augmentation, View, apply_view, cut, draw_view, fits, select
-from training.data.batch import CodedBatch, Packed, pack, stacked
-from training.data.clip_sources import Entry, Source
-from training.data.order import Order, positions
+from training.data.augment import Augmentation, Cut, apply_cut, cut_selected, draw_cut, fits, select
+from training.data.batch import ClipCodes, CodedBatch, Visit, codes_of, collate
+from training.data.clip_sources import ClipSource
+
+
+def epoch_order(shards: np.ndarray, seed: int, epoch: int, mixed: int) -> np.ndarray:
+    """A permutation (N,) of the clips whose shard numbers are `shards` (N,).
+
+    With `mixed` 0, all clips are shuffled together, which suits local files. Otherwise the shards are shuffled and
+    taken `mixed` at a time, and clips are shuffled within those: no more than `mixed` shards are in use at once, as
+    with WebDataset's shuffle buffer, but every clip of a group mixes with every other.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    if not mixed:
+        return rng.permutation(len(shards))
+    numbers = rng.permutation(np.unique(shards))
+    groups = [numbers[start : start + mixed] for start in range(0, len(numbers), mixed)]
+    return np.concatenate([rng.permutation(np.flatnonzero(np.isin(shards, group))) for group in groups])
+
+
+class Order:
+    """The endless sequence of (epoch, clip) by position; each epoch holds every clip once."""
+
+    def __init__(self, shards: Sequence[int], seed: int, mixed: int = 0) -> None:
+        self._shards, self._seed, self._mixed = np.asarray(shards, dtype=np.int64), seed, mixed
+        self._epoch = functools.lru_cache(maxsize=2)(self._compute)  # a batch may lie in two epochs
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def at(self, position: int) -> tuple[int, int]:
+        """(epoch, index of the clip) at `position` >= 0."""
+        epoch, place = divmod(position, len(self._shards))
+        return epoch, int(self._epoch(epoch)[place])
+
+    def _compute(self, epoch: int) -> np.ndarray:
+        return epoch_order(self._shards, self._seed, epoch, self._mixed)
+
+
+def positions(start: int, batch: int, rank: int, world: int) -> range:
+    """Positions of one worker's share of the global batch that begins at `start`: `batch` of `batch * world`."""
+    first = start + rank * batch
+    return range(first, first + batch)
 
 
 @dataclass(frozen=True)
@@ -31,7 +72,7 @@ class LoaderOptions:
 
     Attributes:
         augmentation: which cuts of a clip are seen.
-        batch: samples a batch on this worker.
+        batch: samples of a batch on this worker.
         attributes: G-buffers to decode, of `GBUFFERS`.
         panorama: (h, w) of the light; None leaves it out.
         background: whether the environment behind every pixel is added; needs `panorama`.
@@ -62,7 +103,7 @@ class LoaderOptions:
 
 
 class Loader:
-    """Batches of a source, for ever: `for batch in loader`. Close it, or use it as a context manager.
+    """Batches of a source without end: `for batch in loader`. Close it, or use it as a context manager.
 
     They come as codes; `batch.to(device)` makes the `Batch` that objectives take.
 
@@ -71,7 +112,7 @@ class Loader:
         waited: seconds that `next` has waited for batches so far.
     """
 
-    def __init__(self, source: Source, options: LoaderOptions, position: int = 0) -> None:
+    def __init__(self, source: ClipSource, options: LoaderOptions, position: int = 0) -> None:
         self._options = options
         self._source = source
         augmentation = options.augmentation
@@ -90,8 +131,8 @@ class Loader:
             )
         self._order = Order([source.entries[index].shard for index in self._clips], options.seed, options.mixed)
         self._cache = _Cache(options.cache_bytes)
-        self._decoders = ThreadPoolExecutor(options.threads, "decode", initializer=_stay_alone)
-        self._collator = ThreadPoolExecutor(1, "collate", initializer=_stay_alone)
+        self._decoders = ThreadPoolExecutor(options.threads, "decode", initializer=_use_one_thread)
+        self._collator = ThreadPoolExecutor(1, "collate", initializer=_use_one_thread)
         self._ready: deque[Future[CodedBatch]] = deque()
         self._submitted = position
         self.position = position
@@ -122,7 +163,7 @@ class Loader:
 
     def sample(self, count: int) -> CodedBatch:
         """The first `count` clips that a run sees, whatever the position: for looking at."""
-        return _collate([self._decoders.submit(self._sample, position) for position in range(count)], pin=False)
+        return _batch([self._decoders.submit(self._sample, position) for position in range(count)], pin=False)
 
     def close(self) -> None:
         """Stop the threads; batches that were prepared are lost, the position is not."""
@@ -140,19 +181,19 @@ class Loader:
         places = positions(self._submitted, options.batch, options.rank, options.world)
         self._submitted += options.batch * options.world
         samples = [self._decoders.submit(self._sample, position) for position in places]
-        self._ready.append(self._collator.submit(_collate, samples, options.pin))
+        self._ready.append(self._collator.submit(_batch, samples, options.pin))
 
-    def _sample(self, position: int) -> _Visit:
+    def _sample(self, position: int) -> Visit:
         epoch, place = self._order.at(position)
         index = self._clips[place]
         entry = self._source.entries[index]
         rng = np.random.default_rng([self._options.seed, epoch, index])
-        view = draw_view(self._options.augmentation, entry.frames, entry.height, entry.width, rng)
-        packed = self._packed(index, view)
+        cut = draw_cut(self._options.augmentation, entry.frames, entry.height, entry.width, rng)
+        codes = self._codes(index, cut)
         real = entry.real if self._options.real is None else self._options.real
-        return _Visit(entry, packed, view, real, int(rng.integers(1 << 62)))
+        return Visit(codes, entry, cut.gain, real, cut.unconditional, int(rng.integers(1 << 62)))
 
-    def _packed(self, index: int, view: View) -> Packed:
+    def _codes(self, index: int, cut: Cut) -> ClipCodes:
         """The cut, from the cache, or from the whole clip if the cache will take it, or from the frames needed."""
         options = self._options
         wanted = ("rgb", *options.attributes, "mask")
@@ -160,64 +201,44 @@ class Loader:
         whole = self._cache.get(index)
         if whole is None and not self._cache.full:
             clip = self._source.clip(index, wanted, None, light=light)
-            whole = pack(clip, options.panorama, background=options.background)
+            whole = codes_of(clip, options.panorama, background=options.background)
             self._cache.put(index, whole)
         if whole is not None:
-            return apply_view(whole, view)
-        clip = self._source.clip(index, wanted, sorted(view.frames), light=light)
-        packed = pack(clip, options.panorama, background=options.background)
-        backwards = view.frames[0] > view.frames[-1]
-        return cut(select(packed, range(len(view.frames))[::-1]) if backwards else packed, view)
-
-
-@dataclass(frozen=True, eq=False)
-class _Visit:
-    entry: Entry
-    packed: Packed
-    view: View
-    real: bool
-    seed: int
+            return apply_cut(whole, cut)
+        clip = self._source.clip(index, wanted, sorted(cut.frames), light=light)
+        codes = codes_of(clip, options.panorama, background=options.background)
+        backwards = cut.frames[0] > cut.frames[-1]
+        return cut_selected(select(codes, range(len(cut.frames))[::-1]) if backwards else codes, cut)
 
 
 class _Cache:
-    """Packed clips by index, up to a number of bytes."""
+    """Clips as codes, by index, up to a number of bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._used = limit, 0
-        self._clips: dict[int, Packed] = {}
+        self._clips: dict[int, ClipCodes] = {}
         self._lock = threading.Lock()
 
     @property
     def full(self) -> bool:
         return self._used >= self._limit
 
-    def get(self, index: int) -> Packed | None:
+    def get(self, index: int) -> ClipCodes | None:
         return self._clips.get(index)
 
-    def put(self, index: int, clip: Packed) -> None:
+    def put(self, index: int, clip: ClipCodes) -> None:
         with self._lock:
             if index not in self._clips and not self.full:
                 self._clips[index] = clip
                 self._used += clip.nbytes
 
 
-def _stay_alone() -> None:
+def _use_one_thread() -> None:
     """Use no threads beside this one."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
-def _collate(futures: list[Future[_Visit]], pin: bool) -> CodedBatch:
-    visits = [future.result() for future in futures]
-    batch = CodedBatch(
-        keys=tuple(visit.entry.key for visit in visits),
-        coded=stacked([visit.packed for visit in visits], [visit.view.gain for visit in visits]),
-        confidence={
-            name: torch.tensor([visit.entry.confidence.get(name, 1.0) for visit in visits])
-            for name in (*GBUFFERS, "environment")
-        },
-        real=torch.tensor([visit.real for visit in visits]),
-        unconditional=torch.tensor([visit.view.unconditional for visit in visits]),
-        seeds=torch.tensor([visit.seed for visit in visits], dtype=torch.int64),
-    )
+def _batch(futures: list[Future[Visit]], pin: bool) -> CodedBatch:
+    batch = collate([future.result() for future in futures])
     return batch.pinned() if pin else batch

@@ -1,6 +1,6 @@
 """A benchmark on disk: datasets of `lightloom evaluate build`, read scene by scene with the clips of all its lights.
 
-Clips of one scene share camera, geometry and G-buffers; that is what links them in the manifest (`scene`, `light`).
+Clips of one scene share camera, geometry and G-buffers; that is what links them in the manifest (`item`, `light`).
 This module also asks what must hold before any number means something: that no asset of the benchmark, and no place,
 was seen in training.
 """
@@ -105,7 +105,7 @@ class Part:
 
     def scenes(self) -> list[int]:
         """Numbers of its scenes, ascending."""
-        return sorted({row.scene for row in self.rows})
+        return sorted({row.item for row in self.rows})
 
     @cached_property
     def rows(self) -> list[ClipRow]:
@@ -114,13 +114,13 @@ class Part:
 
     def shots(self, scene: int) -> list[Shot]:
         """A scene under each of its lights, in order; the G-buffers are decoded once and shared."""
-        rows = sorted((row for row in self.rows if row.scene == scene), key=lambda row: row.light)
+        rows = sorted((row for row in self.rows if row.item == scene), key=lambda row: row.part)
         files = [self.dataset.files(row) for row in rows]
         first = decode_clip(rows[0].key, files[0])
         others = [decode_clip(row.key, parts, ["rgb"]) for row, parts in zip(rows[1:], files[1:], strict=True)]
         clips = [first, *(replace(clip, arrays={**first.arrays, **clip.arrays}) for clip in others)]
         moving = _moving(files[0].get(_SPEC))
-        return [Shot(clip, self.name, scene, row.light, moving) for clip, row in zip(clips, rows, strict=True)]
+        return [Shot(clip, self.name, scene, row.part, moving) for clip, row in zip(clips, rows, strict=True)]
 
 
 @dataclass(frozen=True)

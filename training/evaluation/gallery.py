@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from manifests.contract.clip import Clip
-from manifests.display import PAPER, pictures, tile
+from manifests.display import PAPER, eight_bits, pictures, tile, webp
 from manifests.errors import InputError
 from training.evaluation.benchmark import Shot
 
@@ -41,13 +41,13 @@ def video_strip(name: str, value: float, videos: Mapping[str, np.ndarray], truth
     tiles = {"truth": truth[middle]} | {caption: video[middle] for caption, video in videos.items()}
     first = next(iter(videos.values()), truth)
     tiles["error x 3"] = np.clip(3 * np.abs(first[middle] - truth[middle]), 0, 1)
-    return Strip(name, value, _drawn({caption: _bytes(image) for caption, image in tiles.items()}))
+    return Strip(name, value, _drawn({caption: eight_bits(image) for caption, image in tiles.items()}))
 
 
 def map_strip(name: str, value: float, shot: Shot, predicted: Mapping[str, np.ndarray]) -> Strip:
     """The middle frame of a shot, and for each predicted G-buffer the true one beside it."""
     middle = shot.clip.frames // 2
-    tiles = {"input": _bytes(shot.video[middle])}
+    tiles = {"input": eight_bits(shot.video[middle])}
     for attribute, values in predicted.items():
         for caption, arrays in (("true", shot.gbuffers[attribute]), ("ours", values)):
             shown = {attribute: np.ascontiguousarray(arrays[middle : middle + 1], dtype=np.float32)}
@@ -71,7 +71,7 @@ def worst_gallery(title: str, strips: Sequence[Strip], *, higher_is_better: bool
         top = 2 * _LABEL + index * step
         draw.text((_GAP, top), f"{strip.name}  {strip.value:.2f}", _INK, ImageFont.load_default(11))
         sheet.paste(image, (_GAP, top + _LABEL))
-    return _webp(sheet)
+    return webp(sheet, _QUALITY, method=2)
 
 
 def _drawn(tiles: Mapping[str, np.ndarray]) -> bytes:
@@ -81,14 +81,4 @@ def _drawn(tiles: Mapping[str, np.ndarray]) -> bytes:
     for index, (caption, picture) in enumerate(tiles.items()):
         draw.text((index * (TILE + _GAP), 1), caption[:18], _FAINT, ImageFont.load_default(10))
         sheet.paste(tile(picture, TILE), (index * (TILE + _GAP), _LABEL))
-    return _webp(sheet)
-
-
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _webp(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=_QUALITY, method=2)
-    return buffer.getvalue()
+    return webp(sheet, _QUALITY, method=2)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from manifests.contract.environment import srgb_encode
+from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 
 HIGHEST_PSNR = 100.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from manifests.contract.environment import luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode
 from renderers.light.panoramas import panorama_directions, resize_panorama, solid_angles
 from training.baselines.forward_baselines import flattened
 from training.baselines.inverse_baselines import Averages, inverse_baselines

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.contract.environment import luminance, srgb_decode
+from manifests.contract.color import luminance, srgb_decode
 from manifests.errors import InputError
 from training.evaluation.metrics import psnr
 

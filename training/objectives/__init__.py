@@ -1,1 +1,1 @@
-"""What each renderer is trained to do: one module an objective, all behind the interface of `base.Objective`."""
+"""What each renderer is trained to do: one module per objective, all behind the interface of `objective.Objective`."""

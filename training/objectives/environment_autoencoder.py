@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from manifests.errors import InputError
 from manifests.files import atomic_folder
 from renderers.backbones import light_latents
-from renderers.checkpoints.summary import Kind
 from renderers.svd.environment_encoder import (
     EnvironmentDecoder,
     EnvironmentEncoder,
@@ -27,15 +26,7 @@ from training.objectives.starting_networks import Networks, autoencoder_of
 class EnvironmentObjective(Objective):
     """The encoder, an encoder of directions and a decoder rebuild the latents of light; the encoder is what is kept."""
 
-    kind: ClassVar[Kind] = "forward"
-    known = ("light",)
-
-    def _weights(self) -> dict[str, float]:
-        if self.config.losses:
-            raise InputError(
-                "losses: the environment task has one of its own", "leave it empty", where=self.config.name
-            )
-        return {}
+    known = ()
 
     @property
     def needs(self) -> Needs:

@@ -8,8 +8,7 @@ its labels are to be believed.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from manifests.errors import TrainingError
 from renderers import modelspace
 from renderers.backbones import LightFeatures, RenderInputs
-from renderers.checkpoints.summary import Kind
 from renderers.forward import ForwardRenderer
 from renderers.svd import lora
 from training.config import TrainConfig
@@ -39,7 +37,7 @@ from training.objectives.starting_networks import Networks
 class ForwardObjective(Objective):
     """Renders pictures; with `cotrain`, footage takes part in every step."""
 
-    kind: ClassVar[Kind] = "forward"
+    pipeline = ForwardRenderer
     known = ("rgb",)
 
     def __init__(self, config: TrainConfig, networks: Networks, *, cotrain: bool = False) -> None:
@@ -89,20 +87,9 @@ class ForwardObjective(Objective):
         ]
         return {"forward": grid(rows)}
 
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
-        """A `ForwardRenderer`; the LoRA lies beside the network."""
-        parts = self.networks
-        ForwardRenderer(
-            parts.unet,
-            parts.scheduler,
-            parts.vae,
-            parts.env_encoder,
-            sampler=self.config.sampler,
-            prediction=self.config.prediction,
-            environment_size=self.config.data.panorama,
-            training=record,
-            licence="Apache-2.0",
-        ).save_pretrained(folder)
+    def components(self) -> dict[str, Any]:
+        """The size of the light that was trained on goes with them; a LoRA lies beside the network."""
+        return super().components() | {"environment_size": self.config.data.panorama}
 
     def groups(self) -> list[dict[str, Any]]:
         """See `Objective`; a LoRA may have a learning rate of its own, as a factor `scale` on the schedule's."""

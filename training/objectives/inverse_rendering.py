@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
 from renderers.backbones import JOINT, RenderInputs, attribute_rows
-from renderers.checkpoints.summary import Kind
 from renderers.inverse import InverseRenderer
 from training.config import TrainConfig
 from training.data.batch import Batch
@@ -28,7 +26,7 @@ class InverseObjective(Objective):
     five then agree with each other and with the picture, where each by itself would only be likely.
     """
 
-    kind: ClassVar[Kind] = "inverse"
+    pipeline = InverseRenderer
 
     def __init__(self, config: TrainConfig, networks: Networks) -> None:
         super().__init__(config, networks)
@@ -93,18 +91,9 @@ class InverseObjective(Objective):
             rows.append(row)
         return {"inverse": grid(rows)}
 
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
-        """An `InverseRenderer`."""
-        parts = self.networks
-        InverseRenderer(
-            parts.unet,
-            parts.scheduler,
-            parts.vae,
-            sampler=self.config.sampler,
-            prediction=self.config.prediction,
-            training=record,
-            licence="Apache-2.0",
-        ).save_pretrained(folder)
+    def components(self) -> dict[str, Any]:
+        """An `InverseRenderer` has no encoder of light."""
+        return {name: part for name, part in super().components().items() if name != "env_encoder"}
 
     def _weights(self) -> dict[str, float]:
         """The preset's losses; of pictures that are rendered again, `rgb.l1` where it names none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from torch.nn import functional
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
-from renderers.checkpoints.summary import Kind
 from renderers.inverse import InverseRenderer
 from renderers.label_error import Judge, condition_of, differences, target
 from training.config import TrainConfig
@@ -25,8 +24,7 @@ from training.objectives.starting_networks import Networks
 class JudgeObjective(Objective):
     """The logarithm of each label's error, from picture and labels. The inverse renderer itself does not change."""
 
-    kind: ClassVar[Kind] = "inverse"
-    known = GBUFFERS
+    known = ()
 
     def __init__(self, config: TrainConfig, judge: Judge, renderer: InverseRenderer) -> None:
         super().__init__(config, Networks(judge))
@@ -49,11 +47,6 @@ class JudgeObjective(Objective):
             torch.manual_seed(config.seed)
             judge = Judge()
         return cls(config, judge, renderer)
-
-    def _weights(self) -> dict[str, float]:
-        if self.config.losses:
-            raise InputError("losses: the judge task has one of its own", "leave it empty", where=self.config.name)
-        return {}
 
     @property
     def needs(self) -> Needs:
@@ -79,7 +72,8 @@ class JudgeObjective(Objective):
         renderer, judge = self.renderer, self.network
         own = dict(renderer.config["training"] or {})
         parts = renderer.components | {"judge": judge}
-        settings = {name: renderer.config[name] for name in ("sampler", "prediction", "attributes", "licence")}
+        settings = {name: renderer.config[name] for name in ("sampler", "prediction", "attributes")}
+        settings["licence"] = renderer.config["licence"] or self.config.licence or None
         InverseRenderer(**parts, **settings, training={**own, "judge": record}).save_pretrained(folder)
 
     def _labels(self, batch: Batch) -> dict[str, Tensor]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
 from renderers.backbones import LightingInputs, LightingModel
-from renderers.checkpoints.summary import Kind
 from renderers.light import panoramas
 from renderers.lighting_estimator import LightingEstimator
-from renderers.shading.split_sum import camera_rays
 from training.data.batch import Batch
 from training.objectives.objective import Called, Losses, Needs, Objective, denoising, grid, one_step
 
@@ -21,7 +16,7 @@ from training.objectives.objective import Called, Losses, Needs, Objective, deno
 class LightingObjective(Objective):
     """Estimates light as two images, compared with the true environment's on the panorama's solid angles."""
 
-    kind: ClassVar[Kind] = "lighting"
+    pipeline = LightingEstimator
     known = ("ldr", "log")
 
     @property
@@ -58,26 +53,11 @@ class LightingObjective(Objective):
         ]
         return {"lighting": grid([[image.float(), answer] for image, answer in pairs])}
 
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
-        """A `LightingEstimator`."""
-        parts = self.networks
-        LightingEstimator(
-            parts.unet,
-            parts.scheduler,
-            parts.vae,
-            parts.env_encoder,
-            sampler=self.config.sampler,
-            prediction=self.config.prediction,
-            training=record,
-            licence="Apache-2.0",
-        ).save_pretrained(folder)
-
     def _model(self, network: nn.Module, batch: Batch) -> LightingModel:
-        height, width = batch.rgb.shape[-2:]
         poses = batch.camera_to_world
         inputs = LightingInputs(
             rgb=batch.rgb,
-            rays=camera_rays(height, width, batch.intrinsics).to(batch.rgb),
+            intrinsics=batch.intrinsics,
             gbuffers=batch.gbuffers if self.config.gbuffers else None,
             rotations=None if poses is None else _to_first(poses),
             size=self.config.data.panorama,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers.backbones import Backbone, backbone
-from renderers.checkpoints.summary import Kind
+from renderers.base import Renderer
 from renderers.modelspace import Space
 from renderers.sampling import samplers
 from training.config import TrainConfig
@@ -70,11 +70,12 @@ class Objective(ABC):
     """A loss over batches for one network, and what it takes to look at the network and to save it.
 
     Attributes:
+        pipeline: the class of renderer that is saved.
         network: what is trained.
         streams: the kinds of clips that a step needs, `main` first; `real` is auto-labelled footage.
     """
 
-    kind: ClassVar[Kind]
+    pipeline: ClassVar[Callable[..., Renderer]]
     streams: tuple[str, ...] = ("main",)
 
     def __init__(self, config: TrainConfig, networks: Networks) -> None:
@@ -87,7 +88,7 @@ class Objective(ABC):
     @property
     @abstractmethod
     def known(self) -> tuple[str, ...]:
-        """What the presets' losses may be about."""
+        """What the preset's losses may be about; nothing where the task has a loss of its own."""
 
     @property
     @abstractmethod
@@ -102,9 +103,16 @@ class Objective(ABC):
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Sample grids (3, H, W) in [0, 1] by name, from the bare network; called without gradients."""
 
-    @abstractmethod
     def save(self, folder: Path, record: dict[str, Any]) -> None:
         """Write what was trained in the renderers' layout; `record` says how it was trained."""
+        config = self.config
+        settings = {"sampler": config.sampler, "prediction": config.prediction, "licence": config.licence or None}
+        self.pipeline(**self.components(), **settings, training=record).save_pretrained(folder)
+
+    def components(self) -> dict[str, Any]:
+        """Arguments of the pipeline that is saved: its parts, and settings beyond sampler and prediction."""
+        parts = self.networks
+        return {"unet": parts.unet, "scheduler": parts.scheduler, "vae": parts.vae, "env_encoder": parts.env_encoder}
 
     def _weights(self) -> dict[str, float]:
         """The preset's losses, checked against what this objective knows."""
@@ -128,6 +136,10 @@ class Objective(ABC):
 
 def loss_weights(config: TrainConfig, known: Sequence[str]) -> dict[str, float]:
     """The preset's losses, checked: pixel losses must be named "what.loss"; a diffusion loss has none."""
+    if not known:
+        if config.losses:
+            raise InputError("losses: this task has one of its own", "leave it empty", where=config.name)
+        return {}
     if config.sampler == "diffusion":
         if config.losses:
             raise InputError("losses: diffusion compares latents and takes none", "leave it empty", where=config.name)

@@ -1,4 +1,4 @@
-"""A thin hand for drawing shader node graphs: arithmetic on sockets, pattern coordinates, noises and cells.
+"""What the procedural families are painted with: pattern coordinates, noises and cells over `NodeBuilder`.
 
 Coordinates are the object's own, multiplied by the object's scale in the world (parents included) and divided by the
 material's size: a pattern has its right size on any mesh, needs no UVs and moves with the object. Solid patterns use
@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import bpy
-
+from datagen.blender.node_math import NodeBuilder
 from manifests.errors import SpecError
 from scenes.spec import Value
 
@@ -38,11 +37,11 @@ class Surface:
     height: Number | None = None
 
 
-class Canvas:
+class Canvas(NodeBuilder):
     """Adds nodes to `tree`; `size` is the pattern unit in scene units, `offset` shifts the pattern (units)."""
 
     def __init__(self, tree: Any, size: float, offset: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
-        self.tree = tree
+        super().__init__(tree)
         self.size = size
         self.offset = offset
         self._own: Socket | None = None
@@ -50,32 +49,7 @@ class Canvas:
         self._planar: Socket | None = None
         self._sides: tuple[Socket, Socket] | None = None
 
-    # --- plumbing ----------------------------------------------------------------------------------------------
-
-    def node(self, kind: str, **properties: object) -> Any:
-        """Add a node of type `kind` and set its properties."""
-        node = self.tree.nodes.new(kind)
-        for name, value in properties.items():
-            setattr(node, name, value)
-        return node
-
-    def feed(self, socket: Socket, value: Number | Vector) -> None:
-        """Link or set one input; a colour's missing alpha is 1."""
-        if isinstance(value, bpy.types.NodeSocket):
-            self.tree.links.new(value, socket)
-        elif isinstance(value, tuple) and socket.type == "RGBA":
-            socket.default_value = (*value[:3], 1.0)
-        else:
-            socket.default_value = value
-
-    # --- arithmetic --------------------------------------------------------------------------------------------
-
-    def math(self, operation: str, *values: Number, clamp: bool = False) -> Socket:
-        """A Math node; `clamp` keeps the result in [0, 1]."""
-        node = self.node("ShaderNodeMath", operation=operation, use_clamp=clamp)
-        for socket, value in zip(node.inputs, values, strict=False):
-            self.feed(socket, value)
-        return node.outputs[0]
+    # --- arithmetic ----------------------------------------------------------------------------------------
 
     def vector(self, operation: str, *values: Vector | Number) -> Socket:
         """A Vector Math node; returns the scalar output for DOT_PRODUCT, LENGTH and DISTANCE."""
@@ -100,24 +74,6 @@ class Canvas:
         for socket, value in zip(node.inputs, (x, y, z), strict=True):
             self.feed(socket, value)
         return node.outputs[0]
-
-    def mix(self, factor: Number, first: Number, second: Number) -> Socket:
-        """Linear blend of two numbers, factor clamped to [0, 1]."""
-        return self._mix("FLOAT", "Float", factor, first, second)
-
-    def blend(self, factor: Number, first: Vector, second: Vector) -> Socket:
-        """Linear blend of two colours, factor clamped to [0, 1]."""
-        return self._mix("RGBA", "Color", factor, first, second)
-
-    def _mix(
-        self, data_type: str, suffix: str, factor: Number, first: Number | Vector, second: Number | Vector
-    ) -> Socket:
-        node = self.node("ShaderNodeMix", data_type=data_type)
-        by_identifier = {socket.identifier: socket for socket in node.inputs}
-        self.feed(by_identifier["Factor_Float"], factor)
-        self.feed(by_identifier[f"A_{suffix}"], first)
-        self.feed(by_identifier[f"B_{suffix}"], second)
-        return next(socket for socket in node.outputs if socket.identifier == f"Result_{suffix}")
 
     def ramp(self, value: Number, low: Number, high: Number) -> Socket:
         """Smooth step: 0 at `low` and below, 1 at `high` and above."""
