@@ -8,7 +8,7 @@ one before, so that every frame has its place and its time, and the result is as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
+from PIL import Image
 
 from labeling.sources.discovery import discover
 from labeling.sources.footage import Reader, video_footage
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _CLOCK = 90_000
 """Time stamps per second, the usual clock of video: holds any rate, and rates that vary."""
 _BT709 = 1
+_MOST_PIXELS = 1 << 26
 _EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -179,9 +181,21 @@ def steady(reader: Reader) -> Iterator[tuple[np.ndarray, float]]:
 def facing_camera(frames: int) -> np.ndarray:
     """Poses (frames, 4, 4) where none are known: level, still, looking at the middle of a light's image, which is +x.
 
-    Labelled datasets look along +y instead; here a light that somebody chooses shall stand as its image shows it.
+    Labelled datasets look along +y instead; here a light stands around the film as its image shows it.
     """
     return level_camera(frames, toward=(1.0, 0.0))
+
+
+@contextmanager
+def open_picture(path: Path, use: str) -> Iterator[Image.Image]:
+    """A picture file; InputError where it is too large, or cannot be read as the "mask" or "texture" of its `use`."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise InputError(f"a {use} of {image.width}x{image.height} pixels is too large", where=path)
+            yield image
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot be read as a {use}: {error}", where=path) from None
 
 
 def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:

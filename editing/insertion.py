@@ -18,7 +18,7 @@ from scipy import ndimage
 from datagen.insert_render import Insert, find_asset, render_insert
 from editing.film import Film, VideoWriter, facing_camera, open_film, resized
 from editing.output import stored_light
-from editing.relighting import estimated
+from editing.relighting import FLOOR, estimated
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
@@ -40,9 +40,8 @@ SHARE = 0.25
 """Without a scale, the object's longest side would span this share of the picture's smaller side, where it stands."""
 
 STILL = 0.03
-"""Changes of light below this part are the network's own unrest; they leave the video as it is."""
+"""Changes of light below this share are the network's own flicker; they leave the video as it is."""
 
-_FLOOR = 0.02
 _STRONGEST = 4.0
 _TILT = np.cos(np.radians(60.0))
 _PATCH = 2
@@ -444,12 +443,12 @@ def blend(
         is more than `STILL` away from 1; exactly the video elsewhere.
     """
     old, new, seen = srgb_decode(before), srgb_decode(after), srgb_decode(video)
-    change = np.log((new + _FLOOR) / (old + _FLOOR))
+    change = np.log((new + FLOOR) / (old + FLOOR))
     change = np.sign(change) * np.clip(np.abs(change) - STILL, 0.0, np.log(_STRONGEST)) * surface
     # At a soft edge the rendered pixel is a mixture already: each part comes from where it is seen alone.
     change = _spread(change, coverage[..., 0] == 0)
     new = _spread(new, coverage[..., 0] > _WHOLE)
-    around = (seen + _FLOOR) * np.exp(change) - _FLOOR
+    around = (seen + FLOOR) * np.exp(change) - FLOOR
     mixed = srgb_encode(np.clip(coverage * new + (1 - coverage) * around, 0.0, 1.0))
     same = (coverage == 0) & (change == 0)
     return np.where(same, video, mixed).astype(np.float32)

@@ -11,12 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from editing.film import Film, Piece, VideoWriter, open_film, resized
+from editing.film import Film, Piece, VideoWriter, open_film, open_picture, resized
 from editing.output import stored_light, write_light
-from editing.relighting import cross_faded, estimated
+from editing.relighting import FLOOR, cross_faded, estimated
 from editing.selection import TOLERANCE, SelectionRequest, Selector
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.color import luminance, srgb_decode, srgb_encode
@@ -32,8 +31,6 @@ ESTIMATED, ESTIMATED_GLOSS = 0.85, 0.5
 small networks hardly know (docs/editing.md has the measurement)."""
 
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
-_LARGEST = 1 << 26
-_FLOOR = 0.02
 _SOFTNESS = 0.6
 _EMPTY = 1e-6
 
@@ -290,9 +287,9 @@ def composite(
     the renders come from estimates.
     """
     before, after = srgb_decode(unedited), srgb_decode(edited)
-    filled = (srgb_decode(video) + _FLOOR) * ((after + _FLOOR) / (before + _FLOOR)) ** strength - _FLOOR
+    filled = (srgb_decode(video) + FLOOR) * ((after + FLOOR) / (before + FLOOR)) ** strength - FLOOR
     if change.moves_highlights:
-        relative = np.log((luminance(after) + _FLOOR) / (luminance(before) + _FLOOR))[..., None]
+        relative = np.log((luminance(after) + FLOOR) / (luminance(before) + FLOOR))[..., None]
         share = 0.5 * strength * np.minimum(np.abs(relative), 1.0)
         filled = (1 - share) * np.clip(filled, 0.0, 1.0) + share * after
     filled = np.clip(srgb_encode(filled), 0.0, 1.0)
@@ -320,7 +317,7 @@ def _laid(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     centre = float(rows @ along_y), float(columns @ along_x)
     spread = np.sqrt(max(float((rows - centre[0]) ** 2 @ along_y), float((columns - centre[1]) ** 2 @ along_x)))
     side = max(float(np.sqrt(12.0) * spread), 1.0)  # the side of an even square with this spread
-    scale = max(texture.shape[:2]) / side  # texels a pixel
+    scale = max(texture.shape[:2]) / side  # texels per pixel
     u = (columns - centre[1]) * scale + texture.shape[1] / 2
     v = (rows - centre[0]) * scale + texture.shape[0] / 2
     if scale > 1:
@@ -357,10 +354,5 @@ def _colour(value: str | Path | np.ndarray | Sequence[float]) -> np.ndarray:
     path = Path(value)
     if str(value).startswith("#") or not path.suffix:
         raise InputError("expected #rrggbb or a picture file", where=f"`change` basecolor={value}", fields=("change",))
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > _LARGEST:
-                raise InputError(f"a texture of {image.width}x{image.height} pixels is too large", where=path)
-            return srgb_decode(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).astype(np.float32)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot be read as a texture: {error}", where=path) from None
+    with open_picture(path, "texture") as image:
+        return srgb_decode(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).astype(np.float32)

@@ -23,7 +23,8 @@ from renderers.inverse import InverseOutput
 from renderers.sampling.windows import WindowPlan, stream
 from renderers.shading.exposure import BACKGROUND, automatic_exposure
 
-_FLOOR = 0.02
+FLOOR = 0.02
+"""Linear light added to both parts of a ratio of pictures, so that darkness stays calm."""
 _DETAIL = 2.0
 
 
@@ -139,9 +140,9 @@ def enlarged(
     if rendered.shape[1:3] == size:
         return rendered
     covered = resized((gbuffers["depth"] < BACKGROUND).astype(np.float32), size)
-    detail = (srgb_decode(video) + _FLOOR) / (srgb_decode(resized(seen, size)) + _FLOOR)
+    detail = (srgb_decode(video) + FLOOR) / (srgb_decode(resized(seen, size)) + FLOOR)
     detail = 1 + covered * (np.clip(detail, 1 / _DETAIL, _DETAIL) - 1)
-    light = (srgb_decode(resized(rendered, size)) + _FLOOR) * detail - _FLOOR
+    light = (srgb_decode(resized(rendered, size)) + FLOOR) * detail - FLOOR
     return on_screen(light)
 
 

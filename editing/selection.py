@@ -8,9 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from editing.film import Film, open_film, resized
+from editing.film import Film, open_film, open_picture, resized
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
@@ -30,7 +29,6 @@ _NOISE = 1e-3
 over variance) at which likeness counts half were chosen on rendered clips and on a mask without an edge: see
 docs/editing.md."""
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_LARGEST = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,10 @@ class Selector:
             self._tracker = Tracker(_filled(resized(_still(request.mask, film.size)[None], seen)[0], request.mask))
         elif request.mask is not None:
             self._video = _masks(request.mask, film, plan, seen)
-        if request.pick is not None and not (request.pick[0] < film.size[1] and request.pick[1] < film.size[0]):
-            pixel = f"{request.pick[0]},{request.pick[1]}"
-            raise InputError(f"pixel {pixel} lies outside the video of {film.size[1]}x{film.size[0]} pixels")
+        if request.pick is not None:
+            (x, y), (height, width) = request.pick, film.size
+            if not (0 <= x < width and 0 <= y < height):
+                raise InputError(f"pixel {x},{y} lies outside the video of {width}x{height} pixels")
 
     def window(self, window: Window, rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
         """The selection (n, h, w, 1) in [0, 1] of the next window; its rgb and G-buffers are at the seen size."""
@@ -107,18 +106,11 @@ def _instances(film: Film) -> np.ndarray:
 
 def _still(path: Path, size: tuple[int, int]) -> np.ndarray:
     """A mask (H, W, 1) in [0, 1] from a grey picture, or from the alpha of one that has it."""
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > _LARGEST:
-                raise InputError(f"a mask of {image.width}x{image.height} pixels is too large", where=path)
-            if (image.height, image.width) != size:
-                raise InputError(
-                    f"{image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}", where=path
-                )
-            grey = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
-            return (np.asarray(grey, dtype=np.float32) / 255)[..., None]
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot be read as a mask: {error}", where=path) from None
+    with open_picture(path, "mask") as image:
+        if (image.height, image.width) != size:
+            raise InputError(f"{image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}", where=path)
+        grey = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
+        return (np.asarray(grey, dtype=np.float32) / 255)[..., None]
 
 
 def _filled(mask: np.ndarray, path: Path) -> np.ndarray:
@@ -129,16 +121,14 @@ def _filled(mask: np.ndarray, path: Path) -> np.ndarray:
 
 def _masks(path: Path, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> Iterator[np.ndarray]:
     """Windows (n, h, w, 1) of a mask for every frame, from a video as long and as large as the film."""
-    masks = open_film(str(path))
-    if masks.frames != film.frames or masks.size != film.size:
-        raise InputError(
-            (
-                f"{masks.frames} frames of {masks.size[1]}x{masks.size[0]}, but the video has {film.frames} of "
-                f"{film.size[1]}x{film.size[0]}"
-            ),
-            where=path,
-        )
-    with masks:
+    with open_film(path) as masks:
+        if masks.frames != film.frames or masks.size != film.size:
+            (height, width), (film_height, film_width) = masks.size, film.size
+            raise InputError(
+                f"{masks.frames} frames of {width}x{height}, "
+                f"but the video has {film.frames} of {film_width}x{film_height}",
+                where=path,
+            )
         for piece in masks.pieces(plan):
             grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.rgb])
             yield resized(grey[..., None], seen)
