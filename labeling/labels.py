@@ -32,7 +32,7 @@ _DIMMED = srgb_encode(0.7 * srgb_decode(np.arange(256) / 255)).astype(np.float32
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class SegmentLabels:
     """What is estimated of a segment of T frames.
 
     Attributes:
@@ -79,7 +79,7 @@ class Labeler:
         return "CPU" if self.device.type == "cpu" else f"CUDA {torch.cuda.get_device_name(self.device)}"
 
     @torch.no_grad()
-    def __call__(self, frames: np.ndarray, camera: Camera | None, seed: int) -> Labels:
+    def __call__(self, frames: np.ndarray, camera: Camera | None, seed: int) -> SegmentLabels:
         """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known."""
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
@@ -88,7 +88,7 @@ class Labeler:
         coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))
         evidence = self._evidence(first) | {f"{confidence.JUDGE}.{name}": value for name, value in judged.items()}
-        return Labels(
+        return SegmentLabels(
             gbuffers={name: channels_last(value) for name, value in labels.items()},
             mask=None if float(coverage.min()) > _SURELY else _crisp(channels_last(coverage)),
             camera=camera,

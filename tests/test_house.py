@@ -23,15 +23,10 @@ MOST_CODE_LINES = 27_000
 MODULES_TO_GO: set[str] = {
     "files",
 }
-CLASSES_TO_GO: set[str] = {
-    "Cut",
-}
+CLASSES_TO_GO: set[str] = set()
 IMPORTS_TO_GO: set[tuple[str, str]] = set()
 SILENT_TO_GO: set[str] = set()
-FLAGS_TO_GO: set[str] = {
-    "training.objectives.forward_rendering",
-    "training.run",
-}
+FLAGS_TO_GO: set[str] = set()
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

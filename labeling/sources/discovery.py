@@ -28,50 +28,9 @@ from manifests.errors import FootageError, InputError
 
 SIDECAR = "lightloom-footage.yaml"
 _LARGEST = 1 << 20
-
-
-class FootageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Facts about the items that `path` matches; `fps` counts for frame folders and scenes, videos have their own."""
-
-    path: Annotated[str, Meta(min_length=1)] = "**"
-    licence: str = ""
-    author: str = ""
-    url: str = ""
-    label: str = ""
-    fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
-
-
-class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    footage: tuple[FootageRule, ...]
-
-
-def read_sidecar(root: Path) -> tuple[tuple[FootageRule, ...], list[FootageProblem]]:
-    """The rules in `root`, none where there is no sidecar."""
-    path = root / SIDECAR
-    try:
-        if not path.is_file():
-            return (), []
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"larger than {_LARGEST >> 20} MiB")
-        text = path.read_text("utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("aliases are not read")  # a few lines of them expand without end
-        return msgspec.convert(yaml.safe_load(text), _Sidecar).footage, []
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
-        message = " ".join(str(error).split())[:300]
-        return (), [FootageProblem(reason="bad-sidecar", path=SIDECAR, message=message)]
-
-
-def rule_for(rules: tuple[FootageRule, ...], name: str) -> FootageRule:
-    """The first rule that fits an item's name; an empty one where none does."""
-    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), FootageRule())
-
-
 _DEPTH = 12
 _NAMED = 3
 """So many names of ignored files are given."""
-
-
 DEFAULTS = SourceOptions()
 
 
@@ -243,3 +202,40 @@ class _Search:
 
     def _report(self, reason: Reason, path: Path, message: str) -> None:
         self._problems.append(FootageProblem(reason=reason, path=self._name(path), message=message))
+
+
+class FootageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Facts about the items that `path` matches; `fps` counts for frame folders and scenes, videos have their own."""
+
+    path: Annotated[str, Meta(min_length=1)] = "**"
+    licence: str = ""
+    author: str = ""
+    url: str = ""
+    label: str = ""
+    fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+
+
+class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    footage: tuple[FootageRule, ...]
+
+
+def read_sidecar(root: Path) -> tuple[tuple[FootageRule, ...], list[FootageProblem]]:
+    """The rules in `root`, none where there is no sidecar."""
+    path = root / SIDECAR
+    try:
+        if not path.is_file():
+            return (), []
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"larger than {_LARGEST >> 20} MiB")
+        text = path.read_text("utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("aliases are not read")  # a few lines of them expand without end
+        return msgspec.convert(yaml.safe_load(text), _Sidecar).footage, []
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
+        message = " ".join(str(error).split())[:300]
+        return (), [FootageProblem(reason="bad-sidecar", path=SIDECAR, message=message)]
+
+
+def rule_for(rules: tuple[FootageRule, ...], name: str) -> FootageRule:
+    """The first rule that fits an item's name; an empty one where none does."""
+    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), FootageRule())

@@ -31,6 +31,16 @@ _DEFAULT_RATE = 24.0
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error)
 
 
+def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
+    """A reader whose frames have a larger side of at most `size` pixels; FootageError if nothing can be read.
+
+    Close it, or use it as a context manager. Everything that is wrong with single frames lands in `Reader.problems`.
+    """
+    if footage.kind == "video":
+        return VideoReader(footage, size)
+    return FrameReader(footage, size)
+
+
 class FrameReader(Reader):
     """Reads image files as frames. Raises FootageError when nothing can be used; see `Reader`."""
 
@@ -211,13 +221,3 @@ def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, se
 
 def _lies_in(name: str, folder: PurePosixPath) -> bool:
     return PurePosixPath(name).parent == folder and is_image(name)
-
-
-def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
-    """A reader whose frames have a larger side of at most `size` pixels; FootageError if nothing can be read.
-
-    Close it, or use it as a context manager. Everything that is wrong with single frames lands in `Reader.problems`.
-    """
-    if footage.kind == "video":
-        return VideoReader(footage, size)
-    return FrameReader(footage, size)

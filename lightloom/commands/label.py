@@ -112,9 +112,9 @@ def status(dataset: Positional[Annotated[Path, tyro.conf.arg(metavar="DATASET")]
     Args:
         dataset: folder of the dataset.
     """
-    from labeling.label_run import lines
+    from labeling.label_run import status_lines
 
-    print("\n".join(lines(dataset)))
+    print("\n".join(status_lines(dataset)))
     return 0
 
 

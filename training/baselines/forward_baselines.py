@@ -23,10 +23,12 @@ MEAN_LIGHT = "base colour x mean light"
 IRRADIANCE = "base colour x SH irradiance"
 SPLIT_SUM = "SplitSum"
 TRACED = "SplitSum with traced shadows"
-
 # Cosine-lobe factors A_l / pi of orders 0, 1, 2 (Ramamoorthi and Hanrahan 2001, equation 8).
 _LOBE = np.array([1.0, 2 / 3, 1 / 4])
 _ORDER = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2])
+UNCHANGED = "input unchanged"
+LIGHT_RATIO = "input x light ratio"
+LIGHT_RATIO_METERED = "input x light ratio, metered"
 
 
 def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -50,6 +52,26 @@ def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[st
         TRACED: from_model("rgb", traced),
     }
     return {name: on_screen(channels_last(picture)) for name, picture in radiance.items()}
+
+
+def relighting_baselines(source: Shot, target: Shot) -> dict[str, np.ndarray]:
+    """Videos (T, H, W, 3) for "`source` under the light of `target`", both of one scene.
+
+    The light ratio is that of the exposed mean radiances, for each channel and frame; metered, the result is brought
+    to the brightness at which the datasets expose surfaces.
+    """
+    before, after = (
+        mean_radiance(torch.from_numpy(np.ascontiguousarray(shot.panorama.transpose(0, 3, 1, 2)))).numpy()
+        for shot in (source, target)
+    )
+    ratio = (after / np.maximum(before, 1e-6))[:, None, None]  # (T, 1, 1, 3)
+    scaled = srgb_decode(source.video) * ratio
+    level = surface_level(scaled, source.surface)
+    return {
+        UNCHANGED: source.video,
+        LIGHT_RATIO: on_screen(scaled),
+        LIGHT_RATIO_METERED: on_screen(scaled * (TARGET / level if level > 0 else 1.0)),
+    }
 
 
 def mean_radiance(panorama: Tensor) -> Tensor:
@@ -94,28 +116,3 @@ def _harmonics(d: Tensor) -> Tensor:
         ],
         dim=-3,
     )
-
-
-UNCHANGED = "input unchanged"
-LIGHT_RATIO = "input x light ratio"
-LIGHT_RATIO_METERED = "input x light ratio, metered"
-
-
-def relighting_baselines(source: Shot, target: Shot) -> dict[str, np.ndarray]:
-    """Videos (T, H, W, 3) for "`source` under the light of `target`", both of one scene.
-
-    The light ratio is that of the exposed mean radiances, for each channel and frame; metered, the result is brought
-    to the brightness at which the datasets expose surfaces.
-    """
-    before, after = (
-        mean_radiance(torch.from_numpy(np.ascontiguousarray(shot.panorama.transpose(0, 3, 1, 2)))).numpy()
-        for shot in (source, target)
-    )
-    ratio = (after / np.maximum(before, 1e-6))[:, None, None]  # (T, 1, 1, 3)
-    scaled = srgb_decode(source.video) * ratio
-    level = surface_level(scaled, source.surface)
-    return {
-        UNCHANGED: source.video,
-        LIGHT_RATIO: on_screen(scaled),
-        LIGHT_RATIO_METERED: on_screen(scaled * (TARGET / level if level > 0 else 1.0)),
-    }

@@ -24,9 +24,48 @@ from training.evaluation.metrics import best_gain
 
 CLIPS = 512
 """Clips that are looked at, one frame of each: the maps change by less than a grey level after a few hundred."""
-
 _NAMES = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "instance")
 _SAMPLED = 64
+Maps = dict[str, np.ndarray]
+RGB = "RGB"
+RGB_GAIN = "RGB x global gain"
+RGB_ORACLE = "RGB x clip's gain (oracle)"
+FACING = "constant (facing)"
+MEAN = "training mean"
+MEAN_MAP = "training mean map"
+PLANE = "ground plane (training)"
+PLANE_ORACLE = "ground plane (oracle camera)"
+
+
+def inverse_baselines(shot: Shot, averages: Averages | None) -> dict[str, Maps]:
+    """G-buffers (T, H, W, C), as values, by baseline; each gives the attributes that it can say something about.
+
+    Without `averages` of a training set the baselines that need them are left out. Base colour may exceed 1 after a
+    gain; the metrics clip it.
+    """
+    seen = np.clip(shot.clip.arrays["rgb"] * shot.clip.exposure, 0.0, 1.0)
+    gain = best_gain(seen, shot.clip.arrays["basecolor"], shot.surface)
+    found: dict[str, Maps] = {
+        RGB: {"basecolor": seen},
+        RGB_ORACLE: {"basecolor": seen * gain},
+        FACING: {"normal": np.broadcast_to(np.array([0.0, 0.0, 1.0], dtype=np.float32), seen.shape)},
+        PLANE_ORACLE: _oracle_plane(shot),
+    }
+    if averages is None:
+        return found
+    frames, (height, width) = shot.clip.frames, shot.clip.size
+    found[RGB_GAIN] = {"basecolor": seen * averages.gain}
+    found[MEAN] = {
+        name: np.broadcast_to(averages.constants[name], (frames, height, width, len(averages.constants[name])))
+        for name in GBUFFERS
+    }
+    found[MEAN_MAP] = {
+        name: np.broadcast_to(resized(averages.maps[name], height, width, name), found[MEAN][name].shape)
+        for name in GBUFFERS
+    }
+    normal = np.broadcast_to(averages.ground_normal.astype(np.float32), (frames, 3))
+    found[PLANE] = plane(normal, np.ones(frames), rays_of(shot))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,49 +159,6 @@ def _value(name: str, mean: np.ndarray) -> np.ndarray:
     if name == "normal":
         return mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-9)
     return mean
-
-
-Maps = dict[str, np.ndarray]
-
-RGB = "RGB"
-RGB_GAIN = "RGB x global gain"
-RGB_ORACLE = "RGB x clip's gain (oracle)"
-FACING = "constant (facing)"
-MEAN = "training mean"
-MEAN_MAP = "training mean map"
-PLANE = "ground plane (training)"
-PLANE_ORACLE = "ground plane (oracle camera)"
-
-
-def inverse_baselines(shot: Shot, averages: Averages | None) -> dict[str, Maps]:
-    """G-buffers (T, H, W, C), as values, by baseline; each gives the attributes that it can say something about.
-
-    Without `averages` of a training set the baselines that need them are left out. Base colour may exceed 1 after a
-    gain; the metrics clip it.
-    """
-    seen = np.clip(shot.clip.arrays["rgb"] * shot.clip.exposure, 0.0, 1.0)
-    gain = best_gain(seen, shot.clip.arrays["basecolor"], shot.surface)
-    found: dict[str, Maps] = {
-        RGB: {"basecolor": seen},
-        RGB_ORACLE: {"basecolor": seen * gain},
-        FACING: {"normal": np.broadcast_to(np.array([0.0, 0.0, 1.0], dtype=np.float32), seen.shape)},
-        PLANE_ORACLE: _oracle_plane(shot),
-    }
-    if averages is None:
-        return found
-    frames, (height, width) = shot.clip.frames, shot.clip.size
-    found[RGB_GAIN] = {"basecolor": seen * averages.gain}
-    found[MEAN] = {
-        name: np.broadcast_to(averages.constants[name], (frames, height, width, len(averages.constants[name])))
-        for name in GBUFFERS
-    }
-    found[MEAN_MAP] = {
-        name: np.broadcast_to(resized(averages.maps[name], height, width, name), found[MEAN][name].shape)
-        for name in GBUFFERS
-    }
-    normal = np.broadcast_to(averages.ground_normal.astype(np.float32), (frames, 3))
-    found[PLANE] = plane(normal, np.ones(frames), rays_of(shot))
-    return found
 
 
 def plane(normals: np.ndarray, heights: np.ndarray, rays: np.ndarray) -> Maps:

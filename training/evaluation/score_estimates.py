@@ -19,6 +19,8 @@ from training.evaluation.perceptual import Perceptual
 from training.evaluation.scores import Score
 from training.evaluation.temporal import Flow, temporal_error, true_flow
 
+MEAN = "true mean, no direction (oracle)"
+
 
 def score_inverse(
     models: EvaluationModels, shot: Shot, averages: Averages | None, perceptual: Perceptual
@@ -67,9 +69,6 @@ def _on_black(basecolor: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Encoded base colour, black off surfaces, so that nothing there counts."""
     encoded = srgb_encode(np.clip(basecolor, 0.0, 1.0)) * where[..., None]
     return encoded.astype(np.float32)
-
-
-MEAN = "true mean, no direction (oracle)"
 
 
 def score_lighting(estimated: np.ndarray, shot: Shot) -> list[Score]:

@@ -63,7 +63,9 @@ class ForwardObjective(Objective):
         real = bool(batch.real.any())
         if real and not bool(batch.real.all()):
             raise TrainingError(
-                "a batch mixes rendered clips and footage", "give footage with --real, as a set of its own"
+                "a batch mixes rendered clips and footage",
+                "give footage as `real`, a set of its own",
+                fields=("real",),
             )
         with lora.lora_scale(self.network, float(real)) if self.cotrain else nullcontext():
             losses = self._losses(network, batch)
