@@ -29,7 +29,7 @@ from manifests.contract.environment import Environment
 from manifests.contract.row import AssetUse, ClipRow, Sample
 
 if TYPE_CHECKING:
-    from labeling.labels import Labels
+    from labeling.labels import SegmentLabels
 
 NAME = "label"
 SPEC = "spec.json"
@@ -78,7 +78,7 @@ class Origin:
     device: str
 
 
-def clip_of(origin: Origin, segment: Segment, labels: Labels) -> Clip:
+def clip_of(origin: Origin, segment: Segment, labels: SegmentLabels) -> Clip:
     """The segment and its labels as a clip; raises ClipError when they are none."""
     footage = origin.footage
     first = int(segment.start)
@@ -105,7 +105,7 @@ def clip_of(origin: Origin, segment: Segment, labels: Labels) -> Clip:
     )
 
 
-def sample_of(origin: Origin, segment: Segment, labels: Labels, seed: int) -> Sample:
+def sample_of(origin: Origin, segment: Segment, labels: SegmentLabels, seed: int) -> Sample:
     """Encode a segment, labelled with noise of `seed`, and write its row; `complete` adds what is known later."""
     began = time.perf_counter()
     clip = clip_of(origin, segment, labels)
@@ -203,7 +203,7 @@ def _spec(origin: Origin, segment: Segment, seed: int) -> Spec:
     )
 
 
-def _statistics(spec: Spec, segment: Segment, labels: Labels) -> dict[str, float]:
+def _statistics(spec: Spec, segment: Segment, labels: SegmentLabels) -> dict[str, float]:
     evidence = {f"evidence.{name}": float(value) for name, value in labels.evidence.items()}
     return evidence | {
         "footage.first": float(spec.first),
@@ -212,7 +212,7 @@ def _statistics(spec: Spec, segment: Segment, labels: Labels) -> dict[str, float
     }
 
 
-def _flags(segment: Segment, labels: Labels) -> tuple[str, ...]:
+def _flags(segment: Segment, labels: SegmentLabels) -> tuple[str, ...]:
     flags = [RELATIVE_DEPTH, *segment.flags]
     if segment.camera is None:
         flags.append(ASSUMED_CAMERA)

@@ -1,4 +1,4 @@
-"""Label footage into a dataset, or go on with one: header and stage from the source and the same few settings."""
+"""`lightloom label`: label footage into a dataset or go on with one, say how far it is, plan a larger one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
 from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.row import ClipRow
 from manifests.errors import InputError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
@@ -23,6 +22,14 @@ from pipeline.backlog import status
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
 from pipeline.plan import Plan, human_size, measure_clips
+
+_DROPPED = "dropped."
+"""What the names of statistics begin with that count segments left out, by reason."""
+
+
+def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
+    """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
+    return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
 
 
 def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
@@ -50,9 +57,23 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
-    """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
-    return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
+def status_lines(path: Path) -> list[str]:
+    """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
+    rows = open_dataset(path).rows()
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        for name, value in row.statistics.items():
+            if name.startswith(_DROPPED):
+                dropped[name.removeprefix(_DROPPED)] += int(value)
+    names = (*GBUFFERS, "environment")
+    known = {name: [row.confidence[name] for row in rows if name in row.confidence] for name in names}
+    sure = ", ".join(f"{name} {mean(values):.2f}" for name, values in known.items() if values) or "no clip yet"
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
+    return [
+        *status(path).lines(),
+        f"left out {left_out} (segments of the items that have clips)",
+        f"trust    {sure} (mean confidence)",
+    ]
 
 
 def _footage_digest(footage: tuple[Footage, ...]) -> str:
@@ -67,40 +88,6 @@ def _size(item: Footage) -> int:
     """Bytes of a file, so that a replaced one is noticed; folders count as 0, since listing them can take long."""
     path = Path(item.path)
     return path.stat().st_size if path.is_file() else 0
-
-
-_DROPPED = "dropped."
-
-
-@dataclass(frozen=True)
-class Yield:
-    """What the committed clips say: segments left out by reason, mean confidence by attribute."""
-
-    dropped: Counter[str]
-    confidence: dict[str, float]
-
-    def lines(self) -> list[str]:
-        """For people."""
-        left_out = ", ".join(f"{count} {reason}" for reason, count in self.dropped.most_common()) or "none"
-        known = ", ".join(f"{name} {value:.2f}" for name, value in self.confidence.items()) or "no clip yet"
-        return [f"left out {left_out} (segments of the items that have clips)", f"trust    {known} (mean confidence)"]
-
-
-def yield_of(rows: list[ClipRow]) -> Yield:
-    """Add up what rows of labelled clips say."""
-    dropped: Counter[str] = Counter()
-    for row in rows:
-        for name, value in row.statistics.items():
-            if name.startswith(_DROPPED):
-                dropped[name.removeprefix(_DROPPED)] += int(value)
-    names = (*GBUFFERS, "environment")
-    known = {name: [row.confidence[name] for row in rows if name in row.confidence] for name in names}
-    return Yield(dropped, {name: mean(values) for name, values in known.items() if values})
-
-
-def lines(path: Path) -> list[str]:
-    """The status of the dataset at `path` for people; DatasetError when there is none."""
-    return [*status(path).lines(), *yield_of(open_dataset(path).rows()).lines()]
 
 
 @dataclass(frozen=True, kw_only=True)

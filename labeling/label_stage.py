@@ -25,69 +25,13 @@ from labeling.segments import Dropped, Segment, plan
 from labeling.sources.footage import Footage, FootageProblem
 from labeling.sources.frame_reader import open_footage
 from manifests.contract.row import Sample
-from manifests.errors import CheckpointError, ClipError, FootageError, InputError, ItemError
+from manifests.errors import CheckpointError, ClipError, InputError, ItemError, LightloomError
 from pipeline.stage import Encode
 
 _POLL_S = 0.1
-
-
-class _End(NamedTuple):
-    """What stands behind the last piece: how the iteration ended."""
-
-    error: BaseException | None
-
-
-class SegmentPrefetch[T]:
-    """Iterates over `make()` on `executor`, at most `depth` pieces ahead of whoever iterates over this.
-
-    With an executor of one thread, what is made next starts when this one has nothing left to decode. An error
-    reaches the reader in its place. `close` ends the iteration early, as do `for` loops that leave their context.
-    """
-
-    def __init__(self, executor: Executor, make: Callable[[], Iterable[T]], depth: int = 1) -> None:
-        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
-        self._closed = threading.Event()
-        self._future = executor.submit(self._run, make)
-
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            piece = self._queue.get()
-            if isinstance(piece, _End):
-                if piece.error is not None:
-                    raise piece.error
-                return
-            yield piece
-
-    def close(self) -> None:
-        """Stop decoding; returns at once."""
-        self._closed.set()
-        self._future.cancel()
-
-    def _run(self, make: Callable[[], Iterable[T]]) -> None:
-        error: BaseException | None = None
-        try:
-            for piece in make():
-                if not self._put(piece):
-                    return
-        except BaseException as caught:
-            error = caught
-        self._put(_End(error))
-
-    def _put(self, piece: T | _End) -> bool:
-        """Wait for room; False when nobody wants the piece any more."""
-        while not self._closed.is_set():
-            try:
-                self._queue.put(piece, timeout=_POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-
 LOW_CONFIDENCE = "low-confidence"
 _AHEAD = 2
 _ENCODING = 2
-
 type _Piece = Segment | Dropped | tuple[FootageProblem, ...]
 
 
@@ -170,10 +114,8 @@ class LabelWorker:
                         dropped[piece.reason] += 1
                     case _:
                         problems = piece
-        except FootageError as error:
-            raise ItemError(error.reason, str(error)) from error
         except (ClipError, InputError, CheckpointError) as error:
-            raise ItemError("bad-clip", str(error)) from error
+            raise _bad_clip(error) from error
         finally:
             pieces.close()
         if not futures:
@@ -232,8 +174,12 @@ def _finished(
     try:
         samples = [future.result() for future in futures]
     except ClipError as error:
-        raise ItemError("bad-clip", str(error)) from error
+        raise _bad_clip(error) from error
     return complete(samples, dropped, sorted({problem.reason for problem in problems}))
+
+
+def _bad_clip(error: LightloomError) -> ItemError:
+    return ItemError("bad-clip", error.what, error.advice, where=error.where)
 
 
 def _nothing(footage: Footage, dropped: Counter[str], problems: tuple[FootageProblem, ...]) -> ItemError:
@@ -243,3 +189,56 @@ def _nothing(footage: Footage, dropped: Counter[str], problems: tuple[FootagePro
     reason = next(iter(dropped)) if len(dropped) == 1 else "no-clip"
     said = f" ({details})" if details else ""
     return ItemError(reason, f"no segment could be used: {counts or 'there was none'}{said}", where=footage.name)
+
+
+class SegmentPrefetch[T]:
+    """Iterates over `make()` on `executor`, at most `depth` pieces ahead of its reader.
+
+    With an executor of one thread, what is made next starts when this one has nothing left to decode. An error
+    reaches the reader in its place. `close` ends the iteration early, as do `for` loops that leave their context.
+    """
+
+    def __init__(self, executor: Executor, make: Callable[[], Iterable[T]], depth: int = 1) -> None:
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._future = executor.submit(self._run, make)
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            piece = self._queue.get()
+            if isinstance(piece, _End):
+                if piece.error is not None:
+                    raise piece.error
+                return
+            yield piece
+
+    def close(self) -> None:
+        """Stop decoding; returns at once."""
+        self._closed.set()
+        self._future.cancel()
+
+    def _run(self, make: Callable[[], Iterable[T]]) -> None:
+        error: BaseException | None = None
+        try:
+            for piece in make():
+                if not self._put(piece):
+                    return
+        except BaseException as caught:
+            error = caught
+        self._put(_End(error))
+
+    def _put(self, piece: T | _End) -> bool:
+        """Wait for room; False when nobody wants the piece any more."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(piece, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+class _End(NamedTuple):
+    """What stands behind the last piece: how the iteration ended."""
+
+    error: BaseException | None

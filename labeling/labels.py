@@ -14,7 +14,7 @@ from torch import Tensor
 from labeling import confidence
 from labeling.label_settings import Checkpoint, LabelSettings, files_digest
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.camera import Camera, intrinsics_from_fov, level_camera
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import CheckpointError
 from renderers.checkpoints.reading import locate
@@ -25,9 +25,6 @@ from renderers.modelspace import channels_last, planar
 from renderers.shading.split_sum import camera_rays
 from renderers.shading.view_geometry import surface_coverage
 
-LEVEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-"""Camera to world where no pose is known: a still, level camera that looks along +y, in a world with z up."""
-
 _SURELY = 0.98
 _WINDOW_LEAST = 4
 _DIMMED = srgb_encode(0.7 * srgb_decode(np.arange(256) / 255)).astype(np.float32)
@@ -35,7 +32,7 @@ _DIMMED = srgb_encode(0.7 * srgb_decode(np.arange(256) / 255)).astype(np.float32
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class SegmentLabels:
     """What is estimated of a segment of T frames.
 
     Attributes:
@@ -82,7 +79,7 @@ class Labeler:
         return "CPU" if self.device.type == "cpu" else f"CUDA {torch.cuda.get_device_name(self.device)}"
 
     @torch.no_grad()
-    def __call__(self, frames: np.ndarray, camera: Camera | None, seed: int) -> Labels:
+    def __call__(self, frames: np.ndarray, camera: Camera | None, seed: int) -> SegmentLabels:
         """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known."""
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
@@ -91,7 +88,7 @@ class Labeler:
         coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))
         evidence = self._evidence(first) | {f"{confidence.JUDGE}.{name}": value for name, value in judged.items()}
-        return Labels(
+        return SegmentLabels(
             gbuffers={name: channels_last(value) for name, value in labels.items()},
             mask=None if float(coverage.min()) > _SURELY else _crisp(channels_last(coverage)),
             camera=camera,
@@ -203,9 +200,7 @@ def _crisp(coverage: np.ndarray) -> np.ndarray:
 
 
 def _assumed_camera(fov_degrees: float, frames: int, height: int, width: int) -> Camera:
-    pose = np.eye(4)
-    pose[:3, :3] = LEVEL
-    return Camera(intrinsics_from_fov(fov_degrees, height, width), np.repeat(pose[None], frames, axis=0))
+    return Camera(intrinsics_from_fov(fov_degrees, height, width), level_camera(frames))
 
 
 def _check_digest(wanted: Checkpoint) -> None:

@@ -21,97 +21,22 @@ from labeling.label_settings import SegmentOptions
 from labeling.sources.footage import Frame, Reader
 from manifests.contract.camera import Camera
 
-SIDE = 256
-"""Larger side of the pictures that are looked at, as PySceneDetect itself chooses."""
+DropReason = Literal["cut", "gap", "still", "black", "short"]
 
+_SIDE = 256
+"""Larger side of the thumbnails that are looked at, as PySceneDetect itself chooses."""
+_STILL_SIDE = 64
+"""Larger side of the pictures that are compared to tell whether anything moves."""
+_STEP = 4
+"""Such a pixel has changed when it differs by more than this (of 255) from the segment's first frame."""
+_PAUSE = 4.0
+"""A pause this many times the usual one between two frames counts as a gap."""
+_IRREGULAR = 0.25
+"""Intervals that differ by more than this share from the usual one make the frame rate a variable one."""
 _LIKELY, _CERTAIN = 27.0, 60.0
 """Mean changes of hue, saturation and value (0 to 255) that are a cut near another cut, and anywhere."""
 _WINDOW = 2
 """Neighbours on each side with which the adaptive detector compares."""
-
-
-class CutDetector:
-    """Finds the frames that begin a new shot. Push every frame in order, then `finish`.
-
-    `cuts` holds the first frame of every new shot found so far, ascending, counted by pushes; `settled` is the number
-    of leading frames of which it is certain.
-    """
-
-    def __init__(self) -> None:
-        self._adaptive = AdaptiveDetector(min_scene_len=0, window_width=_WINDOW)
-        self._certain = ContentDetector(threshold=_CERTAIN, min_scene_len=0)
-        self._likely = ContentDetector(threshold=_LIKELY, min_scene_len=0)
-        self._cuts: set[int] = set()
-        self._candidates: list[int] = []
-        self._sure: set[int] = set()
-        self._fed = 0
-        self._pushed = 0
-        self._finished = False
-        self._last: np.ndarray | None = None
-
-    @property
-    def cuts(self) -> list[int]:
-        """First frames of new shots, ascending."""
-        return sorted(self._cuts)
-
-    def begins_shot(self, frame: int) -> bool:
-        """Whether a cut before this settled frame was found."""
-        return frame in self._cuts
-
-    @property
-    def settled(self) -> int:
-        """For how many of the frames pushed all cuts are known."""
-        return self._pushed if self._finished else max(0, self._pushed - 2 * _WINDOW)
-
-    def push(self, picture: np.ndarray) -> None:
-        """The next frame, (H, W, 3) uint8 RGB, at most `SIDE` wide and high for speed (see `thumbnail`)."""
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        if self._last is None:  # the adaptive detector needs neighbours; copies do not change
-            for _ in range(_WINDOW + 1):
-                self._feed(bgr)
-        self._feed(bgr)
-        self._last = bgr
-        self._pushed += 1
-
-    def finish(self) -> None:
-        """No more frames: settles the last ones."""
-        if self._last is not None and not self._finished:
-            for _ in range(_WINDOW):
-                self._feed(self._last)
-        self._finished = True
-
-    def _feed(self, bgr: np.ndarray) -> None:
-        time = FrameTimecode(self._fed, fps=25.0)  # the detectors only ever subtract times
-        shift = _WINDOW + 1
-        self._candidates += [found.frame_num - shift for found in self._likely.process_frame(time, bgr)]
-        self._candidates = self._candidates[-2 * _WINDOW - 1 :]
-        sure = [*self._adaptive.process_frame(time, bgr), *self._certain.process_frame(time, bgr)]
-        frames = {found.frame_num - shift for found in sure}
-        recent = {cut for cut in self._sure if cut > self._fed - shift - 3 * _WINDOW} | frames
-        near = {frame for frame in self._candidates if any(abs(frame - cut) <= _WINDOW for cut in recent)}
-        self._sure = recent
-        self._cuts |= {frame for frame in frames | near if frame > 0}
-        self._fed += 1
-
-
-def thumbnail(rgb: np.ndarray) -> np.ndarray:
-    """A frame (H, W, 3) uint8 averaged down to at most `SIDE` a side; small frames come back as they are."""
-    height, width = rgb.shape[:2]
-    scale = SIDE / max(height, width)
-    if scale >= 1:
-        return rgb
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-
-
-DropReason = Literal["cut", "gap", "still", "black", "short"]
-
-_STEP = 4
-"""A pixel of the thumbnail has changed when it differs by more than this (of 255) from the segment's first frame."""
-_IRREGULAR = 0.25
-_PAUSE = 4.0
-"""A pause this many times the usual one between two frames counts as a gap."""
-_STILL_SIDE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,23 +67,6 @@ class Dropped:
     start: int
     reason: DropReason
     message: str
-
-
-@dataclass(eq=False)
-class _Open:
-    """A segment that still fills, with the thumbnails of its frames."""
-
-    start: int
-    frames: list[Frame] = field(default_factory=list)
-    small: list[np.ndarray] = field(default_factory=list)
-
-
-class _Marked(NamedTuple):
-    """A frame, its thumbnail, and what separates it from the frame before, if anything does."""
-
-    frame: Frame
-    small: np.ndarray
-    breaks: Literal["cut", "gap"] | None
 
 
 def plan(reader: Reader, options: SegmentOptions) -> Iterator[Segment | Dropped]:
@@ -198,6 +106,23 @@ def plan(reader: Reader, options: SegmentOptions) -> Iterator[Segment | Dropped]
         yield Dropped(segment.start, "short", f"the footage ends after {held} of {options.length} frames")
     if not made and not lost and not filling:
         yield Dropped(0, "short", f"the footage has {reader.frames} frames, a segment {options.length}")
+
+
+@dataclass(eq=False)
+class _Open:
+    """A segment that still fills, with the thumbnails of its frames."""
+
+    start: int
+    frames: list[Frame] = field(default_factory=list)
+    small: list[np.ndarray] = field(default_factory=list)
+
+
+class _Marked(NamedTuple):
+    """A frame, its thumbnail, and what separates it from the frame before, if anything does."""
+
+    frame: Frame
+    small: np.ndarray
+    breaks: Literal["cut", "gap"] | None
 
 
 def _marked(reader: Reader, cuts: bool) -> Iterator[_Marked]:
@@ -281,3 +206,77 @@ def _motion(pictures: list[np.ndarray]) -> float:
     for other in others:
         changed |= cv2.absdiff(first, other).max(axis=2) > _STEP
     return float(changed.mean())
+
+
+def thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """A frame (H, W, 3) uint8 averaged down to at most 256 pixels on a side; small frames come back as they are."""
+    height, width = rgb.shape[:2]
+    scale = _SIDE / max(height, width)
+    if scale >= 1:
+        return rgb
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+
+
+class CutDetector:
+    """Finds the frames that begin a new shot. Push every frame in order, then `finish`.
+
+    `cuts` holds the first frame of every new shot found so far, ascending, counted by pushes; `settled` is the number
+    of leading frames of which it is certain.
+    """
+
+    def __init__(self) -> None:
+        self._adaptive = AdaptiveDetector(min_scene_len=0, window_width=_WINDOW)
+        self._certain = ContentDetector(threshold=_CERTAIN, min_scene_len=0)
+        self._likely = ContentDetector(threshold=_LIKELY, min_scene_len=0)
+        self._cuts: set[int] = set()
+        self._candidates: list[int] = []
+        self._sure: set[int] = set()
+        self._fed = 0
+        self._pushed = 0
+        self._finished = False
+        self._last: np.ndarray | None = None
+
+    @property
+    def cuts(self) -> list[int]:
+        """First frames of new shots, ascending."""
+        return sorted(self._cuts)
+
+    def begins_shot(self, frame: int) -> bool:
+        """Whether a cut before this settled frame was found."""
+        return frame in self._cuts
+
+    @property
+    def settled(self) -> int:
+        """For how many of the frames pushed all cuts are known."""
+        return self._pushed if self._finished else max(0, self._pushed - 2 * _WINDOW)
+
+    def push(self, picture: np.ndarray) -> None:
+        """The next frame, (H, W, 3) uint8 RGB, best a `thumbnail`, for speed."""
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        if self._last is None:  # the adaptive detector needs neighbours; copies do not change
+            for _ in range(_WINDOW + 1):
+                self._feed(bgr)
+        self._feed(bgr)
+        self._last = bgr
+        self._pushed += 1
+
+    def finish(self) -> None:
+        """No more frames: settles the last ones."""
+        if self._last is not None and not self._finished:
+            for _ in range(_WINDOW):
+                self._feed(self._last)
+        self._finished = True
+
+    def _feed(self, bgr: np.ndarray) -> None:
+        time = FrameTimecode(self._fed, fps=25.0)  # the detectors only ever subtract times
+        shift = _WINDOW + 1
+        self._candidates += [found.frame_num - shift for found in self._likely.process_frame(time, bgr)]
+        self._candidates = self._candidates[-2 * _WINDOW - 1 :]
+        sure = [*self._adaptive.process_frame(time, bgr), *self._certain.process_frame(time, bgr)]
+        frames = {found.frame_num - shift for found in sure}
+        recent = {cut for cut in self._sure if cut > self._fed - shift - 3 * _WINDOW} | frames
+        near = {frame for frame in self._candidates if any(abs(frame - cut) <= _WINDOW for cut in recent)}
+        self._sure = recent
+        self._cuts |= {frame for frame in frames | near if frame > 0}
+        self._fed += 1

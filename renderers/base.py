@@ -30,6 +30,9 @@ Predict = Callable[[Tensor, Tensor, Tensor, Window, Tile], Tensor]
 
 Generator = torch.Generator | None
 
+_SCHEDULER = Path("scheduler") / "scheduler_config.json"
+_RUN_ONLY = ("_name_or_path", "_module")
+
 
 class Renderer(DiffusionPipeline):
     """Base of the pipelines; a diffusers pipeline whose files are only ever JSON and safetensors.
@@ -258,10 +261,6 @@ class Renderer(DiffusionPipeline):
             dtype=self.unet.dtype,
             callback=after_step,
         )
-
-
-_SCHEDULER = Path("scheduler") / "scheduler_config.json"
-_RUN_ONLY = ("_name_or_path", "_module")
 
 
 def _component(chosen: Any, root: Path, name: str, dtype: torch.dtype | None, variant: str | None) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -164,7 +163,8 @@ class ForwardRenderer(Renderer):
 
         if guidance is None:
             guidance = GUIDANCE if self.config["sampler"] == "diffusion" else 1.0
-        with self._with_lora(lora_scale), self.progress_bar(total=self._steps(steps)) as bar:
+        strength = LORA_SCALE if lora_scale is None and lora.has_lora(network) else lora_scale or 0.0
+        with lora.lora_scale(network, strength), self.progress_bar(total=self._steps(steps)) as bar:
             sampled = self._draw(
                 predict,
                 (1, frames, self.space.channels("rgb"), *condition.shape[-2:]),
@@ -179,23 +179,12 @@ class ForwardRenderer(Renderer):
         self.maybe_free_model_hooks()
         return ForwardOutput(video=channels_last(video) if output_type == "np" else video[0].cpu())
 
-    @contextmanager
-    def _with_lora(self, scale: float | None) -> Iterator[None]:
-        """The LoRA, if there is one, at this strength inside the block."""
-        if lora.has_lora(self.unet):
-            with lora.lora_scale(self.unet, LORA_SCALE if scale is None else scale):
-                yield
-        elif scale:
-            raise InputError(f"lora_scale is {scale}, but no LoRA is loaded", "call load_lora(folder) first")
-        else:
-            yield
-
     def _loaded(self, root: Path) -> None:
         if (root / lora.FOLDER).is_dir():
             self.load_lora(root / lora.FOLDER)
 
     def _plain(self, name: str, module: Any) -> Any:
-        return _without_lora(module) if name == "unet" and lora.has_lora(module) else module
+        return lora.without_lora(module) if name == "unet" and lora.has_lora(module) else module
 
     def _saved(self, root: Path) -> None:
         if lora.has_lora(self.unet):
@@ -278,16 +267,3 @@ def _without(part: Tensor, unconditional: Tensor) -> Tensor:
     """A condition (1, T, ...) for each of N clips: zeros where `unconditional` (N,)."""
     kept = (~unconditional).to(part.dtype).view(-1, *[1] * (part.ndim - 1))  # (N,) -> (N, 1, ...)
     return part * kept
-
-
-def _without_lora(network: Any) -> Any:
-    """The base network, sharing its tensors: what a checkpoint's `unet` holds, the LoRA lying beside it."""
-    state = {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in network.state_dict().items()
-        if ".lora_A." not in name and ".lora_B." not in name
-    }
-    with torch.device("meta"):
-        plain = type(network).from_config(network.config)
-    plain.load_state_dict(state, assign=True)
-    return plain

@@ -2,8 +2,8 @@
 
 A network without steps predicts depth relative to what it sees, so each window of a long video and each tile of a large
 picture comes with a near and a far of its own. Blended as they are, they would make the depth breathe, or bend it at
-tile borders. `blend_depth` and `blend_depth_tiles` fit each piece to the one before it on what they share, cross-fade
-all of them, and normalise the result once, as `modelspace.relative_depth` normalises a clip.
+tile borders. `blend_depth` fits each piece to the one before it on what they share, cross-fades all of them, and
+normalises the result once, as `modelspace.relative_depth` normalises a clip.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from renderers.base import Generator, Renderer, StepCallback, base_seed
 from renderers.checkpoints.summary import Kind
 from renderers.modelspace import Video, channels_last, display, from_model, model_video, relative_depth
 from renderers.sampling.samplers import Prediction, Sampler
-from renderers.sampling.windows import OVERLAP, WINDOW, Cut, Tile, Tiling, Window, WindowPlan, blend
+from renderers.sampling.windows import OVERLAP, WINDOW, Cut, Tile, Tiling, Window, WindowPlan
 
 FAR = 0.98
 """At and above this relative depth a pixel counts as background: the far end, where scale and shift mean nothing."""
@@ -149,15 +149,9 @@ class InverseRenderer(Renderer):
             run = _Run(self, condition, cut, names, steps, base_seed(generator), callback_on_step_end)
             values = run.values(batch_attributes)
             judged = self.judge is not None and set(values) == set(GBUFFERS)
-            results.append(
-                InverseOutput(
-                    expected_errors=self.judge.expected(rgb, values) if judged else None,
-                    gbuffers={
-                        name: channels_last(value) if output_type == "np" else value[0].cpu()
-                        for name, value in values.items()
-                    },
-                )
-            )
+            expected = self.judge.expected(rgb, values) if judged else None
+            shown = {name: channels_last(v) if output_type == "np" else v[0].cpu() for name, v in values.items()}
+            results.append(InverseOutput(shown, expected))
         self.maybe_free_model_hooks()
         return results if isinstance(video, list) else results[0]
 
@@ -177,14 +171,13 @@ class _Run:
     def values(self, batch: int | None) -> dict[str, Tensor]:
         """Attributes (1, T, C, H, W) as values, computed `batch` at a time, fewer where memory runs out."""
         passes = (JOINT,) if self.pipeline.config["joint"] else self.names
+        predicted = self._one_step if self.pipeline.config["sampler"] == "one-step" else self._diffused
         size, start = len(passes) if batch is None else batch, 0
         done: dict[str, Tensor] = {}
         while start < len(passes):
             chunk = passes[start : start + size]
             try:
-                done |= (
-                    self._one_step(chunk) if self.pipeline.config["sampler"] == "one-step" else self._diffused(chunk)
-                )
+                done |= predicted(chunk)
                 start += len(chunk)
             except torch.OutOfMemoryError:
                 if batch is not None or len(chunk) == 1:
@@ -247,31 +240,17 @@ class _Run:
 
 def _blended(name: str, cut: WindowPlan | Tiling, pieces: Sequence[Tensor]) -> Tensor:
     """Windows or tiles of one attribute, in model space, as one; relative depth is brought to one scale first."""
-    if name != "depth":
-        return blend(cut, pieces) if isinstance(cut, WindowPlan) else cut.blend(pieces)
-    relative = [display(piece) for piece in pieces]
-    joined = blend_depth(cut, relative) if isinstance(cut, WindowPlan) else blend_depth_tiles(cut, relative)
-    return 2.0 * joined - 1.0
+    return 2.0 * blend_depth(cut, map(display, pieces)) - 1.0 if name == "depth" else cut.blend(pieces)
 
 
-def blend_depth(plan: WindowPlan, outputs: Iterable[Tensor]) -> Tensor:
-    """Windows of relative depth, each (B, size, 1, H, W) in [0, 1], as one clip's relative depth (B, T, 1, H, W).
+def blend_depth(cut: WindowPlan | Tiling, outputs: Iterable[Tensor]) -> Tensor:
+    """Windows or tiles of relative depth in [0, 1] as one clip's relative depth (B, T, 1, H, W).
 
-    Background (1 in most windows that see it) stays 1. A plan of one window returns it as it is.
+    Windows are (B, size, 1, H, W), tiles (B, T, 1, h, w) in reading order, aligned along columns and then along rows.
+    Background (1 in most pieces that see it) stays 1. A single piece comes back as it is.
     """
-    if len(plan.windows) == 1:
-        return blend(plan, outputs)
-    return _normalised(blend(plan, align_depth(plan, map(_marked, outputs))))
-
-
-def blend_depth_tiles(tiling: Tiling, outputs: Iterable[Tensor]) -> Tensor:
-    """Tiles of relative depth (B, T, 1, h, w) in reading order as one padded picture (B, T, 1, H', W').
-
-    As `blend_depth`, along columns and then along rows.
-    """
-    if len(tiling.tiles) == 1:
-        return tiling.blend(outputs)
-    return _normalised(tiling.blend(map(_marked, outputs), align_depth))
+    pieces = list(outputs)
+    return cut.blend(pieces) if len(pieces) == 1 else _normalised(cut.blend(map(_marked, pieces), align_depth))
 
 
 def align_depth(plan: WindowPlan, pieces: Iterable[Tensor]) -> Iterator[Tensor]:

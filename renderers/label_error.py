@@ -1,8 +1,8 @@
-"""`Judge`: looks at a video and the labels an inverse renderer gave it, and says how wrong they probably are.
+"""`Judge`, the error estimator: sees a video and the labels that an inverse renderer gave it; says how wrong they are.
 
 No truth is needed: a network learns from rendered clips which pictures its inverse renderer gets wrong (dark ones,
 those full of mirrors, those whose labels do not fit the picture) and by how much. It belongs to one inverse renderer,
-lies in its checkpoint, and works on pixels whatever that renderer's own space is. One number a clip and attribute: a
+lies in its checkpoint, and works on pixels whatever that renderer's own space is. One number per clip and attribute: a
 label's worth is a property of the scene, and maps of expected error would claim more than is known.
 """
 

@@ -34,7 +34,7 @@ from manifests.contract.color import (
     SRGB_SLOPE,
 )
 from manifests.errors import InputError
-from renderers.sampling.windows import OVERLAP, blend, plan_windows
+from renderers.sampling.windows import OVERLAP, plan_windows
 
 Video = np.ndarray | Clip
 """(T, H, W, 3) sRGB, or one image (H, W, 3): uint8, or floats in [0, 1]; or a Clip, whose linear rgb is exposed."""
@@ -358,7 +358,7 @@ class LatentSpace:
         together = self._together(latents.shape[-2] * latents.shape[-1] * self.factor**2)
         clips = max(1, together // min(latents.shape[1], self.frames))
         videos = [
-            blend(plan, (self._decode(window.take(some)) for window in plan.windows)) for some in latents.split(clips)
+            plan.blend(self._decode(window.take(some)) for window in plan.windows) for some in latents.split(clips)
         ]
         return _native(name, torch.cat(videos))  # few clips at a time: decoding is where memory peaks
 

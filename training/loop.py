@@ -34,38 +34,6 @@ from training.run_state import RunState, TrainingProgress
 from training.tensorboard import Reports
 
 IMAGES = "images"
-
-
-def progress(optimise: Optimise, step: int, seconds: float) -> float:
-    """Share of the run that is done: of its steps, or of its minutes where they are further."""
-    timed = 0.0 if optimise.minutes is None else seconds / (60 * optimise.minutes)
-    return min(1.0, max(step / optimise.steps, timed))
-
-
-def learning_rate(optimise: Optimise, step: int, done: float) -> float:
-    """Rate of step `step` (from 0), when the share `done` of the run is over."""
-    risen = min(1.0, (step + 1) / (optimise.warmup + 1))
-    match optimise.schedule:
-        case "cosine":
-            fallen = 0.5 * (1 + math.cos(math.pi * done))
-        case "linear":
-            fallen = 1 - done
-        case _:
-            return optimise.learning_rate * risen
-    return optimise.learning_rate * risen * (optimise.final_rate + (1 - optimise.final_rate) * fallen)
-
-
-def streams_of(config: TrainConfig, step: int, streams: Sequence[str], images: bool) -> list[str]:
-    """The stream of each part of step `step`: `accumulation` parts of each of `streams`.
-
-    Where there are images, the whole main part of a step is taken from them with probability `images_share`.
-    """
-    rng = np.random.default_rng([config.seed, step, 0x1A6E])
-    still = images and rng.random() < config.data.images_share
-    chosen = [IMAGES if name == "main" and still else name for name in streams]
-    return [name for name in chosen for _ in range(config.optimise.accumulation)]
-
-
 _SHOWN = 4
 
 
@@ -77,7 +45,6 @@ class TrainingOutcome:
     seconds: float
     loss: float
     waiting: float
-    checkpoint: Path | None
 
 
 class Trainer:
@@ -122,7 +89,7 @@ class Trainer:
         Raises TrainingError, naming the clips, as soon as a loss or a gradient is not finite, and KeyboardInterrupt
         after the step in which it was asked to stop.
         """
-        keep, folder = self.config.keep, None
+        keep = self.config.keep
         before, waited, last = self.seconds, self._waited(), float("nan")
         started = time.perf_counter()
         while (done := self._agreed(progress(self.config.optimise, self.step, self.seconds))) < 1:
@@ -136,25 +103,22 @@ class Trainer:
                 self._picture(reports)
             stopping = bool(self._agreed(float(stop.count > 0)))
             if stopping or self.step % keep.checkpoint == 0:
-                folder = self.save()
+                self.save()
             if stopping:
                 raise KeyboardInterrupt
         if run_state.checkpoints(self.out)[-1:] != [self._folder()]:
-            folder = self.save()
+            self.save()
         self._picture(reports)
         spent = self.seconds - before
-        return TrainingOutcome(
-            self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0, folder
-        )
+        return TrainingOutcome(self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0)
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Write a checkpoint from the first worker; the others wait for it."""
         if self.accelerator.is_main_process:
             positions = {name: loader.position for name, loader in self.loaders.items()}
             done = TrainingProgress(self.step, self.seconds, positions)
             run_state.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
         self.accelerator.wait_for_everyone()
-        return self._folder()
 
     def _folder(self) -> Path:
         return self.out / run_state.FOLDER / f"{self.step:08d}"
@@ -235,6 +199,36 @@ class Trainer:
             batch = self.loaders["main"].sample(_SHOWN).to(self.accelerator.device)
             reports.pictures(self.step, self.objective.pictures(batch))
         network.train()
+
+
+def progress(optimise: Optimise, step: int, seconds: float) -> float:
+    """Share of the run that is done: of its steps, or of its minutes where they are further."""
+    timed = 0.0 if optimise.minutes is None else seconds / (60 * optimise.minutes)
+    return min(1.0, max(step / optimise.steps, timed))
+
+
+def learning_rate(optimise: Optimise, step: int, done: float) -> float:
+    """Rate of step `step` (from 0), when the share `done` of the run is over."""
+    risen = min(1.0, (step + 1) / (optimise.warmup + 1))
+    match optimise.schedule:
+        case "cosine":
+            fallen = 0.5 * (1 + math.cos(math.pi * done))
+        case "linear":
+            fallen = 1 - done
+        case _:
+            return optimise.learning_rate * risen
+    return optimise.learning_rate * risen * (optimise.final_rate + (1 - optimise.final_rate) * fallen)
+
+
+def streams_of(config: TrainConfig, step: int, streams: Sequence[str], images: bool) -> list[str]:
+    """The stream of each part of step `step`: `accumulation` parts of each of `streams`.
+
+    Where there are images, the whole main part of a step is taken from them with probability `images_share`.
+    """
+    rng = np.random.default_rng([config.seed, step, 0x1A6E])
+    still = images and rng.random() < config.data.images_share
+    chosen = [IMAGES if name == "main" and still else name for name in streams]
+    return [name for name in chosen for _ in range(config.optimise.accumulation)]
 
 
 def _recompute(network: torch.nn.Module) -> None:

@@ -208,7 +208,10 @@ def _prepared(request: TrainRequest) -> Iterator[None]:
     ):
         if path.is_file() and not request.resume:
             raise TrainingError(
-                "holds a run already", "add --resume to go on with it, or give another folder", where=out
+                "holds a run already",
+                "add `resume` to go on with it, or give another folder",
+                where=out,
+                fields=("resume",),
             )
         if path.is_file():
             different = first_difference(json.loads(path.read_text(encoding="utf-8")), wanted)

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+_FORMAT = "{percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
+
 
 class Reports:
     """Of the first worker; the others are silent. Means over `every` steps go to `folder` as TensorBoard events."""
@@ -56,6 +58,3 @@ class Reports:
         self._bar.close()
         if self._writer is not None:
             self._writer.close()
-
-
-_FORMAT = "{percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"

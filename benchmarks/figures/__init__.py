@@ -1,0 +1,1 @@
+"""The figures of the guides, drawn from what the factory really does."""

@@ -1,0 +1,1 @@
+"""The weights that the package ships: made from nothing, packed, and described by their cards."""

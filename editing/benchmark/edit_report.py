@@ -17,7 +17,7 @@ from manifests.display import PAPER, eight_bits, tile, webp
 from manifests.files import write_bytes
 from manifests.report.templates import render
 from training.baselines import edit_baselines
-from training.evaluation.acceptance import Bar, at_least
+from training.evaluation.acceptance import Bar, judged
 from training.evaluation.scores import Score, Table, mean, select, tables
 
 RESULTS, REPORT, SHEET = "edits.json", "edits.md", "edits.webp"
@@ -57,19 +57,19 @@ class Findings:
     def bars(self) -> list[Bar]:
         """In the region, ours against the best naive edit, for every edit and mode."""
         return [
-            at_least(
+            judged(
                 f"{edit}, {TITLES[mode]}",
                 "dB over the best naive edit in the region",
                 _lead(self.scores, mode, edit),
+                ">",
                 0.0,
-                strict=True,
             )
             for mode in MODES
             for edit in EDITS
         ]
 
     def write(self, out: Path) -> Path:
-        """Write everything to `out`; the path of the page."""
+        """Write everything to `out`; returns the path of edits.md."""
         plain = {
             "settings": self.settings,
             "bars": [msgspec.to_builtins(bar) for bar in self.bars()],
@@ -83,7 +83,7 @@ class Findings:
         return out / REPORT
 
     def markdown(self) -> str:
-        """The page."""
+        """The report as Markdown."""
         return render(
             "editing.benchmark/edits.md",
             settings=self.settings,

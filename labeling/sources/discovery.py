@@ -11,28 +11,25 @@ import msgspec
 from msgspec import Meta
 
 from labeling.sources import dl3dv
-from labeling.sources.footage import Discovery, Footage, FootageProblem, Reason, SourceKind, SourceOptions, uid_of
+from labeling.sources.footage import (
+    Discovery,
+    Footage,
+    FootageProblem,
+    Reason,
+    SourceKind,
+    SourceOptions,
+    uid_of,
+    video_footage,
+)
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
 from manifests.sidecars import SidecarRule, read_rules
 
 SIDECAR = "lightloom-footage.yaml"
-
-
-class FootageRule(SidecarRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Facts about items of footage; `fps` counts for frame folders and scenes, videos have their own."""
-
-    path: Annotated[str, Meta(min_length=1)] = "**"
-    label: str = ""
-    fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
-
-
 _DEPTH = 12
 _NAMED = 3
 """So many names of ignored files are given."""
-
-
 DEFAULTS = SourceOptions()
 
 
@@ -90,7 +87,7 @@ class _Search:
         if path.suffix.lower() == ".zip" and "dl3dv" in self._kinds:
             self._scene(path)
         elif "video" in self._kinds:
-            self._add(Footage(uid=uid_of(path.name), kind="video", name=path.name, path=str(path)))
+            self._add(video_footage(path, path.name))
         else:
             raise InputError(f"{path.name} is a file", "frames lie in a folder, scenes in a folder or a zip")
         return self._result()
@@ -147,8 +144,7 @@ class _Search:
         if path.stat().st_size == 0:
             self._report("unreadable", path, "the file is empty")
             return
-        name = self._name(path)
-        self._add(Footage(uid=uid_of(name), kind="video", name=name, path=str(path)))
+        self._add(video_footage(path, self._name(path)))
 
     def _scene(self, path: Path) -> None:
         """A folder or zip that should be a scene. Where both are there, the one that comes first stands."""
@@ -209,3 +205,11 @@ class _Search:
 
     def _report(self, reason: Reason, path: Path, message: str) -> None:
         self._problems.append(FootageProblem(reason=reason, path=self._name(path), message=message))
+
+
+class FootageRule(SidecarRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Facts about items of footage; `fps` counts for frame folders and scenes, videos have their own."""
+
+    path: Annotated[str, Meta(min_length=1)] = "**"
+    label: str = ""
+    fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0

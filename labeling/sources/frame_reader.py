@@ -20,9 +20,8 @@ from PIL import Image, ImageOps
 
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, fitted, natural
 from labeling.sources.frame_stores import FrameStore, is_image, open_store
-from labeling.sources.pixels import over_black
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
-from labeling.sources.video_reader import VideoReader
+from labeling.sources.video_reader import VideoReader, over_black
 from manifests.errors import FootageError
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -30,6 +29,16 @@ _PROBES = 9
 _RATES = (0.1, 240.0)
 _DEFAULT_RATE = 24.0
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error)
+
+
+def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
+    """A reader whose frames have a larger side of at most `size` pixels; FootageError if nothing can be read.
+
+    Close it, or use it as a context manager. Everything that is wrong with single frames lands in `Reader.problems`.
+    """
+    if footage.kind == "video":
+        return VideoReader(footage, size)
+    return FrameReader(footage, size)
 
 
 class FrameReader(Reader):
@@ -212,13 +221,3 @@ def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, se
 
 def _lies_in(name: str, folder: PurePosixPath) -> bool:
     return PurePosixPath(name).parent == folder and is_image(name)
-
-
-def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
-    """A reader whose frames have a larger side of at most `size` pixels; FootageError if nothing can be read.
-
-    Close it, or use it as a context manager. Everything that is wrong with single frames lands in `Reader.problems`.
-    """
-    if footage.kind == "video":
-        return VideoReader(footage, size)
-    return FrameReader(footage, size)

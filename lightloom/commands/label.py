@@ -112,9 +112,9 @@ def status(dataset: Positional[Annotated[Path, tyro.conf.arg(metavar="DATASET")]
     Args:
         dataset: folder of the dataset.
     """
-    from labeling.label_run import lines
+    from labeling.label_run import status_lines
 
-    print("\n".join(lines(dataset)))
+    print("\n".join(status_lines(dataset)))
     return 0
 
 
@@ -131,7 +131,7 @@ def _found(source: Path, wanted: LabelRequest) -> Discovery:
 
 
 def _settings(wanted: LabelRequest) -> LabelSettings:
-    from editing.weights import DEFAULTS, chosen
+    from editing.settings import DEFAULTS, chosen
 
     lighting = wanted.lighting or DEFAULTS["lighting"]
     return LabelSettings(

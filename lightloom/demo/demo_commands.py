@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from editing.weights import DEFAULTS
+from editing.settings import DEFAULTS
 from lightloom.demo.demo_film import FOLDER, SUBJECT, Cast, make_footage, read_cast
 from lightloom.demo.sizes import DemoSizes
 from lightloom.stages import StageCommand
@@ -20,10 +20,13 @@ SIZES = "demo.json"
 SHIPPED = "shipped"
 FILMS = ("relight", "compare", "edit", "remake", "insert")
 
+type _Commands = dict[str, tuple[str, Callable[[], list[str]]]]
+"""By the stage's name its title, and what gives the arguments of `lightloom` when it starts."""
+
 
 @dataclass(frozen=True)
 class Chain:
-    """The chain of one demo in the folder `out`."""
+    """The stages of one demo, in the folder `out`."""
 
     out: Path
     sizes: DemoSizes
@@ -46,35 +49,26 @@ class Chain:
 
     def stages(self) -> list[StageCommand]:
         """All stages in order: the synthetic data and what learns from it, footage, measurements, edited videos."""
-        at, clips, minutes = self.at, self.sizes.benchmark, self.sizes.minutes
-        stages = [
-            StageCommand(
-                "dataset", "Render a synthetic dataset", lambda: self._render("dataset", self.sizes.dataset.clips)
-            ),
-            StageCommand("verify", "Check every byte of it", lambda: ["data", "verify", at("dataset")]),
-            StageCommand("report", "Write the dataset's own page", lambda: ["data", "report", at("dataset")]),
-            StageCommand("inverse", "Train the inverse renderer", lambda: self._train("inverse", minutes.inverse)),
-            StageCommand("lighting", "Train the lighting estimator", lambda: self._train("lighting", minutes.lighting)),
-            StageCommand("forward", "Train the forward renderer", lambda: self._train("forward", minutes.forward)),
-            StageCommand(
-                "plates",
-                "Render clips to film",
-                lambda: self._render("footage", self.sizes.footage.clips + 1, "plates"),
-            ),
-            StageCommand("label", "Label the footage", self._label),
-            StageCommand("cotrained", "Co-train the forward renderer", self._cotrain),
-            StageCommand(
-                "scenes", "Render a benchmark", lambda: self._render("scenes", clips.scenes.clips, "benchmark/scenes")
-            ),
-            StageCommand(
-                "turns", "Render turning lights", lambda: self._render("turns", clips.turns.clips, "benchmark/turns")
-            ),
-            StageCommand("evaluate", "Measure the renderers", self._evaluate),
-            *self._edits("", self.weights()),
-        ]
+        at, sizes, minutes = self.at, self.sizes, self.sizes.minutes
+        scenes, turns = sizes.benchmark.scenes.clips, sizes.benchmark.turns.clips
+        commands: _Commands = {
+            "dataset": ("Render a synthetic dataset", lambda: self._render("dataset", sizes.dataset.clips)),
+            "verify": ("Check every byte of it", lambda: ["data", "verify", at("dataset")]),
+            "report": ("Write the dataset's own page", lambda: ["data", "report", at("dataset")]),
+            "inverse": ("Train the inverse renderer", lambda: self._train("inverse", minutes.inverse)),
+            "lighting": ("Train the lighting estimator", lambda: self._train("lighting", minutes.lighting)),
+            "forward": ("Train the forward renderer", lambda: self._train("forward", minutes.forward)),
+            "plates": ("Render clips to film", lambda: self._render("footage", sizes.footage.clips + 1, "plates")),
+            "label": ("Label the footage", self._label),
+            "cotrained": ("Co-train the forward renderer", self._cotrain),
+            "scenes": ("Render a benchmark", lambda: self._render("scenes", scenes, "benchmark/scenes")),
+            "turns": ("Render turning lights", lambda: self._render("turns", turns, "benchmark/turns")),
+            "evaluate": ("Measure the renderers", self._evaluate),
+            **self._edits("", self.weights()),
+        }
         if all(DEFAULTS.get(kind) is not None for kind in ("inverse", "forward")):
-            stages += self._edits(SHIPPED, [])
-        return stages
+            commands |= self._edits(SHIPPED, [])
+        return [StageCommand(name, title, command) for name, (title, command) in commands.items()]
 
     def at(self, name: str | Path) -> str:
         """A path below `out`, as it is typed."""
@@ -109,7 +103,7 @@ class Chain:
         where = [self.at("benchmark"), self.at("evaluation")]
         return ["evaluate", "run", *where, *self.weights(), "--training", self.at("dataset")]
 
-    def _edits(self, folder: str, weights: Sequence[str]) -> list[StageCommand]:
+    def _edits(self, folder: str, weights: Sequence[str]) -> _Commands:
         """What is done to the video; `folder` below films/ is "" for the weights made here."""
         prefix, words = (f"{folder}-", f", {folder} weights") if folder else ("", "")
         sizes, video = self.sizes, self.at(SUBJECT)
@@ -134,7 +128,7 @@ class Chain:
             place = ["--at", f"{cast.stand[0]},{cast.stand[1]}", "--rotate", f"{sizes.insert.rotate:g}"]
             return ["insert", self._clip(cast), "--asset", sizes.insert.asset, *place, *film("insert")]
 
-        commands: dict[str, tuple[str, Callable[[], list[str]]]] = {
+        commands: _Commands = {
             "relight": ("Relight the video", lambda: ["relight", video, *turn, *maps, *film("relight")]),
             "compare": (
                 "Compare lights",
@@ -144,7 +138,7 @@ class Chain:
             "remake": ("Change a material in the clip", remake),
             "insert": ("Insert an object", insert),
         }
-        return [StageCommand(prefix + name, title + words, command) for name, (title, command) in commands.items()]
+        return {prefix + name: (title + words, command) for name, (title, command) in commands.items()}
 
     def _clip(self, cast: Cast) -> str:
         """The rendered clip behind the video, as it is typed."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from editing.video import open_video, steady
+from editing.film import open_video, steady
 from lightloom.demo.demo_commands import FILMS, SHIPPED, Chain
 from lightloom.demo.demo_film import SUBJECT, read_cast
 from lightloom.stages import Record
@@ -44,7 +45,6 @@ _COMPARED = (
 )
 """Tables and metrics that are drawn, with title and note."""
 
-_LEFT, _RIGHT, _FLOOR, _TOP = 40.0, 360.0, 142.0, 8.0
 _SMOOTH = 0.12
 
 
@@ -74,50 +74,80 @@ def write_page(chain: Chain, records: Sequence[Record]) -> Path:
 
 def page(chain: Chain, records: Sequence[Record]) -> str:
     """The page as HTML text."""
-    out = chain.out
-    sets = {name: open_dataset(out / name).rows() for name in ("dataset", "labelled")}
-    rendered = [
-        row for name in ("plates", "benchmark/scenes", "benchmark/turns") for row in open_dataset(out / name).rows()
-    ]
-    minutes = {record.name: record.seconds / 60 for record in records}
-    cotraining = {"rendered clips": "rgb.l1", "footage, with the LoRA": "real.rgb.l1"}
-    shipped = all((out / "films" / SHIPPED / f"{kind}.mp4").is_file() for kind in FILMS)
-    by = {OURS: out / "films"} | ({PUBLISHED: out / "films" / SHIPPED} if shipped else {})
-    evaluation = read_results(out / "evaluation" / "results.json")
     return render(
         "lightloom.demo/demo.html",
         chain=chain,
         sizes=chain.sizes,
-        cast=read_cast(out),
+        cast=read_cast(chain.out),
         records=records,
         lines={record.name: record.line for record in records},
-        shipped=shipped,
         bars=bars,
-        dataset=sets["dataset"],
-        labelled=sets["labelled"],
-        rendered=sets["dataset"] + rendered,
-        dataset_clips=list(_clips(out / "dataset", sets["dataset"], 4)),
-        labelled_clips=list(_clips(out / "labelled", sets["labelled"], 2)),
-        confidence=_confidence(sets["labelled"]),
-        trained={name: _curve(out / name, "loss", minutes[name]) for name in ("inverse", "forward", "lighting")},
-        cotrained={name: _curve(out / "cotrained", tag, minutes["cotrained"]) for name, tag in cotraining.items()},
-        evaluation=evaluation,
-        compared=list(_compared(evaluation.tables)),
-        score=cell,
-        heading=heading,
-        worst={
-            path.stem.removeprefix("worst-"): path.read_bytes()
-            for path in sorted((out / "evaluation").glob("worst-*.webp"))
+        **_datasets(chain.out),
+        **_trainings(chain.out, records),
+        **_evaluation(chain.out / "evaluation"),
+        **_videos(chain.out),
+        time=times(records),
+    )
+
+
+def _datasets(out: Path) -> dict[str, Any]:
+    """What was rendered, and what was labelled: all rows, and some clips with their G-buffers."""
+    rows = {
+        name: open_dataset(out / name).rows()
+        for name in ("dataset", "labelled", "plates", "benchmark/scenes", "benchmark/turns")
+    }
+    return {
+        "dataset": rows["dataset"],
+        "labelled": rows["labelled"],
+        "rendered": [row for name, found in rows.items() if name != "labelled" for row in found],
+        "dataset_clips": list(_clips(out / "dataset", rows["dataset"], 4)),
+        "labelled_clips": list(_clips(out / "labelled", rows["labelled"], 2)),
+        "confidence": _confidence(rows["labelled"]),
+    }
+
+
+def _trainings(out: Path, records: Sequence[Record]) -> dict[str, Any]:
+    """Loss curves by name: of the three renderers, and of the two losses of co-training."""
+    minutes = {record.name: record.seconds / 60 for record in records}
+    parts = {"rendered clips": "rgb.l1", "footage, with the LoRA": "real.rgb.l1"}
+    return {
+        "trained": {name: _curve(out / name, "loss", minutes[name]) for name in ("inverse", "forward", "lighting")},
+        "cotrained": {name: _curve(out / "cotrained", loss, minutes["cotrained"]) for name, loss in parts.items()},
+    }
+
+
+def _evaluation(folder: Path) -> dict[str, Any]:
+    """Requirements and tables, our methods beside the others as charts, and the galleries of the worst clips."""
+    results = read_results(folder / "results.json")
+    sheets = sorted(folder.glob("worst-*.webp"))
+    return {
+        "evaluation": results,
+        "compared": list(_compared(results.tables)),
+        "score": cell,
+        "heading": heading,
+        "worst": {sheet.stem.removeprefix("worst-"): sheet.read_bytes() for sheet in sheets},
+    }
+
+
+def _videos(out: Path) -> dict[str, Any]:
+    """The video before and after each edit, by the renderers of this demo and, where there are any, by shipped ones."""
+    before, films = out / SUBJECT, out / "films"
+    shipped = all((films / SHIPPED / f"{kind}.mp4").is_file() for kind in FILMS)
+    by = {OURS: films} | ({PUBLISHED: films / SHIPPED} if shipped else {})
+    maps = {_NAMES.get(name, name): f"gbuffers/{name}.mp4" for name in GBUFFERS}
+    return {
+        "shipped": shipped,
+        "gbuffers": {
+            title: _grid({"video": before} | {name: folder / file for name, file in maps.items()}, 3)
+            for title, folder in by.items()
         },
-        gbuffers={title: _gbuffers(out / SUBJECT, folder / "gbuffers") for title, folder in by.items()},
-        compare={title: _films({"": folder / "compare.mp4"}, 1, _SHEET) for title, folder in by.items()},
-        films={
-            kind: _films({"before": out / SUBJECT} | {title: folder / f"{kind}.mp4" for title, folder in by.items()})
+        "compare": {title: _grid({"": folder / "compare.mp4"}, 1, _SHEET) for title, folder in by.items()},
+        "films": {
+            kind: _grid({"before": before} | {title: folder / f"{kind}.mp4" for title, folder in by.items()})
             for kind in FILMS
             if kind != "compare"
         },
-        time=times(records),
-    )
+    }
 
 
 def times(records: Sequence[Record]) -> Markup:
@@ -149,11 +179,7 @@ def _confidence(rows: Sequence[ClipRow]) -> dict[str, float]:
     return {_NAMES.get(name, name): sum(row.confidence.get(name, 0.0) for row in rows) / len(rows) for name in names}
 
 
-def _gbuffers(video: Path, folder: Path) -> Grid:
-    return _films({"video": video} | {_NAMES.get(name, name): folder / f"{name}.mp4" for name in GBUFFERS}, 3)
-
-
-def _films(films: Mapping[str, Path], columns: int = 0, largest: int = _FILM) -> Grid:
+def _grid(films: Mapping[str, Path], columns: int = 0, largest: int = _FILM) -> Grid:
     """Video files by name as one grid of so many columns; 0: all in a row."""
     videos, fps = {}, 0.0
     for name, path in films.items():
@@ -203,14 +229,12 @@ def _loss_chart(points: Sequence[tuple[int, float]]) -> Markup:
     steps, losses = np.array(points, dtype=np.float64).T
     logs = np.log(np.maximum(losses, 1e-9))
     low, span = logs.min(), max(np.ptp(logs), 1e-6)
-    x = _LEFT + (_RIGHT - _LEFT) * steps / steps[-1]
-
-    def points_of(values: np.ndarray) -> list[tuple[float, float]]:
-        height = _FLOOR - (_FLOOR - _TOP) * (values - low) / span
-        return [(float(left), float(top)) for left, top in zip(x, height, strict=True)]
-
-    marks = [(_FLOOR - (_FLOOR - _TOP) * share, f"{np.exp(low + share * span):.2g}") for share in (0.0, 0.5, 1.0)]
-    lines = [("raw", points_of(logs)), ("smooth", points_of(_smoothed(logs)))]
+    heights = (logs - low) / span
+    lines = [
+        (kind, list(zip((steps / steps[-1]).tolist(), values.tolist(), strict=True)))
+        for kind, values in (("raw", heights), ("smooth", _smoothed(heights)))
+    ]
+    marks = [(share, f"{np.exp(low + share * span):.2g}") for share in (0.0, 0.5, 1.0)]
     return macro("lightloom.demo/curve.html", "curve", points[-1][0], marks, lines)
 
 

@@ -93,7 +93,7 @@ class Summary:
     def table(self) -> str:
         """The summary as lines for a terminal."""
         layout = "Lightloom's layout" if self.layout == "lightloom" else "bare published layout"
-        passes = "all in one pass" if self.joint else "one a pass"
+        passes = "all in one pass" if self.joint else "one per pass"
         facts = {
             "attributes": ", ".join(self.attributes) + (f" ({passes})" if self.kind == "inverse" else ""),
             "sampler": f"{self.sampler}, predicts {self.prediction}",

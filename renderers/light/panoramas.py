@@ -33,7 +33,7 @@ _BLEND = (1.0, 8.0)
 
 _TEXELS, _SAMPLES = 2, 4
 """Per pixel and axis of a panorama that a larger map shrinks to: texels of the map once averaged, lookups in those.
-Two lookups a texel and axis keep the energy of a light of one texel, wherever it falls, to about 1 %."""
+Two lookups per texel and axis keep the energy of a light of one texel, wherever it falls, to about 1 %."""
 
 
 def encode_ldr(radiance: Tensor) -> Tensor:

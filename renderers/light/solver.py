@@ -33,7 +33,7 @@ class Fit:
     Attributes:
         pixels: how many pixels of the video are used, evenly drawn.
         rounds: reweighted least-squares rounds.
-        steps: projected gradient steps a round.
+        steps: projected gradient steps per round.
         smoothness: weight of differences between neighbouring panorama pixels, against the data's.
         grayness: weight of the pull toward even light, against the data's: decides what no pixel says.
         huber: residual, in robust standard deviations, from which a pixel counts less.

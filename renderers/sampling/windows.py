@@ -7,7 +7,7 @@ field for the whole video, so pieces start from the same noise where they overla
 
     plan = plan_windows(frames)
     denoise = windowed(plan, lambda noisy, window: unet(noisy, window.take(condition)))   # whole video -> whole video
-    video = blend(plan, (decode(window.take(latents)) for window in plan.windows))        # or `stream` for any length
+    video = plan.blend(decode(window.take(latents)) for window in plan.windows)           # or `stream` for any length
 
 Tiles are windows along rows and columns, by the same arithmetic. Nothing is ever resized: a picture is continued to
 the right and to the bottom up to the network's multiple, mirrored at the edge (so pixel coordinates and intrinsics stay
@@ -63,12 +63,15 @@ class WindowPlan:
     frames: int
     windows: tuple[Window, ...]
 
-    def weights(self) -> Tensor:
-        """Share of each window in each frame, (windows, T); every frame's shares sum to one."""
-        count = len(self.windows)
-        one_hot = torch.eye(count).view(count, 1, 1, count, 1, 1)  # per window (B, T, C, H, W), a channel a window
-        outputs = (one_hot[index].expand(-1, window.size, -1, -1, -1) for index, window in enumerate(self.windows))
-        return blend(self, outputs)[0, :, :, 0, 0].T  # (1, T, windows, 1, 1) -> (windows, T)
+    def blend(self, outputs: Iterable[Tensor], align: Align | None = None) -> Tensor:
+        """Cross-fade the windows' outputs, each (B, size, C, H, W), into the whole video (B, T, C, H, W).
+
+        `align` may change all outputs before: see `renderers.inverse.align_depth`.
+        """
+        return torch.cat(list(stream(self, align(self, outputs) if align else outputs)), dim=1)
+
+
+Align = Callable[[WindowPlan, Iterable[Tensor]], Iterator[Tensor]]
 
 
 def plan_windows(frames: int, size: int = WINDOW, overlap: int = OVERLAP, *, exact: bool = False) -> WindowPlan:
@@ -116,11 +119,6 @@ def stream(plan: WindowPlan, outputs: Iterable[Tensor]) -> Iterator[Tensor]:
         yield output[:, :final]
 
 
-def blend(plan: WindowPlan, outputs: Iterable[Tensor]) -> Tensor:
-    """`stream` gathered into the whole video (B, T, C, H, W)."""
-    return torch.cat(list(stream(plan, outputs)), dim=1)
-
-
 def windowed(plan: WindowPlan, predict: Callable[[Tensor, Window], Tensor]) -> Callable[[Tensor], Tensor]:
     """One denoiser of the whole video out of one of windows: a sampler needs to know nothing of windows.
 
@@ -130,12 +128,9 @@ def windowed(plan: WindowPlan, predict: Callable[[Tensor, Window], Tensor]) -> C
     """
 
     def whole(noisy: Tensor) -> Tensor:
-        return blend(plan, (predict(window.take(noisy), window) for window in plan.windows))
+        return plan.blend(predict(window.take(noisy), window) for window in plan.windows)
 
     return whole
-
-
-Align = Callable[[WindowPlan, Iterable[Tensor]], Iterator[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -196,11 +191,11 @@ class Tiling:
 
         def row() -> Tensor:
             tiles = (tile.transpose(1, 4) for _, tile in zip(self.columns.windows, waiting, strict=False))
-            whole = blend(self.columns, align(self.columns, tiles) if align else tiles)  # (B, W', C, height, T)
+            whole = self.columns.blend(tiles, align)  # (B, W', C, height, T)
             return whole.transpose(1, 4).transpose(1, 3)  # -> (B, T, C, height, W') -> (B, height, C, T, W')
 
         rows = (row() for _ in self.rows.windows)
-        whole = blend(self.rows, align(self.rows, rows) if align else rows)  # (B, H', C, T, W')
+        whole = self.rows.blend(rows, align)  # (B, H', C, T, W')
         return whole.transpose(1, 3)
 
     def divided(self, factor: int) -> Tiling:

@@ -69,7 +69,7 @@ def set_lora_scale(unet: Any, scale: float) -> None:
         raise InputError(f"LoRA scale {scale} is out of range", "give 0 (off) or more, 0.25 is the default")
     if not has_lora(unet):
         if scale:
-            raise InputError(f"LoRA scale {scale} was asked of a network without a LoRA", "load one, or give 0")
+            raise InputError(f"LoRA scale {scale} was asked for, but no LoRA is loaded", "load one, or give 0")
         return
     for layer in _layers(unet):
         layer.set_scale(ADAPTER, scale)
@@ -103,6 +103,19 @@ def checkpointed(module: nn.Module, *inputs: Any) -> Any:
             _restore(before)
 
     return checkpoint(run if strengths else module, *inputs, use_reentrant=False)
+
+
+def without_lora(network: Any) -> Any:
+    """The base network, sharing its tensors: what a checkpoint's `unet` holds, the LoRA lying beside it."""
+    state = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in network.state_dict().items()
+        if ".lora_A." not in name and ".lora_B." not in name
+    }
+    with torch.device("meta"):
+        plain = type(network).from_config(network.config)
+    plain.load_state_dict(state, assign=True)
+    return plain
 
 
 def load_lora(unet: Any, folder: Path) -> None:
@@ -148,7 +161,8 @@ def _layers(unet: Any) -> list[LoraLayer]:
 
 def _strengths(module: nn.Module) -> list[tuple[LoraLayer, float, bool]]:
     """Layers with a LoRA, its scaling, and whether it is off."""
-    return [(layer, layer.scaling[ADAPTER], layer.disable_adapters) for layer in _layers(module)]
+    layers = [layer for layer in _layers(module) if ADAPTER in layer.scaling]
+    return [(layer, layer.scaling[ADAPTER], layer.disable_adapters) for layer in layers]
 
 
 def _restore(strengths: list[tuple[LoraLayer, float, bool]]) -> None:

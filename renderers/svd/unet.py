@@ -93,7 +93,7 @@ class InverseUNet(_PublishedUNet):
         """
         _check_sample(sample, self.conv_in.in_channels)
         if attribute.shape != sample.shape[:1]:
-            raise InputError(f"attribute has shape {tuple(attribute.shape)}, expected one row a clip: ({len(sample)},)")
+            raise InputError(f"attribute is {tuple(attribute.shape)}, expected one row per clip: ({len(sample)},)")
         token = self.context_embedding(attribute).unsqueeze(1).to(sample.dtype)  # (B, width) -> (B, 1, width)
         ids = _time_ids(sample) if added_time_ids is None else added_time_ids
         return super().forward(sample, timestep, token, ids, return_dict=False)[0]
@@ -176,7 +176,7 @@ class ForwardUNet(_PublishedUNet):
         return output.unflatten(0, (batch, frames))  # (B*T, C, h, w) -> (B, T, C, h, w)
 
     def _time_embedding(self, sample: Tensor, timestep: Tensor | float, ids: Tensor) -> Tensor:
-        """Embedding of noise level and time ids, one a frame: (B*T, E)."""
+        """Embedding of noise level and time ids, one per frame: (B*T, E)."""
         batch, frames = sample.shape[:2]
         times = torch.as_tensor(timestep, device=sample.device).expand(batch)
         embedding = self.time_embedding(self.time_proj(times).to(sample.dtype))  # (B, E)
@@ -190,7 +190,7 @@ class ForwardUNet(_PublishedUNet):
         fits = [shape[0] == images and shape[-1] == width for shape, width in zip(shapes, widths, strict=False)]
         if len(shapes) != len(widths) or not all(fits):
             expected = ", ".join(f"({images}, n, {width})" for width in widths)
-            raise InputError(f"light features have shapes {shapes}, expected one a level: {expected}")
+            raise InputError(f"light features have shapes {shapes}, expected one per level: {expected}")
 
 
 class LightTransformer(TransformerSpatioTemporalModel):

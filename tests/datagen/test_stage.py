@@ -78,7 +78,7 @@ def test_every_clip_carries_its_spec_and_decodes(made: Dataset) -> None:
         assert spec == stage.spec(row.item) and digest(spec) == row.spec_digest
         clip = decode_clip(row.key, files)
         assert clip.frames == 4 and clip.camera is not None and clip.environment is not None
-        assert clip.meta == {"spec_digest": row.spec_digest, "light": row.light}
+        assert clip.meta == {"spec_digest": row.spec_digest, "light": row.part}
 
 
 def test_clips_of_one_scene_share_their_g_buffers_but_not_their_light(made: Dataset) -> None:

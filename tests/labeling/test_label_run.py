@@ -16,7 +16,7 @@ from drivers import Driver
 from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse, settings
 from wholeness import assert_whole, content
 
-from labeling.label_run import create, lines
+from labeling.label_run import create, status_lines
 from labeling.sources.discovery import discover
 from labeling.sources.footage import SourceOptions
 from manifests.audit.attribution import attribution
@@ -74,7 +74,7 @@ def test_a_run_labels_what_it_can_and_quarantines_the_rest(made: tuple[Dataset, 
     assert "night.mp4: no segment could be used: 2 black" in failures["black"].message
     assert msgspec.json.decode(failures["black"].spec)["footage"]["name"] == "night.mp4"
     assert {row.stage for row in dataset.rows()} == {"label"} and dataset.header.lights == 0
-    text = "\n".join(lines(dataset.path))
+    text = "\n".join(status_lines(dataset.path))
     assert "complete" in text and "3 of 5 finished, 2 failed" in text and "normal 0." in text
 
 

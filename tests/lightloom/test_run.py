@@ -46,7 +46,7 @@ def test_going_on_with_a_complete_dataset_does_nothing(dataset):
 
 
 def test_describing_it(dataset):
-    assert "clips      3 of 3 scenes, 6 frames" in lightloom("data", "stats", dataset).stdout
+    assert "clips      3 of 3 items, 6 frames" in lightloom("data", "stats", dataset).stdout
     assert lightloom("data", "attribution", dataset).returncode == 0
     assert "Assets in" in (dataset / "ATTRIBUTION.md").read_text()
     assert lightloom("data", "report", dataset).returncode == 0

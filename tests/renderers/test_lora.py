@@ -197,7 +197,7 @@ def test_a_frozen_base_stays_frozen_under_a_new_or_loaded_lora(adapted: ForwardU
 def test_scale_of_a_network_without_lora() -> None:
     unet = narrow.narrow_forward()
     lora.set_lora_scale(unet, 0.0)  # off is off
-    with pytest.raises(InputError, match="without a LoRA"):
+    with pytest.raises(InputError, match="no LoRA is loaded"):
         lora.set_lora_scale(unet, 0.25)
     with pytest.raises(InputError, match="no LoRA to save"):
         lora.save_lora(unet, Path("unused"))

@@ -302,11 +302,11 @@ def test_wrong_shapes_are_one_clear_error(forward: ForwardUNet, inverse: Inverse
     light = light_of(1, 2)
     with pytest.raises(InputError, match=r"expected \(B, T, 24, h, w\)"):
         forward(seeded(1, 2, 8, 8, 8), 0.3, light)
-    with pytest.raises(InputError, match="expected one a level"):
+    with pytest.raises(InputError, match="expected one per level"):
         forward(seeded(1, 2, 24, 8, 8), 0.3, light[:3])
-    with pytest.raises(InputError, match="expected one a level"):
+    with pytest.raises(InputError, match="expected one per level"):
         forward(seeded(1, 2, 24, 8, 8), 0.3, light[::-1])
-    with pytest.raises(InputError, match="one row a clip"):
+    with pytest.raises(InputError, match="one row per clip"):
         inverse(seeded(1, 2, 8, 8, 8), 0.3, torch.tensor([0, 1]))
     with pytest.raises(InputError, match=r"expected \(B, T, 12, h, w\)"):
         EnvironmentEncoder(block_out_channels=(32,))(seeded(2, 12, 8, 8))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from manifests.errors import InputError
-from renderers.inverse import blend_depth_tiles
+from renderers.inverse import blend_depth
 from renderers.sampling.windows import Tiling, plan_tiles, tiled
 
 SIZES = [(64, 64), (37, 61), (1, 1), (1, 130), (97, 301), (255, 33), (120, 213)]
@@ -89,7 +89,7 @@ def test_depth_tiles_of_different_scale_become_one_scale() -> None:
         piece = tile.take(depth)
         scale, shift = 0.5 + 0.4 * torch.rand(1, generator=generator), 0.05 * torch.rand(1, generator=generator)
         pieces.append(torch.where(piece == 1.0, piece, piece * scale + shift))
-    result = blend_depth_tiles(tiling, pieces)
+    result = blend_depth(tiling, pieces)
     surface = depth < 1.0
     middle = surface & (result > 0) & (result < 1)  # beyond the quantiles depth is cut
     slope = (result[middle].max() - result[middle].min()) / (depth[middle].max() - depth[middle].min())

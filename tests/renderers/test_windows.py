@@ -6,7 +6,7 @@ import torch
 
 from manifests.errors import InputError
 from renderers.inverse import align_depth, blend_depth
-from renderers.sampling.windows import Window, WindowPlan, blend, plan_windows, stream, windowed
+from renderers.sampling.windows import Window, WindowPlan, plan_windows, stream, windowed
 
 LENGTHS = (1, 5, 23, 24, 25, 30, 42, 43, 96, 97, 241)
 
@@ -27,11 +27,19 @@ def test_windows_cover_every_frame_and_share_at_least_the_overlap(frames: int) -
         assert after.size == after.stop - after.start == 24
 
 
+def weights_of(plan: WindowPlan) -> torch.Tensor:
+    """Share of each window in each frame, (windows, T)."""
+    count = len(plan.windows)
+    one_hot = torch.eye(count).view(count, 1, 1, count, 1, 1)  # per window (B, T, C, H, W), a channel for each window
+    outputs = (one_hot[index].expand(-1, window.size, -1, -1, -1) for index, window in enumerate(plan.windows))
+    return plan.blend(outputs)[0, :, :, 0, 0].T  # (1, T, windows, 1, 1) -> (windows, T)
+
+
 @pytest.mark.parametrize(("size", "overlap"), [(24, 6), (24, 0), (5, 4), (8, 7)])
 def test_weights_of_all_windows_sum_to_one_on_every_frame(size: int, overlap: int) -> None:
     for frames in LENGTHS:
         plan = plan_windows(frames, size, overlap)
-        weights = plan.weights()
+        weights = weights_of(plan)
         assert weights.shape == (len(plan.windows), frames)
         assert weights.min() >= 0
         torch.testing.assert_close(weights.sum(0), torch.ones(frames))
@@ -42,14 +50,14 @@ def test_weights_of_all_windows_sum_to_one_on_every_frame(size: int, overlap: in
 def test_two_windows_cross_fade_linearly() -> None:
     plan = WindowPlan(6, (Window(0, 4, 4), Window(1, 6, 5)))
     zeros, fours = torch.zeros(1, 4, 1, 1, 1), torch.full((1, 5, 1, 1, 1), 4.0)
-    assert blend(plan, [zeros, fours]).flatten().tolist() == [0, 1, 2, 3, 4, 4]
+    assert plan.blend([zeros, fours]).flatten().tolist() == [0, 1, 2, 3, 4, 4]
 
 
 def test_windows_that_agree_give_the_video_back_bit_for_bit() -> None:
     for frames in LENGTHS:
         original = video(frames)
         plan = plan_windows(frames, 24, 6)
-        assert torch.equal(blend(plan, (window.take(original) for window in plan.windows)), original)
+        assert torch.equal(plan.blend(window.take(original) for window in plan.windows), original)
 
 
 def test_a_model_of_one_length_gets_the_last_frame_repeated_and_the_repeats_are_dropped() -> None:
@@ -58,14 +66,14 @@ def test_a_model_of_one_length_gets_the_last_frame_repeated_and_the_repeats_are_
     given = plan.windows[0].take(short)
     assert given.shape[1] == 24
     assert torch.equal(given[:, 5:], short[:, 4:].expand(-1, 19, -1, -1, -1))
-    assert torch.equal(blend(plan, [given]), short)
+    assert torch.equal(plan.blend([given]), short)
     assert plan_windows(5, 24, 6).windows[0].take(short).shape[1] == 5
 
 
 def test_half_precision_stays_half_precision() -> None:
     whole = video(40).to(torch.bfloat16)
     plan = plan_windows(40)
-    assert torch.equal(blend(plan, (window.take(whole) for window in plan.windows)), whole)
+    assert torch.equal(plan.blend(window.take(whole) for window in plan.windows), whole)
 
 
 def test_a_very_long_video_streams_and_holds_one_window_at_a_time() -> None:
@@ -108,7 +116,7 @@ def test_a_windowed_denoiser_averages_what_its_windows_say() -> None:
     plan = plan_windows(42, 24, 6)
     starts = windowed(plan, lambda noisy, window: torch.full_like(noisy, float(window.start)))
     said = starts(video(42))[0, :, 0, 0, 0]
-    torch.testing.assert_close(said, (plan.weights() * torch.tensor([[0.0], [18.0]])).sum(0))
+    torch.testing.assert_close(said, (weights_of(plan) * torch.tensor([[0.0], [18.0]])).sum(0))
     per_frame = windowed(plan, lambda noisy, _: noisy**2)
     torch.testing.assert_close(per_frame(video(42)), video(42) ** 2)
 
@@ -124,9 +132,9 @@ def test_impossible_plans_are_refused(frames: int, size: int, overlap: int, word
 def test_outputs_of_another_plan_are_refused() -> None:
     plan = plan_windows(42, 24, 6)
     with pytest.raises(InputError, match="window 0 of 2 has 24 frames, but 23 frames came"):
-        blend(plan, [torch.zeros(1, 23, 1, 1, 1)])
+        plan.blend([torch.zeros(1, 23, 1, 1, 1)])
     with pytest.raises(InputError, match="no more windows"):
-        blend(plan, [torch.zeros(1, 24, 1, 1, 1)])
+        plan.blend([torch.zeros(1, 24, 1, 1, 1)])
 
 
 def scene_depth(frames: int) -> torch.Tensor:
@@ -164,7 +172,7 @@ def test_depth_windows_of_different_scale_become_one_scale() -> None:
     depth = scene_depth(96)
     plan = plan_windows(96)
     pieces = skewed(plan, depth, noise=0.01, outliers=0.05)
-    aligned, naive = blend_depth(plan, pieces), blend(plan, pieces)
+    aligned, naive = blend_depth(plan, pieces), plan.blend(pieces)
     background = (depth == 1.0).expand_as(aligned)
     assert (aligned[background] == 1.0).all()
     assert aligned.min() == 0.0

@@ -15,7 +15,7 @@ from manifests.contract.environment import camera_directions
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
-from training.data.augment import Augmentation, Cut, apply_cut, crop, draw_cut, fits, mirror, permute
+from training.data.augment import Augmentation, ClipCut, apply_cut, crop, draw_cut, fits, mirror, permute
 from training.data.batch import (
     BACKGROUND,
     Batch,
@@ -195,7 +195,7 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
 
 
 def test_values_come_back_as_the_table_says(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
-    cut = Cut((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
+    cut = ClipCut((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
     sample = values([apply_cut(packed, cut)])
     truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
     torch.testing.assert_close(sample.rgb[0], 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)

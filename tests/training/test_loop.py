@@ -153,7 +153,7 @@ def test_an_interrupted_run_keeps_its_last_step(folder: Path, tmp_path: Path, mo
 def test_a_folder_with_another_run_is_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(request_of(folder, out, optimise={"steps": 1}))
-    with pytest.raises(TrainingError, match="holds a run already; add --resume"):
+    with pytest.raises(TrainingError, match="holds a run already; add `resume`"):
         train(request_of(folder, out))
     with pytest.raises(TrainingError, match=r"config.seed was 0 and is 5 now"):
         train(request_of(folder, out, resume=True, seed=5))

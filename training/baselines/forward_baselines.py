@@ -23,19 +23,20 @@ MEAN_LIGHT = "base colour x mean light"
 IRRADIANCE = "base colour x SH irradiance"
 SPLIT_SUM = "SplitSum"
 TRACED = "SplitSum with traced shadows"
-
 # Cosine-lobe factors A_l / pi of orders 0, 1, 2 (Ramamoorthi and Hanrahan 2001, equation 8).
 _LOBE = np.array([1.0, 2 / 3, 1 / 4])
 _ORDER = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2])
+UNCHANGED = "input unchanged"
+LIGHT_RATIO = "input x light ratio"
+LIGHT_RATIO_METERED = "input x light ratio, metered"
 
 
 def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Videos (T, H, W, 3) by baseline, from a clip's true G-buffers under `panorama`, or under its own light."""
-    assert shot.clip.camera is not None
     planes = planar(shot.panorama if panorama is None else panorama)  # (1, T, 3, h, w)
     coverage = planar(shot.clip.arrays["mask"])
     gbuffers = {name: planar(value) for name, value in shot.gbuffers.items()} | {"mask": coverage}
-    intrinsics = torch.from_numpy(shot.clip.camera.intrinsics).float()
+    intrinsics = torch.from_numpy(shot.camera.intrinsics).float()
     rays = camera_rays(*shot.clip.size, intrinsics)
     shaded = split_sum(gbuffers, planes, rays)
     mean = mean_radiance(planes[0])[None, :, :, None, None]  # (T, 3) -> (1, T, 3, 1, 1)
@@ -52,6 +53,26 @@ def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[st
     return {name: on_screen(channels_last(picture)) for name, picture in radiance.items()}
 
 
+def relighting_baselines(source: Shot, target: Shot) -> dict[str, np.ndarray]:
+    """Videos (T, H, W, 3) for "`source` under the light of `target`", both of one scene.
+
+    The light ratio is that of the exposed mean radiances, for each channel and frame; metered, the result is brought
+    to the brightness at which the datasets expose surfaces.
+    """
+    before, after = (
+        mean_radiance(torch.from_numpy(np.ascontiguousarray(shot.panorama.transpose(0, 3, 1, 2)))).numpy()
+        for shot in (source, target)
+    )
+    ratio = (after / np.maximum(before, 1e-6))[:, None, None]  # (T, 1, 1, 3)
+    scaled = srgb_decode(source.video) * ratio
+    level = surface_level(scaled, source.surface)
+    return {
+        UNCHANGED: source.video,
+        LIGHT_RATIO: on_screen(scaled),
+        LIGHT_RATIO_METERED: on_screen(scaled * (TARGET / level if level > 0 else 1.0)),
+    }
+
+
 def mean_radiance(panorama: Tensor) -> Tensor:
     """Mean (T, 3) over the sphere of panoramas (T, 3, h, w)."""
     weights = solid_angles(*panorama.shape[-2:]).to(panorama)  # (h, 1)
@@ -59,7 +80,7 @@ def mean_radiance(panorama: Tensor) -> Tensor:
 
 
 def flattened(panorama: np.ndarray) -> np.ndarray:
-    """Panoramas (T, h, w, 3) replaced by their mean over the sphere, one colour a frame: light without direction."""
+    """Panoramas (T, h, w, 3) replaced by their mean over the sphere, one colour per frame: light without direction."""
     mean = mean_radiance(torch.from_numpy(np.ascontiguousarray(panorama.transpose(0, 3, 1, 2))))
     return np.ascontiguousarray(np.broadcast_to(mean.numpy()[:, None, None], panorama.shape))
 
@@ -94,28 +115,3 @@ def _harmonics(d: Tensor) -> Tensor:
         ],
         dim=-3,
     )
-
-
-UNCHANGED = "input unchanged"
-LIGHT_RATIO = "input x light ratio"
-LIGHT_RATIO_METERED = "input x light ratio, metered"
-
-
-def relighting_baselines(source: Shot, target: Shot) -> dict[str, np.ndarray]:
-    """Videos (T, H, W, 3) for "`source` under the light of `target`", both of one scene.
-
-    The light ratio is that of the exposed mean radiances, for each channel and frame; metered, the result is brought
-    to the brightness at which the datasets expose surfaces.
-    """
-    before, after = (
-        mean_radiance(torch.from_numpy(np.ascontiguousarray(shot.panorama.transpose(0, 3, 1, 2)))).numpy()
-        for shot in (source, target)
-    )
-    ratio = (after / np.maximum(before, 1e-6))[:, None, None]  # (T, 1, 1, 3)
-    scaled = srgb_decode(source.video) * ratio
-    level = surface_level(scaled, source.surface)
-    return {
-        UNCHANGED: source.video,
-        LIGHT_RATIO: on_screen(scaled),
-        LIGHT_RATIO_METERED: on_screen(scaled * (TARGET / level if level > 0 else 1.0)),
-    }

@@ -19,7 +19,7 @@ from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import Dataset
 from renderers.modelspace import channels_last, planar, relative_depth
-from training.evaluation.benchmark import Shot
+from training.evaluation.benchmark import Maps, Shot
 from training.evaluation.metrics import best_gain
 
 CLIPS = 512
@@ -27,6 +27,46 @@ CLIPS = 512
 
 _NAMES = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "instance")
 _SAMPLED = 64
+
+RGB = "RGB"
+RGB_GAIN = "RGB x global gain"
+RGB_ORACLE = "RGB x clip's gain (oracle)"
+FACING = "constant (facing)"
+MEAN = "training mean"
+MEAN_MAP = "training mean map"
+PLANE = "ground plane (training)"
+PLANE_ORACLE = "ground plane (oracle camera)"
+
+
+def inverse_baselines(shot: Shot, averages: Averages | None) -> dict[str, Maps]:
+    """G-buffers (T, H, W, C), as values, by baseline; each gives the attributes that it can say something about.
+
+    Without `averages` of a training set the baselines that need them are left out. Base colour may exceed 1 after a
+    gain; the metrics clip it.
+    """
+    seen = np.clip(shot.clip.arrays["rgb"] * shot.clip.exposure, 0.0, 1.0)
+    gain = best_gain(seen, shot.clip.arrays["basecolor"], shot.surface)
+    found: dict[str, Maps] = {
+        RGB: {"basecolor": seen},
+        RGB_ORACLE: {"basecolor": seen * gain},
+        FACING: {"normal": np.broadcast_to(np.array([0.0, 0.0, 1.0], dtype=np.float32), seen.shape)},
+        PLANE_ORACLE: _oracle_plane(shot),
+    }
+    if averages is None:
+        return found
+    frames, (height, width) = shot.clip.frames, shot.clip.size
+    found[RGB_GAIN] = {"basecolor": seen * averages.gain}
+    found[MEAN] = {
+        name: np.broadcast_to(averages.constants[name], (frames, height, width, len(averages.constants[name])))
+        for name in GBUFFERS
+    }
+    found[MEAN_MAP] = {
+        name: np.broadcast_to(resized(averages.maps[name], height, width, name), found[MEAN][name].shape)
+        for name in GBUFFERS
+    }
+    normal = np.broadcast_to(averages.ground_normal.astype(np.float32), (frames, 3))
+    found[PLANE] = plane(normal, np.ones(frames), shot.camera.rays(*shot.clip.size))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,49 +162,6 @@ def _value(name: str, mean: np.ndarray) -> np.ndarray:
     return mean
 
 
-Maps = dict[str, np.ndarray]
-
-RGB = "RGB"
-RGB_GAIN = "RGB x global gain"
-RGB_ORACLE = "RGB x clip's gain (oracle)"
-FACING = "constant (facing)"
-MEAN = "training mean"
-MEAN_MAP = "training mean map"
-PLANE = "ground plane (training)"
-PLANE_ORACLE = "ground plane (oracle camera)"
-
-
-def inverse_baselines(shot: Shot, averages: Averages | None) -> dict[str, Maps]:
-    """G-buffers (T, H, W, C), as values, by baseline; each gives the attributes that it can say something about.
-
-    Without `averages` of a training set the baselines that need them are left out. Base colour may exceed 1 after a
-    gain; the metrics clip it.
-    """
-    seen = np.clip(shot.clip.arrays["rgb"] * shot.clip.exposure, 0.0, 1.0)
-    gain = best_gain(seen, shot.clip.arrays["basecolor"], shot.surface)
-    found: dict[str, Maps] = {
-        RGB: {"basecolor": seen},
-        RGB_ORACLE: {"basecolor": seen * gain},
-        FACING: {"normal": np.broadcast_to(np.array([0.0, 0.0, 1.0], dtype=np.float32), seen.shape)},
-        PLANE_ORACLE: _oracle_plane(shot),
-    }
-    if averages is None:
-        return found
-    frames, (height, width) = shot.clip.frames, shot.clip.size
-    found[RGB_GAIN] = {"basecolor": seen * averages.gain}
-    found[MEAN] = {
-        name: np.broadcast_to(averages.constants[name], (frames, height, width, len(averages.constants[name])))
-        for name in GBUFFERS
-    }
-    found[MEAN_MAP] = {
-        name: np.broadcast_to(resized(averages.maps[name], height, width, name), found[MEAN][name].shape)
-        for name in GBUFFERS
-    }
-    normal = np.broadcast_to(averages.ground_normal.astype(np.float32), (frames, 3))
-    found[PLANE] = plane(normal, np.ones(frames), rays_of(shot))
-    return found
-
-
 def plane(normals: np.ndarray, heights: np.ndarray, rays: np.ndarray) -> Maps:
     """G-buffers of an endless plane, seen by a camera at `heights` (T,) above it: unit normal and relative depth.
 
@@ -175,13 +172,6 @@ def plane(normals: np.ndarray, heights: np.ndarray, rays: np.ndarray) -> Maps:
     relative = channels_last(relative_depth(planar(depth))[0])
     shape = (len(normals), *rays.shape[:2], 3)
     return {"normal": np.broadcast_to(normals[:, None, None].astype(np.float32), shape), "depth": relative}
-
-
-def rays_of(shot: Shot) -> np.ndarray:
-    """Camera-frame directions (H, W, 3) with z = -1 of a clip's pixels."""
-    if shot.clip.camera is None:
-        raise InputError("has no camera", where=f"clip {shot.clip.key}")
-    return shot.clip.camera.rays(*shot.clip.size)
 
 
 def resized(mean: np.ndarray, height: int, width: int, name: str) -> np.ndarray:
@@ -197,8 +187,6 @@ def resized(mean: np.ndarray, height: int, width: int, name: str) -> np.ndarray:
 
 def _oracle_plane(shot: Shot) -> Maps:
     """The world's ground z = 0 as the true camera sees it."""
-    rays = rays_of(shot)
-    assert shot.clip.camera is not None
-    poses = shot.clip.camera.camera_to_world
+    poses = shot.camera.camera_to_world
     normals = poses[:, 2, :3]  # R^T (0, 0, 1): the world's up in each camera
-    return plane(normals, np.maximum(poses[:, 2, 3], 1e-3), rays)
+    return plane(normals, np.maximum(poses[:, 2, 3], 1e-3), shot.camera.rays(*shot.clip.size))

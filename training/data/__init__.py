@@ -1,1 +1,1 @@
-"""From shards to batches: sources, their order, decoding, augmentation."""
+"""What training reads: sources of clips, their augmentation, and the loader that makes batches of them."""

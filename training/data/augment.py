@@ -1,8 +1,7 @@
 """Augmentation: which cut of a clip a visit sees, drawn from the visit's own random generator, and how it is made.
 
 Every change keeps a clip a valid clip: mirroring turns normals, camera and light with the picture, an exposure change
-brightens picture and light, a permutation of the colour channels (of red, green and blue light, so to speak) holds
-for picture, base colour and light together.
+brightens picture and light, a permutation of the colour channels holds for picture, base colour and light together.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Cut:
+class ClipCut:
     """What a visit sees of a clip: frame indices, crop origin and size, and the draws of everything else."""
 
     frames: tuple[int, ...]
@@ -67,7 +66,7 @@ def fits(augmentation: Augmentation, frames: int, height: int, width: int) -> bo
     return frames >= reach and height >= rows and width >= columns
 
 
-def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, rng: np.random.Generator) -> Cut:
+def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, rng: np.random.Generator) -> ClipCut:
     """A cut of a clip that `fits`; every draw happens whatever the options, so that options do not shift others."""
     wanted = augmentation.frames
     strides = [stride for stride in augmentation.strides if (wanted - 1) * stride < frames]
@@ -79,7 +78,7 @@ def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, r
     stops, dropped = rng.uniform(*augmentation.exposure_stops), rng.random() < augmentation.dropout
     chosen = tuple(range(first, first + (wanted - 1) * stride + 1, stride))
     reversed_ = rng.random() < 0.5
-    return Cut(
+    return ClipCut(
         frames=chosen[::-1] if reversed_ and augmentation.reverse else chosen,
         top=top,
         left=left,
@@ -91,12 +90,12 @@ def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, r
     )
 
 
-def apply_cut(codes: ClipCodes, cut: Cut) -> ClipCodes:
+def apply_cut(codes: ClipCodes, cut: ClipCut) -> ClipCodes:
     """The cut of a whole clip that `cut` describes, but for its gain, which `collate` applies."""
     return cut_selected(select(codes, cut.frames), cut)
 
 
-def cut_selected(codes: ClipCodes, cut: Cut) -> ClipCodes:
+def cut_selected(codes: ClipCodes, cut: ClipCut) -> ClipCodes:
     """As `apply_cut`, of a clip whose frames are selected already."""
     codes = crop(codes, cut.top, cut.left, *cut.size)
     if cut.mirrored:

@@ -176,14 +176,15 @@ def _read_layout(folder: Path) -> Layout:
     if not path.is_file():
         return Layout()
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, Layout)
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        known = ", ".join(Layout.__struct_fields__)
-        near = difflib.get_close_matches(
-            str(error).split("`")[-2] if "`" in str(error) else "", Layout.__struct_fields__
-        )
-        hint = f"did you mean {near[0]}?" if near else f"known are {known}"
-        raise DatasetError(f"{' '.join(str(error).split())}", f"{hint}", where=path) from None
+        plain = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        unknown = [name for name in plain if name not in Layout.__struct_fields__] if isinstance(plain, dict) else []
+        if not unknown:
+            return msgspec.convert(plain, Layout)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot be read ({' '.join(str(error).split())})", where=path) from None
+    near = difflib.get_close_matches(str(unknown[0]), Layout.__struct_fields__)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(Layout.__struct_fields__)}"
+    raise DatasetError(f"{unknown[0]}: no such field", hint, where=path)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -212,9 +213,9 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _exposure(radiance: np.ndarray, surface: np.ndarray) -> float:
-    """Factor that brings the 95th percentile of the surfaces' luminance to 0.7."""
-    bright = surface_level(radiance, surface if surface.any() else None)
-    return TARGET / bright if bright > 0 and math.isfinite(bright) else 1.0
+    """Factor that brings the surfaces to the brightness that datasets have, or the whole picture without a surface."""
+    level = surface_level(radiance, surface if surface.any() else None)
+    return TARGET / level if level > 0 and math.isfinite(level) else 1.0
 
 
 def _shrunk(name: str, image: np.ndarray, factor: int) -> np.ndarray:

@@ -21,7 +21,7 @@ import torch
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import DatasetError
-from training.data.augment import Augmentation, Cut, apply_cut, cut_selected, draw_cut, fits, select
+from training.data.augment import Augmentation, ClipCut, apply_cut, cut_selected, draw_cut, fits, select
 from training.data.batch import ClipCodes, CodedBatch, Visit, codes_of, collate
 from training.data.clip_sources import ClipSource
 
@@ -143,11 +143,6 @@ class Loader:
         """Clips in an epoch."""
         return len(self._clips)
 
-    @property
-    def skipped(self) -> int:
-        """Clips of the source that are too short or too small."""
-        return len(self._source.entries) - len(self._clips)
-
     def __iter__(self) -> Iterator[CodedBatch]:
         return self
 
@@ -193,7 +188,7 @@ class Loader:
         real = entry.real if self._options.real is None else self._options.real
         return Visit(codes, entry, cut.gain, real, cut.unconditional, int(rng.integers(1 << 62)))
 
-    def _codes(self, index: int, cut: Cut) -> ClipCodes:
+    def _codes(self, index: int, cut: ClipCut) -> ClipCodes:
         """The cut, from the cache, or from the whole clip if the cache will take it, or from the frames needed."""
         options = self._options
         wanted = ("rgb", *options.attributes, "mask")

@@ -2,15 +2,19 @@
 
 Every bar states its rule in words, the number measured, the number needed, and whether it holds. A bar whose scores
 are missing is "not measured", never passed. Baselines that see the truth (oracles) count only where the rule names
-them; against the plane of the true camera the normals are compared as well, as an extra line.
+them; against the plane of the true camera the normals are compared as well, as an extra line. `_TABLE` has one row
+per bar, in the order of docs/evaluation.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from training.baselines import forward_baselines, inverse_baselines
+from training.baselines.forward_baselines import LIGHT_RATIO, LIGHT_RATIO_METERED, SPLIT_SUM, TRACED, UNCHANGED
+from training.baselines.inverse_baselines import MEAN, MEAN_MAP, PLANE, PLANE_ORACLE, RGB, RGB_ORACLE
 from training.evaluation.scores import Score, mean, select
 
 OURS = "ours"
@@ -24,6 +28,10 @@ WITH_LORA = "ours, with LoRA"
 WITHOUT_LORA = "ours, without LoRA"
 ESTIMATED_LIGHT = "ours, under the estimated light"
 
+Relation = Literal[">=", ">", "<=", "<"]
+"""How the measured number has to compare with the one that is needed."""
+
+_COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 _LEAST_ERROR = 1e-6  # a baseline may be exact, as a constant is on a constant attribute
 
 
@@ -45,9 +53,15 @@ class Bar:
         return f"{state[self.holds]:12} {self.name}:{number}{needed}; {self.rule}"
 
 
+def judged(name: str, rule: str, measured: float | None, relation: Relation = ">=", needed: float | None = None) -> Bar:
+    """A bar from the number that was measured, None where it was not; without a number needed it is only reported."""
+    holds = None if measured is None or needed is None else bool(_COMPARE[relation](measured, needed))
+    return Bar(name, rule, measured, needed, holds)
+
+
 def bars(scores: Sequence[Score]) -> list[Bar]:
-    """Every bar that `evaluate run` can measure, in the order of docs/evaluation.md."""
-    return [*_inverse(scores), *_forward(scores), *_relighting(scores)]
+    """Every bar that `evaluate run` can measure."""
+    return [judged(name, rule, measure(scores), *limit) for name, rule, measure, *limit in _TABLE]
 
 
 def lora_bars(look_on: float, look_off: float, clean_after: float, clean_before: float) -> list[Bar]:
@@ -59,173 +73,151 @@ def lora_bars(look_on: float, look_off: float, clean_after: float, clean_before:
         clean_after: on clean synthetic clips after co-training, with the LoRA off.
         clean_before: the same before co-training.
     """
+    change = abs(clean_after - clean_before)
     return [
-        at_least("LoRA, held-out look", "gain in dB with the LoRA on", look_on - look_off, 0.0, strict=True),
-        at_most("LoRA off, clean synthetic", "change in dB by co-training", abs(clean_after - clean_before), 0.2),
+        judged("LoRA, held-out look", "gain in dB with the LoRA on", look_on - look_off, ">", 0.0),
+        judged("LoRA off, clean synthetic", "change in dB by co-training", change, "<=", 0.2),
     ]
 
 
-def at_least(name: str, rule: str, measured: float | None, needed: float, *, strict: bool = False) -> Bar:
-    """`measured` has to be `needed` or more; with `strict`, more."""
-    holds = None if measured is None else (measured > needed if strict else measured >= needed)
-    return Bar(name, rule, measured, needed, holds)
+Measure = Callable[[Sequence[Score]], float | None]
 
 
-def at_most(name: str, rule: str, measured: float | None, needed: float, *, strict: bool = False) -> Bar:
-    """`measured` has to be `needed` or less; with `strict`, less."""
-    holds = None if measured is None else (measured < needed if strict else measured <= needed)
-    return Bar(name, rule, measured, needed, holds)
+def _lead(task: str, metric: str, method: str, other: str, *, attribute: str = "", part: str | None = None) -> Measure:
+    """By how much the mean of `method` is above that of `other`."""
+
+    def measure(scores: Sequence[Score]) -> float | None:
+        one, two = (
+            mean(select(scores, task, metric, method=name, attribute=attribute, part=part)) for name in (method, other)
+        )
+        return None if one is None or two is None else one - two
+
+    return measure
 
 
-def _inverse(scores: Sequence[Score]) -> list[Bar]:
-    def of(method: str, attribute: str, metric: str) -> float | None:
-        return mean(select(scores, "inverse", metric, method=method, attribute=attribute))
-
-    def ratio(attribute: str, metric: str, *methods: str) -> float | None:
-        ours, others = of(OURS, attribute, metric), [of(method, attribute, metric) for method in methods]
-        known = [value for value in others if value is not None]
-        return ours / max(min(known), _LEAST_ERROR) if ours is not None and len(known) == len(methods) else None
-
-    ours = of(OURS, "basecolor", "psnr")
-    return [
-        at_least(
-            "base colour",
-            "dB over RGB as base colour",
-            _minus(ours, of(inverse_baselines.RGB, "basecolor", "psnr")),
-            3.0,
-        ),
-        at_least(
-            "base colour, oracle",
-            "dB over RGB with the clip's best gain",
-            _minus(ours, of(inverse_baselines.RGB_ORACLE, "basecolor", "psnr")),
-            0.0,
-            strict=True,
-        ),
-        _report(
-            "base colour, both with an oracle's gain",
-            "dB of si-PSNR over RGB",
-            _minus(of(OURS, "basecolor", "si_psnr"), of(inverse_baselines.RGB, "basecolor", "si_psnr")),
-        ),
-        at_most(
-            "normals",
-            "mean angle, share of the best of ground plane, mean and mean map",
-            ratio("normal", "mean_angle", inverse_baselines.PLANE, inverse_baselines.MEAN, inverse_baselines.MEAN_MAP),
-            0.65,
-        ),
-        _report(
-            "normals, oracle camera",
-            "mean angle, share of the true camera's ground plane",
-            ratio("normal", "mean_angle", inverse_baselines.PLANE_ORACLE),
-        ),
-        at_most(
-            "depth",
-            "aligned RMSE, share of the better of ground plane and mean map",
-            ratio("depth", "rmse", inverse_baselines.PLANE, inverse_baselines.MEAN_MAP),
-            0.75,
-        ),
-        _report(
-            "depth, oracle camera",
-            "aligned RMSE, share of the true camera's ground plane",
-            ratio("depth", "rmse", inverse_baselines.PLANE_ORACLE),
-        ),
-        at_most(
-            "metallic",
-            "RMSE, share of the better of mean and mean map",
-            ratio("metallic", "rmse", inverse_baselines.MEAN, inverse_baselines.MEAN_MAP),
-            0.88,
-        ),
-        at_most(
-            "roughness",
-            "RMSE, share of the better of mean and mean map",
-            ratio("roughness", "rmse", inverse_baselines.MEAN, inverse_baselines.MEAN_MAP),
-            1.0,
-            strict=True,
-        ),
-        *(
-            _report(
-                f"{attribute}, video against one frame",
-                "share by which video context lowers the RMSE",
-                None if (share := ratio(attribute, "rmse", ONE_FRAME)) is None else 1 - share,
-            )
-            for attribute in ("roughness", "metallic")
-        ),
-    ]
+def _rendered(method: str, other: str, metric: str = "surface_psnr") -> Measure:
+    return _lead("forward", metric, method, other, part="scenes")
 
 
-def _forward(scores: Sequence[Score]) -> list[Bar]:
-    def of(method: str, metric: str = "surface_psnr", part: str | None = "scenes") -> float | None:
-        return mean(select(scores, "forward", metric, method=method, part=part))
-
-    ours = of(OURS)
-    return [
-        at_least("forward", "dB over SplitSum on SyntheticScenes", _minus(ours, of(forward_baselines.SPLIT_SUM)), 2.0),
-        _report(
-            "forward, traced shadows",
-            "dB over SplitSum with traced shadows, which the small network starts from",
-            _minus(ours, of(forward_baselines.TRACED)),
-        ),
-        at_least(
-            "cast shadow",
-            "dB over SplitSum on ground in cast shadow",
-            _minus(of(OURS, "shadow_psnr"), of(forward_baselines.SPLIT_SUM, "shadow_psnr")),
-            3.0,
-        ),
-        _report(
-            "cast shadow, traced shadows",
-            "dB over SplitSum with traced shadows on the same ground",
-            _minus(of(OURS, "shadow_psnr"), of(forward_baselines.TRACED, "shadow_psnr")),
-        ),
-        _report(
-            "lit ground",
-            "dB over SplitSum on ground that is not in shadow",
-            _minus(of(OURS, "lit_psnr"), of(forward_baselines.SPLIT_SUM, "lit_psnr")),
-        ),
-        at_least(
-            "shadow turn, true re-render",
-            "dB by which the error against it falls when the light turns",
-            mean(select(scores, "turn", "turn_gain", method=OURS)),
-            0.0,
-            strict=True,
-        ),
-        at_least(
-            "shadow turn, unturned render",
-            "dB by which the error against it rises when the light turns",
-            mean(select(scores, "turn", "turn_parting", method=OURS)),
-            0.0,
-            strict=True,
-        ),
-        at_least("another light", "dB that a wrong environment costs", _minus(ours, of(WRONG_LIGHT)), 3.0),
-        at_most("from the inverse renderer", "dB lost on its G-buffers", _minus(ours, of(FROM_INVERSE)), 3.0),
-        at_most(
-            "from the inverse renderer, metered",
-            "dB lost on its G-buffers, exposed by what they show",
-            _minus(ours, of(FROM_INVERSE_METERED)),
-            3.0,
-        ),
-        _report("light as its mean", "dB that light without direction costs", _minus(ours, of(NO_LIGHT))),
-    ]
+def _colour(other: str, metric: str = "psnr") -> Measure:
+    return _lead("inverse", metric, OURS, other, attribute="basecolor")
 
 
-def _relighting(scores: Sequence[Score]) -> list[Bar]:
-    def of(method: str) -> float | None:
-        return mean(select(scores, "relighting", "surface_psnr", method=method))
+def _share(attribute: str, metric: str, *others: str) -> Measure:
+    """Our mean error as a share of the lowest among `others`, all of which must be known."""
 
-    given, metered = "dB over {}, at the exposure of the true render", "dB over {}, exposed by what it shows"
-    pairs = [
-        ("relighting", OURS, forward_baselines.UNCHANGED, given),
-        ("relighting", OURS, forward_baselines.LIGHT_RATIO, given),
-        ("relighting, metered", METERED, forward_baselines.UNCHANGED, metered),
-        ("relighting, metered", METERED, forward_baselines.LIGHT_RATIO_METERED, metered),
-    ]
-    return [
-        at_least(name, rule.format(other), _minus(of(method), of(other)), 0.0, strict=True)
-        for name, method, other, rule in pairs
-    ]
+    def measure(scores: Sequence[Score]) -> float | None:
+        ours, *rest = (
+            mean(select(scores, "inverse", metric, method=name, attribute=attribute)) for name in (OURS, *others)
+        )
+        known = [value for value in rest if value is not None]
+        return ours / max(min(known), _LEAST_ERROR) if ours is not None and len(known) == len(others) else None
+
+    return measure
 
 
-def _report(name: str, rule: str, measured: float | None) -> Bar:
-    return Bar(name, rule, measured, None, None)
+def _saved(attribute: str) -> Measure:
+    """The share of the RMSE of single frames that video saves."""
+    share = _share(attribute, "rmse", ONE_FRAME)
+    return lambda scores: None if (left := share(scores)) is None else 1 - left
 
 
-def _minus(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _turn(metric: str) -> Measure:
+    return lambda scores: mean(select(scores, "turn", metric, method=OURS))
+
+
+def _relit(method: str, other: str) -> Measure:
+    return _lead("relighting", "surface_psnr", method, other)
+
+
+_TABLE: Sequence[tuple[Any, ...]] = (
+    # name, rule, what is measured; and unless it is only reported: how that has to compare, with what
+    ("base colour", "dB over RGB as base colour", _colour(RGB), ">=", 3.0),
+    ("base colour, oracle", "dB over RGB with the clip's best gain", _colour(RGB_ORACLE), ">", 0.0),
+    ("base colour, both with an oracle's gain", "dB of si-PSNR over RGB", _colour(RGB, "si_psnr")),
+    (
+        "normals",
+        "mean angle, share of the best of ground plane, mean and mean map",
+        _share("normal", "mean_angle", PLANE, MEAN, MEAN_MAP),
+        "<=",
+        0.65,
+    ),
+    (
+        "normals, oracle camera",
+        "mean angle, share of the true camera's ground plane",
+        _share("normal", "mean_angle", PLANE_ORACLE),
+    ),
+    (
+        "depth",
+        "aligned RMSE, share of the better of ground plane and mean map",
+        _share("depth", "rmse", PLANE, MEAN_MAP),
+        "<=",
+        0.75,
+    ),
+    (
+        "depth, oracle camera",
+        "aligned RMSE, share of the true camera's ground plane",
+        _share("depth", "rmse", PLANE_ORACLE),
+    ),
+    (
+        "metallic",
+        "RMSE, share of the better of mean and mean map",
+        _share("metallic", "rmse", MEAN, MEAN_MAP),
+        "<=",
+        0.88,
+    ),
+    (
+        "roughness",
+        "RMSE, share of the better of mean and mean map",
+        _share("roughness", "rmse", MEAN, MEAN_MAP),
+        "<",
+        1.0,
+    ),
+    ("roughness, video against one frame", "share by which video context lowers the RMSE", _saved("roughness")),
+    ("metallic, video against one frame", "share by which video context lowers the RMSE", _saved("metallic")),
+    ("forward", "dB over SplitSum on SyntheticScenes", _rendered(OURS, SPLIT_SUM), ">=", 2.0),
+    (
+        "forward, traced shadows",
+        "dB over SplitSum with traced shadows, which the small network starts from",
+        _rendered(OURS, TRACED),
+    ),
+    ("cast shadow", "dB over SplitSum on ground in cast shadow", _rendered(OURS, SPLIT_SUM, "shadow_psnr"), ">=", 3.0),
+    (
+        "cast shadow, traced shadows",
+        "dB over SplitSum with traced shadows on the same ground",
+        _rendered(OURS, TRACED, "shadow_psnr"),
+    ),
+    ("lit ground", "dB over SplitSum on ground that is not in shadow", _rendered(OURS, SPLIT_SUM, "lit_psnr")),
+    (
+        "shadow turn, true re-render",
+        "dB by which the error against it falls when the light turns",
+        _turn("turn_gain"),
+        ">",
+        0.0,
+    ),
+    (
+        "shadow turn, unturned render",
+        "dB by which the error against it rises when the light turns",
+        _turn("turn_parting"),
+        ">",
+        0.0,
+    ),
+    ("another light", "dB that a wrong environment costs", _rendered(OURS, WRONG_LIGHT), ">=", 3.0),
+    ("from the inverse renderer", "dB lost on its G-buffers", _rendered(OURS, FROM_INVERSE), "<=", 3.0),
+    (
+        "from the inverse renderer, metered",
+        "dB lost on its G-buffers, exposed by what they show",
+        _rendered(OURS, FROM_INVERSE_METERED),
+        "<=",
+        3.0,
+    ),
+    ("light as its mean", "dB that light without direction costs", _rendered(OURS, NO_LIGHT)),
+    *(
+        (name, f"dB over {other}, {exposed}", _relit(method, other), ">", 0.0)
+        for name, method, exposed, others in (
+            ("relighting", OURS, "at the exposure of the true render", (UNCHANGED, LIGHT_RATIO)),
+            ("relighting, metered", METERED, "exposed by what it shows", (UNCHANGED, LIGHT_RATIO_METERED)),
+        )
+        for other in others
+    ),
+)

@@ -15,11 +15,11 @@ from manifests.files import write_bytes
 from manifests.store.dataset import open_dataset
 from training.baselines.inverse_baselines import Averages, gather_averages
 from training.evaluation.acceptance import OURS
-from training.evaluation.benchmark import Benchmark, Part, Shot, open_benchmark, seen_in_training
+from training.evaluation.benchmark import Benchmark, Maps, Part, Shot, open_benchmark, seen_in_training
 from training.evaluation.evaluation_report import RANKED_BY, Evaluation
 from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.gallery import Strip, map_strip, video_strip
-from training.evaluation.models import EvaluationModels, Maps, load_models
+from training.evaluation.models import EvaluationModels, load_models
 from training.evaluation.perceptual import Perceptual, load_perceptual
 from training.evaluation.score_estimates import score_inverse, score_lighting
 from training.evaluation.score_forward import Videos, score_forward, score_relighting, score_turn
@@ -28,47 +28,6 @@ from training.evaluation.shadows import swap_partner
 
 SETTINGS = "settings.json"
 _WORK = "work"
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """Scores of one scene, and the strips of its clips by task."""
-
-    scores: list[Score]
-    strips: dict[str, list[Strip]]
-
-
-class ResultStore:
-    """Results by scene in the folder `out`; raises InputError when `out` holds another evaluation."""
-
-    def __init__(self, out: Path, identity: dict[str, Any]) -> None:
-        self._folder = out / _WORK
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path, wanted = out / SETTINGS, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n"
-        if path.is_file() and path.read_bytes() != wanted:
-            raise InputError(f"holds another evaluation (see its {SETTINGS})", "give another folder", where=out)
-        if not path.is_file() and any(self._folder.iterdir()):
-            raise InputError(f"has {_WORK}/ but no {SETTINGS}", "give another folder", where=out)
-        write_bytes(path, wanted)
-
-    def get(self, part: str, scene: int) -> SceneResult | None:
-        """What was kept of a scene, or None."""
-        path = self._path(part, scene)
-        if not path.is_file():
-            return None
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=SceneResult)
-        except msgspec.DecodeError as error:
-            raise InputError(f"cannot be read ({error})", "delete it and run again", where=path) from None
-
-    def put(self, part: str, scene: int, result: SceneResult) -> None:
-        """Keep a scene's results, whole or not at all."""
-        write_bytes(self._path(part, scene), msgspec.json.encode(result))
-
-    def _path(self, part: str, scene: int) -> Path:
-        return self._folder / f"{part}-{scene:06d}.json"
-
-
 _STRIP_VIDEOS = 4
 
 
@@ -167,3 +126,42 @@ def _ranking(task: str, scores: Sequence[Score]) -> float | None:
 
 def _name(shot: Shot) -> str:
     return f"{shot.part} {shot.clip.key}"
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """Scores of one scene, and the strips of its clips by task."""
+
+    scores: list[Score]
+    strips: dict[str, list[Strip]]
+
+
+class ResultStore:
+    """Results by scene in the folder `out`; raises InputError when `out` holds another evaluation."""
+
+    def __init__(self, out: Path, identity: dict[str, Any]) -> None:
+        self._folder = out / _WORK
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path, wanted = out / SETTINGS, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n"
+        if path.is_file() and path.read_bytes() != wanted:
+            raise InputError(f"holds another evaluation (see its {SETTINGS})", "give another folder", where=out)
+        if not path.is_file() and any(self._folder.iterdir()):
+            raise InputError(f"has {_WORK}/ but no {SETTINGS}", "give another folder", where=out)
+        write_bytes(path, wanted)
+
+    def get(self, part: str, scene: int) -> SceneResult | None:
+        """What was kept of a scene, or None."""
+        path = self._path(part, scene)
+        if not path.is_file():
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=SceneResult)
+        except msgspec.DecodeError as error:
+            raise InputError(f"cannot be read ({error})", "delete it and run again", where=path) from None
+
+    def put(self, part: str, scene: int, result: SceneResult) -> None:
+        """Keep a scene's results, whole or not at all."""
+        write_bytes(self._path(part, scene), msgspec.json.encode(result))
+
+    def _path(self, part: str, scene: int) -> Path:
+        return self._folder / f"{part}-{scene:06d}.json"
