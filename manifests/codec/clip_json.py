@@ -45,7 +45,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """How one attribute is kept.
 
     `scheme` is the mapping between values and stored integers (`quantize.py`; in `exact` the channels' type).
-    The rest is for `compact`: `file` is the suffix of its video, `coding` names the video's format (`coding.py`),
+    The rest is for `compact`: `file` is the suffix of its video, `coding` names the video's format (`formats.py`),
     `low`, `high` and `levels` are the range and the number of codes of a scheme that has them, and `masked` says
     that the attribute has its background value wherever the mask is 0, which decoding restores.
     """

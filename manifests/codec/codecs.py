@@ -1,7 +1,7 @@
 """The two ways in which a clip becomes files and comes back: `exact` and `compact`.
 
-`exact` (`exact.py`) loses nothing but half-float rounding: one multilayer OpenEXR a frame. `compact`
-(`compact.py`), the default of datasets, keeps one video an attribute and is more than ten times smaller.
+`exact` (`exact.py`) loses nothing but half-float rounding: one multilayer OpenEXR per frame. `compact`
+(`compact.py`), the default of datasets, keeps one video per attribute and is more than ten times smaller.
 Both share `clip.json` (camera, rotation of the light, meta, how each attribute is kept) and `environment.exr`.
 docs/codecs.md has the format and the measurements behind it.
 
@@ -35,7 +35,7 @@ def encode_clip(clip: Clip, codec: Codec, *, threads: int = 1) -> tuple[dict[str
     The errors are empty for `exact`. For `compact` they are (see `fidelity.py`) rgb.psnr_db, basecolor.psnr_db,
     normal.mean_angle_degrees, normal.p99_angle_degrees, depth.mean_relative, and mean_absolute of roughness,
     metallic, mask and instance; clips of more than 2^20 pixels are measured on every third frame. Equal clips
-    give equal bytes, whatever the `threads`, of which there is use for one an attribute. Raises ClipError when `meta`
+    give equal bytes, whatever the `threads`, of which it can use one per attribute. Raises ClipError when `meta`
     is not plain JSON.
     """
     errors: dict[str, float] = {}
@@ -70,7 +70,7 @@ def decode_clip(
             also decodes the mask, which is cheap.
         frames: slice or indices (negative ones count from the end; any order); None decodes all. Camera and
             environment rotation follow the choice.
-        threads: decoder threads a video. A loader with a process a core wants 1.
+        threads: decoder threads per video. A loader with one process per core wants 1.
         light: whether to decode the environment.
         coded: give a `CodedClip`: 8-bit codes, and colours as networks see them and `compact` keeps them. That is
             faster than values, as long as codes are what is wanted.

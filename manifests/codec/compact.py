@@ -1,4 +1,4 @@
-"""The `compact` codec: one video an attribute, encoded until its measured error is within the bound.
+"""The `compact` codec: one video per attribute, encoded until its measured error is within the bound.
 
 The quantizer starts where almost every clip is good enough; a clip that is harder (fine bump maps, noise) is
 encoded again, finer. So the promise about quality holds for each clip, and the bytes follow the content.

@@ -1,4 +1,4 @@
-"""The `exact` codec: one multilayer OpenEXR a frame, lossless but for half-float rounding.
+"""The `exact` codec: one multilayer OpenEXR per frame, lossless but for half-float rounding.
 
 Half keeps 11 significant bits: values that a half can represent come back bit for bit, others are rounded to the
 nearest half (relative error 2^-11). Depth is float and instance a 32-bit integer, so both are always exact.

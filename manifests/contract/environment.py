@@ -1,4 +1,4 @@
-"""Environment light of a clip: one HDR lat-long image, one rotation a frame, and the networks' three encodings.
+"""Environment light of a clip: one HDR lat-long image, one rotation per frame, and the networks' three encodings.
 
 The image is stored in its own frame, which is the world frame when the rotation is the identity. Direction
 (x, y, z), z up, is found at u = 0.5 - atan2(y, x) / 2 pi (left to right) and v = acos(z) / pi (top to bottom):

@@ -129,7 +129,7 @@ def clip_sample(scene: int, light: int = 0, size: int = 32, frames: int = 3, cod
 
 
 def header(**fields: object) -> Header:
-    """Header of the test datasets: 7 scenes, 3 a shard, so that the last shard is short."""
+    """Header of the test datasets: 7 scenes, 3 per shard, so that the last shard is short."""
     defaults = {
         "stage": "datagen", "codec": "exact", "recipe": {"name": "toy", "render": {"samples": 16}}, "seed": 7,
         "items": 7, "per_shard": 3, "catalogue": "c0ffee",
