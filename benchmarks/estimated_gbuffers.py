@@ -16,11 +16,10 @@ import tyro
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.store.dataset import open_dataset
-from training.evaluation.benchmark import Part, Shot
+from training.evaluation.benchmark import Maps, Part, Shot
 from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.metrics import best_gain, psnr
-from training.evaluation.models import EvaluationModels, Maps, load_models
-from training.evaluation.score_forward import environment, true_maps
+from training.evaluation.models import EvaluationModels, load_models
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Paths:
 
 def costs(models: EvaluationModels, shot: Shot) -> dict[str, float]:
     """dB by what was estimated."""
-    true, estimated, light, exposure = true_maps(shot), models.gbuffers(shot), environment(shot), shot.clip.exposure
+    true, estimated, light, exposure = shot.maps, models.gbuffers(shot), shot.environment, shot.clip.exposure
 
     def seen(gbuffers: Maps, exposure: float = exposure) -> float:
         return psnr(models.picture(shot, gbuffers, light, exposure, 0.0), shot.video, shot.surface)

@@ -192,7 +192,7 @@ def _nothing(footage: Footage, dropped: Counter[str], problems: tuple[FootagePro
 
 
 class SegmentPrefetch[T]:
-    """Iterates over `make()` on `executor`, at most `depth` pieces ahead of whoever iterates over this.
+    """Iterates over `make()` on `executor`, at most `depth` pieces ahead of its reader.
 
     With an executor of one thread, what is made next starts when this one has nothing left to decode. An error
     reaches the reader in its place. `close` ends the iteration early, as do `for` loops that leave their context.

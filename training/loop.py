@@ -45,7 +45,6 @@ class TrainingOutcome:
     seconds: float
     loss: float
     waiting: float
-    checkpoint: Path | None
 
 
 class Trainer:
@@ -90,7 +89,7 @@ class Trainer:
         Raises TrainingError, naming the clips, as soon as a loss or a gradient is not finite, and KeyboardInterrupt
         after the step in which it was asked to stop.
         """
-        keep, folder = self.config.keep, None
+        keep = self.config.keep
         before, waited, last = self.seconds, self._waited(), float("nan")
         started = time.perf_counter()
         while (done := self._agreed(progress(self.config.optimise, self.step, self.seconds))) < 1:
@@ -104,25 +103,22 @@ class Trainer:
                 self._picture(reports)
             stopping = bool(self._agreed(float(stop.count > 0)))
             if stopping or self.step % keep.checkpoint == 0:
-                folder = self.save()
+                self.save()
             if stopping:
                 raise KeyboardInterrupt
         if run_state.checkpoints(self.out)[-1:] != [self._folder()]:
-            folder = self.save()
+            self.save()
         self._picture(reports)
         spent = self.seconds - before
-        return TrainingOutcome(
-            self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0, folder
-        )
+        return TrainingOutcome(self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0)
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Write a checkpoint from the first worker; the others wait for it."""
         if self.accelerator.is_main_process:
             positions = {name: loader.position for name, loader in self.loaders.items()}
             done = TrainingProgress(self.step, self.seconds, positions)
             run_state.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
         self.accelerator.wait_for_everyone()
-        return self._folder()
 
     def _folder(self) -> Path:
         return self.out / run_state.FOLDER / f"{self.step:08d}"

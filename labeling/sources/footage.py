@@ -50,7 +50,7 @@ Reason = Literal[
 MAX_PIXELS = 1 << 26
 """Larger frames are refused: 8192 x 8192, 192 MiB as 8-bit RGB."""
 MAX_FRAMES = 1 << 20
-"""Frames of one item beyond this are not read: 12 hours at 24 a second."""
+"""Frames of one item beyond this are not read: 12 hours at 24 frames per second."""
 
 _UID_LENGTH = 40
 
@@ -85,6 +85,11 @@ class Footage(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     fps: float = 0.0
     duration: float = 0.0
+
+
+def video_footage(path: Path, name: str) -> Footage:
+    """The video file at the absolute `path`, called `name` below its source."""
+    return Footage(uid=uid_of(name), kind="video", name=name, path=str(path))
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from lightloom.cli import app
 from lightloom.commands.completion import script
 from tests.lightloom import doclines
 from tests.lightloom.doclines import PAGES, ROOT
@@ -59,7 +60,7 @@ def test_every_command_of_the_product_is_in_the_guides() -> None:
 @cache
 def flags() -> set[str]:
     """Every option of every command, and of the benchmarks."""
-    texts = [script("bash"), *(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))]
+    texts = [script(app, "bash"), *(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))]
     return {"--debug"} | {flag for text in texts for flag in re.findall(r"['\"](--[a-z][a-z-]*)['\"]", text)}
 
 

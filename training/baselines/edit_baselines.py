@@ -48,7 +48,7 @@ def chroma(video: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarra
 
 
 def best_gain(video: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """An oracle: the region times the factors, one a channel in linear light, that bring it nearest to the truth."""
+    """An oracle: the region times the factors, one per channel in linear light, that bring it nearest to the truth."""
     where = mask[..., 0] > 0.5
     seen, wanted = srgb_decode(video)[where], srgb_decode(truth)[where]  # (N, 3)
     gains = np.geomspace(1 / 32, 32, 161)[:, None, None]

@@ -33,11 +33,10 @@ LIGHT_RATIO_METERED = "input x light ratio, metered"
 
 def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Videos (T, H, W, 3) by baseline, from a clip's true G-buffers under `panorama`, or under its own light."""
-    assert shot.clip.camera is not None
     planes = planar(shot.panorama if panorama is None else panorama)  # (1, T, 3, h, w)
     coverage = planar(shot.clip.arrays["mask"])
     gbuffers = {name: planar(value) for name, value in shot.gbuffers.items()} | {"mask": coverage}
-    intrinsics = torch.from_numpy(shot.clip.camera.intrinsics).float()
+    intrinsics = torch.from_numpy(shot.camera.intrinsics).float()
     rays = camera_rays(*shot.clip.size, intrinsics)
     shaded = split_sum(gbuffers, planes, rays)
     mean = mean_radiance(planes[0])[None, :, :, None, None]  # (T, 3) -> (1, T, 3, 1, 1)
@@ -81,7 +80,7 @@ def mean_radiance(panorama: Tensor) -> Tensor:
 
 
 def flattened(panorama: np.ndarray) -> np.ndarray:
-    """Panoramas (T, h, w, 3) replaced by their mean over the sphere, one colour a frame: light without direction."""
+    """Panoramas (T, h, w, 3) replaced by their mean over the sphere, one colour per frame: light without direction."""
     mean = mean_radiance(torch.from_numpy(np.ascontiguousarray(panorama.transpose(0, 3, 1, 2))))
     return np.ascontiguousarray(np.broadcast_to(mean.numpy()[:, None, None], panorama.shape))
 

@@ -19,14 +19,15 @@ from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import Dataset
 from renderers.modelspace import channels_last, planar, relative_depth
-from training.evaluation.benchmark import Shot
+from training.evaluation.benchmark import Maps, Shot
 from training.evaluation.metrics import best_gain
 
 CLIPS = 512
 """Clips that are looked at, one frame of each: the maps change by less than a grey level after a few hundred."""
+
 _NAMES = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "instance")
 _SAMPLED = 64
-Maps = dict[str, np.ndarray]
+
 RGB = "RGB"
 RGB_GAIN = "RGB x global gain"
 RGB_ORACLE = "RGB x clip's gain (oracle)"
@@ -64,7 +65,7 @@ def inverse_baselines(shot: Shot, averages: Averages | None) -> dict[str, Maps]:
         for name in GBUFFERS
     }
     normal = np.broadcast_to(averages.ground_normal.astype(np.float32), (frames, 3))
-    found[PLANE] = plane(normal, np.ones(frames), rays_of(shot))
+    found[PLANE] = plane(normal, np.ones(frames), shot.camera.rays(*shot.clip.size))
     return found
 
 
@@ -173,13 +174,6 @@ def plane(normals: np.ndarray, heights: np.ndarray, rays: np.ndarray) -> Maps:
     return {"normal": np.broadcast_to(normals[:, None, None].astype(np.float32), shape), "depth": relative}
 
 
-def rays_of(shot: Shot) -> np.ndarray:
-    """Camera-frame directions (H, W, 3) with z = -1 of a clip's pixels."""
-    if shot.clip.camera is None:
-        raise InputError("has no camera", where=f"clip {shot.clip.key}")
-    return shot.clip.camera.rays(*shot.clip.size)
-
-
 def resized(mean: np.ndarray, height: int, width: int, name: str) -> np.ndarray:
     """A mean map (h, w, C) at another size, linearly; normals stay of unit length."""
     if mean.shape[:2] == (height, width):
@@ -193,8 +187,6 @@ def resized(mean: np.ndarray, height: int, width: int, name: str) -> np.ndarray:
 
 def _oracle_plane(shot: Shot) -> Maps:
     """The world's ground z = 0 as the true camera sees it."""
-    rays = rays_of(shot)
-    assert shot.clip.camera is not None
-    poses = shot.clip.camera.camera_to_world
+    poses = shot.camera.camera_to_world
     normals = poses[:, 2, :3]  # R^T (0, 0, 1): the world's up in each camera
-    return plane(normals, np.maximum(poses[:, 2, 3], 1e-3), rays)
+    return plane(normals, np.maximum(poses[:, 2, 3], 1e-3), shot.camera.rays(*shot.clip.size))

@@ -1,8 +1,7 @@
 """Augmentation: which cut of a clip a visit sees, drawn from the visit's own random generator, and how it is made.
 
 Every change keeps a clip a valid clip: mirroring turns normals, camera and light with the picture, an exposure change
-brightens picture and light, a permutation of the colour channels (of red, green and blue light, so to speak) holds
-for picture, base colour and light together.
+brightens picture and light, a permutation of the colour channels holds for picture, base colour and light together.
 """
 
 from __future__ import annotations

@@ -143,11 +143,6 @@ class Loader:
         """Clips in an epoch."""
         return len(self._clips)
 
-    @property
-    def skipped(self) -> int:
-        """Clips of the source that are too short or too small."""
-        return len(self._source.entries) - len(self._clips)
-
     def __iter__(self) -> Iterator[CodedBatch]:
         return self
 

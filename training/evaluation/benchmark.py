@@ -17,14 +17,19 @@ import numpy as np
 
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
+from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
+from manifests.contract.environment import Environment
 from manifests.contract.row import ClipRow
 from manifests.errors import DatasetError, InputError
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.tables import read_parquet
 from renderers.light.panoramas import backgrounds, panoramas
 from renderers.modelspace import channels_last, planar, relative_depth
+
+Maps = dict[str, np.ndarray]
+"""(T, H, W, C) by attribute."""
 
 PARTS = ("objects", "scenes", "turns")
 PANORAMA = (32, 64)
@@ -37,7 +42,7 @@ _COVERED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One clip of a benchmark, with what the metrics ask of it again and again.
+    """One clip of a benchmark, with what the metrics need of it, computed once.
 
     `moving` are the instances that the scene moves or turns, so that the others can be followed by depth and camera.
     """
@@ -72,26 +77,41 @@ class Shot:
         return channels_last(relative_depth(planar(self.clip.arrays["depth"]))[0])
 
     @cached_property
-    def gbuffers(self) -> dict[str, np.ndarray]:
+    def gbuffers(self) -> Maps:
         """The five true G-buffers (T, H, W, C) as the inverse renderer gives them: depth relative."""
         arrays = self.clip.arrays
         return {name: self.relative_depth if name == "depth" else arrays[name] for name in GBUFFERS}
 
+    @property
+    def maps(self) -> Maps:
+        """The true G-buffers with the true coverage: what a renderer gets from an editor or a scene."""
+        return self.gbuffers | {"mask": self.clip.arrays["mask"]}
+
+    @property
+    def camera(self) -> Camera:
+        """The true camera; InputError without one."""
+        if self.clip.camera is None:
+            raise InputError("has no camera", "a benchmark needs one", where=f"clip {self.clip.key}")
+        return self.clip.camera
+
+    @property
+    def environment(self) -> Environment:
+        """The true light; InputError without it."""
+        if self.clip.environment is None:
+            raise InputError("has no environment", "a benchmark needs one", where=f"clip {self.clip.key}")
+        return self.clip.environment
+
     @cached_property
     def panorama(self) -> np.ndarray:
         """The true light, exposed: (T, 32, 64, 3) linear HDR in each frame's camera frame."""
-        camera, light = self.clip.camera, self.clip.environment
-        if camera is None or light is None:
-            raise InputError("has no camera or no environment", "a benchmark needs both", where=f"clip {self.clip.key}")
+        camera, light = self.camera, self.environment
         seen = panoramas(light.image, light.rotation, camera.camera_to_world, *PANORAMA)  # (T, 3, h, w)
         return seen.permute(0, 2, 3, 1).numpy() * np.float32(self.clip.exposure)
 
     @cached_property
     def background(self) -> np.ndarray:
         """The true light along every viewing ray at its full resolution, exposed: (T, H, W, 3) linear."""
-        camera, light = self.clip.camera, self.clip.environment
-        assert camera is not None
-        assert light is not None
+        camera, light = self.camera, self.environment
         seen = backgrounds(light.image, light.rotation, camera.camera_to_world, camera.rays(*self.clip.size))
         return seen.permute(0, 2, 3, 1).numpy() * np.float32(self.clip.exposure)  # (T, 3, H, W) -> (T, H, W, 3)
 

@@ -15,11 +15,11 @@ from manifests.files import write_bytes
 from manifests.store.dataset import open_dataset
 from training.baselines.inverse_baselines import Averages, gather_averages
 from training.evaluation.acceptance import OURS
-from training.evaluation.benchmark import Benchmark, Part, Shot, open_benchmark, seen_in_training
+from training.evaluation.benchmark import Benchmark, Maps, Part, Shot, open_benchmark, seen_in_training
 from training.evaluation.evaluation_report import RANKED_BY, Evaluation
 from training.evaluation.evaluation_settings import EvaluationSettings
 from training.evaluation.gallery import Strip, map_strip, video_strip
-from training.evaluation.models import EvaluationModels, Maps, load_models
+from training.evaluation.models import EvaluationModels, load_models
 from training.evaluation.perceptual import Perceptual, load_perceptual
 from training.evaluation.score_estimates import score_inverse, score_lighting
 from training.evaluation.score_forward import Videos, score_forward, score_relighting, score_turn

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.environment import Environment
-from training.evaluation.benchmark import Shot
+from renderers.forward import ForwardRenderer
+from renderers.inverse import InverseRenderer
+from renderers.lighting_estimator import LightingEstimator
+from renderers.shading.exposure import automatic_exposure
+from renderers.svd.lora import has_lora
+from training.evaluation.benchmark import Maps, Shot
 from training.evaluation.evaluation_settings import EvaluationSettings
-
-if TYPE_CHECKING:
-    from renderers.forward import ForwardRenderer
-    from renderers.inverse import InverseRenderer
-    from renderers.lighting_estimator import LightingEstimator
-
-Maps = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,6 @@ class EvaluationModels:
     @property
     def has_lora(self) -> bool:
         """Whether the forward renderer carries a LoRA."""
-        from renderers.svd.lora import has_lora
-
         return self.forward is not None and has_lora(self.forward.unet)
 
     def gbuffers(self, shot: Shot) -> Maps:
@@ -57,15 +53,14 @@ class EvaluationModels:
     ) -> np.ndarray:
         """The forward renderer: (T, H, W, 3) sRGB in [0, 1] of G-buffers seen by the shot's camera.
 
-        light: an environment with a rotation a frame, or panoramas (T, h, w, 3) in the camera frame; times `exposure`.
+        light: an environment with a rotation per frame, or panoramas (T, h, w, 3) in the camera frame, times `exposure`
         """
         assert self.forward is not None
-        assert shot.clip.camera is not None
         output = self.forward(
             gbuffers,
             light,
-            camera_to_world=shot.clip.camera.camera_to_world,
-            intrinsics=shot.clip.camera.intrinsics,
+            camera_to_world=shot.camera.camera_to_world,
+            intrinsics=shot.camera.intrinsics,
             exposure=exposure,
             guidance=self.settings.guidance,
             lora_scale=lora_scale if self.has_lora else None,
@@ -75,21 +70,17 @@ class EvaluationModels:
 
     def metered(self, shot: Shot, gbuffers: Mapping[str, np.ndarray], light: Environment) -> float:
         """The exposure at which the datasets' rule would take what these G-buffers show, as `relight` does."""
-        from renderers.shading.exposure import automatic_exposure
-
-        assert shot.clip.camera is not None
-        camera = shot.clip.camera
+        camera = shot.camera
         return automatic_exposure(gbuffers, light, camera_to_world=camera.camera_to_world, intrinsics=camera.intrinsics)
 
     def light(self, shot: Shot, predicted: Mapping[str, np.ndarray] | None) -> np.ndarray:
         """The lighting estimator: (h, w, 3) linear panorama in the first camera's frame, in the shot's exposure."""
         assert self.lighting is not None
-        assert shot.clip.camera is not None
-        turns = shot.clip.camera.camera_to_world[:, :3, :3]
+        turns = shot.camera.camera_to_world[:, :3, :3]
         output = self.lighting(
             shot.video,
             predicted,
-            intrinsics=shot.clip.camera.intrinsics,
+            intrinsics=shot.camera.intrinsics,
             camera_rotations=turns[0].T @ turns,
             steps=self.settings.steps,
             generator=self._generator(shot),
@@ -112,10 +103,6 @@ class EvaluationModels:
 
 def load_models(settings: EvaluationSettings) -> EvaluationModels:
     """Load the checkpoints that `settings` name, on the GPU when there is one; errors say what is wrong with one."""
-    from renderers.forward import ForwardRenderer
-    from renderers.inverse import InverseRenderer
-    from renderers.lighting_estimator import LightingEstimator
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def loaded(kind: Any, checkpoint: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Inverse rendering: G-buffers of a video against the true ones, on surface pixels."""
+"""Inverse rendering and lighting: estimated G-buffers, on surface pixels, and estimated light against the truth."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from training.baselines.forward_baselines import flattened
 from training.baselines.inverse_baselines import Averages, inverse_baselines
 from training.evaluation import metrics
 from training.evaluation.acceptance import ONE_FRAME, OURS
-from training.evaluation.benchmark import PANORAMA, Shot
-from training.evaluation.models import EvaluationModels, Maps
+from training.evaluation.benchmark import PANORAMA, Maps, Shot
+from training.evaluation.models import EvaluationModels
 from training.evaluation.perceptual import Perceptual
 from training.evaluation.scores import Score
-from training.evaluation.temporal import Flow, temporal_error, true_flow
 
 MEAN = "true mean, no direction (oracle)"
 
@@ -29,7 +28,7 @@ def score_inverse(
     ours = models.gbuffers(shot)
     by_frame = models.gbuffers_by_frame(shot)
     by_frame.pop("depth")  # relative to a frame, it cannot be compared with depth that is relative to the clip
-    flow = true_flow(shot.clip, shot.moving)
+    flow = metrics.true_flow(shot.clip, shot.moving)
     methods = {OURS: ours, ONE_FRAME: by_frame, **inverse_baselines(shot, averages)}
     scores = [
         Score(shot.part, shot.scene, shot.light, "inverse", method, attribute, metric, value)
@@ -41,7 +40,7 @@ def score_inverse(
 
 
 def measured(
-    attribute: str, prediction: np.ndarray, shot: Shot, flow: Flow, perceptual: Perceptual
+    attribute: str, prediction: np.ndarray, shot: Shot, flow: metrics.Flow, perceptual: Perceptual
 ) -> Iterator[tuple[str, float]]:
     """(metric, value) of one predicted attribute (T, H, W, C)."""
     truth, where = shot.gbuffers[attribute], shot.surface
@@ -60,7 +59,7 @@ def measured(
         prediction, truth = shown, true
     else:
         yield "rmse", metrics.rmse(prediction, truth, where)
-    change = temporal_error(prediction, truth, flow)
+    change = metrics.temporal_error(prediction, truth, flow)
     if change is not None:
         yield "temporal", change
 

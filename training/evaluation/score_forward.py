@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from manifests.contract.environment import Environment
+from renderers.forward import LORA_SCALE
 from renderers.light.panoramas import rotate
 from training.baselines.forward_baselines import SPLIT_SUM, flattened, forward_baselines, relighting_baselines
 from training.evaluation import metrics
@@ -22,17 +23,13 @@ from training.evaluation.acceptance import (
     WITHOUT_LORA,
     WRONG_LIGHT,
 )
-from training.evaluation.benchmark import Shot
-from training.evaluation.models import EvaluationModels, Maps
+from training.evaluation.benchmark import Maps, Shot
+from training.evaluation.models import EvaluationModels
 from training.evaluation.perceptual import Perceptual
 from training.evaluation.scores import Score
 from training.evaluation.shadows import ground_light, region_psnr, shadow_turn, swap_partner
-from training.evaluation.temporal import temporal_error, true_flow
 
 Videos = dict[str, np.ndarray]
-
-DEFAULT_LORA = 0.25
-"""The scale recommended for real footage, shown beside the scale that the benchmark runs at."""
 
 
 def score_forward(
@@ -44,15 +41,15 @@ def score_forward(
     """
     shot = shots[index]
     partner = shots[swap_partner(index, range(len(shots)))]
-    light, exposure, scale = environment(shot), shot.clip.exposure, models.settings.lora_scale
-    truth = true_maps(shot)
+    light, exposure, scale = shot.environment, shot.clip.exposure, models.settings.lora_scale
+    truth = shot.maps
     videos: Videos = {OURS: models.picture(shot, truth, light, exposure, scale)}
     if models.has_lora:
-        name, other = (WITHOUT_LORA, 0.0) if scale else (WITH_LORA, DEFAULT_LORA)
+        name, other = (WITHOUT_LORA, 0.0) if scale else (WITH_LORA, LORA_SCALE)
         videos[name] = models.picture(shot, truth, light, exposure, other)
     videos[NO_LIGHT] = models.picture(shot, truth, flattened(shot.panorama), 1.0, scale)
     if partner is not shot:
-        videos[WRONG_LIGHT] = models.picture(shot, truth, environment(partner), partner.clip.exposure, scale)
+        videos[WRONG_LIGHT] = models.picture(shot, truth, partner.environment, partner.clip.exposure, scale)
     if predicted is not None:
         videos[FROM_INVERSE] = models.picture(shot, predicted, light, exposure, scale)
         metered = models.metered(shot, predicted, light)
@@ -70,7 +67,7 @@ def score_relighting(
     source = shots[index]
     target = shots[swap_partner(index, range(len(shots)))]
     scale = models.settings.lora_scale
-    light = environment(target)
+    light = target.environment
     videos: Videos = {
         OURS: models.picture(source, predicted, light, target.clip.exposure, scale),
         METERED: models.picture(source, predicted, light, models.metered(source, predicted, light), scale),
@@ -81,10 +78,10 @@ def score_relighting(
 
 def score_turn(models: EvaluationModels, shot: Shot) -> tuple[list[Score], Videos]:
     """Scores of a shot in which only the light moves: does the picture follow the light, or the first frame?"""
-    light = environment(shot)
+    light = shot.environment
     still = Environment(light.image, np.repeat(light.rotation[:1], len(light.rotation), axis=0))
     arguments = (shot.clip.exposure, models.settings.lora_scale)
-    turned, unturned = (models.picture(shot, true_maps(shot), one, *arguments) for one in (light, still))
+    turned, unturned = (models.picture(shot, shot.maps, one, *arguments) for one in (light, still))
     frozen = np.repeat(shot.panorama[:1], len(shot.panorama), axis=0)  # the camera stands still here
     baselines = forward_baselines(shot), forward_baselines(shot, frozen)
     pairs = {OURS: (turned, unturned)} | {name: (baselines[0][name], baselines[1][name]) for name in baselines[0]}
@@ -100,30 +97,18 @@ def score_turn(models: EvaluationModels, shot: Shot) -> tuple[list[Score], Video
     return scores, {OURS: turned, "ours, light standing still": unturned, SPLIT_SUM: baselines[0][SPLIT_SUM]}
 
 
-def environment(shot: Shot) -> Environment:
-    """The shot's true light."""
-    assert shot.clip.environment is not None
-    return shot.clip.environment
-
-
 def posed(panorama: np.ndarray, shot: Shot) -> np.ndarray:
-    """A panorama (h, w, 3) in the first camera's frame as one a frame, (T, h, w, 3), for a light that stands still."""
-    assert shot.clip.camera is not None
-    rotations = shot.clip.camera.camera_to_world[:, :3, :3]
+    """A panorama (h, w, 3) in the first camera's frame as one per frame, (T, h, w, 3): the light stands still."""
+    rotations = shot.camera.camera_to_world[:, :3, :3]
     to_frame = torch.from_numpy(rotations.transpose(0, 2, 1) @ rotations[0]).float()  # first camera to camera t
     planar = torch.from_numpy(np.ascontiguousarray(panorama.transpose(2, 0, 1), dtype=np.float32))
     return rotate(planar.expand(len(to_frame), -1, -1, -1), to_frame).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def true_maps(shot: Shot) -> Maps:
-    """The true G-buffers with the true coverage: what a renderer gets from an editor or a scene."""
-    return shot.gbuffers | {"mask": shot.clip.arrays["mask"]}
-
-
 def _scores(task: str, shot: Shot, videos: Mapping[str, np.ndarray], perceptual: Perceptual) -> Iterator[Score]:
     """Every picture metric of every video (T, H, W, 3) against the true picture of `shot`."""
     truth = shot.video
-    flow = true_flow(shot.clip, shot.moving)
+    flow = metrics.true_flow(shot.clip, shot.moving)
     split_sum = videos[SPLIT_SUM] if SPLIT_SUM in videos else forward_baselines(shot)[SPLIT_SUM]
     light = ground_light(truth, split_sum, shot.ground)
     for method, video in videos.items():
@@ -131,7 +116,7 @@ def _scores(task: str, shot: Shot, videos: Mapping[str, np.ndarray], perceptual:
         yield _score(task, shot, method, "psnr", metrics.psnr(video, truth))
         yield _score(task, shot, method, "ssim", metrics.ssim(video, truth))
         yield _score(task, shot, method, perceptual.label, perceptual(video, truth))
-        change = temporal_error(video, truth, flow)
+        change = metrics.temporal_error(video, truth, flow)
         if change is not None:
             yield _score(task, shot, method, "temporal", change)
         for name, where in (("shadow_psnr", light.shadow), ("lit_psnr", light.lit)):

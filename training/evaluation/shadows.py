@@ -39,31 +39,15 @@ class GroundLight:
 
 @dataclass(frozen=True)
 class Turn:
-    """Errors, as PSNR in dB, of a render under a turned light and of one under the unturned light (`still`).
+    """How a render follows a light that turns, beside a render under the unturned one; both above 0 is right.
 
-    Shadows turn when `turned_against_turned > still_against_turned` (the error against the true re-render falls) and
-    `turned_against_still < still_against_still` (the error against the unturned render rises).
+    Attributes:
+        gain: dB by which the error against the true re-render falls.
+        parting: dB by which the error against the unturned render rises.
     """
 
-    turned_against_turned: float
-    still_against_turned: float
-    turned_against_still: float
-    still_against_still: float
-
-    @property
-    def gain(self) -> float:
-        """dB by which the error against the true re-render falls; above 0 is right."""
-        return self.turned_against_turned - self.still_against_turned
-
-    @property
-    def parting(self) -> float:
-        """dB by which the error against the unturned render rises; above 0 is right."""
-        return self.still_against_still - self.turned_against_still
-
-    @property
-    def holds(self) -> bool:
-        """Whether both are right."""
-        return self.gain > 0 and self.parting > 0
+    gain: float
+    parting: float
 
 
 def ground_light(truth: np.ndarray, split_sum: np.ndarray, ground: np.ndarray) -> GroundLight:
@@ -102,10 +86,8 @@ def shadow_turn(turned: np.ndarray, still: np.ndarray, truth: np.ndarray, light:
     if changed.sum() < LEAST_PIXELS:
         return None
     return Turn(
-        psnr(turned, truth, changed),
-        psnr(still, truth, changed),
-        psnr(turned, unturned, changed),
-        psnr(still, unturned, changed),
+        gain=psnr(turned, truth, changed) - psnr(still, truth, changed),
+        parting=psnr(still, unturned, changed) - psnr(turned, unturned, changed),
     )
 
 

@@ -1,6 +1,6 @@
 """Forward rendering: G-buffers and light in, pictures out (DiffusionRenderer, section 4.2 and 4.3).
 
-Co-training takes a batch of rendered clips and a batch of auto-labelled footage a step. Rendered clips train the
+Each step of co-training takes a batch of rendered clips and a batch of auto-labelled footage. Rendered clips train the
 network alone, footage trains it together with a LoRA that no rendered clip ever sees, its loss weighed by how far
 its labels are to be believed.
 """

@@ -19,9 +19,9 @@ from training.objectives.starting_networks import Networks
 
 
 class InverseObjective(Objective):
-    """Predicts G-buffers jointly, or one attribute a clip, as the network's channels say.
+    """Predicts G-buffers jointly, or one attribute per clip, as the network's channels say.
 
-    With one attribute a pass, every clip of a batch is asked for one, drawn from its seed. With `rerender`, a frozen
+    With one attribute per pass, every clip of a batch is asked for one, drawn from its seed. With `rerender`, a frozen
     forward renderer shows what all predictions together look like under the true light, and `rgb` has losses too: the
     five then agree with each other and with the picture, where each by itself would only be likely.
     """
@@ -102,7 +102,7 @@ class InverseObjective(Objective):
         return weights if named or not self.config.rerender else {**weights, "rgb.l1": 1.0}
 
     def _drawn(self, batch: Batch) -> list[str]:
-        """One attribute a clip, of those that have a loss."""
+        """One attribute per clip, of those that have a loss."""
         names = list(dict.fromkeys(name.partition(".")[0] for name in self.weights)) or list(GBUFFERS)
         return [names[(seed >> 8) % len(names)] for seed in batch.seeds.tolist()]
 
@@ -137,7 +137,7 @@ class InverseObjective(Objective):
         return one_step(render, batch.rgb.shape, self.config, batch.rgb)
 
     def _one_by_one(self, network: nn.Module, batch: Batch, asked: list[str]) -> list[tuple[str, Tensor]]:
-        """(attribute, its model space (1, T, C, H, W)) of every clip, from a pass with one attribute a clip."""
+        """(attribute, its model space (1, T, C, H, W)) of every clip, from a pass with one attribute per clip."""
         sampled = self._sampled(network, batch, asked)
         clips: dict[int, Tensor] = {}
         for name in dict.fromkeys(asked):  # clips of one attribute are decoded together
@@ -152,7 +152,7 @@ class InverseObjective(Objective):
         return {name: torch.cat([clip for _, clip in clips]) for name, clips in passes.items()}
 
     def _latents(self, asked: list[str], true: dict[str, Tensor]) -> Tensor:
-        """What a network is to denoise: scaled latents of each clip's attribute, or of all five one after another."""
+        """What a network is to denoise: scaled latents of each clip's attribute, or of all five side by side."""
         if self.joint:
             return torch.cat([self.space.encode(true[name]) for name in GBUFFERS], dim=2) * self.space.scaling
         clips = [modelspace.replicate(true[name][index]) for index, name in enumerate(asked)]

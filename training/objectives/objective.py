@@ -42,8 +42,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` (B,) with gradients, and what it is made of: `parts` by name, without gradients, one number a clip that
-    has such a part."""
+    """`total` (B,) with gradients, and what it is made of.
+
+    `parts` are by name and without gradients, one number for each clip that has such a part.
+    """
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)

@@ -19,8 +19,6 @@ from renderers.checkpoints.summary import Kind
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from training.config import TrainConfig
 
-_AUTOENCODER = "AutoencoderKLTemporalDecoder"
-
 
 @dataclass
 class Networks:
@@ -96,7 +94,9 @@ def _small_forward(config: TrainConfig) -> nn.Module:
 
 def autoencoder_of(checkpoint: str | Path) -> Any:
     """The vae of a checkpoint, a folder or a hub id; raises CheckpointError."""
-    return reading.load_model(named_class(_AUTOENCODER), reading.locate(checkpoint), "vae", dtype=None, variant=None)
+    return reading.load_model(
+        named_class("AutoencoderKLTemporalDecoder"), reading.locate(checkpoint), "vae", dtype=None, variant=None
+    )
 
 
 def start_from(network: nn.Module, weights: Mapping[str, Tensor], places: Sequence[int] | None = None) -> list[str]:
