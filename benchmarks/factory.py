@@ -26,8 +26,8 @@ from pipeline.engine import run
 from pipeline.options import RunOptions
 from pipeline.stage import Encode
 from scenes.providers.builtin import builtin_catalogue
-from scenes.recipes import Recipe, load_recipe, make_recipe, to_json
-from scenes.spec import from_json
+from scenes.recipes import Recipe, load_recipe, make_recipe
+from scenes.spec import from_json, to_json
 
 
 @dataclass(frozen=True, kw_only=True)

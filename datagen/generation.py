@@ -16,7 +16,8 @@ from pipeline.engine import RunReport, run
 from pipeline.options import DeviceKind, RunOptions
 from pipeline.plan import Plan, human_size, measure_clips
 from scenes.catalogue import Catalogue
-from scenes.recipes import Recipe, make_recipe, to_json
+from scenes.recipes import Recipe, make_recipe
+from scenes.spec import to_json
 
 SCENES_PER_SHARD = 64
 

@@ -20,7 +20,7 @@ from manifests.contract.clip import Clip
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
-from scenes.providers.files import MESH_SUFFIXES
+from scenes.providers.file_checks import MESH_SUFFIXES
 from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"

@@ -1,39 +1,58 @@
-"""What the editing commands work on: a video or a dataset's clip, handed out window by window and joined again.
+"""Films in and out: a video or a dataset's clip, handed out window by window, and an mp4 that plays everywhere.
 
-Windows bound the memory: a video of any length is read, rendered and written a few frames at a time, and what two
-windows share is cross-faded (`renderers.sampling.windows`).
+Windows bound the memory: a film of any length is read, rendered and written a few frames at a time. Reading is
+`labeling.sources`' (strangers' files, bounded, upright, square pixels). Frames that a file lacks are filled with the
+one before, so that every frame has its place and its time, and the result is as long as the video.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+import av
+import cv2
 import numpy as np
-import torch
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Interpolation
+from PIL import Image
 
-from editing.video import open_video, steady
-from labeling.sources.footage import Reader
+from labeling.sources.discovery import discover
+from labeling.sources.footage import Reader, video_footage
+from labeling.sources.frame_reader import open_footage
+from labeling.sources.video_reader import VideoReader
 from manifests.codec.codecs import decode_clip
+from manifests.contract.camera import level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
+from manifests.files import atomic_path
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
-from renderers.sampling.windows import Window, WindowPlan, stream
+
+if TYPE_CHECKING:
+    from renderers.sampling.windows import Window, WindowPlan
+
+_CLOCK = 90_000
+"""Time stamps per second, the usual clock of video: holds any rate, and rates that vary."""
+_BT709 = 1
+_MOST_PIXELS = 1 << 26
+_EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """The frames of one window: rgb (n, H, W, 3) float32 sRGB in [0, 1], and the times (n,) they are shown at."""
+    """The frames of one window: rgb (n, H, W, 3) float32 sRGB in [0, 1]."""
 
     window: Window
     rgb: np.ndarray
-    seconds: np.ndarray
 
 
 class Film:
@@ -43,14 +62,16 @@ class Film:
         name: for people.
         size: (H, W).
         frames: T.
-        fps: frames a second.
+        fps: frames per second.
         clip: the dataset's clip, or None for a video.
+        times: seconds at which the frames are shown that were read so far.
     """
 
     def __init__(self, name: str, source: Reader | Clip) -> None:
         self.name, self._source = name, source
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
+        self.times: list[float] = []
 
     def __enter__(self) -> Self:
         return self
@@ -63,24 +84,43 @@ class Film:
 
     def pieces(self, plan: WindowPlan) -> Iterator[Piece]:
         """The windows of the plan in order; once."""
-        source = self._shown() if self.clip is not None else self._read()
-        held: list[tuple[np.ndarray, float]] = []
+        source = self.read()
+        held: list[np.ndarray] = []
         start = 0
         for window in plan.windows:
             held = held[window.start - start :]
             start = window.start
             while len(held) < window.stop - start:
-                held.append(next(source))
-            yield Piece(window, np.stack([rgb for rgb, _ in held]), np.array([seconds for _, seconds in held]))
+                rgb, seconds = next(source)
+                held.append(rgb)
+                self.times.append(seconds)
+            yield Piece(window, np.stack(held))
 
-    def _read(self) -> Iterator[tuple[np.ndarray, float]]:
-        assert isinstance(self._source, Reader)
-        for rgb, seconds in steady(self._source):
-            yield rgb.astype(np.float32) / 255, seconds
+    def frame(self, index: int) -> np.ndarray:
+        """Frame `index`, or the last one, (H, W, 3) float32 sRGB in [0, 1]; it reads up to there, once."""
+        return next(islice(self.read(), min(index, self.frames - 1), None))[0]
 
-    def _shown(self) -> Iterator[tuple[np.ndarray, float]]:
-        for frame, rgb in enumerate(self.shown):
-            yield rgb, frame / self.fps
+    def read(self) -> Iterator[tuple[np.ndarray, float]]:
+        """Every frame (H, W, 3) float32 sRGB in [0, 1] and the seconds at which it is shown; once."""
+        if isinstance(self._source, Reader):
+            for rgb, seconds in steady(self._source):
+                yield rgb.astype(np.float32) / 255, seconds
+        else:
+            for frame, rgb in enumerate(self.shown):
+                yield rgb, frame / self.fps
+
+    def poses(self, window: Window) -> np.ndarray:
+        """camera_to_world (n, 4, 4) in a window: the clip's own, or a level camera that looks at the light's middle."""
+        if self.clip is not None and self.clip.camera is not None:
+            return self.clip.camera.camera_to_world[window.start : window.stop]
+        return facing_camera(window.stop - window.start)
+
+    def intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
+        """The clip's intrinsics (3, 3) for its pictures at `size`, or None where the film does not know them."""
+        if self.clip is None or self.clip.camera is None:
+            return None
+        scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
+        return scale @ self.clip.camera.intrinsics
 
     @cached_property
     def shown(self) -> np.ndarray:
@@ -89,8 +129,11 @@ class Film:
         return on_screen(self.clip.exposure * self.clip.arrays["rgb"])
 
 
-def open_film(name: str) -> Film:
-    """The film called `name`: a video file, a folder of frames, or DATASET:KEY. LightloomError when there is none."""
+def open_film(film: str | Path | Film) -> Film:
+    """A video file, a folder of frames, or DATASET:KEY; a Film is itself. LightloomError when there is none."""
+    if isinstance(film, Film):
+        return film
+    name = str(film)
     folder, colon, key = name.rpartition(":")
     if not (colon and (Path(folder) / HEADER).is_file()):
         return Film(name, open_video(Path(name)))
@@ -104,18 +147,138 @@ def open_film(name: str) -> Film:
     return Film(name, clip)
 
 
-def cross_faded(plan: WindowPlan, outputs: Iterable[Sequence[np.ndarray]]) -> Iterator[list[np.ndarray]]:
-    """`sampling.windows.stream` for several arrays (n, ...) per window, of any shapes: finished frames, in order."""
-    shapes: list[tuple[int, ...]] = []
+def open_video(path: Path) -> Reader:
+    """A reader of the one video at `path`: a video file or a folder of frames. LightloomError if there is none."""
+    if path.is_file() and path.suffix.lower() != ".zip":
+        path = path.resolve()
+        return VideoReader(video_footage(path, path.name))
+    found = discover(path).footage
+    if len(found) != 1:
+        raise InputError(
+            f"holds {len(found)} videos, expected one", "give a video file or a folder of frames", where=path
+        )
+    return open_footage(found[0])
 
-    def flat() -> Iterator[torch.Tensor]:
-        for arrays in outputs:
-            shapes[:] = [array.shape[1:] for array in arrays]
-            rows = [np.asarray(array, dtype=np.float32).reshape(len(array), -1) for array in arrays]
-            yield torch.from_numpy(np.concatenate(rows, axis=1))[None, :, None, None]  # (n, N) -> (1, n, 1, 1, N)
 
-    for block in stream(plan, flat()):
-        rows = block[0, :, 0, 0].numpy()  # (1, n, 1, 1, N) -> (n, N)
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        parts = np.split(rows, ends[:-1], axis=1)
-        yield [part.reshape(len(part), *shape) for part, shape in zip(parts, shapes, strict=True)]
+def steady(reader: Reader) -> Iterator[tuple[np.ndarray, float]]:
+    """(rgb (H, W, 3) uint8, seconds) of each of `reader.frames` frames; a missing frame repeats its neighbour."""
+    place, last, seconds = 0, None, 0.0
+    for frame in reader:
+        while place < min(frame.index, reader.frames):
+            yield (frame.rgb if last is None else last), place / reader.fps
+            place += 1
+        if place >= reader.frames:
+            return
+        yield frame.rgb, frame.seconds
+        place, last, seconds = frame.index + 1, frame.rgb, frame.seconds
+    if last is None:
+        raise InputError("no frame of the video can be decoded", where=reader.footage.name)
+    for _ in range(place, reader.frames):
+        seconds += 1 / reader.fps
+        yield last, seconds
+
+
+def facing_camera(frames: int) -> np.ndarray:
+    """Poses (frames, 4, 4) where none are known: level, still, looking at the middle of a light's image, which is +x.
+
+    Labelled datasets look along +y instead; here a light stands around the film as its image shows it.
+    """
+    return level_camera(frames, toward=(1.0, 0.0))
+
+
+@contextmanager
+def open_picture(path: Path, use: str) -> Iterator[Image.Image]:
+    """A picture file; InputError where it is too large, or cannot be read as the "mask" or "texture" of its `use`."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise InputError(f"a {use} of {image.width}x{image.height} pixels is too large", where=path)
+            yield image
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot be read as a {use}: {error}", where=path) from None
+
+
+def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Frames (T, H, W, C) at another size (height, width): averaged where they shrink, bilinear where they grow."""
+    if frames.shape[1:3] == tuple(size):
+        return frames
+    shrinks = size[0] * size[1] < frames.shape[1] * frames.shape[2]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    made = [cv2.resize(np.ascontiguousarray(frame), (size[1], size[0]), interpolation=method) for frame in frames]
+    return np.stack(made).reshape(len(frames), *size, frames.shape[-1])  # OpenCV drops an axis of one channel
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is to be written; InputError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"no folder can be made here: {error.strerror or error}", where=folder) from None
+
+
+class VideoWriter:
+    """Writes an H.264 mp4 (8 bits, 4:2:0, BT.709, limited range). A context manager: the file is whole or absent.
+
+    4:2:0 has even sides only: an odd side gets one more row or column, a copy of the last one.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 16) -> None:
+        if path.suffix.lower() != ".mp4":
+            raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
+        make_folder(path.parent)
+        self._path, self._size = path, size
+        self._closing = ExitStack()
+        temporary = self._closing.enter_context(atomic_path(path))
+        self._padding = (size[0] % 2, size[1] % 2)
+        self._stamp = -1
+        try:
+            self._container = av.open(str(temporary), "w", format="mp4", container_options={"movflags": "faststart"})
+        except (OSError, av.FFmpegError) as error:
+            raise InputError(f"cannot be written: {error.strerror or error}", where=path) from None
+        self._closing.callback(self._container.close)
+        self._closing.push(self._flush)
+        rate = min(max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001)), Fraction(1000))
+        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = size[0] + self._padding[0], size[1] + self._padding[1]
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = Fraction(1, _CLOCK)
+        context = stream.codec_context
+        context.time_base = stream.time_base
+        context.color_range = ColorRange.MPEG
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        self._stream, self._interval = stream, 1 / float(rate)
+
+    def write(self, rgb: np.ndarray, seconds: float | None = None) -> None:
+        """Append a frame (H, W, 3), uint8 or floats in [0, 1], shown at `seconds`; None is at the constant rate."""
+        if rgb.dtype != np.uint8:
+            rgb = (np.clip(rgb, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+        if rgb.shape != (*self._size, 3):
+            raise InputError(f"a frame has shape {rgb.shape}, expected {(*self._size, 3)}", where=self._path)
+        padded = np.pad(rgb, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24").reformat(
+            format="yuv420p",
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+            dst_colorspace=_BT709,
+            interpolation=_EXACT,
+        )
+        frame.colorspace = frame.color_primaries = frame.color_trc = _BT709
+        frame.color_range = ColorRange.MPEG
+        due = (self._stamp + round(self._interval * _CLOCK)) if self._stamp >= 0 else 0
+        self._stamp = due if seconds is None else max(round(seconds * _CLOCK), self._stamp + 1)
+        frame.pts, frame.time_base = self._stamp, Fraction(1, _CLOCK)
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the file, or remove what there is of it when the block failed."""
+        self._closing.__exit__(kind, error, trace)
+
+    def _flush(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))

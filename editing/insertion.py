@@ -1,4 +1,8 @@
-"""`lightloom insert`: a film with all that is known or estimated of it, and an object that is put into it."""
+"""`lightloom insert`: an object put into a film, lit by its light, throwing its shadow.
+
+Read what is known of the film or estimate it, stand the object there, let Blender render its G-buffers alone, put them
+among the film's, render both with the forward renderer, and blend.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from datagen.insert_render import Insert, render_insert
-from editing.film import Film
-from editing.lights import LEVEL_CAMERA
-from editing.relighting import Settings, generator, resized, seen_size, stored
-from editing.settings import Rendering
-from editing.video import VideoWriter
-from editing.weights import load_estimator, load_inverse
+from datagen.insert_render import Insert, find_asset, render_insert
+from editing.film import Film, VideoWriter, facing_camera, open_film, resized
+from editing.output import stored_light
+from editing.relighting import FLOOR, estimated
+from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov
@@ -26,24 +28,297 @@ from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from manifests.files import write_bytes
-from renderers import ForwardRenderer
+from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last, planar, relative_depth
 from renderers.sampling.windows import plan_windows
 from renderers.shading.exposure import matching_exposure
 from renderers.shading.view_geometry import depth_offset, plane_rays, surface_coverage
+from scenes.catalogue import Catalogue
+from scenes.providers.builtin import builtin_catalogue
 
 SHARE = 0.25
 """Without a scale, the object's longest side would span this share of the picture's smaller side, where it stands."""
 
 STILL = 0.03
-"""Changes of light below this part are the network's own unrest; they leave the video as it is."""
+"""Changes of light below this share are the network's own flicker; they leave the video as it is."""
 
-_FLOOR = 0.02
 _STRONGEST = 4.0
 _TILT = np.cos(np.radians(60.0))
 _PATCH = 2
 _WHOLE = 0.99
 _CLOSE = 3.0
+_MOST_PIXELS = 1 << 28
+_MOVES = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class InsertionReport:
+    """What `insert` made.
+
+    Attributes:
+        written: paths, the film first.
+        said: lines for people: what was known of the film and what was assumed.
+        placed: what stands where, how large, and how much of the picture it covers, for people.
+        stand: where it stands.
+    """
+
+    written: list[Path]
+    said: tuple[str, ...]
+    placed: str
+    stand: Stand
+
+
+def insert(
+    film: str | Path | Film,
+    asset: str | Path | Insert,
+    at: tuple[int, int],
+    out: str | Path,
+    *,
+    scale: float | None = None,
+    rotate: float = 0.0,
+    depth: float | None = None,
+    catalogue: str | Path | Catalogue | None = None,
+    gbuffers: str | Path | None = None,
+    settings: FilmSettings = DEFAULT,
+    renderers: FilmRenderers | None = None,
+) -> InsertionReport:
+    """Put an object into a film: it stands on what the first frame shows at a pixel, in the film's own light.
+
+        insert("cat.mp4", "chair.glb", (320, 400), "out/chair.mp4")
+
+    The whole film is held in memory; Blender works in a process of its own.
+
+    Args:
+        film: video file, folder of frames, or an open Film, which is read to its end; or a dataset clip as
+            "DATASET:KEY", whose true G-buffers, camera and light are used.
+        asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
+        at: pixel (x, y) of the first frame, from the top left.
+        out: the .mp4 to write.
+        scale: length of the longest side in scene units; a quarter of the picture at that depth, if not given.
+        rotate: degrees about the upright axis.
+        depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.
+        catalogue: a catalogue, or its Parquet file; the built-in one if not given.
+        gbuffers: folder for the G-buffers with the object, as a clip of exact codec.
+        settings: which renderers, and how.
+        renderers: loaded ones, to be used again; those of `settings` if not given.
+
+    Raises:
+        InputError: for what cannot be read or written, and for a place where nothing can stand.
+        RenderError: where Blender cannot import or render the asset.
+        CheckpointError: for renderers that cannot be had.
+        DiskFull: nothing half-written stays behind.
+    """
+    renderers = renderers or FilmRenderers(settings)
+    renderers.require("forward")  # before anything is read
+    if not isinstance(asset, Insert):
+        if not isinstance(catalogue, Catalogue):
+            catalogue = builtin_catalogue() if catalogue is None else Catalogue.load(Path(catalogue))
+        asset = find_asset(str(asset), catalogue)
+    with open_film(film) as opened:
+        if opened.clip is None:
+            renderers.require("inverse")
+        else:
+            renderers = renderers.without_lora()
+        scene = read_scene(opened, settings, renderers)
+        with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+            made = put(scene, asset, Place(at, scale, rotate, depth), renderers, settings, Path(scratch))
+        with VideoWriter(Path(out), opened.size, opened.fps) as video:
+            for frame in made.video:
+                video.write(frame)
+    written = [Path(out)]
+    if gbuffers is not None:
+        clip = Clip("inserted", made.arrays, scene.camera, scene.light, opened.fps, scene.exposure)
+        Path(gbuffers).mkdir(parents=True, exist_ok=True)
+        for suffix, data in encode_clip(clip, "exact")[0].items():
+            write_bytes(Path(gbuffers) / f"inserted.{suffix}", data)
+        written.append(Path(gbuffers))
+    x, y, z = made.stand.position
+    covered = 100 * float((made.coverage > 0).any(axis=-1).mean())
+    placed = (
+        f"{asset.mesh.uid} at ({x:.3g}, {y:.3g}, {z:.3g}), longest side {made.stand.scale:.3g}; "
+        f"covers {covered:.1f} % of the picture"
+    )
+    return InsertionReport(written, scene.said, placed, made.stand)
+
+
+@dataclass(frozen=True, eq=False)
+class FilmScene:
+    """What a film shows, at the size (h, w) that the networks see.
+
+    Attributes:
+        rgb: (T, H, W, 3) the film's own frames, sRGB in [0, 1].
+        arrays: (T, h, w, C) by name: the G-buffers, `mask`, and `instance` where it is known; depth is in the units of
+            the camera's poses, +inf for background.
+        range: depths that the networks see as 0 and 1, the same before and after.
+        camera: intrinsics for (h, w), and a pose per frame.
+        light: in the camera's world; `exposure` takes it to the film's brightness.
+        level: whether the world's z is up; else only the camera's up is known.
+        said: lines for people: what was known and what was assumed.
+    """
+
+    rgb: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    range: tuple[float, float]
+    camera: Camera
+    light: Environment
+    exposure: float
+    level: bool
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how: `at` is a pixel (x, y) of the film's first frame; see `editing.insertion.stand`."""
+
+    at: tuple[int, int]
+    scale: float | None = None
+    rotate: float = 0.0
+    distance: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Put:
+    """video: (T, H, W, 3) sRGB. arrays: the scene's with the object. coverage: of the object (T, h, w, 1)."""
+
+    video: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    coverage: np.ndarray
+    stand: Stand
+
+
+def read_scene(film: Film, settings: FilmSettings, renderers: FilmRenderers) -> FilmScene:
+    """The film's frames with its true G-buffers, camera and light where it is a clip that has them, else estimates.
+
+    The whole film is held in memory.
+    """
+    if film.frames * film.size[0] * film.size[1] > _MOST_PIXELS:
+        most = _MOST_PIXELS // (film.size[0] * film.size[1])
+        raise InputError(
+            f"{film.frames} frames of this size do not fit in memory", f"cut it to {most}", where=film.name
+        )
+    rgb = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0)))).rgb
+    clip = film.clip
+    if clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS):
+        return _known(rgb, clip, clip.camera, renderers)
+    return _estimated(rgb, film, settings, renderers)
+
+
+def put(
+    scene: FilmScene, asset: Insert, place: Place, renderers: FilmRenderers, settings: FilmSettings, scratch: Path
+) -> Put:
+    """Put the asset into the scene and render it there; Blender works in `scratch`. Raises InputError, RenderError."""
+    height, width = scene.arrays["depth"].shape[1:3]
+    x = int((place.at[0] + 0.5) * width / scene.rgb.shape[2])  # a pixel of the film as one of the networks' picture
+    y = int((place.at[1] + 0.5) * height / scene.rgb.shape[1])
+    if not (0 <= x < width and 0 <= y < height):
+        size = f"{scene.rgb.shape[2]}x{scene.rgb.shape[1]}"
+        raise InputError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {size} pixels")
+    depth, normal = scene.arrays["depth"][0, ..., 0], scene.arrays["normal"][0]
+    up = np.array([0.0, 0.0, 1.0]) if scene.level else ground_up(scene.camera, normal, (x, y))
+    where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
+    alone = render_insert(asset, scene.camera, (height, width), where.object_to_world, scratch)
+    arrays, coverage = composite(scene.arrays, alone.arrays)
+    if not coverage.max() > 0:
+        raise InputError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame", "choose another pixel")
+    made = [
+        np.asarray(
+            renderers.forward(
+                relative(values, scene.range),
+                scene.light,
+                camera_to_world=scene.camera.camera_to_world,
+                intrinsics=scene.camera.intrinsics,
+                exposure=scene.exposure * (settings.exposure or 1.0),
+                steps=settings.steps,
+                window=settings.window,
+                overlap=settings.overlap,
+                generator=settings.noise(),
+            ).video
+        )
+        for values in (scene.arrays, arrays)
+    ]
+    full = (scene.rgb.shape[1], scene.rgb.shape[2])
+    before, after, own, surface = (resized(part, full) for part in (*made, coverage, scene.arrays["mask"]))
+    return Put(blend(scene.rgb, before, after, own, surface), arrays, coverage, where)
+
+
+def _known(rgb: np.ndarray, clip: Clip, camera: Camera, renderers: FilmRenderers) -> FilmScene:
+    """A clip of a dataset, synthetic or labelled."""
+    arrays = {name: clip.arrays[name] for name in (*GBUFFERS, "mask", "instance") if name in clip.arrays}
+    moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _MOVES
+    measured = clip.meta.get("depth") != "relative"
+    if not measured and moves:
+        raise InputError(
+            "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
+        )
+    said = ["G-buffers  the clip's own" + ("" if measured else ", estimates")]
+    known = measured or clip.meta.get("camera") == "known"
+    said.append("camera     the clip's own poses" if known else "camera     assumed to stand still and level")
+    if measured:
+        arrays.setdefault("mask", np.isfinite(arrays["depth"]).astype(np.float32))
+        near, far = (float(part) for part in relative_depth(planar(arrays["depth"]))[1:])
+        scale = near, max(far, near + 1e-6)
+    else:
+        arrays, scale = _with_distance(arrays, camera.intrinsics)
+    if clip.environment is not None:
+        said.append("light      the clip's own")
+        return FilmScene(rgb, arrays, scale, camera, clip.environment, clip.exposure, known, tuple(said))
+    said.append("light      estimated")
+    light = _estimated_light(rgb, relative(arrays, scale), camera, renderers.estimator)
+    return FilmScene(rgb, arrays, scale, camera, light, 1.0, known, tuple(said))
+
+
+def _estimated(rgb: np.ndarray, film: Film, settings: FilmSettings, renderers: FilmRenderers) -> FilmScene:
+    """A video, of which nothing is known."""
+    size = settings.seen_size(film.size)
+    seen = resized(rgb, size)
+    maps = estimated(seen, renderers.inverse, settings)
+    camera = Camera(intrinsics_from_fov(settings.fov, *size), facing_camera(film.frames))
+    light = _estimated_light(seen, maps, camera, renderers.estimator)
+    arrays, scale = _with_distance(maps, camera.intrinsics)
+    said = (
+        "G-buffers  estimated; one unit of length is the depth of the scene",
+        f"camera     assumed to stand still, with a field of view of {settings.fov:g} degrees (option fov): "
+        "where it moves, the object does not move along",
+        "light      estimated",
+    )
+    return FilmScene(rgb, arrays, scale, camera, light, 1.0, False, said)
+
+
+def _with_distance(
+    arrays: Mapping[str, np.ndarray], intrinsics: np.ndarray
+) -> tuple[dict[str, np.ndarray], tuple[float, float]]:
+    """Relative depth as distance, in units of its own range, and that range; background is at +inf."""
+    values = {name: planar(arrays[name]) for name in ("depth", "normal", "basecolor")}
+    covered = (
+        planar(arrays["mask"])
+        if "mask" in arrays
+        else surface_coverage(values["depth"], values["basecolor"], values["normal"])
+    )
+    height, width = arrays["depth"].shape[1:3]
+    rays = plane_rays(height, width, torch.from_numpy(intrinsics))
+    offset = float(depth_offset(values["depth"], values["normal"], rays, covered)[0])
+    mask = channels_last(covered)
+    depth = np.where(mask > 0.5, arrays["depth"] + np.float32(offset), np.float32(np.inf))
+    return {**arrays, "depth": depth.astype(np.float32), "mask": mask}, (offset, offset + 1.0)
+
+
+def relative(arrays: Mapping[str, np.ndarray], range_: tuple[float, float]) -> dict[str, np.ndarray]:
+    """G-buffers and mask as the forward renderer takes them, depth within the range as [0, 1]."""
+    near, far = range_
+    depth = np.clip((arrays["depth"] - near) / (far - near), 0.0, 1.0).astype(np.float32)
+    return {**{name: arrays[name] for name in (*GBUFFERS, "mask")}, "depth": depth}
+
+
+def _estimated_light(
+    video: np.ndarray, gbuffers: Mapping[str, np.ndarray], camera: Camera, estimator: Estimator
+) -> Environment:
+    """Light of the video (T, h, w, 3), in the camera's world, as bright as the video says."""
+    turns = camera.camera_to_world[:, :3, :3]
+    found = estimator(video, gbuffers, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns)
+    image = stored_light(np.asarray(found.environment), camera.camera_to_world[0])
+    light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
+    lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
+    return replace(light, image=image * np.float32(matching_exposure(video, gbuffers, light, **lens)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +360,11 @@ def stand(
         raise InputError(f"pixel {x},{y} is outside of the picture of {width}x{height} pixels")
     seen = float(depth[y, x]) if distance is None else distance
     if not np.isfinite(seen):
-        raise InputError(f"no surface is seen at pixel {x},{y}: choose another, or say how far with a depth")
+        raise InputError(
+            f"no surface is seen at pixel {x},{y}", "choose another, or say how far with `depth`", fields=("depth",)
+        )
     if seen <= 0 or (scale is not None and not (np.isfinite(scale) and scale > 0)):
-        raise InputError(f"depth {seen:g} and scale {scale} must be positive numbers")
+        raise InputError(f"`depth` {seen:g} and `scale` {scale} must be positive numbers", fields=("depth", "scale"))
     pose = camera.camera_to_world[0]
     position = pose[:3, :3] @ (camera.rays(height, width)[y, x] * seen) + pose[:3, 3]
     if scale is None:
@@ -166,12 +443,12 @@ def blend(
         is more than `STILL` away from 1; exactly the video elsewhere.
     """
     old, new, seen = srgb_decode(before), srgb_decode(after), srgb_decode(video)
-    change = np.log((new + _FLOOR) / (old + _FLOOR))
+    change = np.log((new + FLOOR) / (old + FLOOR))
     change = np.sign(change) * np.clip(np.abs(change) - STILL, 0.0, np.log(_STRONGEST)) * surface
     # At a soft edge the rendered pixel is a mixture already: each part comes from where it is seen alone.
     change = _spread(change, coverage[..., 0] == 0)
     new = _spread(new, coverage[..., 0] > _WHOLE)
-    around = (seen + _FLOOR) * np.exp(change) - _FLOOR
+    around = (seen + FLOOR) * np.exp(change) - FLOOR
     mixed = srgb_encode(np.clip(coverage * new + (1 - coverage) * around, 0.0, 1.0))
     same = (coverage == 0) & (change == 0)
     return np.where(same, video, mixed).astype(np.float32)
@@ -208,227 +485,3 @@ def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """Vectors (..., 3) at unit length; `otherwise` where opposite ones cancel out."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), otherwise)
-
-
-_MOST_PIXELS = 1 << 28
-_STILL = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What a film shows, at the size (h, w) that the networks see.
-
-    Attributes:
-        rgb: (T, H, W, 3) the film's own frames, sRGB in [0, 1].
-        arrays: (T, h, w, C) by name: the G-buffers, `mask`, and `instance` where it is known; depth is in the units of
-            the camera's poses, +inf for background.
-        range: depths that the networks see as 0 and 1, the same before and after.
-        camera: intrinsics for (h, w), and a pose a frame.
-        light: in the camera's world; `exposure` takes it to the film's brightness.
-        level: whether the world's z is up; else only the camera's up is known.
-        said: lines for people: what was known and what was assumed.
-    """
-
-    rgb: np.ndarray
-    arrays: Mapping[str, np.ndarray]
-    range: tuple[float, float]
-    camera: Camera
-    light: Environment
-    exposure: float
-    level: bool
-    said: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how: `at` is a pixel (x, y) of the film's first frame; see `editing.insertion.stand`."""
-
-    at: tuple[int, int]
-    scale: float | None = None
-    rotate: float = 0.0
-    distance: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Put:
-    """video: (T, H, W, 3) sRGB. arrays: the scene's with the object. coverage: of the object (T, h, w, 1)."""
-
-    video: np.ndarray
-    arrays: Mapping[str, np.ndarray]
-    coverage: np.ndarray
-    stand: Stand
-
-
-def read_scene(film: Film, settings: Settings, weights: Rendering) -> Scene:
-    """The film's frames with its true G-buffers, camera and light where it is a clip that has them, else estimates.
-
-    `weights` has the checkpoints `inverse` and `lighting`, and the `device`. The whole film is held in memory.
-    """
-    if film.frames * film.size[0] * film.size[1] > _MOST_PIXELS:
-        most = _MOST_PIXELS // (film.size[0] * film.size[1])
-        raise InputError(
-            f"{film.frames} frames of this size do not fit in memory", f"cut it to {most}", where=film.name
-        )
-    rgb = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0)))).rgb
-    clip = film.clip
-    if clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS):
-        return _known(rgb, clip, clip.camera, weights)
-    return _estimated(rgb, film, settings, weights)
-
-
-def put(scene: Scene, asset: Insert, place: Place, forward: ForwardRenderer, settings: Settings, scratch: Path) -> Put:
-    """Put the asset into the scene and render it there; Blender works in `scratch`. Raises InputError, RenderError."""
-    height, width = scene.arrays["depth"].shape[1:3]
-    x = int((place.at[0] + 0.5) * width / scene.rgb.shape[2])  # a pixel of the film as one of the networks' picture
-    y = int((place.at[1] + 0.5) * height / scene.rgb.shape[1])
-    if not (0 <= x < width and 0 <= y < height):
-        size = f"{scene.rgb.shape[2]}x{scene.rgb.shape[1]}"
-        raise InputError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {size} pixels")
-    depth, normal = scene.arrays["depth"][0, ..., 0], scene.arrays["normal"][0]
-    up = np.array([0.0, 0.0, 1.0]) if scene.level else ground_up(scene.camera, normal, (x, y))
-    where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
-    alone = render_insert(asset, scene.camera, (height, width), where.object_to_world, scratch)
-    arrays, coverage = composite(scene.arrays, alone.arrays)
-    if not coverage.max() > 0:
-        raise InputError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame", "choose another pixel")
-    made = [
-        np.asarray(
-            forward(
-                relative(values, scene.range),
-                scene.light,
-                camera_to_world=scene.camera.camera_to_world,
-                intrinsics=scene.camera.intrinsics,
-                exposure=scene.exposure * (settings.exposure or 1.0),
-                steps=settings.steps,
-                window=settings.window,
-                overlap=settings.overlap,
-                generator=generator(settings),
-            ).video
-        )
-        for values in (scene.arrays, arrays)
-    ]
-    full = (scene.rgb.shape[1], scene.rgb.shape[2])
-    before, after, own, surface = (resized(part, full) for part in (*made, coverage, scene.arrays["mask"]))
-    return Put(blend(scene.rgb, before, after, own, surface), arrays, coverage, where)
-
-
-def insert_into(
-    film: Film,
-    asset: Insert,
-    place: Place,
-    forward: ForwardRenderer,
-    out: Path,
-    settings: Settings,
-    weights: Rendering,
-    gbuffers: Path | None = None,
-) -> list[str]:
-    """Write the film with the asset in it to `out`, and its G-buffers to the folder `gbuffers`; lines for people."""
-    scene = read_scene(film, settings, weights)
-    with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
-        result = put(scene, asset, place, forward, settings, Path(scratch))
-    with VideoWriter(out, film.size, film.fps) as video:
-        for frame in result.video:
-            video.write(frame)
-    x, y, z = result.stand.position
-    share = 100 * float((result.coverage > 0).any(axis=-1).mean())
-    lines = [
-        *scene.said,
-        f"object     {asset.mesh.uid} at ({x:.3g}, {y:.3g}, {z:.3g}), longest side {result.stand.scale:.3g}; "
-        f"covers {share:.1f} % of the picture",
-        str(out),
-    ]
-    if gbuffers is not None:
-        clip = Clip("inserted", result.arrays, scene.camera, scene.light, film.fps, scene.exposure)
-        for suffix, data in encode_clip(clip, "exact")[0].items():
-            gbuffers.mkdir(parents=True, exist_ok=True)
-            write_bytes(gbuffers / f"inserted.{suffix}", data)
-        lines.append(str(gbuffers))
-    return lines
-
-
-def _known(rgb: np.ndarray, clip: Clip, camera: Camera, weights: Rendering) -> Scene:
-    """A clip of a dataset, synthetic or labelled."""
-    arrays = {name: clip.arrays[name] for name in (*GBUFFERS, "mask", "instance") if name in clip.arrays}
-    moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _STILL
-    measured = clip.meta.get("depth") != "relative"
-    if not measured and moves:
-        raise InputError(
-            "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
-        )
-    said = ["G-buffers  the clip's own" + ("" if measured else ", estimates")]
-    known = measured or clip.meta.get("camera") == "known"
-    said.append("camera     the clip's own poses" if known else "camera     assumed to stand still and level")
-    if measured:
-        arrays.setdefault("mask", np.isfinite(arrays["depth"]).astype(np.float32))
-        near, far = (float(part) for part in relative_depth(planar(arrays["depth"]))[1:])
-        scale = near, max(far, near + 1e-6)
-    else:
-        arrays, scale = _with_distance(arrays, camera.intrinsics)
-    if clip.environment is not None:
-        said.append("light      the clip's own")
-        return Scene(rgb, arrays, scale, camera, clip.environment, clip.exposure, known, tuple(said))
-    said.append("light      estimated")
-    light = _estimated_light(rgb, relative(arrays, scale), camera, weights)
-    return Scene(rgb, arrays, scale, camera, light, 1.0, known, tuple(said))
-
-
-def _estimated(rgb: np.ndarray, film: Film, settings: Settings, weights: Rendering) -> Scene:
-    """A video, of which nothing is known."""
-    size = seen_size(film.size, settings.side)
-    shown = resized(rgb, size)
-    inverse = load_inverse(weights.inverse, weights.device)
-    found = inverse(
-        shown, steps=settings.steps, window=settings.window, overlap=settings.overlap, generator=generator(settings)
-    )
-    assert not isinstance(found, list)
-    poses = np.repeat(LEVEL_CAMERA[None], film.frames, axis=0)
-    camera = Camera(intrinsics_from_fov(settings.fov_degrees, *size), poses)
-    maps = {name: np.asarray(value) for name, value in found.gbuffers.items()}
-    light = _estimated_light(shown, maps, camera, weights)
-    arrays, scale = _with_distance(maps, camera.intrinsics)
-    said = (
-        "G-buffers  estimated; one unit of length is the depth of the scene",
-        f"camera     assumed to stand still, with a field of view of {settings.fov_degrees:g} degrees (--fov): "
-        "where it moves, the object does not move along",
-        "light      estimated",
-    )
-    return Scene(rgb, arrays, scale, camera, light, 1.0, False, said)
-
-
-def _with_distance(
-    arrays: Mapping[str, np.ndarray], intrinsics: np.ndarray
-) -> tuple[dict[str, np.ndarray], tuple[float, float]]:
-    """Relative depth as distance, in units of its own range, and that range; background is at +inf."""
-    values = {name: planar(arrays[name]) for name in ("depth", "normal", "basecolor")}
-    covered = (
-        planar(arrays["mask"])
-        if "mask" in arrays
-        else surface_coverage(values["depth"], values["basecolor"], values["normal"])
-    )
-    height, width = arrays["depth"].shape[1:3]
-    rays = plane_rays(height, width, torch.from_numpy(intrinsics))
-    offset = float(depth_offset(values["depth"], values["normal"], rays, covered)[0])
-    mask = channels_last(covered)
-    depth = np.where(mask > 0.5, arrays["depth"] + np.float32(offset), np.float32(np.inf))
-    return {**arrays, "depth": depth.astype(np.float32), "mask": mask}, (offset, offset + 1.0)
-
-
-def relative(arrays: Mapping[str, np.ndarray], range_: tuple[float, float]) -> dict[str, np.ndarray]:
-    """G-buffers and mask as the forward renderer takes them, depth within the range as [0, 1]."""
-    near, far = range_
-    depth = np.clip((arrays["depth"] - near) / (far - near), 0.0, 1.0).astype(np.float32)
-    return {**{name: arrays[name] for name in (*GBUFFERS, "mask")}, "depth": depth}
-
-
-def _estimated_light(
-    video: np.ndarray, gbuffers: Mapping[str, np.ndarray], camera: Camera, weights: Rendering
-) -> Environment:
-    """Light of the video (T, h, w, 3), in the camera's world, as bright as the video says."""
-    turns = camera.camera_to_world[:, :3, :3]
-    found = load_estimator(weights.lighting, weights.device)(
-        video, gbuffers, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns
-    )
-    image = stored(np.asarray(found.environment), camera.camera_to_world[0])
-    light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
-    lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
-    return replace(light, image=image * np.float32(matching_exposure(video, gbuffers, light, **lens)))

@@ -17,9 +17,6 @@ _PREFIX = "builtin/environment/"
 _STUDIO_HEIGHT = 256
 _SUFFIXES = (".hdr", ".exr")
 
-LEVEL_CAMERA = np.array([[0.0, 0.0, -1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-"""Pose of a level camera that looks at the centre of a light's image (+x), where no pose is known."""
-
 
 @dataclass(frozen=True, eq=False)
 class NamedLight:
@@ -52,9 +49,11 @@ def light_names() -> list[str]:
     return sorted(_builtin())
 
 
-def find_light(name: str) -> NamedLight:
+def find_light(light: str | Path | NamedLight) -> NamedLight:
     """The light of an .hdr or .exr file, or of a built-in name; LightloomError says what there is."""
-    path = Path(name)
+    if isinstance(light, NamedLight):
+        return light
+    name, path = str(light), Path(light)
     if path.suffix.lower() in _SUFFIXES:
         from manifests.codec.light_file import read_hdr
 

@@ -11,40 +11,32 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from editing.film import Film, Piece, cross_faded
-from editing.output import write_light
-from editing.relighting import (
-    Settings,
-    gbuffers_of,
-    generator,
-    intrinsics,
-    poses,
-    resized,
-    seen_size,
-    stored,
-)
-from editing.selection import Choice, Selector
-from editing.video import VideoWriter
+from editing.film import Film, Piece, VideoWriter, open_film, open_picture, resized
+from editing.output import stored_light, write_light
+from editing.relighting import FLOOR, cross_faded, estimated
+from editing.selection import TOLERANCE, SelectionRequest, Selector
+from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.color import luminance, srgb_decode, srgb_encode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
-from renderers import ForwardRenderer, InverseRenderer
-from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last, gbuffer_values
-from renderers.sampling.windows import plan_windows
 from renderers.shading.exposure import matching_exposure
 
 CHANGEABLE = ("basecolor", "roughness", "metallic")
-_FLOOR = 0.02
+
+ESTIMATED, ESTIMATED_GLOSS = 0.85, 0.5
+"""Strength of an edit where the G-buffers are estimates, which exaggerate, and where roughness alone changes, which
+small networks hardly know (docs/editing.md has the measurement)."""
+
+_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 _SOFTNESS = 0.6
 _EMPTY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class MaterialChange:
     """New values of a selection; None keeps what is there.
 
     Attributes:
@@ -73,21 +65,208 @@ class Material:
         """Whether more than the colour changes."""
         return self.roughness is not None or self.metallic is not None
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> MaterialChange:
+        """From roughness and metallic as numbers or their text, basecolor as `#rrggbb`, a picture file or an array."""
+        if unknown := [name for name in values if name not in CHANGEABLE]:
+            raise _not_changeable(f"{unknown[0]}={values[unknown[0]]}")
+        if not values:
+            raise InputError(
+                "nothing to change",
+                "say `change` roughness=0.1, metallic=1, basecolor=#c0c0c0 or a texture",
+                fields=("change",),
+            )
+        numbers = {name: _number(name, value) for name, value in values.items() if name != "basecolor"}
+        return cls(_colour(values["basecolor"]) if "basecolor" in values else None, **numbers)
 
-def rematerial(gbuffers: Mapping[str, np.ndarray], mask: np.ndarray, material: Material) -> dict[str, np.ndarray]:
-    """G-buffers (T, H, W, C) whose selection `mask` (T, H, W, 1) in [0, 1] is made of `material`.
+
+def parse_change(words: Sequence[str]) -> MaterialChange:
+    """From `roughness=0.1 metallic=1 basecolor=#c0c0c0` or `basecolor=texture.png`; InputError for anything else."""
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name in values:
+            raise _not_changeable(word)
+        values[name] = value
+    return MaterialChange.of(values)
+
+
+def edit(
+    film: str | Path | Film,
+    change: MaterialChange | Mapping[str, Any],
+    out: str | Path,
+    *,
+    instance: int | None = None,
+    mask: str | Path | None = None,
+    pick: tuple[int, int] | None = None,
+    tolerance: float = TOLERANCE,
+    strength: float | None = None,
+    truth: bool = False,
+    mask_out: str | Path | None = None,
+    show: bool = False,
+    settings: FilmSettings = DEFAULT,
+    renderers: FilmRenderers | None = None,
+) -> list[Path]:
+    """Make something in a film of another material. Give exactly one of `instance`, `mask` and `pick`.
+
+        edit("cat.mp4", {"basecolor": "#c0c0c0", "roughness": 0.1, "metallic": 1}, "out/cat.mp4", pick=(320, 240))
+
+    Args:
+        film: video file, folder of frames, dataset clip as "DATASET:KEY", or an open Film, which is read to its end.
+        change: new `roughness` and `metallic` in [0, 1], and `basecolor`: "#rrggbb", a picture file, or linear colours
+            in [0, 1] as an array (3,) or (h, w, 3).
+        out: the .mp4 to write.
+        instance: number of an object of a synthetic clip.
+        mask: what to edit in white: a picture for the first frame, or a video for all of them.
+        pick: pixel (x, y) of the first frame, from its top left; what is connected to it and looks alike is selected.
+        tolerance: how alike, above 0 (equal) to 1.
+        strength: how much of the change is made, 0 to 1. By default 1 with `truth`; without, 0.85, and 0.5 where only
+            roughness changes, since estimates exaggerate.
+        truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
+        mask_out: write the selection to this .mp4 too.
+        show: write the light, estimated from the beginning, beside `out` (.light.exr, .light.png).
+        settings: which renderers, and how.
+        renderers: loaded ones, to be used again; those of `settings` if not given.
+
+    Returns:
+        The paths of what was written, `out` first.
+
+    Raises:
+        InputError: for what cannot be read, selected, changed or written.
+        CheckpointError: for renderers that cannot be had.
+        DiskFull: nothing half-written stays behind.
+    """
+    request = SelectionRequest(instance, None if mask is None else Path(mask), pick, tolerance)
+    change = change if isinstance(change, MaterialChange) else MaterialChange.of(change)
+    renderers = renderers or FilmRenderers(settings)
+    renderers.require("forward", *(() if truth else ("inverse",)))  # before anything is read
+    out = Path(out)
+    written = [out, *([Path(mask_out)] if mask_out is not None else [])]
+
+    def keep(light: np.ndarray) -> None:
+        written.extend(write_light(light, out.with_suffix("")))
+
+    with open_film(film) as opened, ExitStack() as files:
+        frames = edited_frames(
+            opened,
+            request,
+            change,
+            renderers.without_lora() if truth else renderers,
+            truth=truth,
+            strength=strength,
+            settings=settings,
+            shown_light=keep if show else None,
+        )
+        video = files.enter_context(VideoWriter(out, opened.size, opened.fps))
+        masks = None
+        if mask_out is not None:
+            masks = files.enter_context(VideoWriter(Path(mask_out), opened.size, opened.fps))
+        for made in tqdm(frames, total=opened.frames, desc="edit", unit="frame", leave=False):
+            video.write(made.picture, made.seconds)
+            if masks is not None:
+                masks.write(np.broadcast_to(made.selection, made.picture.shape), made.seconds)
+    return written
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """One finished frame: picture (H, W, 3) sRGB in [0, 1], selection (H, W, 1) in [0, 1], and when it is shown."""
+
+    picture: np.ndarray
+    selection: np.ndarray
+    seconds: float
+
+
+def edited_frames(
+    film: Film,
+    request: SelectionRequest,
+    change: MaterialChange,
+    renderers: FilmRenderers,
+    *,
+    truth: bool = False,
+    strength: float | None = None,
+    settings: FilmSettings,
+    shown_light: Callable[[np.ndarray], None] | None = None,
+) -> Iterator[Edited]:
+    """The frames of `film` with the change made, in order; a bad request raises before the first.
+
+    truth: take the true G-buffers, camera and light of a dataset's clip. Otherwise they are estimated, and the light of
+    the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
+    """
+    plan = settings.plan(film.frames)
+    seen_size = film.size if truth else settings.seen_size(film.size)
+    lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size)}
+    selector = Selector(request, film, plan, seen_size)
+    strength = _strength(change, known=truth) if strength is None else strength
+    if not 0 <= strength <= 1:
+        raise InputError(f"`strength` is {strength:g}, expected a number from 0 to 1", fields=("strength",))
+    true_gbuffers = _truth(film) if truth else None
+
+    def windows() -> Iterator[list[np.ndarray]]:
+        """Each window's edited picture (n, H, W, 3) and selection (n, H, W, 1)."""
+        for piece in film.pieces(plan):
+            seen = resized(piece.rgb, seen_size)
+            if true_gbuffers is not None:
+                maps = {name: value[piece.window.start : piece.window.stop] for name, value in true_gbuffers.items()}
+                light = _true_light(film, piece)
+            else:
+                maps = estimated(seen, renderers.inverse, settings)
+                panorama = np.asarray(renderers.estimator(seen, maps, **lens).environment)
+                panorama = panorama * np.float32(matching_exposure(seen, maps, panorama, **lens))
+                light = {"environment": panorama, "exposure": settings.exposure or 1.0}
+                if shown_light is not None and piece.window.start == 0:
+                    shown_light(stored_light(panorama))
+            selected = selector.window(piece.window, seen, maps)
+            renders = []
+            for values in (maps, rematerial(maps, selected, change)):
+                made = renderers.forward(values, steps=settings.steps, generator=settings.noise(), **light, **lens)
+                renders.append(resized(np.asarray(made.video), film.size))
+            selection = softened(resized(selected, film.size))
+            yield [composite(piece.rgb, renders[0], renders[1], selection, change, strength), selection]
+
+    # A frame's time is known once the frame is: times come second in the zip.
+    return (
+        Edited(picture, selection, seconds)
+        for (picture, selection), seconds in zip(cross_faded(plan, windows()), film.times, strict=True)
+    )
+
+
+def _strength(change: MaterialChange, *, known: bool) -> float:
+    if known:
+        return 1.0
+    return ESTIMATED_GLOSS if change.basecolor is None and change.metallic is None else ESTIMATED
+
+
+def _truth(film: Film) -> Mapping[str, np.ndarray]:
+    """The clip's own G-buffers (T, H, W, C) and mask, depth relative; InputError where it lacks something."""
+    clip = film.clip
+    if clip is None or clip.environment is None or clip.camera is None:
+        raise InputError("only a synthetic dataset's clip knows its true G-buffers, camera and light", where=film.name)
+    return {name: channels_last(value) for name, value in gbuffer_values(clip).items()}
+
+
+def _true_light(film: Film, piece: Piece) -> dict[str, Any]:
+    assert film.clip is not None
+    assert film.clip.environment is not None
+    rotation = film.clip.environment.rotation[piece.window.start : piece.window.stop]
+    environment = Environment(film.clip.environment.image, rotation)
+    return {"environment": environment, "exposure": film.clip.exposure, "camera_to_world": film.poses(piece.window)}
+
+
+def rematerial(gbuffers: Mapping[str, np.ndarray], mask: np.ndarray, change: MaterialChange) -> dict[str, np.ndarray]:
+    """G-buffers (T, H, W, C) whose selection `mask` (T, H, W, 1) in [0, 1] is made of `change`.
 
     A texture lies on the picture plane and moves and grows with the selection: its middle stays on the selection's
     centre of mass and its size follows the selection's spread.
     """
     edited = dict(gbuffers)
-    if material.basecolor is not None:
-        colour = material.basecolor.astype(np.float32)
+    if change.basecolor is not None:
+        colour = change.basecolor.astype(np.float32)
         if colour.ndim == 3:
             colour = np.stack([_laid(colour, frame[..., 0]) for frame in mask])
         edited["basecolor"] = _mixed(gbuffers["basecolor"], colour, mask)
     for name in ("roughness", "metallic"):
-        value = getattr(material, name)
+        value = getattr(change, name)
         if value is not None:
             edited[name] = _mixed(gbuffers[name], np.array(value, dtype=np.float32), mask)
     return edited
@@ -98,7 +277,7 @@ def composite(
     unedited: np.ndarray,
     edited: np.ndarray,
     mask: np.ndarray,
-    material: Material,
+    change: MaterialChange,
     strength: float = 1.0,
 ) -> np.ndarray:
     """The edited video (T, H, W, 3), sRGB in [0, 1]; exactly `video` where `mask` (T, H, W, 1) is 0.
@@ -108,10 +287,10 @@ def composite(
     the renders come from estimates.
     """
     before, after = srgb_decode(unedited), srgb_decode(edited)
-    filled = (srgb_decode(video) + _FLOOR) * ((after + _FLOOR) / (before + _FLOOR)) ** strength - _FLOOR
-    if material.moves_highlights:
-        change = np.log((luminance(after) + _FLOOR) / (luminance(before) + _FLOOR))[..., None]
-        share = 0.5 * strength * np.minimum(np.abs(change), 1.0)
+    filled = (srgb_decode(video) + FLOOR) * ((after + FLOOR) / (before + FLOOR)) ** strength - FLOOR
+    if change.moves_highlights:
+        relative = np.log((luminance(after) + FLOOR) / (luminance(before) + FLOOR))[..., None]
+        share = 0.5 * strength * np.minimum(np.abs(relative), 1.0)
         filled = (1 - share) * np.clip(filled, 0.0, 1.0) + share * after
     filled = np.clip(srgb_encode(filled), 0.0, 1.0)
     return np.where(mask > 0, video + (filled - video) * mask, video).astype(np.float32)
@@ -138,7 +317,7 @@ def _laid(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     centre = float(rows @ along_y), float(columns @ along_x)
     spread = np.sqrt(max(float((rows - centre[0]) ** 2 @ along_y), float((columns - centre[1]) ** 2 @ along_x)))
     side = max(float(np.sqrt(12.0) * spread), 1.0)  # the side of an even square with this spread
-    scale = max(texture.shape[:2]) / side  # texels a pixel
+    scale = max(texture.shape[:2]) / side  # texels per pixel
     u = (columns - centre[1]) * scale + texture.shape[1] / 2
     v = (rows - centre[0]) * scale + texture.shape[0] / 2
     if scale > 1:
@@ -150,173 +329,30 @@ def _laid(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(laid, 0.0, 1.0)
 
 
-ESTIMATED, ESTIMATED_GLOSS = 0.85, 0.5
-"""Strength of an edit where the G-buffers are estimates, which exaggerate, and where roughness alone changes, which
-small networks hardly know (docs/editing.md has the measurement)."""
-
-_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
-_LARGEST = 1 << 26
-
-
-def parse_material(words: Sequence[str]) -> Material:
-    """From `roughness=0.1 metallic=1 basecolor=#c0c0c0` or `basecolor=texture.png`; InputError for anything else."""
-    values: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or name not in CHANGEABLE or name in values:
-            raise InputError(
-                f"expected each of {', '.join(CHANGEABLE)} at most once, as NAME=VALUE", where=f"--set {word!r}"
-            )
-        values[name] = _colour(value) if name == "basecolor" else _number(word, value)
-    if not values:
-        raise InputError("nothing to change", "say --set roughness=0.1, metallic=1, basecolor=#c0c0c0 or a texture")
-    return Material(**values)
-
-
-@dataclass(frozen=True, eq=False)
-class Edited:
-    """One finished frame: picture (H, W, 3) sRGB in [0, 1], selection (H, W, 1) in [0, 1], and when it is shown."""
-
-    picture: np.ndarray
-    selection: np.ndarray
-    seconds: float
-
-
-def edited_frames(
-    film: Film,
-    choice: Choice,
-    material: Material,
-    inverse: InverseRenderer | None,
-    forward: ForwardRenderer,
-    estimator: Estimator,
-    *,
-    settings: Settings,
-    shown_light: Callable[[np.ndarray], None] | None = None,
-) -> Iterator[Edited]:
-    """The frames of `film` with its selection made of `material`, in order; a bad choice raises before the first.
-
-    inverse: None takes the true G-buffers, camera and light of a dataset's clip. estimator: finds the light otherwise;
-    the one of the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
-    """
-    plan = plan_windows(film.frames, settings.window, settings.overlap)
-    small = film.size if inverse is None else seen_size(film.size, settings.side)
-    lens: Any = {"fov_degrees": settings.fov_degrees, "intrinsics": intrinsics(film, small)}
-    selector = Selector(choice, film, plan, small)
-    strength = _strength(material, known=inverse is None) if settings.strength is None else settings.strength
-    if not 0 <= strength <= 1:
-        raise InputError(f"--strength is {strength:g}, expected a number from 0 to 1")
-    truth = _truth(film) if inverse is None else None
-    times: list[float] = []
-
-    def windows() -> Iterator[list[np.ndarray]]:
-        for piece in film.pieces(plan):
-            shown = resized(piece.rgb, small)
-            if truth is not None:
-                maps = {name: value[piece.window.start : piece.window.stop] for name, value in truth.items()}
-                light = _true_light(film, piece)
-            else:
-                assert inverse is not None
-                maps = gbuffers_of(shown, inverse, settings)
-                panorama = np.asarray(estimator(shown, maps, **lens).environment)
-                panorama = panorama * np.float32(matching_exposure(shown, maps, panorama, **lens))
-                light = {"environment": panorama, "exposure": settings.exposure or 1.0}
-                if shown_light is not None and piece.window.start == 0:
-                    shown_light(stored(panorama))
-            selected = selector.window(piece.window, shown, maps)
-            renders = []
-            for values in (maps, rematerial(maps, selected, material)):
-                made = forward(values, steps=settings.steps, generator=generator(settings), **light, **lens)
-                renders.append(resized(np.asarray(made.video), film.size))
-            mask = softened(resized(selected, film.size))
-            times.extend(piece.seconds[len(times) - piece.window.start :])
-            yield [composite(piece.rgb, renders[0], renders[1], mask, material, strength), mask]
-
-    def edited() -> Iterator[Edited]:
-        frame = 0
-        for pictures, selections in cross_faded(plan, windows()):
-            for picture, selection in zip(pictures, selections, strict=True):
-                yield Edited(picture, selection, times[frame])
-                frame += 1
-
-    return edited()
-
-
-def _strength(material: Material, *, known: bool) -> float:
-    if known:
-        return 1.0
-    return ESTIMATED_GLOSS if material.basecolor is None and material.metallic is None else ESTIMATED
-
-
-def edit_film(
-    film: Film,
-    choice: Choice,
-    material: Material,
-    inverse: InverseRenderer | None,
-    forward: ForwardRenderer,
-    estimator: Estimator,
-    out: Path,
-    *,
-    settings: Settings,
-    mask_out: Path | None = None,
-    show: bool = False,
-) -> list[Path]:
-    """Write `film` with its selection made of `material`. Returns the paths of what was written.
-
-    mask_out: a video of the selection. show: also write the light that was used at the beginning. The rest as in
-    `edited_frames`.
-    """
-    written = [out, *([mask_out] if mask_out else [])]
-
-    def keep(light: np.ndarray) -> None:
-        written.extend(write_light(light, out.with_suffix("")))
-
-    frames = edited_frames(
-        film, choice, material, inverse, forward, estimator, settings=settings, shown_light=keep if show else None
+def _not_changeable(word: str) -> InputError:
+    names = ", ".join(CHANGEABLE)
+    return InputError(
+        f"expected each of {names} at most once, as NAME=VALUE", where=f"`change` {word!r}", fields=("change",)
     )
-    with ExitStack() as stack:
-        video = stack.enter_context(VideoWriter(out, film.size, film.fps))
-        masks = stack.enter_context(VideoWriter(mask_out, film.size, film.fps)) if mask_out else None
-        for made in tqdm(frames, total=film.frames, desc="edit", unit="frame", leave=False):
-            video.write(made.picture, made.seconds)
-            if masks is not None:
-                masks.write(np.broadcast_to(made.selection, made.picture.shape), made.seconds)
-    return written
 
 
-def _truth(film: Film) -> Mapping[str, np.ndarray]:
-    """The clip's own G-buffers (T, H, W, C) and mask, depth relative; InputError where it lacks something."""
-    clip = film.clip
-    if clip is None or clip.environment is None or clip.camera is None:
-        raise InputError("only a synthetic dataset's clip knows its true G-buffers, camera and light", where=film.name)
-    return {name: channels_last(value) for name, value in gbuffer_values(clip).items()}
-
-
-def _true_light(film: Film, piece: Piece) -> dict[str, Any]:
-    assert film.clip is not None
-    assert film.clip.environment is not None
-    rotation = film.clip.environment.rotation[piece.window.start : piece.window.stop]
-    environment = Environment(film.clip.environment.image, rotation)
-    return {"environment": environment, "exposure": film.clip.exposure, "camera_to_world": poses(film, piece)}
-
-
-def _number(word: str, value: str) -> float:
+def _number(name: str, value: str | float) -> float:
     try:
         return float(value)
     except ValueError:
-        raise InputError(f"{value!r} is no number", "expected one in [0, 1]", where=f"--set {word!r}") from None
+        raise InputError(
+            f"{value!r} is no number", "expected one in [0, 1]", where=f"`change` '{name}={value}'", fields=("change",)
+        ) from None
 
 
-def _colour(value: str) -> np.ndarray:
-    """Linear base colour: (3,) of `#rrggbb`, or (h, w, 3) of a picture file, both sRGB."""
-    if (code := _COLOUR.fullmatch(value)) is not None:
+def _colour(value: str | Path | np.ndarray | Sequence[float]) -> np.ndarray:
+    """Linear base colour: (3,) of `#rrggbb`, or (h, w, 3) of a picture file, both sRGB; arrays are linear already."""
+    if not isinstance(value, str | Path):
+        return np.asarray(value, dtype=np.float32)
+    if (code := _COLOUR.fullmatch(str(value))) is not None:
         return srgb_decode(np.array(list(bytes.fromhex(code[1]))) / 255).astype(np.float32)
     path = Path(value)
-    if value.startswith("#") or not path.suffix:
-        raise InputError("expected #rrggbb or a picture file", where=f"--set basecolor={value}")
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > _LARGEST:
-                raise InputError(f"a texture of {image.width}x{image.height} pixels is too large", where=path)
-            return srgb_decode(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).astype(np.float32)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot be read as a texture: {error}", where=path) from None
+    if str(value).startswith("#") or not path.suffix:
+        raise InputError("expected #rrggbb or a picture file", where=f"`change` basecolor={value}", fields=("change",))
+    with open_picture(path, "texture") as image:
+        return srgb_decode(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).astype(np.float32)

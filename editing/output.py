@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from editing.video import VideoWriter, make_folder
+from editing.film import VideoWriter, facing_camera, make_folder
 from manifests.codec.exr import write_exr
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.color import srgb_encode
@@ -28,7 +28,7 @@ _CHANNELS = {1: ("Y",), 3: ("R", "G", "B")}
 class Sheet:
     """A grid of pictures of one size, each with its name under it where there is room.
 
-    names: one a picture, in order. size: (H, W) of one picture; `self.size` is the sheet's.
+    names: one per picture, in order. size: (H, W) of one picture; `self.size` is the sheet's.
     """
 
     def __init__(self, names: Sequence[str], size: tuple[int, int]) -> None:
@@ -58,7 +58,7 @@ class Sheet:
 
 
 class GbufferFiles:
-    """Writes G-buffers to a folder: an mp4 and a still (first frame) of each, and with `exact` an EXR a frame.
+    """Writes G-buffers to a folder: an mp4 and a still (first frame) of each, and with `exact` an EXR per frame.
 
     A context manager. Pictures are as networks see them: sRGB base colour, normals 0.5 n + 0.5, near depth dark.
     """
@@ -72,7 +72,9 @@ class GbufferFiles:
         }
 
     def write(self, gbuffers: Mapping[str, np.ndarray], seconds: float) -> None:
-        """Append one frame, (H, W, C) by name."""
+        """Append one frame, (H, W, C) by name; normals are brought to unit length, which averages of windows lack."""
+        normal = gbuffers["normal"]
+        gbuffers = {**gbuffers, "normal": normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)}
         for name in GBUFFERS:
             picture = _picture(name, gbuffers[name])
             self._videos[name].write(picture, seconds)
@@ -97,8 +99,23 @@ class GbufferFiles:
         self._stack.__exit__(kind, error, trace)
 
 
+def stored_light(panorama: np.ndarray, pose: np.ndarray | None = None) -> np.ndarray:
+    """A panorama (h, w, 3) in the frame of a camera at `pose` (4, 4) as a light in the world, as datasets store it.
+
+    Without a pose the camera looks at the middle of the light's image (`facing_camera`).
+    """
+    import torch
+
+    from renderers.light.panoramas import panorama_to_stored
+    from renderers.modelspace import planar
+
+    pose = facing_camera(1)[0] if pose is None else pose
+    seen = planar(panorama[None])[0, 0]  # (1, h, w, 3) -> (3, h, w)
+    return panorama_to_stored(seen, torch.from_numpy(pose).float(), *panorama.shape[:2]).numpy()
+
+
 def write_light(image: np.ndarray, stem: Path) -> tuple[Path, Path]:
-    """A stored light (h, 2h, 3) as STEM.light.exr, which `--env` reads, and as the picture STEM.light.png."""
+    """A stored light (h, 2h, 3) as STEM.light.exr, which `find_light` reads, and as the picture STEM.light.png."""
     exact, picture = stem.with_name(f"{stem.name}.light.exr"), stem.with_name(f"{stem.name}.light.png")
     make_folder(exact.parent)
     planes = {channel: np.ascontiguousarray(image[..., index]) for index, channel in enumerate("RGB")}

@@ -1,18 +1,15 @@
-"""What `lightloom edit` selects: an instance, a mask from a file, or what a picked pixel belongs to."""
+"""What an edit selects: an instance, a mask from a file, or what a picked pixel belongs to; followed over the film."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from editing.film import Film, open_film
-from editing.relighting import resized
+from editing.film import Film, open_film, open_picture, resized
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
@@ -31,6 +28,110 @@ _NOISE = 1e-3
 """Band and reach (shares of the smaller side), trust in the flow, rounds, and the contrast (squared distance of means
 over variance) at which likeness counts half were chosen on rendered clips and on a mask without an edge: see
 docs/editing.md."""
+_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class SelectionRequest:
+    """What to select, said in exactly one way. InputError unless it is and makes sense.
+
+    Attributes:
+        instance: number of an object of a synthetic clip.
+        mask: what is selected in white: a picture for the first frame, or a video for all of them.
+        pick: pixel (x, y) of the first frame, from its top left; what is connected to it and looks alike.
+        tolerance: how alike, from 0 (equal) to 1.
+    """
+
+    instance: int | None = None
+    mask: Path | None = None
+    pick: tuple[int, int] | None = None
+    tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.instance, self.mask, self.pick)) != 1:
+            raise InputError(
+                "say what to edit by one of `instance`, `mask` or `pick`", fields=("instance", "mask", "pick")
+            )
+        if not 0 < self.tolerance <= 1:
+            raise InputError(
+                f"`tolerance` is {self.tolerance}, expected a number above 0, at most 1", fields=("tolerance",)
+            )
+
+
+class Selector:
+    """Gives the selection of each window of a film, in order, at the size `seen` by the networks."""
+
+    def __init__(self, request: SelectionRequest, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> None:
+        self._request, self._film, self._seen = request, film, seen
+        self._tracker: Tracker | None = None
+        self._video: Iterator[np.ndarray] | None = None
+        self._tail, self._start = np.empty((0, *seen, 1), dtype=np.float32), 0
+        if request.instance is not None:
+            self._instances = instance_selection(_instances(film), request.instance)
+        if request.mask is not None and request.mask.suffix.lower() in _STILLS:
+            self._tracker = Tracker(_filled(resized(_still(request.mask, film.size)[None], seen)[0], request.mask))
+        elif request.mask is not None:
+            self._video = _masks(request.mask, film, plan, seen)
+        if request.pick is not None:
+            (x, y), (height, width) = request.pick, film.size
+            if not (0 <= x < width and 0 <= y < height):
+                raise InputError(f"pixel {x},{y} lies outside the video of {width}x{height} pixels")
+
+    def window(self, window: Window, rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The selection (n, h, w, 1) in [0, 1] of the next window; its rgb and G-buffers are at the seen size."""
+        if self._request.instance is not None:
+            return resized(self._instances[window.start : window.stop], self._seen)
+        if self._video is not None:
+            return next(self._video)
+        features = labels(rgb, gbuffers)
+        if self._tracker is None:
+            assert self._request.pick is not None
+            scale = self._seen[1] / self._film.size[1]
+            x, y = (min(int(c * scale), side - 1) for c, side in zip(self._request.pick, self._seen[::-1], strict=True))
+            self._tracker = Tracker(pick(features[0], x, y, self._request.tolerance))
+        known = self._tail[window.start - self._start :]  # frames that the last window had too
+        fresh = self._tracker.follow(rgb[len(known) :], features[len(known) :])
+        self._tail, self._start = np.concatenate([known, fresh]), window.start
+        return self._tail
+
+
+def _instances(film: Film) -> np.ndarray:
+    clip: Clip | None = film.clip
+    if clip is None or "instance" not in clip.arrays:
+        raise InputError(
+            "does not know its instances", "use `pick` or `mask`", where=film.name, fields=("pick", "mask")
+        )
+    return clip.arrays["instance"]
+
+
+def _still(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """A mask (H, W, 1) in [0, 1] from a grey picture, or from the alpha of one that has it."""
+    with open_picture(path, "mask") as image:
+        if (image.height, image.width) != size:
+            raise InputError(f"{image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}", where=path)
+        grey = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
+        return (np.asarray(grey, dtype=np.float32) / 255)[..., None]
+
+
+def _filled(mask: np.ndarray, path: Path) -> np.ndarray:
+    if not (mask > 0.5).any():
+        raise InputError("the mask is empty", "what is to be edited is white", where=path)
+    return mask
+
+
+def _masks(path: Path, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Windows (n, h, w, 1) of a mask for every frame, from a video as long and as large as the film."""
+    with open_film(path) as masks:
+        if masks.frames != film.frames or masks.size != film.size:
+            (height, width), (film_height, film_width) = masks.size, film.size
+            raise InputError(
+                f"{masks.frames} frames of {width}x{height}, "
+                f"but the video has {film.frames} of {film_width}x{film_height}",
+                where=path,
+            )
+        for piece in masks.pieces(plan):
+            grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.rgb])
+            yield resized(grey[..., None], seen)
 
 
 def instance_selection(instance: np.ndarray, number: int) -> np.ndarray:
@@ -147,122 +248,3 @@ class _Nearby:
         mean = np.stack([cv2.boxFilter(plane * weight, -1, (reach, reach)) / whole for plane in planes], axis=-1)
         power = cv2.boxFilter(np.square(features).sum(axis=-1) * weight, -1, (reach, reach)) / whole
         return cls(share, mean, np.maximum(power - np.square(mean).sum(axis=-1), 0.0))
-
-
-_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_INSTANCE = re.compile(r"instance=(\d+)")
-_POINT = re.compile(r"(\d+),(\d+)")
-_LARGEST = 1 << 26
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Exactly one of: `instance` of a dataset's clip, `file` (a still for the first frame, or a video), a `point`.
-
-    point: (x, y) in the film's pixels from the top left of the first frame; `tolerance` says how alike its surroundings
-    must be.
-    """
-
-    instance: int | None
-    file: Path | None
-    point: tuple[int, int] | None
-    tolerance: float
-
-    @classmethod
-    def parse(cls, select: str | None, mask: Path | None, point: str | None, tolerance: float) -> Choice:
-        """From the command line's words; InputError unless exactly one was given and makes sense."""
-        if sum(given is not None for given in (select, mask, point)) != 1:
-            raise InputError('say what to edit by one of --select "instance=2", --mask FILE or --pick X,Y')
-        number = _INSTANCE.fullmatch(select) if select is not None else None
-        if select is not None and number is None:
-            raise InputError(f"--select {select!r} is not understood", 'it looks like --select "instance=2"')
-        place = _POINT.fullmatch(point) if point is not None else None
-        if point is not None and place is None:
-            raise InputError(f"--pick {point!r} is not understood", "it looks like --pick 120,80, in pixels")
-        if not 0 < tolerance <= 1:
-            raise InputError(f"--tolerance is {tolerance}, expected a number above 0, at most 1")
-        return cls(
-            int(number[1]) if number else None, mask, (int(place[1]), int(place[2])) if place else None, tolerance
-        )
-
-
-class Selector:
-    """Gives the selection of each window of a film, in order, at the size `seen` by the networks."""
-
-    def __init__(self, choice: Choice, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> None:
-        self._choice, self._film, self._seen = choice, film, seen
-        self._tracker: Tracker | None = None
-        self._video: Iterator[np.ndarray] | None = None
-        self._tail, self._start = np.empty((0, *seen, 1), dtype=np.float32), 0
-        if choice.instance is not None:
-            self._instances = instance_selection(_instances(film), choice.instance)
-        if choice.file is not None and choice.file.suffix.lower() in _STILLS:
-            self._tracker = Tracker(_filled(resized(_still(choice.file, film.size)[None], seen)[0], choice.file))
-        elif choice.file is not None:
-            self._video = _masks(choice.file, film, plan, seen)
-        if choice.point is not None and not (choice.point[0] < film.size[1] and choice.point[1] < film.size[0]):
-            point = f"{choice.point[0]},{choice.point[1]}"
-            raise InputError(f"--pick {point} lies outside the video of {film.size[1]}x{film.size[0]} pixels")
-
-    def window(self, window: Window, rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The selection (n, h, w, 1) in [0, 1] of the next window; its rgb and G-buffers are at the seen size."""
-        if self._choice.instance is not None:
-            return resized(self._instances[window.start : window.stop], self._seen)
-        if self._video is not None:
-            return next(self._video)
-        features = labels(rgb, gbuffers)
-        if self._tracker is None:
-            assert self._choice.point is not None
-            scale = self._seen[1] / self._film.size[1]
-            x, y = (min(int(c * scale), side - 1) for c, side in zip(self._choice.point, self._seen[::-1], strict=True))
-            self._tracker = Tracker(pick(features[0], x, y, self._choice.tolerance))
-        known = self._tail[window.start - self._start :]  # frames that the last window had too
-        fresh = self._tracker.follow(rgb[len(known) :], features[len(known) :])
-        self._tail, self._start = np.concatenate([known, fresh]), window.start
-        return self._tail
-
-
-def _instances(film: Film) -> np.ndarray:
-    clip: Clip | None = film.clip
-    if clip is None or "instance" not in clip.arrays:
-        raise InputError(f"{film.name} does not know its instances", "use --pick X,Y or --mask FILE")
-    return clip.arrays["instance"]
-
-
-def _still(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W, 1) in [0, 1] from a grey picture, or from the alpha of one that has it."""
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > _LARGEST:
-                raise InputError(f"a mask of {image.width}x{image.height} pixels is too large", where=path)
-            if (image.height, image.width) != size:
-                raise InputError(
-                    f"{image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}", where=path
-                )
-            grey = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
-            return (np.asarray(grey, dtype=np.float32) / 255)[..., None]
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot be read as a mask: {error}", where=path) from None
-
-
-def _filled(mask: np.ndarray, path: Path) -> np.ndarray:
-    if not (mask > 0.5).any():
-        raise InputError("the mask is empty", "what is to be edited is white", where=path)
-    return mask
-
-
-def _masks(path: Path, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Windows (n, h, w, 1) of a mask for every frame, from a video as long and as large as the film."""
-    masks = open_film(str(path))
-    if masks.frames != film.frames or masks.size != film.size:
-        raise InputError(
-            (
-                f"{masks.frames} frames of {masks.size[1]}x{masks.size[0]}, but the video has {film.frames} of "
-                f"{film.size[1]}x{film.size[0]}"
-            ),
-            where=path,
-        )
-    with masks:
-        for piece in masks.pieces(plan):
-            grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.rgb])
-            yield resized(grey[..., None], seen)

@@ -14,7 +14,7 @@ from torch import Tensor
 from labeling import confidence
 from labeling.label_settings import Checkpoint, LabelSettings, files_digest
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.camera import Camera, intrinsics_from_fov, level_camera
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import CheckpointError
 from renderers.checkpoints.reading import locate
@@ -24,9 +24,6 @@ from renderers.lighting_estimator import estimator
 from renderers.modelspace import channels_last, planar
 from renderers.shading.split_sum import camera_rays
 from renderers.shading.view_geometry import surface_coverage
-
-LEVEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-"""Camera to world where no pose is known: a still, level camera that looks along +y, in a world with z up."""
 
 _SURELY = 0.98
 _WINDOW_LEAST = 4
@@ -203,9 +200,7 @@ def _crisp(coverage: np.ndarray) -> np.ndarray:
 
 
 def _assumed_camera(fov_degrees: float, frames: int, height: int, width: int) -> Camera:
-    pose = np.eye(4)
-    pose[:3, :3] = LEVEL
-    return Camera(intrinsics_from_fov(fov_degrees, height, width), np.repeat(pose[None], frames, axis=0))
+    return Camera(intrinsics_from_fov(fov_degrees, height, width), level_camera(frames))
 
 
 def _check_digest(wanted: Checkpoint) -> None:

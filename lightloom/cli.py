@@ -21,11 +21,9 @@ from lightloom.commands import (
     datagen,
     demo,
     doctor,
-    edit,
     evaluate,
-    insert,
+    film_commands,
     label,
-    relight,
     studio,
     train,
     view,
@@ -34,13 +32,13 @@ from manifests.errors import LightloomError
 
 app = SubcommandApp()
 app.command(name="demo")(demo.demo)
-app.command(name="insert")(insert.insert)
+app.command(name="insert")(film_commands.insert)
 app.command(name="studio")(studio.studio)
 app.command(name="view")(view.view)
 app.command(name="doctor")(doctor.doctor)
-app.command(name="completion")(completion.completion)
-app.command(name="relight")(relight.relight)
-app.command(name="edit")(edit.edit)
+app.command(name="completion")(completion.command_of(app))
+app.command(name="relight")(film_commands.relight)
+app.command(name="edit")(film_commands.edit)
 app.command(assets.app, name="assets", help="Build, score and list catalogues of meshes, materials and environments.")
 app.command(datagen.app, name="datagen", help="Plan, make and watch synthetic datasets.")
 app.command(label.app, name="label", help="Plan, make and watch datasets of real footage with automatic labels.")
@@ -53,6 +51,15 @@ DESCRIPTION = """Weave training data for neural rendering.
 
 Example: lightloom datagen run out/set --recipe tiny --clips 64
 Add --debug to any command to see the traceback of an error."""
+
+_OPTIONS = {
+    "light": "--env",
+    "change": "--set",
+    "instance": '--select "instance=2"',
+    "mask": "--mask FILE",
+    "pick": "--pick X,Y",
+}
+"""Arguments that options call otherwise, or whose form is worth saying."""
 
 
 def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "lightloom") -> int:
@@ -70,13 +77,18 @@ def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "li
     except LightloomError as error:
         if debug:
             traceback.print_exc()
-        said = error.told(lambda field: f"--{field.replace('_', '-')}")
+        said = error.told(_option)
         print(f"lightloom: {said}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lightloom: interrupted; the same command goes on from here", file=sys.stderr)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _option(field: str) -> str:
+    """How the command line calls an argument that a message names."""
+    return _OPTIONS.get(field, f"--{field.replace('_', '-')}")
 
 
 def main() -> None:

@@ -30,9 +30,9 @@ def strangers(home: Path = HOME) -> dict[str, str]:
 def _wrong(room: str, home: Path, digest: str) -> Iterator[str]:
     own = home / room / "__init__.py"
     spec = _spec(room)
-    if spec is None:
-        yield f"the package `{room}` of Lightloom is not in {home}; install Lightloom again"
-    elif (found := _place(spec)) != own:
+    if spec is None or (found := _place(spec)) == own.parent.resolve():
+        yield f"the package `{room}` of Lightloom is not whole in {home}; install Lightloom again"
+    elif found != own.resolve():
         yield f"Python finds the package `{room}` in {found}, not in {own.parent}, where Lightloom's is; {ADVICE}"
     elif digest and digest != _digest(own):
         yield f"{own} was overwritten since Lightloom was installed, maybe by another `{room}` of PyPI; {ADVICE}"

@@ -56,7 +56,9 @@ def show(clips: Iterable[Clip], title: str, save: Path | None) -> None:
             recording.save(save)
     except (OSError, RuntimeError) as error:
         where = "no viewer can be started" if save is None else f"{save}: cannot be written"
-        raise InputError(f"{str(error).splitlines()[0]}", "--save FILE.rrd writes a file", where=where) from None
+        raise InputError(
+            f"{str(error).splitlines()[0]}", "`save` FILE.rrd writes a file", where=where, fields=("save",)
+        ) from None
     for clip in clips:
         log_clip(rerun, recording, clip)
     recording.flush()

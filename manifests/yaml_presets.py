@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ _DEEPEST_BASE = 8
 Plain = dict[str, Any]
 
 
+def guide(name: str) -> Path:
+    """Where "docs/recipes.md" is to be read: in the checkout, or where the wheel has put its guides."""
+    here = Path(__file__).parents[1] / name
+    return here if here.is_file() else Path(sys.prefix, "share", "doc", "lightloom", Path(name).name)
+
+
 @dataclass(frozen=True)
 class Layered:
     """A family of YAML files. Each may say `base:` with a shipped name or a path relative to itself.
@@ -28,7 +35,7 @@ class Layered:
         folder: where those lie that come with the package, as NAME.yaml.
         names: the shipped ones.
         shown: those of them that messages list.
-        guide: the document that explains the fields.
+        guide: what explains the fields, by its path in a checkout.
         error: what is raised.
         whole: whether the mapping of a key replaces the one below it, given (key, below, above); others are merged.
     """
@@ -94,7 +101,9 @@ class Layered:
         except yaml.YAMLError as error:
             raise self.error(f"not YAML: {' '.join(str(error).split())}", where=label) from None
         if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
-            raise self.error(f"a {self.what} is a mapping of field names to values", f"see {self.guide}", where=label)
+            raise self.error(
+                f"a {self.what} is a mapping of field names to values", f"see {guide(self.guide)}", where=label
+            )
         return plain
 
     def _refuse_unknown(self, plain: Any, wanted: Any, path: str, label: str) -> None:

@@ -1,4 +1,4 @@
-"""Surfaces and light of a scene: which materials its things wear and which environments shine on it."""
+"""Surfaces and light of a scene: which materials cover its things and which environments light it."""
 
 from __future__ import annotations
 

@@ -23,33 +23,20 @@ SUZANNE = "suzanne"
 FOOTPRINTS = Path(__file__).parent / "data" / "footprints.json"
 SUZANNE_FOOTPRINT = Footprint(radius=0.5359, height=0.7195)
 
-PRIMITIVES: dict[str, Callable[..., MeshData]] = {
-    "box": solids.box,
-    "rounded_box": solids.rounded_box,
-    "ellipsoid": solids.ellipsoid,
-    "frustum": solids.frustum,
-    "capsule": solids.capsule,
-    "torus": solids.torus,
-    "regular_prism": solids.regular_prism,
-    "pyramid": solids.pyramid,
-    "wedge": solids.wedge,
-}
-MESH_FAMILIES: dict[str, Callable[..., MeshData]] = {
-    "superquadric": curves.superquadric,
-    "supertoroid": curves.supertoroid,
-    "knot": curves.knot,
-    "tube": curves.tube,
-    "spring": curves.spring,
-    "shell": curves.shell,
-    "lathe": turned.lathe,
-    "extrusion": turned.extrusion,
-    "rock": rocks.rock,
-    "crystal": rocks.crystal,
-    "gear": machined.gear,
-    "bolt": machined.bolt,
-    "fitting": machined.fitting,
-    "composite": composites.composite,
-}
+
+def _by_name(*functions: Callable[..., MeshData]) -> dict[str, Callable[..., MeshData]]:
+    return {function.__name__: function for function in functions}
+
+
+PRIMITIVES = _by_name(
+    *(solids.box, solids.rounded_box, solids.ellipsoid, solids.frustum, solids.capsule, solids.torus),
+    *(solids.regular_prism, solids.pyramid, solids.wedge),
+)
+MESH_FAMILIES = _by_name(
+    *(curves.superquadric, curves.supertoroid, curves.knot, curves.tube, curves.spring, curves.shell),
+    *(turned.lathe, turned.extrusion, rocks.rock, rocks.crystal),
+    *(machined.gear, machined.bolt, machined.fitting, composites.composite),
+)
 
 
 def build(generator: str, params: Mapping[str, Value]) -> MeshData:

@@ -7,7 +7,6 @@ and a value outside its limits are errors that name the field.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import typing
 from pathlib import Path
@@ -89,17 +88,6 @@ def make_recipe(plain: Any, label: str = "recipe") -> Recipe:
     _check_spreads(recipe, "", label)
     _check_together(recipe, label)
     return recipe
-
-
-def to_json(recipe: Recipe) -> bytes:
-    """Canonical JSON of every field, defaults included: equal recipes give equal bytes."""
-    plain = msgspec.json.encode(recipe)
-    return msgspec.json.encode(msgspec.json.decode(plain, type=Recipe), order="deterministic")
-
-
-def digest(recipe: Recipe) -> str:
-    """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(to_json(recipe)).hexdigest()
 
 
 def _check_spreads(section: msgspec.Struct, path: str, label: str) -> None:

@@ -156,23 +156,29 @@ def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str
     if found is None:
         return "placement"
     starts, offsets = found
-    objects = tuple(
-        _object(
-            asset,
-            row=row,
-            role="object" if row < plan.objects else "primitive",
+    objects = []
+    for row, asset in enumerate(assets):
+        assert asset.mesh is not None
+        assert asset.footprint is not None
+        role: Literal["object", "primitive"] = "object" if row < plan.objects else "primitive"
+        thing = Object(
+            name=f"{role}-{row + 2}",
+            instance=row + 2,
+            role=role,
+            mesh=asset.mesh,
+            material=Native(),
             scale=float(scales[row]),
             yaw=float(yaws[row]),
             position=(float(starts[row, 0]), float(starts[row, 1])),
+            footprint=asset.footprint,
             motions=_motions(float(turns[row]), offsets[row].tolist(), there_and_back),
         )
-        for row, asset in enumerate(assets)
-    )
-    cylinders = BoundingCylinders.of(objects, recipe.frames)
+        objects.append(thing)
+    cylinders = BoundingCylinders.of(tuple(objects), recipe.frames)
     view, refused = find_view(cylinders, camera_motions, recipe, draws.rng("camera", attempt))
     if view is None:
         return refused.most_common(1)[0][0]
-    return _PlacedScene(assets, objects, light_motion, view)
+    return _PlacedScene(assets, tuple(objects), light_motion, view)
 
 
 def _pick(assets: Sequence[Asset], count: int, rng: np.random.Generator) -> list[Asset]:
@@ -189,33 +195,6 @@ def _motions(turn: float, offset: list[float], there_and_back: bool) -> tuple[Ob
     if any(offset):
         motions.append(ObjectTranslation(offset=(offset[0], offset[1]), there_and_back=there_and_back))
     return tuple(motions)
-
-
-def _object(
-    asset: Asset,
-    *,
-    row: int,
-    role: Literal["object", "primitive"],
-    scale: float,
-    yaw: float,
-    position: tuple[float, float],
-    motions: tuple[ObjectMotion, ...],
-) -> Object:
-    """Thing `row` of the scene, at its place and with its motions."""
-    assert asset.mesh is not None
-    assert asset.footprint is not None
-    return Object(
-        name=f"{role}-{row + 2}",
-        instance=row + 2,
-        role=role,
-        mesh=asset.mesh,
-        material=Native(),
-        scale=scale,
-        yaw=yaw,
-        position=position,
-        footprint=asset.footprint,
-        motions=motions,
-    )
 
 
 def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int) -> SceneSpec:

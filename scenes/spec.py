@@ -255,10 +255,13 @@ class SceneSpec(SpecData, frozen=True, kw_only=True):
     resampled: int = 0
 
 
-def to_json(spec: SceneSpec) -> bytes:
-    """Canonical JSON: fields in declared order, mapping keys sorted, no spaces. Equal specs give equal bytes."""
-    plain = msgspec.json.encode(spec)  # read back once, so that an int given for a float is written as a float
-    return msgspec.json.encode(msgspec.json.decode(plain, type=SceneSpec), order="deterministic")
+def to_json(data: SpecData) -> bytes:
+    """Canonical JSON of a spec or recipe: fields in declared order, defaults included, mapping keys sorted, no spaces.
+
+    Equal data give equal bytes.
+    """
+    plain = msgspec.json.encode(data)  # read back once, so that an int given for a float is written as a float
+    return msgspec.json.encode(msgspec.json.decode(plain, type=type(data)), order="deterministic")
 
 
 def from_json(data: bytes | str) -> SceneSpec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -20,37 +21,6 @@ ROOMS = ("manifests", "pipeline", "scenes", "renderers", "datagen", "labeling", 
 MOST_LINES = 500
 MOST_MODULES = 280
 MOST_CODE_LINES = 27_000
-MODULES_TO_GO: set[str] = {"files"}
-CLASSES_TO_GO: set[str] = {"Benchmark", "Inserted", "Stage"}
-IMPORTS_TO_GO: set[tuple[str, str]] = {
-    ("lightloom.commands.completion", "lightloom.cli"),
-}
-SILENT_TO_GO: set[str] = {
-    "datagen",
-    "datagen.assets",
-    "editing",
-    "editing.benchmark",
-    "manifests",
-    "manifests.audit",
-    "manifests.codec",
-    "manifests.contract",
-    "manifests.store",
-    "pipeline",
-    "renderers.checkpoints",
-    "renderers.light",
-    "renderers.sampling",
-    "renderers.shading",
-    "scenes",
-    "scenes.meshgen",
-    "scenes.providers",
-}
-FLAGS_TO_GO: set[str] = {
-    "editing.material_edits",
-    "editing.selection",
-    "editing.settings",
-    "editing.weights",
-    "renderers.checkpoints.conversion",
-}
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -80,7 +50,7 @@ def test_a_module_name_is_used_once() -> None:
     for module in modules():
         if not _is_package(module):
             places[module.rpartition(".")[2]].add(module)
-    assert {name for name, found in places.items() if len(found) > 1} == MODULES_TO_GO
+    assert not {name: sorted(found) for name, found in places.items() if len(found) > 1}
 
 
 def test_a_public_class_name_is_used_in_one_room() -> None:
@@ -89,14 +59,11 @@ def test_a_public_class_name_is_used_in_one_room() -> None:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].add(module)
-    twice = {name: sorted(found) for name, found in places.items() if len(found) > 1}
-    assert set(twice) == CLASSES_TO_GO, twice
+    assert not {name: sorted(found) for name, found in places.items() if len(found) > 1}
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
     imports = {module: _imported(module) for module in modules()}
-    for module, other in IMPORTS_TO_GO:
-        imports[module].remove(other)
     try:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
@@ -128,7 +95,6 @@ def test_no_module_is_too_long() -> None:
     assert not {module: length for module, length in lengths.items() if length > MOST_LINES}
 
 
-@pytest.mark.xfail(strict=True, reason="not there yet")
 def test_there_are_not_too_many_modules() -> None:
     assert len(modules()) <= MOST_MODULES
 
@@ -148,8 +114,7 @@ def _code_lines(module: str) -> int:
 
 
 def test_every_folder_says_what_it_holds() -> None:
-    silent = {module for module, tree in modules().items() if _is_package(module) and not ast.get_docstring(tree)}
-    assert silent == SILENT_TO_GO
+    assert not [module for module, tree in modules().items() if _is_package(module) and not ast.get_docstring(tree)]
     folders = {path for room in ROOMS for path in (ROOT / room).rglob("*.py")}
     assert all((folder / "__init__.py").is_file() for folder in {path.parent for path in folders})
 
@@ -164,4 +129,33 @@ def test_errors_below_the_command_line_name_fields_and_no_flags() -> None:
                     texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
                     if any(isinstance(text, str) and re.search(r"(?<!\S)`?--[a-z]", text) for text in texts):
                         found.add(module)
-    assert found == FLAGS_TO_GO
+    assert not found
+
+
+def test_the_wheel_has_every_file_that_is_not_code() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]
+    for room in ROOMS:
+        packed = {path for pattern in patterns["*"] + patterns.get(room, []) for path in (ROOT / room).glob(pattern)}
+        there = {path for path in (ROOT / room).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        assert there <= packed, sorted(there - packed)
+        assert ROOT / room / "py.typed" in packed
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_the_files_that_guide_through_the_house_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", text)
+    assert len(named) > 20
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_changelog_names_modules_that_exist() -> None:
+    table = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("### Moved")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| `.*\| (`.*`.*) \|$", table, re.MULTILINE):
+        package = ""
+        for name in re.findall(r"`([\w.]+)`", row):
+            package = package if name.startswith(".") else name.rpartition(".")[0]
+            full = f"{package}{name}" if name.startswith(".") else name
+            assert full in modules(), full

@@ -1,4 +1,4 @@
-"""Renders one of the scenes through the factory's own settings, passes and material walker; prints CPU seconds a frame.
+"""Renders one of the scenes through the factory's own settings, passes and material AOVs; prints CPU seconds per frame.
 
 usage: python -m benchmarks.blenderproc.ours SCENE_FOLDER OUT_FOLDER SETTINGS_JSON
 SETTINGS_JSON overrides fields of the `paper` recipe's render settings; "seed" changes the noise, "frames" renders only

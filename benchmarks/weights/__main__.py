@@ -8,7 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from editing.weights import SHIPPED, Kind
+from editing.settings import SHIPPED, Kind
 from lightloom.cli import run
 
 app = SubcommandApp()

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from benchmarks.weights.cards import Facts, card, commit
-from editing.weights import INDEX, KINDS, LORA, Kind
+from editing.settings import INDEX, KINDS, LORA, Kind
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip

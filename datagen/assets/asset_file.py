@@ -1,4 +1,4 @@
-"""What every look at an untrusted asset file shares: limits, the typed rejection, and paths that stay in the folder.
+"""What all checks of an untrusted asset file share: limits, the typed rejection, and paths that stay in the folder.
 
 An asset file comes from anywhere. Whatever is wrong with one ends in `AssetError`, so a run can count it and go on.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from manifests.errors import RenderError
-from scenes.providers.files import MESH_FORMATS
+from scenes.providers.file_checks import MESH_FORMATS
 
 Reason = Literal[
     "unsupported-format",  # not a format, or an extension of one, that we import

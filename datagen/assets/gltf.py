@@ -1,7 +1,7 @@
-"""A look into a glTF or GLB file without importing it: is it sound and bounded, and what are its materials worth?
+"""A glTF or GLB file checked without importing it: is it sound and bounded, and what are its materials worth?
 
 Blender's importer trusts what it reads: it follows URIs anywhere, allocates what a header claims, recurses as deep as
-the nodes go, and turns specular-glossiness into an index of refraction of 1000. So everything is judged here first.
+the nodes go, and turns specular-glossiness into an index of refraction of 1000. So everything is checked here first.
 Source: Khronos glTF 2.0 specification (chunks 4.4, URIs 2.8, accessors 3.6.2, nodes 3.5.2).
 """
 

@@ -1,4 +1,4 @@
-"""The look at an asset file before it is imported, whatever its format, and what an imported one is worth."""
+"""An asset file of any format checked before it is imported, and what an imported one is worth as training data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, I
 from datagen.assets.gltf import Gltf
 from datagen.assets.wavefront import Wavefront
 from manifests.contract.row import MaterialUse
-from scenes.providers.files import begins_like
+from scenes.providers.file_checks import begins_like
 
 _SANE = (500, 500_000)
 _EXTREME = (12, 5_000_000)

@@ -1,4 +1,4 @@
-"""A look into a Wavefront OBJ and its MTL libraries without importing them, and Phong shininess as roughness.
+"""A Wavefront OBJ and its MTL libraries checked without importing them, and Phong shininess as roughness.
 
 Blender's importer opens whatever path a library or a map names, and turns shininess into `1 - sqrt(Ns / 1000)`, which
 makes nearly everything dull. Sources: Wavefront OBJ/MTL format descriptions (Alias, appendices B1 and B2); the

@@ -1,8 +1,8 @@
 """Bring a mesh file of any origin into Blender: as plain meshes under one root, or as a typed rejection.
 
-The importers trust their files and report failure on the terminal. So a file is judged before
-(`datagen.assets.inspection`), imported in a scene of its own, what was printed is read, what was
-loaded is checked, and everything but the meshes and their materials is removed again.
+The importers trust their files and report failure on the terminal. So a file is checked before
+(`datagen.assets.inspection`) and imported in a scene of its own; what was printed is read, what was loaded is
+checked, and everything but the meshes and their materials is removed again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import os
 import posixpath
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,34 @@ from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
 _USED = ("meshes", "materials", "node_groups", "images", "textures")  # in the order in which users go away
+_USD_OPTIONS = {
+    "import_cameras": False,
+    "import_lights": False,
+    "import_volumes": False,
+    "import_points": False,
+    "set_frame_range": False,
+    "support_scene_instancing": False,
+    "create_world_material": False,
+    "property_import_mode": "NONE",
+    "import_textures_mode": "IMPORT_PACK",
+    "validate_meshes": True,
+}
+_IMPORTERS: dict[str, tuple[str, dict[str, Any]]] = {  # Blender's operator and its options, by format
+    "gltf": (
+        "import_scene.gltf",
+        {
+            "import_pack_images": True,
+            "disable_bone_shape": True,
+            "import_scene_extras": False,
+            "import_scene_as_collection": True,
+            "import_select_created_objects": False,
+        },
+    ),
+    "obj": ("wm.obj_import", {"forward_axis": "NEGATIVE_Z", "up_axis": "Y", "validate_meshes": True}),
+    "fbx": ("wm.fbx_import", {"use_anim": False, "use_custom_props": False, "validate_meshes": True}),
+    "usd": ("wm.usd_import", _USD_OPTIONS),
+    "usdz": ("wm.usd_import", _USD_OPTIONS),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +97,7 @@ def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: boo
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
     it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.assets.specgloss`).
-    `decode` decodes every texture before: slower, finds broken ones and constant maps.
+    `decode` decodes every texture first: slower, finds broken ones and constant maps.
     Raises AssetError with a reason of `datagen.assets.asset_file.Reason`; `log_tail` holds what the importer printed.
     """
     checked = open_asset(path, limits)
@@ -94,7 +123,8 @@ def _load(path: Path, kind: str, limits: AssetLimits) -> None:
     failure = ""
     with captured() as log:
         try:
-            _IMPORTERS[kind](str(path))
+            operator, options = _IMPORTERS[kind]
+            attrgetter(operator)(bpy.ops)(filepath=str(path), **options)
         except RuntimeError as error:  # an operator's failure; Python importers put their traceback into it
             failure = _last_line(str(error))
         except MemoryError:
@@ -102,50 +132,6 @@ def _load(path: Path, kind: str, limits: AssetLimits) -> None:
     problems = [*filter(None, [failure]), *log.errors, *_GLTF_ERROR.findall(log.tail)]
     if problems:
         raise AssetError("import-error", f"{problems[0][:300]}", where=path.name, log_tail=log.tail)
-
-
-def _import_gltf(path: str) -> None:
-    bpy.ops.import_scene.gltf(
-        filepath=path,
-        import_pack_images=True,
-        disable_bone_shape=True,
-        import_scene_extras=False,
-        import_scene_as_collection=True,
-        import_select_created_objects=False,
-    )
-
-
-def _import_obj(path: str) -> None:
-    bpy.ops.wm.obj_import(filepath=path, forward_axis="NEGATIVE_Z", up_axis="Y", validate_meshes=True)
-
-
-def _import_fbx(path: str) -> None:
-    bpy.ops.wm.fbx_import(filepath=path, use_anim=False, use_custom_props=False, validate_meshes=True)
-
-
-def _import_usd(path: str) -> None:
-    bpy.ops.wm.usd_import(
-        filepath=path,
-        import_cameras=False,
-        import_lights=False,
-        import_volumes=False,
-        import_points=False,
-        set_frame_range=False,
-        support_scene_instancing=False,
-        create_world_material=False,
-        property_import_mode="NONE",
-        import_textures_mode="IMPORT_PACK",
-        validate_meshes=True,
-    )
-
-
-_IMPORTERS: dict[str, Callable[[str], None]] = {
-    "gltf": _import_gltf,
-    "obj": _import_obj,
-    "fbx": _import_fbx,
-    "usd": _import_usd,
-    "usdz": _import_usd,
-}
 
 
 @contextmanager
@@ -229,7 +215,7 @@ def _last_line(text: str) -> str:
     """Say what an operator's error is in one line: the exception at the end of a traceback, else the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return "the importer failed without a word"
+        return "the importer failed and said nothing"
     if any("Traceback" in line for line in lines):
         named = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b", line)]
         return named[-1] if named else lines[-1]

@@ -14,16 +14,16 @@ import numpy as np
 from datagen.blender import session
 from datagen.blender.assembly import BlenderMaterials, make_object, set_materials
 from datagen.blender.capture import captured
-from datagen.blender.cycles_settings import apply_settings, frame_path, set_output
+from datagen.blender.cycles_settings import apply_settings, set_output
 from datagen.blender.keyframes import add_camera, pose
-from datagen.blender.passes import enable_passes, read_frame
+from datagen.blender.passes import enable_passes, read_frames
 from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, InsertRequest
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
-from manifests.errors import CodecError, LightloomError, RenderError
+from manifests.errors import LightloomError
 from scenes.spec import RenderSettings
 
 NAMES = (*GBUFFERS, "mask", "instance")
@@ -51,17 +51,8 @@ def render(request: InsertRequest, folder: Path) -> Clip:
         apply_settings(scene, settings, seed=0)
         enable_passes(scene.view_layers[0], NAMES)
         log = started.render(scene, request.mesh.uid, animation=True)
-        arrays: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
-        for frame in range(drawn):
-            try:
-                found, _ = read_frame(frame_path(Path(scratch), frame), NAMES, size, poses[frame, :3, :3])
-            except (OSError, CodecError) as error:
-                raise RenderError(
-                    "render-error", f"{request.mesh.uid}, frame {frame}: {error}", log_tail=log.tail
-                ) from None
-            for name, image in found.items():
-                arrays[name].append(image)
-    whole = {name: np.repeat(np.stack(images), frames // drawn, axis=0) for name, images in arrays.items()}
+        arrays, _ = read_frames(Path(scratch), NAMES, size, poses[:drawn, :3, :3], request.mesh.uid, log.tail)
+    whole = {name: np.repeat(array, frames // drawn, axis=0) for name, array in arrays.items()}
     return Clip(KEY, whole, camera, fps=request.fps, meta={"asset": request.mesh.uid})
 
 

@@ -12,6 +12,7 @@ from manifests.codec.light_file import read_light
 from manifests.contract.environment import cell_overlaps, latlong_directions, sample_latlong, sanitize
 from manifests.errors import InputError, RenderError
 from scenes.spec import Builtin, SceneLight
+from scenes.studio_light import studio_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +67,6 @@ def _source_image(light: SceneLight, height: int, resolver: Resolver) -> np.ndar
         case "sky":
             return sky_image(source.params, height, resolver.cache)
         case "studio":
-            from scenes.studio_light import studio_image
-
             return studio_image(source.params, height)
         case "constant":
             colour = np.asarray(source.params.get("colour", (1.0, 1.0, 1.0)), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""From whatever an importer left in a scene to plain meshes in the normalised frame of `scenes.spec.Object`.
+"""From what an importer left in a scene to plain meshes in the normalised frame of `scenes.spec.Object`.
 
 Modifiers, skins, shape keys, instances and parents are resolved into vertices as Blender evaluates them without any
 animation, that is in the file's own pose: bounds of an unposed skin would be wrong, and a scale in a parent would

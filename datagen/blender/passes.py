@@ -9,15 +9,16 @@ the surface at the pixel centre.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datagen.blender.cycles_settings import frame_path
 from manifests.codec.exr import read_exr
 from manifests.contract.attributes import ATTRIBUTES, Attribute
-from manifests.errors import CodecError
+from manifests.errors import CodecError, RenderError
 
 LAYER = "ViewLayer"
 SAMPLES = "Debug Sample Count.X"
@@ -47,6 +48,31 @@ def enable_passes(view_layer: Any, names: Iterable[str]) -> None:
         if layer not in _BUILTIN_PASSES:
             aov = view_layer.aovs.add()
             aov.name, aov.type = layer, _AOV_TYPES[ATTRIBUTES[name].channels]
+
+
+def read_frames(
+    folder: Path, names: Sequence[str], size: tuple[int, int], rotations: np.ndarray, what: str, log: str = ""
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """Arrays (T, H, W, C) by attribute of the frames in `folder`, and of each the share that `read_frame` gives.
+
+    `rotations` (T, 3, 3) take camera vectors to the world. The files are deleted. Raises RenderError (`render-error`),
+    beginning with `what` and with the log of the rendering, for a frame that is missing or damaged.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    shares: list[float] = []
+    for frame, rotation in enumerate(rotations):
+        path = frame_path(folder, frame)
+        try:
+            found, share = read_frame(path, names, size, rotation)
+        except (OSError, CodecError) as error:
+            raise RenderError("render-error", f"frame {frame}: {error}", where=what, log_tail=log) from None
+        for name, image in found.items():
+            if name not in arrays:
+                arrays[name] = np.empty((len(rotations), *image.shape), dtype=image.dtype)
+            arrays[name][frame] = image
+        shares.append(share)
+        path.unlink()
+    return arrays, shares
 
 
 def read_frame(

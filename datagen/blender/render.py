@@ -16,15 +16,15 @@ import numpy as np
 from datagen.blender import session
 from datagen.blender.assembly import Assembled, assemble
 from datagen.blender.capture import TAIL_BYTES, captured
-from datagen.blender.cycles_settings import apply_settings, counted, frame_path, set_output
+from datagen.blender.cycles_settings import apply_settings, counted, set_output
 from datagen.blender.light_image import LightImage, light_image
-from datagen.blender.passes import attribute_names, enable_passes, read_frame
+from datagen.blender.passes import attribute_names, enable_passes, read_frames
 from datagen.clip_checks import clip_exposure, image_flags
 from datagen.resolver import Resolver
 from manifests.contract.clip import Clip
 from manifests.contract.environment import HALF_MAX, Environment
 from manifests.contract.row import MaterialUse
-from manifests.errors import CodecError, LightloomError, RenderError
+from manifests.errors import LightloomError, RenderError
 from scenes import motion
 from scenes.spec import SceneSpec, digest, to_json
 
@@ -149,21 +149,11 @@ def _read(
     spec: SceneSpec, assembled: Assembled, folder: Path, names: Sequence[str], most_samples: Sequence[int]
 ) -> _Images:
     """Read the frames back and delete them."""
-    size = spec.render.height, spec.render.width
-    arrays: dict[str, np.ndarray] = {}
-    samples: list[float] = []
-    for frame in range(spec.frames):
-        path = frame_path(folder, frame)
-        try:
-            found, share = read_frame(path, names, size, assembled.camera.camera_to_world[frame, :3, :3])
-        except (OSError, CodecError) as error:
-            raise RenderError("render-error", f"scene {spec.index}, frame {frame}: {error}") from None
-        for name, image in found.items():
-            if name not in arrays:
-                arrays[name] = np.empty((spec.frames, *image.shape), dtype=image.dtype)
-            arrays[name][frame] = image
-        samples.append(share * most_samples[frame])
-        path.unlink()
+    rotations = assembled.camera.camera_to_world[:, :3, :3]
+    arrays, shares = read_frames(
+        folder, names, (spec.render.height, spec.render.width), rotations, f"scene {spec.index}"
+    )
+    samples = [share * most for share, most in zip(shares, most_samples, strict=True)]
     nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
     if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
         raise RenderError("bad-image", f"{nan_pixels} pixels of rgb are NaN", where=f"scene {spec.index}")

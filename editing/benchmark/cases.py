@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Inserted:
+class InsertedObject:
     """The object that is put in, and the pixel (x, y) of the first frame where it stands."""
 
     thing: Object
@@ -59,7 +59,7 @@ class Case:
     after: SceneSpec
     instance: int
     change: Change | None = None
-    inserted: Inserted | None = None
+    inserted: InsertedObject | None = None
 
 
 def shortened(spec: SceneSpec, light: int) -> SceneSpec:
@@ -152,7 +152,7 @@ def insertion_case(scene: int, spec: SceneSpec, clip: Clip, thing: Object) -> Ca
         )
         if _free(spec, placed):
             after = msgspec.structs.replace(spec, objects=(*spec.objects, placed))
-            return Case("insert", scene, spec, after, placed.instance, inserted=Inserted(placed, (x, y)))
+            return Case("insert", scene, spec, after, placed.instance, inserted=InsertedObject(placed, (x, y)))
     return None
 
 

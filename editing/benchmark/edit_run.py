@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 from tqdm import tqdm
 
 from datagen.render_stage import CATALOGUE
 from editing.benchmark.cases import Case, insertion_case, material_cases, plain, shortened, still, subject_of
 from editing.benchmark.edit_report import Findings, Row
-from editing.benchmark.edit_scores import score
-from editing.benchmark.edit_videos import MODES, OURS, Models, run_case, shown
+from editing.benchmark.edit_videos import MODES, OURS, Mode, run_case, shown
 from editing.benchmark.truth import SPEC, Truths
-from editing.settings import Rendering
+from editing.settings import FilmRenderers, FilmSettings
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
@@ -26,26 +26,32 @@ from scenes.catalogue import Catalogue
 from scenes.spec import Object, SceneSpec, from_json
 from training.baselines import edit_baselines
 from training.evaluation.benchmark import open_benchmark
+from training.evaluation.metrics import psnr
+from training.evaluation.scores import Score
 
 _SHOWN = (edit_baselines.RATIO, edit_baselines.CHROMA, edit_baselines.PASTE, edit_baselines.BEST_GAIN)
 
+CHANGED = 0.04
+"""A pixel beside an inserted object counts as its shadow or reflection where the true picture changes by more."""
+
 
 def score_edits(
-    benchmark: Path, out: Path, rendering: Rendering, *, scenes: int | None = None, device: DeviceKind = "auto"
+    benchmark: Path, out: Path, settings: FilmSettings, *, scenes: int | None = None, device: DeviceKind = "auto"
 ) -> Findings:
     """Score edits on the scenes of a benchmark; true renders are kept in OUT/truth, so a second run only scores."""
+    renderers = FilmRenderers(settings)
+    renderers.require("inverse", "forward")  # before anything is rendered
     dataset = _scenes(benchmark)
     chosen = _scene_clips(dataset)[:scenes]
     catalogue = Catalogue.load(dataset.path / CATALOGUE)
     truths = Truths(out / "truth", dataset.path / CATALOGUE, device)
-    models = Models.load(rendering)
-    plain_settings: dict[str, Any] = {"benchmark": str(benchmark), "scenes": len(chosen), **asdict(rendering)}
+    plain_settings: dict[str, Any] = {"benchmark": str(benchmark), "scenes": len(chosen), **asdict(settings)}
     findings = Findings(plain_settings)
     for case in tqdm(list(_cases(chosen, truths)), desc="edits", unit="edit"):
         before, after = truths.clip(case.before), truths.clip(case.after)
         pictures: dict[str, np.ndarray] = {}
         for mode in MODES:
-            made = run_case(case, mode, before, after, models, catalogue.roots)
+            made = run_case(case, mode, before, after, renderers.without_lora(), catalogue.roots)
             if made.problem:
                 findings.problems.append(f"{case.edit} {case.scene}, {mode}: {made.problem}")
                 continue
@@ -95,3 +101,44 @@ def _cases(scenes: list[tuple[SceneSpec, Clip]], truths: Truths) -> Iterator[Cas
             truths.render([inserted.after])
             cases.append(inserted)
         yield from cases
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """(T, H, W) bool. `whole`: what is scored as the region; `thing` and `shadow` are its parts; `outside` the rest.
+
+    Pixels beside the object are in none: they show both.
+    """
+
+    whole: np.ndarray
+    thing: np.ndarray
+    shadow: np.ndarray
+    outside: np.ndarray
+
+
+def regions(case: Case, before: Clip, after: Clip) -> Regions:
+    """The regions of a case: the edited or inserted object, and for an inserted one what its presence changes."""
+    thing = after.arrays["instance"][..., 0] == case.instance
+    near = ndimage.binary_dilation(thing, np.ones((1, 3, 3), dtype=bool))
+    shadow = np.zeros_like(thing)
+    if case.inserted is not None:
+        change = np.abs(shown(after, before.exposure) - shown(before, before.exposure)).max(axis=-1)
+        shadow = (change > CHANGED) & ~near
+    return Regions(thing | shadow, thing, shadow, ~(near | shadow))
+
+
+def score(
+    case: Case, mode: Mode, light: int, videos: Mapping[str, np.ndarray], before: Clip, after: Clip
+) -> list[Score]:
+    """PSNR in dB of each video (T, H, W, 3), sRGB, against the true edited clip at the input's exposure."""
+    truth = shown(after, before.exposure)
+    where = regions(case, before, after)
+    parts = {"region_psnr": where.whole, "outside_psnr": where.outside}
+    if case.inserted is not None:
+        parts |= {"object_psnr": where.thing, "shadow_psnr": where.shadow}
+    return [
+        Score(case.edit, case.scene, light, mode, method, "", metric, psnr(video, truth, chosen))
+        for method, video in videos.items()
+        for metric, chosen in parts.items()
+        if chosen.any()
+    ]

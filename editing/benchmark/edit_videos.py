@@ -18,41 +18,17 @@ from datagen.insert_render import Insert
 from editing.benchmark.cases import Case
 from editing.film import Film
 from editing.insertion import Place, Put, put, read_scene
-from editing.material_edits import Material, edited_frames
-from editing.relighting import Settings
-from editing.selection import Choice
-from editing.settings import Rendering
-from editing.weights import load_estimator, load_forward, load_inverse
+from editing.material_edits import MaterialChange, edited_frames
+from editing.selection import SelectionRequest
+from editing.settings import FilmRenderers, FilmSettings
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
-from renderers import ForwardRenderer, InverseRenderer
-from renderers.lighting_estimator import Estimator
 from training.baselines import edit_baselines
 
 Mode = Literal["truth", "pixels"]
 MODES: tuple[Mode, ...] = ("truth", "pixels")
 OURS = "ours"
-
-
-@dataclass(frozen=True)
-class Models:
-    """Loaded renderers, and where they come from."""
-
-    rendering: Rendering
-    inverse: InverseRenderer
-    forward: ForwardRenderer
-    estimator: Estimator
-
-    @classmethod
-    def load(cls, rendering: Rendering) -> Models:
-        """Raises CheckpointError, CheckpointError."""
-        return cls(
-            rendering,
-            load_inverse(rendering.inverse, rendering.device),
-            load_forward(rendering.forward, rendering.device, lora=False),  # clips are rendered ones
-            load_estimator(rendering.lighting, rendering.device),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +45,27 @@ def shown(clip: Clip, exposure: float) -> np.ndarray:
     return on_screen(clip.arrays["rgb"] * exposure)
 
 
-def run_case(case: Case, mode: Mode, before: Clip, after: Clip, models: Models, roots: Mapping[str, Path]) -> Videos:
+def run_case(
+    case: Case, mode: Mode, before: Clip, after: Clip, renderers: FilmRenderers, roots: Mapping[str, Path]
+) -> Videos:
     """Make the edit of `case` on the clip `before`; `after` is the true render, which only oracles look at."""
-    settings = Settings(fov_degrees=case.before.view.fov)
+    settings = FilmSettings(fov=case.before.view.fov)
     film = Film(before.key, before if mode == "truth" else _pictures_of(before))
     if case.change is not None:
-        return _rematerialed(case, mode, film, shown(after, before.exposure), models, settings)
-    return _inserted(case, mode, film, before, models, settings, roots)
+        return _rematerialed(case, mode, film, shown(after, before.exposure), renderers, settings)
+    return _inserted(case, mode, film, before, renderers, settings, roots)
 
 
-def _rematerialed(case: Case, mode: Mode, film: Film, truth: np.ndarray, models: Models, settings: Settings) -> Videos:
+def _rematerialed(
+    case: Case, mode: Mode, film: Film, truth: np.ndarray, renderers: FilmRenderers, settings: FilmSettings
+) -> Videos:
     change = case.change
     assert change is not None
     assert film.clip is not None
     colour = None if change.basecolor is None else np.array(change.basecolor, dtype=np.float32)
-    material = Material(colour, change.roughness, change.metallic)
-    choice = Choice(case.instance, None, None, 0.1)
-    inverse = models.inverse if mode == "pixels" else None
-    made = edited_frames(film, choice, material, inverse, models.forward, models.estimator, settings=settings)
+    material = MaterialChange(colour, change.roughness, change.metallic)
+    request = SelectionRequest(instance=case.instance)
+    made = edited_frames(film, request, material, renderers, truth=mode == "truth", settings=settings)
     video = film.shown
     mask = (film.clip.arrays["instance"] == case.instance).astype(np.float32)
     videos = {OURS: np.stack([frame.picture for frame in made]), edit_baselines.UNCHANGED: video}
@@ -102,12 +81,18 @@ def _rematerialed(case: Case, mode: Mode, film: Film, truth: np.ndarray, models:
 
 
 def _inserted(
-    case: Case, mode: Mode, film: Film, before: Clip, models: Models, settings: Settings, roots: Mapping[str, Path]
+    case: Case,
+    mode: Mode,
+    film: Film,
+    before: Clip,
+    renderers: FilmRenderers,
+    settings: FilmSettings,
+    roots: Mapping[str, Path],
 ) -> Videos:
     assert case.inserted is not None
     thing = case.inserted.thing
     asset = Insert(thing.mesh, thing.material, roots)
-    scene = read_scene(film, settings, models.rendering)
+    scene = read_scene(film, settings, renderers)
     assert before.camera is not None
     turn = thing.yaw
     if mode == "pixels":  # the same side toward the camera, in the world that is assumed
@@ -115,7 +100,7 @@ def _inserted(
     place = Place(case.inserted.pixel, rotate=turn)
     try:
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
-            made: Put = put(scene, asset, place, models.forward, settings, Path(scratch))
+            made: Put = put(scene, asset, place, renderers, settings, Path(scratch))
     except InputError as error:
         return Videos({}, str(error))
     pasted = edit_baselines.paste(film.shown, dict(made.arrays), made.coverage, scene.camera.intrinsics)

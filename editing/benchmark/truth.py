@@ -1,24 +1,20 @@
-"""True renders of specs, each made once: in processes of their own, because Blender and torch crash each other."""
+"""True renders of specs, each made once: by `truth_worker` in a process of its own, as Blender and torch do not mix."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from datagen.child import run_python
-from datagen.render_stage import render_spec
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
-from manifests.errors import LightloomError, RunError
-from manifests.files import atomic_folder, write_bytes
+from manifests.errors import RunError
+from manifests.files import write_bytes
 from pipeline.options import DeviceKind
-from scenes.catalogue import Catalogue
 from scenes.spec import SceneSpec, digest, to_json
 
-CHILD = "editing.benchmark.truth"
+WORKER = "editing.benchmark.truth_worker"
 SPEC = "spec.json"
 
 
@@ -43,11 +39,11 @@ class Truths:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for place, spec in missing.items():
-            write_bytes(_spec_file(place), to_json(spec))
-        ended = run_python("-m", CHILD, str(self.catalogue), self.device, *map(str, missing))
+            write_bytes(spec_file(place), to_json(spec))
+        ended = run_python("-m", WORKER, str(self.catalogue), self.device, *map(str, missing))
         left = [spec for place, spec in missing.items() if not place.is_dir()]
         if left:
-            where = _spec_file(self._place(left[0]))
+            where = spec_file(self._place(left[0]))
             raise RunError(f"not rendered ({ended.why})", f"its spec is {where}", where=f"scene {left[0].index}")
 
     def clip(self, spec: SceneSpec) -> Clip:
@@ -61,27 +57,6 @@ class Truths:
         return self.folder / digest(spec)[:16]
 
 
-def _spec_file(place: Path) -> Path:
+def spec_file(place: Path) -> Path:
+    """Where the spec of the clip that is rendered to `place` lies."""
     return place.with_name(f"{place.name}.{SPEC}")
-
-
-def main() -> int:
-    """Render the spec of every folder that is named; the first failure is the last line of stderr."""
-    catalogue, device, *places = sys.argv[1:]
-    assets = Catalogue.load(Path(catalogue))
-    for place in map(Path, places):
-        try:
-            with atomic_folder(place) as folder:
-                render_spec(_spec_file(place), folder, assets, "exact", cast(DeviceKind, device))
-        except LightloomError as error:
-            print(error, file=sys.stderr)
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    from datagen.blender import (
-        session,  # bpy must not be loaded by the process that imports this module, which has torch
-    )
-
-    session.leave(main)

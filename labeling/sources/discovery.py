@@ -12,7 +12,16 @@ import yaml
 from msgspec import Meta
 
 from labeling.sources import dl3dv
-from labeling.sources.footage import Discovery, Footage, FootageProblem, Reason, SourceKind, SourceOptions, uid_of
+from labeling.sources.footage import (
+    Discovery,
+    Footage,
+    FootageProblem,
+    Reason,
+    SourceKind,
+    SourceOptions,
+    uid_of,
+    video_footage,
+)
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
@@ -76,7 +85,7 @@ class _Search:
         if path.suffix.lower() == ".zip" and "dl3dv" in self._kinds:
             self._scene(path)
         elif "video" in self._kinds:
-            self._add(Footage(uid=uid_of(path.name), kind="video", name=path.name, path=str(path)))
+            self._add(video_footage(path, path.name))
         else:
             raise InputError(f"{path.name} is a file", "frames lie in a folder, scenes in a folder or a zip")
         return self._result()
@@ -133,8 +142,7 @@ class _Search:
         if path.stat().st_size == 0:
             self._report("unreadable", path, "the file is empty")
             return
-        name = self._name(path)
-        self._add(Footage(uid=uid_of(name), kind="video", name=name, path=str(path)))
+        self._add(video_footage(path, self._name(path)))
 
     def _scene(self, path: Path) -> None:
         """A folder or zip that should be a scene. Where both are there, the one that comes first stands."""

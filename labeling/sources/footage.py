@@ -87,6 +87,11 @@ class Footage(msgspec.Struct, frozen=True, kw_only=True):
     duration: float = 0.0
 
 
+def video_footage(path: Path, name: str) -> Footage:
+    """The video file at the absolute `path`, called `name` below its source."""
+    return Footage(uid=uid_of(name), kind="video", name=name, path=str(path))
+
+
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     """What was found at `root`: footage in the order of its uid (work item i is footage i), and every problem."""
 

@@ -20,9 +20,8 @@ from PIL import Image, ImageOps
 
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, fitted, natural
 from labeling.sources.frame_stores import FrameStore, is_image, open_store
-from labeling.sources.pixels import over_black
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
-from labeling.sources.video_reader import VideoReader
+from labeling.sources.video_reader import VideoReader, over_black
 from manifests.errors import FootageError
 
 _FORMATS = ("PNG", "JPEG", "WEBP")

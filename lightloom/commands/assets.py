@@ -59,7 +59,7 @@ def build(
     parts += [folder_catalogue(path, path.resolve().name) for path in folder]
     if objaverse is not None or download:
         parts.append(objaverse_catalogue(objaverse, download=download))
-    catalogue = (parts[0].merge(*parts[1:]) if parts else Catalogue(())) if len(parts) != 1 else parts[0]
+    catalogue = Catalogue(()).merge(*parts)
     for problem in catalogue.problems:
         print(f"{problem.path}: {problem.reason}")
     _score(catalogue, processes, again=False).save(out)

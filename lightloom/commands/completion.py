@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
+from tyro.extras import SubcommandApp
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -35,24 +37,27 @@ complete --command lightloom --condition _lightloom_wants_file --force-files
 }
 
 
-def completion(shell: Positional[Annotated[Shell, tyro.conf.arg(metavar="SHELL")]], /) -> int:
-    """Print a shell's completion script: the Tab key then knows commands, options, their values and files.
+def command_of(app: SubcommandApp) -> Callable[[Shell], int]:
+    """The command `completion` for the commands of `app`."""
 
-    Example: lightloom completion bash > ~/.local/share/bash-completion/completions/lightloom
+    def completion(shell: Positional[Annotated[Shell, tyro.conf.arg(metavar="SHELL")]], /) -> int:
+        """Print a shell's completion script: the Tab key then knows commands, options, their values and files.
 
-    For zsh the file is _lightloom in a folder of $fpath, for fish ~/.config/fish/completions/lightloom.fish.
+        Example: lightloom completion bash > ~/.local/share/bash-completion/completions/lightloom
 
-    Args:
-        shell: bash, zsh or fish.
-    """
-    print(script(shell), end="")
-    return 0
+        For zsh the file is _lightloom in a folder of $fpath, for fish ~/.config/fish/completions/lightloom.fish.
+
+        Args:
+            shell: bash, zsh or fish.
+        """
+        print(script(app, shell), end="")
+        return 0
+
+    return completion
 
 
-def script(shell: Shell) -> str:
+def script(app: SubcommandApp, shell: Shell) -> str:
     """The completion script of a shell: tyro's, and files where it has nothing to offer."""
-    from lightloom.cli import app
-
     written = io.StringIO()
     try:
         with redirect_stdout(written):

@@ -94,6 +94,7 @@ def examine(folder: Path) -> Iterator[Check]:
     """Look at one thing after the other; the quick ones come first."""
     yield _python()
     yield _rooms()
+    yield _guides()
     yield _cores()
     yield _memory()
     yield _disk("disk", folder)
@@ -119,6 +120,16 @@ def _rooms() -> Check:
     if wrong := strangers():
         return Check("packages", "missing", "; ".join(wrong.values()))
     return Check("packages", "ok", f"all {len(ROOMS)} are Lightloom's, in {HOME}")
+
+
+def _guides() -> Check:
+    """Where the guides lie that messages and help texts name, such as docs/weights.md."""
+    from manifests.yaml_presets import guide
+
+    index = guide("docs/index.md")
+    if index.is_file():
+        return Check("guides", "ok", f"docs/ is {index.parent}")
+    return Check("guides", "absent", f"not in {index.parent}", "they are in docs/ of the source")
 
 
 def _cores() -> Check:

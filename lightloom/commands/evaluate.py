@@ -12,8 +12,9 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from editing.settings import DEFAULT, Flags
+from editing.settings import DEFAULT
 from lightloom.commands.assets import load
+from lightloom.commands.film_commands import FilmOptions
 from manifests.contract.attributes import Codec
 from pipeline.options import DeviceKind, RunOptions
 from training.evaluation.evaluation_settings import EvaluationSettings
@@ -113,7 +114,7 @@ def edits(
     *,
     scenes: int | None = None,
     render: DeviceKind = "auto",
-    rendering: Flags = DEFAULT,
+    settings: FilmOptions = DEFAULT,
 ) -> int:
     """Score edits against true renders of the edited scenes, beside edits of the picture alone.
 
@@ -127,14 +128,12 @@ def edits(
         out: folder for edits.md, edits.json, a sheet of pictures and the true renders.
         scenes: most scenes; all if not given.
         render: what renders the truth; `auto` takes the fastest there is.
-        rendering: which renderers, and how.
+        settings: which renderers, and how.
     """
     from editing.benchmark.edit_report import REPORT
     from editing.benchmark.edit_run import score_edits
-    from editing.weights import check
 
-    check(inverse=rendering.inverse, forward=rendering.forward)  # before anything is rendered
-    findings = score_edits(benchmark, out, rendering, scenes=scenes, device=render)
+    findings = score_edits(benchmark, out, settings, scenes=scenes, device=render)
     for bar in findings.bars():
         print(bar.line())
     for problem in findings.problems:

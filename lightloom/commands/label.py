@@ -131,7 +131,7 @@ def _found(source: Path, wanted: LabelRequest) -> Discovery:
 
 
 def _settings(wanted: LabelRequest) -> LabelSettings:
-    from editing.weights import DEFAULTS, chosen
+    from editing.settings import DEFAULTS, chosen
 
     lighting = wanted.lighting or DEFAULTS["lighting"]
     return LabelSettings(

@@ -8,7 +8,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from editing.settings import DEFAULT, Flags, settings_of
+from editing.settings import DEFAULT, FilmRenderers
+from lightloom.commands.film_commands import FilmOptions
+from lightloom.studio.serving import require_gradio, serve
 from manifests.errors import InputError
 
 
@@ -21,7 +23,7 @@ def studio(
     work: Path | None = None,
     frames: int = 600,
     megabytes: int = 512,
-    rendering: Flags = DEFAULT,
+    settings: FilmOptions = DEFAULT,
 ) -> int:
     """Relight, re-material and insert objects in a browser. Serves this machine only, until ctrl-c.
 
@@ -34,18 +36,13 @@ def studio(
         work: folder for uploads and results, kept at the end; a fresh one, removed at the end, if not given.
         frames: longer clips are refused.
         megabytes: larger uploads are refused.
-        rendering: which renderers, and how.
+        settings: which renderers, and how.
     """
-    from editing.weights import check
-    from lightloom.studio.limits import Limits, require_gradio
-
     if not 0 < port < 1 << 16 or frames < 1 or megabytes < 1:
         raise InputError("--port takes 1 to 65535, --frames and --megabytes at least 1")
-    check(inverse=rendering.inverse, forward=rendering.forward)  # before anything is opened
+    FilmRenderers(settings).require("inverse", "forward")  # before anything is opened
     require_gradio()
-    from lightloom.studio.listing import offered
-    from lightloom.studio.serving import serve
+    from lightloom.studio.page_content import offered
 
-    settings_of(rendering)
-    serve(rendering, offered(clips), Limits(frames, megabytes), host=host, port=port, work=work)
+    serve(settings, offered(clips), host=host, port=port, work=work, most_frames=frames, megabytes=megabytes)
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from editing.weights import DEFAULTS
+from editing.settings import DEFAULTS
 from lightloom.demo.demo_film import FOLDER, SUBJECT, Cast, make_footage, read_cast
 from lightloom.demo.sizes import DemoSizes
 from lightloom.stages import StageCommand

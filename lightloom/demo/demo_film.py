@@ -13,7 +13,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from editing.video import VideoWriter
+from editing.film import VideoWriter
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen

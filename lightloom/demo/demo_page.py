@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from editing.video import open_video, steady
+from editing.film import open_video, steady
 from lightloom.demo.demo_commands import FILMS, SHIPPED, Chain
 from lightloom.demo.demo_film import SUBJECT, read_cast
 from lightloom.stages import Record

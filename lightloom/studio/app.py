@@ -15,12 +15,20 @@ from typing import Any, Literal
 import gradio as gr
 import numpy as np
 
-from editing.insertion import Place
 from editing.lights import NamedLight, find_light
 from editing.selection import TOLERANCE
-from lightloom.studio.listing import MESHES, lights
-from lightloom.studio.materials import CHANGES, LOOKS, material_words
-from lightloom.studio.pictures import film_pixel, fitted, frame_at, gbuffer_pictures, light_strip, marked
+from lightloom.studio.page_content import (
+    CHANGES,
+    LOOKS,
+    MESHES,
+    film_pixel,
+    fitted,
+    gbuffer_pictures,
+    light_strip,
+    lights,
+    marked,
+    material_values,
+)
 from lightloom.studio.project import Project
 from lightloom.studio.workshop import Result, Workshop
 from manifests.errors import InputError, LightloomError
@@ -40,6 +48,23 @@ footer { display: none !important; }
 """
 
 
+_LABELS = {
+    "change": "Change",
+    "instance": "a click on an object",
+    "mask": "a mask",
+    "pick": "a click",
+    "tolerance": "Tolerance of the selection",
+    "scale": "Longest side",
+    "depth": "a distance",
+}
+"""What the page calls arguments that messages name."""
+
+
+def label_of(field: str) -> str:
+    """The words of the page for an argument."""
+    return _LABELS.get(field, field.replace("_", " "))
+
+
 def told[**P, R](work: Callable[P, R]) -> Callable[P, R]:
     """`work`, whose errors for people appear on the page as one line."""
 
@@ -48,7 +73,9 @@ def told[**P, R](work: Callable[P, R]) -> Callable[P, R]:
         try:
             return work(*args, **kwargs)
         except LightloomError as error:
-            raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from None
+            raise gr.Error(
+                html.escape(error.told(label_of), quote=False), duration=None, print_exception=False
+            ) from None
 
     return told_work
 
@@ -152,7 +179,7 @@ class Page:
 
     def _material_tool(self) -> None:
         with gr.Tab("Material", id="material") as self._material_tab:
-            gr.Markdown("Click an object in the picture, then say what it shall be made of.")
+            gr.Markdown("Click an object in the picture, then say what it is to be made of.")
             self._tolerance = gr.Slider(
                 0.01, 0.5, TOLERANCE, step=0.01, label="Tolerance of the selection", elem_id="tolerance"
             )
@@ -165,7 +192,7 @@ class Page:
 
     def _object_tool(self) -> None:
         with gr.Tab("Object", id="object") as self._object_tab:
-            gr.Markdown("Click the place in the picture where it shall stand.")
+            gr.Markdown("Click the place in the picture where it is to stand.")
             self._asset = gr.File(label="Drop a .glb", file_types=[".glb"], height=110, elem_id="asset")
             self._mesh = gr.Dropdown(list(MESHES), value=next(iter(MESHES)), label="or one of these", elem_id="mesh")
             self._scale = gr.Slider(0, 5, 0, step=0.01, label="Longest side in scene units; 0 is chosen for you")
@@ -234,7 +261,7 @@ class Page:
         if old is not None and not Path(source).is_relative_to(old.folder):
             old.close()
         with project.film(whole=False) as film:
-            picture = fitted(frame_at(film, 0))
+            picture = fitted(film.frame(0))
         said = html.escape(project.told)
         shown = (project, said, picture, str(project.playable), gbuffer_pictures(project.gbuffers), None)
         return (*shown, None, None, gr.update(visible=False, value=0), None, None, gr.update(selected="picture"))
@@ -254,7 +281,7 @@ class Page:
     def _marked(self, project: Project, tool: Tool, point: tuple[int, int], tolerance: float) -> np.ndarray:
         mask = self._shop.select(project, point, tolerance)[1] if tool == "material" else None
         with project.film(whole=False) as film:
-            return marked(frame_at(film, 0), mask, None if tool == "material" else point)
+            return marked(film.frame(0), mask, None if tool == "material" else point)
 
     def _choose(self, event: gr.SelectData) -> tuple[Any, ...]:
         return _shown_light(self._lights[int(event.index)])
@@ -301,12 +328,12 @@ class Page:
         if tool == "light":
             result = self._shop.relight(project, light.turned(facing), turn=turn, gbuffers=maps, whole=whole)
         elif tool == "material":
-            choice, _ = self._shop.select(project, _clicked(point), tolerance)
-            words = material_words(changes, colour, texture, roughness, metallic)
-            result = self._shop.edit(project, choice, words, whole=whole)
+            request, _ = self._shop.select(project, _clicked(point), tolerance)
+            change = material_values(changes, colour, texture, roughness, metallic)
+            result = self._shop.edit(project, request, change, whole=whole)
         else:
-            place = Place(_clicked(point), scale or None, spin)
-            result = self._shop.insert(project, asset or MESHES[mesh], place, whole=whole)
+            thing, size = asset or MESHES[mesh], scale or None
+            result = self._shop.insert(project, thing, _clicked(point), scale=size, rotate=spin, whole=whole)
         frames = f"{project.frames} frames" if whole else "the first frame"
         said = f"{project.name} · {result.told} · {frames} in {time.monotonic() - began:.1f} s"
         slider = gr.update(visible=whole and project.frames > 1, maximum=max(project.frames - 1, 1), value=0)

@@ -6,26 +6,24 @@ What is tried out is tried on the first frame, because selections and objects st
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from editing.film import Film, open_film
-from editing.relighting import Settings, gbuffers_of, resized, seen_size
-from editing.video import VideoWriter
-from lightloom.studio.limits import Limits
+from editing.film import Film, VideoWriter, open_film, resized
+from editing.relighting import estimated
+from editing.settings import FilmRenderers, FilmSettings
+from labeling.sources.footage import fitted
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_decode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
-from renderers import InverseRenderer
 from renderers.modelspace import channels_last, gbuffer_values
-from renderers.sampling.windows import plan_windows
 
 _PLAYED_SIDE = 960
 
@@ -75,30 +73,24 @@ class Project:
 
 
 def open_project(
-    source: str, folder: Path, limits: Limits, settings: Settings, inverse: Callable[[], InverseRenderer]
+    source: str, folder: Path, most_frames: int, settings: FilmSettings, renderers: FilmRenderers
 ) -> Project:
     """Open what `open_film` calls `source`; the project's files go to `folder`. LightloomError says what is wrong.
 
-    inverse: gives the renderer, where the film does not know its G-buffers.
+    renderers: estimate G-buffers where the film does not know its own.
     """
     name = Path(source).name
     with open_film(source) as film:
-        if film.frames > limits.frames:
-            raise InputError(
-                f"{film.frames} frames, at most {limits.frames} are taken here", "cut it first", where=name
-            )
-        plan = plan_windows(film.frames, settings.window, settings.overlap)
-        playable, done = folder / "input.mp4", 0
-        size = seen_size(film.size, _PLAYED_SIDE)
+        if film.frames > most_frames:
+            raise InputError(f"{film.frames} frames, at most {most_frames} are taken here", "cut it first", where=name)
+        playable = folder / "input.mp4"
+        size = fitted(film.size, _PLAYED_SIDE)
         with VideoWriter(playable, size, film.fps) as video, tqdm(total=film.frames, desc="read", leave=False) as bar:
-            for piece in film.pieces(plan):
-                if piece.window.start == 0:
-                    first = piece.rgb[:1]
-                fresh = done - piece.window.start
-                for rgb, seconds in zip(resized(piece.rgb[fresh:], size), piece.seconds[fresh:], strict=True):
-                    video.write(rgb, seconds)
-                    bar.update()
-                done = piece.window.stop
+            for frame, (rgb, seconds) in enumerate(film.read()):
+                if frame == 0:
+                    first = rgb[None]
+                video.write(resized(rgb[None], size)[0], seconds)
+                bar.update()
         clip = film.clip
         known = clip is not None and _knows_all(clip)
         still = Clip("still", {"rgb": srgb_decode(first)}, fps=film.fps) if clip is None else _first_frame(clip)
@@ -106,8 +98,8 @@ def open_project(
             seen = first
             gbuffers = {name: channels_last(value) for name, value in gbuffer_values(still).items()}
         else:
-            seen = resized(first, seen_size(film.size, settings.side))
-            gbuffers = gbuffers_of(seen, inverse(), settings)
+            seen = resized(first, settings.seen_size(film.size))
+            gbuffers = estimated(seen, renderers.inverse, settings)
         return Project(name, source, folder, film.size, film.frames, film.fps, still, seen, gbuffers, known, playable)
 
 

@@ -1,4 +1,4 @@
-"""Serving the studio: to this machine only unless said otherwise, and from one folder only.
+"""Serving the studio: to this machine only unless said otherwise, and from one folder only. Light to import.
 
 The work folder is gradio's only root: uploads and results lie in it, and its file route serves nothing else. What
 gradio would fetch from elsewhere is refused, as are requests that another site's page makes through the browser.
@@ -11,15 +11,13 @@ import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from editing.settings import Rendering
-from editing.video import make_folder
-from lightloom.studio.limits import Limits
-from lightloom.studio.workshop import Workshop
+from editing.settings import FilmSettings
 from manifests.errors import InputError
 
 _ELSEWHERE = re.compile(r"/(file|proxy)=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -27,6 +25,12 @@ _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Scope = Mapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def require_gradio() -> None:
+    """Raise InputError where the extra `studio` is not installed."""
+    if find_spec("gradio") is None:
+        raise InputError("gradio is not installed", "pip install 'lightloom[studio]'")
 
 
 class Guard:
@@ -55,9 +59,18 @@ class Guard:
 
 
 def serve(
-    rendering: Rendering, sources: Mapping[str, str], limits: Limits, *, host: str, port: int, work: Path | None
+    settings: FilmSettings,
+    sources: Mapping[str, str],
+    *,
+    host: str,
+    port: int,
+    work: Path | None,
+    most_frames: int,
+    megabytes: int,
 ) -> None:
-    """Serve until interrupted. InputError where the port is taken."""
+    """Serve clips of so many frames and uploads of so many megabytes, until interrupted. InputError: port is taken."""
+    from editing.film import make_folder
+
     with ExitStack() as stack:
         if work is None:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lightloom-studio-")))
@@ -70,8 +83,9 @@ def serve(
         from starlette.middleware import Middleware
 
         from lightloom.studio.app import CSS, Page
+        from lightloom.studio.workshop import Workshop
 
-        page = Page(Workshop(rendering, limits, work, sources)).build()
+        page = Page(Workshop(settings, most_frames, work, sources)).build()
         page.queue(max_size=16, default_concurrency_limit=4, api_open=False)
         fonts = ["system-ui", "sans-serif"]
         hosts = _LOCAL if _is_local(host) else None
@@ -86,7 +100,7 @@ def serve(
                 enable_monitoring=False,
                 run_history=False,
                 footer_links=[],
-                max_file_size=limits.megabytes * 2**20,
+                max_file_size=megabytes * 2**20,
                 allowed_paths=[],
                 theme=gr.themes.Base(
                     primary_hue="orange", neutral_hue="zinc", font=fonts, font_mono=["ui-monospace", "monospace"]
@@ -96,7 +110,9 @@ def serve(
                 app_kwargs={"middleware": [Middleware(Guard, hosts=hosts)]},
             )
         except OSError as error:
-            raise InputError(f"{host}:{port} cannot be served: {error}", "choose another --port") from None
+            raise InputError(
+                f"{host}:{port} cannot be served: {error}", "choose another `port`", fields=("port",)
+            ) from None
         print(f"studio     {url}", flush=True)
         print("stop it with ctrl-c", flush=True)
         page.block_thread()

@@ -51,3 +51,14 @@ def intrinsics_from_fov(fov_degrees: float, height: int, width: int) -> np.ndarr
     """Intrinsics (3, 3) of a centred pinhole whose LARGER image side spans `fov_degrees`."""
     focal = 0.5 * max(height, width) / np.tan(np.radians(fov_degrees) / 2)
     return np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+
+
+def level_camera(frames: int, toward: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
+    """Poses (frames, 4, 4) of a camera that stands level and still at the origin, for footage whose poses are unknown.
+
+    toward: unit direction in the world's x, y that it looks along; +y is the datasets' convention.
+    """
+    x, y = toward
+    pose = np.eye(4)
+    pose[:3, :3] = np.array([[y, 0.0, -x], [-x, 0.0, -y], [0.0, 1.0, 0.0]]) + 0.0  # no -0.0
+    return np.repeat(pose[None], frames, axis=0)

@@ -12,11 +12,12 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scenes.builtin_materials import builtin_materials
-from scenes.catalogue import Asset, Catalogue, Split, assign_split, installed_roots
+from scenes.catalogue import Asset, Catalogue, Kind, Split, assign_split, installed_roots
 from scenes.meshes import SUZANNE, footprints
 from scenes.meshgen.composites import COMPOSITES
 from scenes.meshgen.rocks import ROCK_STYLES
@@ -25,7 +26,6 @@ from scenes.spec import Builtin, File, Value
 
 SKIES = 192
 STUDIOS = 256
-_LICENCE, _AUTHOR = "Apache-2.0", "Lightloom contributors"
 _MAPS = "studiolights/world"
 # File name in bpy: the place's name at Poly Haven, which is what the split goes by (bpy's license.txt).
 _PLACES = {
@@ -119,33 +119,28 @@ def _variant(name: str, rng: np.random.Generator) -> dict[str, Value]:
     return made
 
 
+def _ours(uid: str, kind: Kind, **facts: Any) -> Asset:
+    """An asset that our own code makes, unless `facts` say otherwise."""
+    plain = {"provider": "builtin", "licence": "Apache-2.0", "author": "Lightloom contributors"}
+    return Asset(**(plain | {"uid": uid, "kind": kind, "split": assign_split(uid)} | facts))
+
+
 @lru_cache(maxsize=1)
 def _meshes() -> tuple[Asset, ...]:
     measured = footprints()
-    suzanne = Asset(
-        uid="builtin/mesh/suzanne",
-        kind="mesh",
-        provider="builtin",
+    uid = "builtin/mesh/suzanne"
+    suzanne = _ours(
+        uid,
+        "mesh",
         licence="GPL-2.0-or-later",  # its vertices are part of Blender's source
         author="Willem-Paul van Overbruggen",
         url="https://www.blender.org",
-        split=assign_split("builtin/mesh/suzanne"),
         roles=("object",),
-        mesh=Builtin(uid="builtin/mesh/suzanne", generator=SUZANNE),
-        footprint=measured["builtin/mesh/suzanne"],
+        mesh=Builtin(uid=uid, generator=SUZANNE),
+        footprint=measured[uid],
     )
     made = (
-        Asset(
-            uid=source.uid,
-            kind="mesh",
-            provider="builtin",
-            licence=_LICENCE,
-            author=_AUTHOR,
-            split=split,
-            roles=(role,),
-            mesh=source,
-            footprint=measured[source.uid],
-        )
+        _ours(source.uid, "mesh", split=split, roles=(role,), mesh=source, footprint=measured[source.uid])
         for source, role, split in mesh_sources()
     )
     return (suzanne, *made)
@@ -154,14 +149,12 @@ def _meshes() -> tuple[Asset, ...]:
 @lru_cache(maxsize=1)
 def _materials() -> tuple[Asset, ...]:
     return tuple(
-        Asset(
-            uid=entry.uid,
-            kind="material",
-            provider="builtin",
+        _ours(
+            entry.uid,
+            "material",
             licence=entry.licence,
             author=entry.author,
             url=entry.url,
-            split=assign_split(entry.uid),
             roles=entry.roles,
             material=entry.material,
             flags=entry.flags,
@@ -182,16 +175,7 @@ def _environments(bpy_root: Path | None) -> Iterator[Asset]:
 
 def _generated(generator: str, number: int, params: dict[str, Value]) -> Asset:
     uid = f"builtin/environment/{generator}/{number:04d}"
-    return Asset(
-        uid=uid,
-        kind="environment",
-        provider="builtin",
-        licence=_LICENCE,
-        author=_AUTHOR,
-        place=uid,
-        split=assign_split(uid),
-        environment=Builtin(uid=uid, generator=generator, params=params),
-    )
+    return _ours(uid, "environment", place=uid, environment=Builtin(uid=uid, generator=generator, params=params))
 
 
 def _sky(rng: np.random.Generator) -> dict[str, Value]:
@@ -218,10 +202,9 @@ def _maps(root: Path) -> Iterator[Asset]:
         if not path.is_file():
             continue
         uid, sha256 = f"builtin/environment/{place}", hashlib.sha256(path.read_bytes()).hexdigest()
-        yield Asset(
-            uid=uid,
-            kind="environment",
-            provider="builtin",
+        yield _ours(
+            uid,
+            "environment",
             licence="CC0-1.0",
             author="Greg Zaal (Poly Haven)",
             url=f"https://polyhaven.com/a/{place}",

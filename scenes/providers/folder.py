@@ -13,7 +13,7 @@ from pathlib import Path
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, AssetProblem, Catalogue, Kind, assign_split
 from scenes.licences import UNKNOWN
-from scenes.providers.files import (
+from scenes.providers.file_checks import (
     ENVIRONMENT_SUFFIXES,
     MESH_SUFFIXES,
     file_problem,

@@ -19,7 +19,7 @@ from typing import Any
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, AssetProblem, Catalogue, assign_split
 from scenes.licences import from_sketchfab
-from scenes.providers.files import file_problem, sha256_of
+from scenes.providers.file_checks import file_problem, sha256_of
 from scenes.spec import File
 
 NAME = "objaverse"
@@ -162,7 +162,7 @@ def _download(folder: Path, count: int) -> None:
     """Fetch LVIS objects that are not there yet, in an order that depends on their uids alone.
 
     The package's cache folder is a module variable fixed at its import, so it is set here. Broken indexes are
-    removed first: the package would fail on them for ever.
+    removed first: the package would fail on them every time.
     """
     import objaverse
 

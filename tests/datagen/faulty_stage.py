@@ -14,8 +14,8 @@ import psutil
 
 from datagen.render_stage import RenderStage, RenderWorker
 from pipeline.stage import Encode
-from scenes.recipes import Recipe, load_recipe, make_recipe, to_json
-from scenes.spec import File, Object, SceneSpec
+from scenes.recipes import Recipe, load_recipe, make_recipe
+from scenes.spec import File, Object, SceneSpec, to_json
 
 
 def smallest_recipe() -> Recipe:

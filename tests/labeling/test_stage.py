@@ -17,11 +17,11 @@ from labeling.label_rows import Spec
 from labeling.label_run import create, stage_of
 from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
-from labeling.labels import LEVEL
 from labeling.sources.discovery import discover
 from labeling.sources.footage import FootageCamera, SourceOptions
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
+from manifests.contract.camera import level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.contract.row import Sample
@@ -106,7 +106,7 @@ def test_the_light_stands_in_the_frame_of_the_assumed_level_camera(source: Path,
     labelling = worker(source, settings(weights))._labeler
     frames = shot(3, LENGTH, 32, 32)
     found = labelling(frames, None, seed=1)
-    assert np.allclose(found.camera.camera_to_world[:, :3, :3], LEVEL)
+    assert np.allclose(found.camera.camera_to_world, level_camera(1))
     again = panoramas(found.environment, np.tile(np.eye(3), (1, 1, 1)), found.camera.camera_to_world[:1], 32, 64)
     seen = labelling._panorama(
         frames, {k: torch.from_numpy(v).permute(0, 3, 1, 2)[None] for k, v in found.gbuffers.items()}, found.camera

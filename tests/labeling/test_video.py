@@ -89,19 +89,19 @@ def test_the_same_frame_comes_out_whatever_the_display_matrix_does(tmp_path: Pat
     source = encode(tmp_path / "a.mp4", [image] * 2)
     with av.open(str(source)) as file:
         frame = next(file.decode(video=0))
-    from labeling.sources import pixels
+    from labeling.sources import video_reader
 
     class Marked:
         def __init__(self, *matrix: int) -> None:
             a, b, c, d = matrix
             one = 1 << 16
             values = np.array([a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30], np.int32)
-            self.side_data = {pixels.Type.DISPLAYMATRIX: values.tobytes()}
+            self.side_data = {video_reader.Type.DISPLAYMATRIX: values.tobytes()}
 
     stored = frame.to_ndarray(format="rgb24")
     height, width = stored.shape[:2]
     for matrix in [(1, 0, 0, 1), (-1, 0, 0, 1), (0, 1, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (-1, 0, 0, -1)]:
-        found = pixels.orientation(Marked(*matrix)).apply(stored)  # type: ignore[arg-type]
+        found = video_reader.orientation(Marked(*matrix)).apply(stored)  # type: ignore[arg-type]
         a, b, c, d = matrix
         for column, row in [(5, 3), (40, 20)]:  # p' = a p + c q, q' = b p + d q, then moved into the picture
             x, y = a * column + c * row, b * column + d * row
@@ -109,7 +109,7 @@ def test_the_same_frame_comes_out_whatever_the_display_matrix_does(tmp_path: Pat
             y += width - 1 if b < 0 else height - 1 if d < 0 else 0
             np.testing.assert_array_equal(found[y, x], stored[row, column])
     with pytest.raises(FootageError, match="not a right one"):
-        pixels.orientation(Marked(1, 1, -1, 1))  # type: ignore[arg-type]
+        video_reader.orientation(Marked(1, 1, -1, 1))  # type: ignore[arg-type]
 
 
 def test_odd_sizes_shrink_to_the_side_asked_for_and_never_grow(tmp_path: Path) -> None:

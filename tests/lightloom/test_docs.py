@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from lightloom.cli import app
 from lightloom.commands.completion import script
 from tests.lightloom import doclines
 from tests.lightloom.doclines import PAGES, ROOT
@@ -59,7 +60,7 @@ def test_every_command_of_the_product_is_in_the_guides() -> None:
 @cache
 def flags() -> set[str]:
     """Every option of every command, and of the benchmarks."""
-    texts = [script("bash"), *(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))]
+    texts = [script(app, "bash"), *(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))]
     return {"--debug"} | {flag for text in texts for flag in re.findall(r"['\"](--[a-z][a-z-]*)['\"]", text)}
 
 
@@ -101,7 +102,7 @@ def test_every_picture_is_shown_somewhere() -> None:
 
 @cache
 def messages() -> str:
-    """Every string of the product's code, with " ... " for what is filled in."""
+    """Every string of the product's code, with " ... " for what is filled in; with `pick` also as "--pick"."""
     found = []
     for room in _ROOMS:
         for path in (ROOT / room).rglob("*.py"):
@@ -111,7 +112,8 @@ def messages() -> str:
                     found.append("".join(map(str, parts)))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(node.value)
-    return "\n".join(found)
+    flagged = [re.sub(r"`([a-z_]+)`", lambda name: f"--{name[1].replace('_', '-')}", text) for text in found]
+    return "\n".join([*found, *flagged])
 
 
 def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:

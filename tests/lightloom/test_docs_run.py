@@ -152,6 +152,7 @@ def run_page(page: str, folder: Path) -> None:
         command = ["bash", "-c", SHELL + text]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{page}: {text}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+        assert "Warning: " not in done.stderr, f"{page}: {text}\n{done.stderr[-3000:]}"
         check_written(text, folder)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from lightloom.commands import doctor
+from manifests import yaml_presets
 
 COMMAND = [sys.executable, "-c", "from lightloom.cli import main; main()", "doctor"]
 
@@ -48,3 +49,12 @@ def test_an_absent_extra_is_no_failure(monkeypatch):
     check = doctor._extra("view", *doctor._EXTRAS["view"])
     assert check.state == "absent"
     assert check.line().endswith("pip install 'lightloom[view]'")
+
+
+def test_guides_are_those_of_the_checkout_or_of_the_wheel(monkeypatch, tmp_path):
+    assert doctor._guides().state == "ok"
+    assert yaml_presets.guide("docs/recipes.md").is_file()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(yaml_presets, "__file__", str(tmp_path / "lib" / "manifests" / "yaml_presets.py"))
+    check = doctor._guides()
+    assert (check.state, str(tmp_path / "share" / "doc" / "lightloom") in check.found) == ("absent", True)

@@ -25,7 +25,7 @@ from pathlib import Path
 from datagen.generation import DatagenSettings, generate
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
-from scenes.recipes import load_recipe, make_recipe, to_json
+from scenes.recipes import load_recipe, make_recipe
 from lightloom.cli import run
 import editing.benchmark.cases as cases
 cases.FRAMES, cases.SAMPLES = 2, 8

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from editing.video import open_video, steady
+from editing.film import open_video, steady
 from tests.lightloom.torchlines import TINY, run_lines
 
 SETUP = """

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editing.video import open_video, steady
+from editing.film import open_video, steady
 from tests.lightloom.torchlines import TINY
 from tests.manifests.clips import clip_sample, make_dataset
 
@@ -22,24 +22,21 @@ import json, sys, zipfile
 from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
-from editing.settings import Rendering
-from editing.insertion import Place
+from editing.settings import FilmSettings
 from editing.lights import NamedLight, find_light
-from lightloom.studio.listing import MESHES, lights, offered
-from lightloom.studio.materials import hex_colour, material_words
-from lightloom.studio.pictures import film_pixel, fitted, gbuffer_pictures, marked
-from lightloom.studio.limits import Limits
+from lightloom.studio.page_content import film_pixel, fitted, gbuffer_pictures, lights, marked
+from lightloom.studio.page_content import material_values, offered
 from lightloom.studio.workshop import Workshop
 from manifests.contract.color import srgb_decode
 from manifests.contract.environment import Environment
 from manifests.errors import LightloomError
-from renderers.sampling.windows import plan_windows
 from tests.datagen.meshfiles import GltfFile
 from tests.labeling.footage import encode, shot
 encode(Path("pan.mkv"), shot(1, 6, 33, 48), codec="ffv1", pixels="bgr0", rate=10)
 encode(Path("long.mp4"), shot(1, 8, 32, 32), rate=10)
 GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
-shop = Workshop(Rendering(inverse="inverse", forward="forward", device="cpu"), Limits(frames=7), Path.cwd(), {})
+settings = FilmSettings(inverse="inverse", forward="forward", device="cpu")
+shop = Workshop(settings, 7, Path.cwd(), {})
 said, mistakes = {}, {}
 
 def mistake(name, work):
@@ -51,10 +48,10 @@ def mistake(name, work):
 pan = shop.open("pan.mkv")
 said["pan"] = pan.told
 said["maps"] = {name: picture.shape for picture, name in gbuffer_pictures(pan.gbuffers)}
-choice, mask = shop.select(pan, (20, 16))
-said["pick"] = [choice.point, choice.instance, float(mask.mean()), bool(mask[16, 20, 0] > 0.5)]
+request, mask = shop.select(pan, (20, 16))
+said["pick"] = [request.pick, request.instance, float(mask.mean()), bool(mask[16, 20, 0] > 0.5)]
 with pan.film(whole=False) as film:
-    first = next(film.pieces(plan_windows(1, 1, 0))).rgb[0]
+    first = film.frame(0)
 shown = marked(first, mask, None).astype(int) - fitted(first)
 said["tint"] = [float(np.abs(shown[mask.shape[0] // 2 * 20, 20 * 20]).sum()), list(shown.shape)]
 own = shop.own_light(pan)
@@ -63,11 +60,11 @@ relit = shop.relight(pan, find_light("courtyard").turned(90), turn=360, gbuffers
 said["relit"] = [str(path) for path in relit.files]
 before, after = shop.compare(pan, relit, 5)
 said["compare"] = [list(before.shape), list(after.shape), float(np.abs(before - after).mean())]
-words = material_words(["base colour", "metallic"], "rgba(255, 0.4, 0, 1)", None, 0.5, 0.0)
-said["words"] = words
-edited = shop.edit(pan, choice, words)
+change = material_values(["base colour", "metallic"], "rgba(255, 0.4, 0, 1)", None, 0.5, 0.0)
+said["change"] = change
+edited = shop.edit(pan, request, change)
 said["edited"] = [str(path) for path in edited.files]
-tried = shop.edit(pan, choice, words, whole=False)
+tried = shop.edit(pan, request, change, whole=False)
 with_first = shop.compare(pan, tried, 3)
 said["tried"] = [str(tried.video), float(np.abs(with_first[0] - with_first[1]).mean())]
 
@@ -78,7 +75,7 @@ said["instance"] = [object_.instance, float(object_mask.mean())]
 mistake("background", lambda: shop.select(known, (2, 0)))
 light = shop.own_light(known).image
 said["known light"] = float(np.abs(light - known.first.environment.image).max())
-put = shop.insert(known, "box.glb", Place((10, 36), 0.9, 20.0), whole=False)
+put = shop.insert(known, "box.glb", (10, 36), scale=0.9, rotate=20.0, whole=False)
 said["put"] = [str(put.video), zipfile.ZipFile(put.files[1]).namelist(), put.told]
 pair = shop.compare(known, put, 0)
 reddish = [float((frame[..., 0] - frame[..., 2])[30:40, 4:18].mean()) for frame in pair]
@@ -88,8 +85,8 @@ said["closed"] = known.folder.exists()
 
 mistake("long", lambda: shop.open("long.mp4"))
 mistake("no video", lambda: shop.open("box.glb"))
-mistake("no change", lambda: material_words([], "#ffffff", None, 0, 0))
-mistake("no mesh", lambda: shop.insert(pan, "pan.mkv", Place((3, 3)), whole=False))
+mistake("no change", lambda: material_values([], "#ffffff", None, 0, 0))
+mistake("no mesh", lambda: shop.insert(pan, "pan.mkv", (3, 3), whole=False))
 mistake("no source", lambda: offered(["nowhere.mp4"]))
 said["offered"] = offered(["pan.mkv", "set"])
 said["folders"] = sorted(path.name.split("-")[0] for path in Path.cwd().iterdir() if path.is_dir())
@@ -161,7 +158,7 @@ def test_relighting_the_whole_clip_gives_a_video_and_gbuffers_to_download(done):
 
 def test_a_material_changes_the_selection_of_the_whole_clip_or_of_its_first_frame(done):
     folder, said, _ = done
-    assert said["words"] == ["basecolor=#ff0000", "metallic=0.0"]
+    assert said["change"] == {"basecolor": "#ff0000", "metallic": 0.0}
     video, mask = said["edited"]
     selected = frames(folder / mask)[..., 0] > 128
     change = np.abs(frames(folder / video)[:, :33] - frames(folder / "pan.mkv")).max(axis=-1)

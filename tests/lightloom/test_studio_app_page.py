@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from editing.video import open_video, steady
+from editing.film import open_video, steady
 from tests.drivers import Driver
 from tests.lightloom.torchlines import TINY
 

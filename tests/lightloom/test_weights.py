@@ -9,7 +9,7 @@ import pytest
 from torchlines import run_and_look
 
 from benchmarks.weights.rebuilding import SHARES, Rebuild
-from editing.weights import DEFAULTS, KINDS, LORA, SHIPPED, chosen, found_in, named
+from editing.settings import DEFAULTS, KINDS, LORA, SHIPPED, chosen, found_in, named
 from manifests.errors import CheckpointError
 
 SETUP = """
@@ -41,10 +41,11 @@ with torch.no_grad():
 InverseRenderer(network).save_pretrained(wild)
 """
 AFTER = """
-from editing import weights
-weights.DEFAULTS.update(weights.found_in(Path("packed")))
-inverse, forward = weights.load_inverse(None), weights.load_forward(None)
-plain = weights.load_forward(None, lora=False)
+from editing import settings
+settings.DEFAULTS.update(settings.found_in(Path("packed")))
+loaded = settings.FilmRenderers()
+inverse, forward, plain = loaded.inverse, loaded.forward, loaded.without_lora().forward
+assert loaded.without_lora().inverse is inverse and loaded.forward is forward
 kinds = [str(parameter.dtype) for model in (inverse, forward) for parameter in model.unet.parameters()]
 from renderers.svd.lora import has_lora
 extra = [sorted(set(kinds)), has_lora(forward.unet), has_lora(plain.unet)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from editing.relighting import enlarged, relight, resized
+from editing.film import resized
+from editing.relighting import enlarged
 from manifests.contract.color import luminance, srgb_encode
 from manifests.contract.environment import Environment, latlong_directions
 from renderers import ForwardRenderer
@@ -44,6 +47,12 @@ def sky(strength: float = 1.0) -> np.ndarray:
     return np.repeat(value[..., None], 3, axis=-1).astype(np.float32)
 
 
+def relit(gbuffers: dict[str, np.ndarray], light: np.ndarray | Environment, **given: Any) -> np.ndarray:
+    """The clip under a light, (T, H, W, 3) sRGB, by default as bright as `editing.relight` makes it."""
+    exposure = given.pop("exposure", None) or automatic_exposure(gbuffers, light, **given)
+    return np.asarray(forward()(gbuffers, light, exposure=exposure, **given).video)
+
+
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((a - b) ** 2)))
 
@@ -54,16 +63,16 @@ def test_the_same_light_gives_the_same_picture() -> None:
     planes = {name: torch.from_numpy(value).permute(0, 3, 1, 2)[None] for name, value in values.items()}
     shaded = split_sum(planes, light, camera_rays(SIZE, SIZE, fov_degrees=45.0)).radiance
     original = np.clip(srgb_encode(channels_last(shaded)), 0, 1)
-    again = relight(forward(), values, sky(), exposure=1.0)
+    again = relit(values, sky(), exposure=1.0)
     assert psnr(again, original) > 30
-    other = relight(forward(), values, sky()[::-1].copy(), exposure=1.0)
+    other = relit(values, sky()[::-1].copy(), exposure=1.0)
     assert psnr(other, original) < 30
 
 
 def test_exposure_takes_the_surfaces_to_the_datasets_brightness() -> None:
     values = clip()
     for strength in (0.01, 1.0, 300.0):
-        seen = relight(forward(), values, sky(strength))
+        seen = relit(values, sky(strength))
         linear = np.where(seen <= 0.04045, seen / 12.92, ((seen + 0.055) / 1.055) ** 2.4)
         level = np.percentile(luminance(linear)[values["mask"][..., 0] > 0.5], 95)
         assert level == pytest.approx(0.7, abs=0.07)  # shadows are not in the rule's shading
@@ -80,8 +89,8 @@ def test_an_environment_lights_as_its_panorama_does() -> None:
     image = np.repeat((0.6 + 0.4 * directions[..., 1:2]), 3, axis=-1).astype(np.float32)
     environment = Environment(image, np.eye(3)[None])
     panorama = panoramas(image, environment.rotation, LEVEL[None], 32, 64)[0].permute(1, 2, 0).numpy()
-    by_map = relight(forward(), values, environment, camera_to_world=LEVEL[None], exposure=0.8)
-    by_panorama = relight(forward(), values, panorama, exposure=0.8)
+    by_map = relit(values, environment, camera_to_world=LEVEL[None], exposure=0.8)
+    by_panorama = relit(values, panorama, exposure=0.8)
     assert psnr(by_map, by_panorama) > 40
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.material_edits import Material, composite, rematerial, softened
+from editing.material_edits import MaterialChange, composite, rematerial, softened
 from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from renderers.light.panoramas import panorama_directions
@@ -34,8 +34,8 @@ def shown(values: dict[str, np.ndarray]) -> np.ndarray:
     return np.clip(srgb_encode(channels_last(shaded)), 0, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize("material", [Material(basecolor=RED), Material(roughness=0.1, metallic=1.0)])
-def test_with_true_gbuffers_only_the_selection_changes_and_it_is_the_true_edit(material: Material) -> None:
+@pytest.mark.parametrize("material", [MaterialChange(basecolor=RED), MaterialChange(roughness=0.1, metallic=1.0)])
+def test_with_true_gbuffers_only_the_selection_changes_and_it_is_the_true_edit(material: MaterialChange) -> None:
     values, ball = clip()
     before, after = shown(values), shown(rematerial(values, ball, material))
     edited = composite(before, before, after, ball, material)
@@ -50,7 +50,7 @@ def test_colour_keeps_the_inputs_detail_where_the_renderer_has_none() -> None:
     values, ball = clip()
     before = shown(values)
     stripes = np.where(np.arange(SIZE) % 4 < 2, 1.0, 0.8)[None, None, :, None]
-    material = Material(basecolor=RED)
+    material = MaterialChange(basecolor=RED)
     edited = composite(
         (before * stripes).astype(np.float32), before, shown(rematerial(values, ball, material)), ball, material
     )
@@ -58,8 +58,8 @@ def test_colour_keeps_the_inputs_detail_where_the_renderer_has_none() -> None:
     assert row[np.arange(8) % 4 < 2].mean() > 1.1 * row[np.arange(8) % 4 >= 2].mean()
 
 
-@pytest.mark.parametrize("material", [Material(basecolor=RED), Material(roughness=0.1, metallic=1.0)])
-def test_strength_goes_from_the_input_to_the_whole_edit(material: Material) -> None:
+@pytest.mark.parametrize("material", [MaterialChange(basecolor=RED), MaterialChange(roughness=0.1, metallic=1.0)])
+def test_strength_goes_from_the_input_to_the_whole_edit(material: MaterialChange) -> None:
     values, ball = clip()
     before, after = shown(values), shown(rematerial(values, ball, material))
     made = [composite(before, before, after, ball, material, strength) for strength in (0.0, 0.25, 0.75, 1.0)]
@@ -71,7 +71,7 @@ def test_strength_goes_from_the_input_to_the_whole_edit(material: Material) -> N
 
 def test_values_are_set_and_everything_else_is_kept() -> None:
     values, ball = clip()
-    edited = rematerial(values, ball, Material(roughness=0.25))
+    edited = rematerial(values, ball, MaterialChange(roughness=0.25))
     np.testing.assert_array_equal(edited["roughness"][ball > 0], np.float32(0.25))
     np.testing.assert_array_equal(edited["roughness"][ball == 0], values["roughness"][ball == 0])
     assert edited["basecolor"] is values["basecolor"]
@@ -81,7 +81,9 @@ def test_a_texture_moves_with_its_selection() -> None:
     texture = np.random.default_rng(0).random((6, 6, 3)).astype(np.float32)
     mask = np.zeros((2, 40, 40, 1), dtype=np.float32)
     mask[0, 5:21, 4:20], mask[1, 12:28, 15:31] = 1, 1
-    laid = rematerial({"basecolor": np.zeros((2, 40, 40, 3), dtype=np.float32)}, mask, Material(basecolor=texture))
+    laid = rematerial(
+        {"basecolor": np.zeros((2, 40, 40, 3), dtype=np.float32)}, mask, MaterialChange(basecolor=texture)
+    )
     colour = laid["basecolor"]
     np.testing.assert_allclose(colour[0, 5:21, 4:20], colour[1, 12:28, 15:31], atol=2e-3)
     assert colour[0, 5:21, 4:20].std() > 0.1
@@ -103,4 +105,4 @@ def test_softening_reaches_one_pixel_and_keeps_the_inside() -> None:
 )
 def test_impossible_materials_are_refused(values: dict) -> None:
     with pytest.raises(InputError, match=next(iter(values))):
-        Material(**values)
+        MaterialChange(**values)

@@ -7,7 +7,7 @@ import pytest
 from manifests.codec.exr import write_exr
 from manifests.errors import SpecError
 from scenes.catalogue import Catalogue, MeshMeasurement, assign_split
-from scenes.providers.files import place_of
+from scenes.providers.file_checks import place_of
 from scenes.providers.folder import folder_catalogue
 from scenes.providers.sidecars import licences_in
 from scenes.spec import Footprint

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
 
 from datagen.blender.graphs import man_made, metals, natural
 from datagen.blender.graphs.node_canvas import Canvas, MaterialParameters, Surface
 
-GRAPHS: Mapping[str, Callable[[Canvas, MaterialParameters], Surface]] = MappingProxyType(
-    {
-        "wood": natural.wood,
-        "rust": metals.rust,
-        "tiles": man_made.tiles,
-        "brushed": metals.brushed,
-        "scratched": metals.scratched,
-        "marble": natural.marble,
-        "terrazzo": man_made.terrazzo,
-        "fabric": man_made.fabric,
-        "concrete": natural.concrete,
-        "leather": man_made.leather,
-        "flakes": metals.flakes,
-        "gravel": natural.gravel,
-        "pattern": man_made.pattern,
-        "ceramic": man_made.ceramic,
-        "plastic": man_made.plastic,
-        "hammered": metals.hammered,
-    }
+_PAINTERS: tuple[Callable[[Canvas, MaterialParameters], Surface], ...] = (
+    *(natural.wood, natural.marble, natural.concrete, natural.gravel),
+    *(metals.rust, metals.brushed, metals.scratched, metals.flakes, metals.hammered),
+    *(man_made.tiles, man_made.terrazzo, man_made.fabric, man_made.leather),
+    *(man_made.pattern, man_made.ceramic, man_made.plastic),
 )
-"""The graph of every family in `scenes.procedural_materials.MATERIAL_FAMILIES`."""
+GRAPHS = MappingProxyType({paint.__name__: paint for paint in _PAINTERS})
+"""The graph of every family in `scenes.procedural_materials.MATERIAL_FAMILIES`, by name."""

@@ -1,0 +1,163 @@
+"""`lightloom relight`, `edit` and `insert`: a film in, a film out. They declare options and call room `editing`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+import editing
+from editing.settings import DEFAULT, FilmSettings
+from manifests.errors import InputError
+
+Video = Annotated[str, tyro.conf.arg(metavar="VIDEO")]
+FilmOptions = Annotated[FilmSettings, tyro.conf.arg(name="")]
+
+_INSTANCE = re.compile(r"instance=(\d+)")
+_PIXEL = re.compile(r"(\d{1,5}),(\d{1,5})")
+
+
+def relight(
+    video: Positional[Video],
+    /,
+    *,
+    env: tuple[str, ...],
+    out: Path,
+    rotate: float = 0.0,
+    gbuffers: Path | None = None,
+    exr: bool = False,
+    show: bool = False,
+    settings: FilmOptions = DEFAULT,
+) -> int:
+    """Show a video under another light; under several at once, as a comparison sheet. Keeps frame rate and size.
+
+    Example: lightloom relight cat.mp4 --env courtyard --rotate 360 --out out/cat.mp4
+
+    Args:
+        video: video file, folder of frames, or DATASET:KEY.
+        env: .hdr or .exr files, or built-in lights such as courtyard or studio/0007.
+        out: the .mp4 to write.
+        rotate: degrees that the light turns over the video.
+        gbuffers: folder for the G-buffers, as a video and a still each.
+        exr: write their exact values too, an EXR per frame.
+        show: write the video's own light, estimated from its beginning, beside OUT (.light.exr, .light.png).
+        settings: which renderers, and how.
+    """
+    written = editing.relight(video, env, out, rotate=rotate, gbuffers=gbuffers, exr=exr, show=show, settings=settings)
+    print(*written, sep="\n")
+    return 0
+
+
+def edit(
+    video: Positional[Video],
+    /,
+    *,
+    out: Path,
+    change: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE")] = (),
+    select: str | None = None,
+    mask: Path | None = None,
+    pick: Annotated[str | None, tyro.conf.arg(metavar="X,Y")] = None,
+    tolerance: float = 0.12,
+    strength: float | None = None,
+    truth: bool = False,
+    mask_out: Path | None = None,
+    show: bool = False,
+    settings: FilmOptions = DEFAULT,
+) -> int:
+    """Change the material of something in a video; all else stays as it is. Keeps frame rate and size.
+
+    Example: lightloom edit cat.mp4 --pick 120,80 --set roughness=0.1 metallic=1 basecolor=#c0c0c0 --out out/cat.mp4
+
+    Args:
+        video: video file, folder of frames, or DATASET:KEY.
+        out: the .mp4 to write.
+        change: roughness=0..1, metallic=0..1, basecolor=#rrggbb or basecolor=texture.png.
+        select: `instance=N` of a synthetic clip.
+        mask: what to edit in white: a picture for the first frame, or a video for all of them.
+        pick: a pixel of the first frame, from its top left; what is connected to it and looks alike is selected.
+        tolerance: how alike, from 0 (equal) to 1.
+        strength: how much of the change is made, 0 to 1. By default 1 with --truth; without, 0.85, and 0.5 where only
+            roughness changes, since estimates exaggerate.
+        truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
+        mask_out: write the selection to this .mp4 too.
+        show: write the light, estimated from the beginning, beside OUT (.light.exr, .light.png).
+        settings: which renderers, and how.
+    """
+    from editing.material_edits import parse_change
+
+    number = _INSTANCE.fullmatch(select) if select is not None else None
+    if select is not None and number is None:
+        raise InputError(f"--select {select!r} is not understood", 'it looks like --select "instance=2"')
+    written = editing.edit(
+        video,
+        parse_change(change),
+        out,
+        instance=int(number[1]) if number else None,
+        mask=mask,
+        pick=None if pick is None else _pixel("--pick", pick),
+        tolerance=tolerance,
+        strength=strength,
+        truth=truth,
+        mask_out=mask_out,
+        show=show,
+        settings=settings,
+    )
+    print(*written, sep="\n")
+    return 0
+
+
+def insert(
+    video: Positional[Video],
+    /,
+    *,
+    asset: str,
+    at: Annotated[str, tyro.conf.arg(metavar="X,Y")],
+    out: Path,
+    scale: float | None = None,
+    rotate: float = 0.0,
+    depth: float | None = None,
+    catalogue: Path | None = None,
+    gbuffers: Path | None = None,
+    settings: FilmOptions = DEFAULT,
+) -> int:
+    """Put an object into a video: it stands on what the first frame shows at a pixel, in the video's own light.
+
+    Example: lightloom insert cat.mp4 --asset chair.glb --at 320,400 --out out/chair.mp4
+
+    Args:
+        video: video file, folder of frames, or DATASET:KEY, whose true G-buffers, camera and light are used.
+        asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
+        at: pixel of the first frame, from the top left.
+        out: the .mp4 to write.
+        scale: length of the longest side in scene units; a quarter of the picture at that depth, if not given.
+        rotate: degrees about the upright axis.
+        depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.
+        catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
+        gbuffers: folder for the G-buffers with the object, as a clip of exact codec.
+        settings: which renderers, and how.
+    """
+    made = editing.insert(
+        video,
+        asset,
+        _pixel("--at", at),
+        out,
+        scale=scale,
+        rotate=rotate,
+        depth=depth,
+        catalogue=catalogue,
+        gbuffers=gbuffers,
+        settings=settings,
+    )
+    print(*made.said, f"object     {made.placed}", *made.written, sep="\n")
+    return 0
+
+
+def _pixel(option: str, words: str) -> tuple[int, int]:
+    """(x, y) of X,Y."""
+    found = _PIXEL.fullmatch(words)
+    if found is None:
+        raise InputError(f"{option} {words!r} is no pixel", "give two numbers such as 320,240")
+    return int(found[1]), int(found[2])
