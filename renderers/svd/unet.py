@@ -9,7 +9,8 @@ Both keep Stable Video Diffusion's layout, tensor names included, so published w
   (section 4.2): down blocks 0, 1, 2 see levels 0, 1, 2, the middle sees level 3, up blocks 1, 2, 3 see 2, 1, 0. It
   serves the lighting estimator too, with other channels and condition features.
 
-Inputs are videos of latents (B, T, C, h, w), the noisy latent first, its conditions after it (`renderers.svd.layout`).
+Inputs are videos of latents (B, T, C, h, w), the noisy latent first, its conditions after it in the
+order that `renderers.backbones.SvdBackbone` gives.
 """
 
 from __future__ import annotations
@@ -45,6 +46,15 @@ class _PublishedUNet(PeftAdapterMixin, UNetSpatioTemporalConditionModel):  # typ
     def enable_gradient_checkpointing(self, gradient_checkpointing_func: Callable[..., Any] | None = None) -> None:
         """As diffusers', but layers are computed again at the LoRA scale of their forward pass."""
         super().enable_gradient_checkpointing(gradient_checkpointing_func or checkpointed)
+
+    def _time_ids(self, sample: Tensor, given: Tensor | None) -> Tensor:
+        """Added time ids (B, 3) of a sample, which must have the channels of this UNet; None is the published ones."""
+        channels = self.conv_in.in_channels
+        if sample.ndim != 5 or sample.shape[2] != channels:
+            raise InputError(
+                f"noisy latent and conditions are {tuple(sample.shape)}, expected (B, T, {channels}, h, w)"
+            )
+        return torch.tensor([ADDED_TIME_IDS], device=sample.device).expand(len(sample), -1) if given is None else given
 
 
 class InverseUNet(_PublishedUNet):
@@ -91,11 +101,10 @@ class InverseUNet(_PublishedUNet):
         `timestep` is log(sigma) / 4, one number or (B,); `attribute` (B,) are rows of the table (int64);
         `added_time_ids` (B, 3) defaults to the published ones.
         """
-        _check_sample(sample, self.conv_in.in_channels)
+        ids = self._time_ids(sample, added_time_ids)
         if attribute.shape != sample.shape[:1]:
             raise InputError(f"attribute is {tuple(attribute.shape)}, expected one row per clip: ({len(sample)},)")
         token = self.context_embedding(attribute).unsqueeze(1).to(sample.dtype)  # (B, width) -> (B, 1, width)
-        ids = _time_ids(sample) if added_time_ids is None else added_time_ids
         return super().forward(sample, timestep, token, ids, return_dict=False)[0]
 
 
@@ -146,10 +155,9 @@ class ForwardUNet(_PublishedUNet):
         `light` holds one (B*T, n_i, block_out_channels[i]) for every level i, finest first; zeros mean "no light".
         `timestep` is log(sigma) / 4, one number or (B,); `added_time_ids` (B, 3) defaults to the published ones.
         """
-        _check_sample(sample, self.conv_in.in_channels)
+        ids = self._time_ids(sample, added_time_ids)
         batch, frames = sample.shape[:2]
         self._check_light(light, batch * frames)
-        ids = _time_ids(sample) if added_time_ids is None else added_time_ids
         shared = {
             "temb": self._time_embedding(sample, timestep, ids),
             "image_only_indicator": torch.zeros(batch, frames, dtype=sample.dtype, device=sample.device),
@@ -238,13 +246,3 @@ class LightTransformer(TransformerSpatioTemporalModel):
 def _light_of(block: nn.Module, features: Tensor) -> dict[str, Tensor]:
     """The keyword by which a block takes its level's light, if it attends at all."""
     return {"encoder_hidden_states": features} if getattr(block, "has_cross_attention", False) else {}
-
-
-def _time_ids(sample: Tensor) -> Tensor:
-    """The published added time ids for every clip: (B, 3)."""
-    return torch.tensor([ADDED_TIME_IDS], device=sample.device).expand(len(sample), -1)
-
-
-def _check_sample(sample: Tensor, channels: int) -> None:
-    if sample.ndim != 5 or sample.shape[2] != channels:
-        raise InputError(f"noisy latent and conditions are {tuple(sample.shape)}, expected (B, T, {channels}, h, w)")
