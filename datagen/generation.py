@@ -9,12 +9,13 @@ import msgspec
 
 from datagen.render_stage import CATALOGUE, NAME, RenderStage
 from manifests.contract.attributes import Codec
+from manifests.display import human_size
 from manifests.errors import DatasetError, SpecError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.engine import RunReport, run
 from pipeline.options import DeviceKind, RunOptions
-from pipeline.plan import Plan, human_size, measure_clips
+from pipeline.plan import Plan, measure_clips
 from scenes.catalogue import Catalogue
 from scenes.recipes import Recipe, make_recipe
 from scenes.spec import to_json

@@ -15,13 +15,14 @@ from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
 from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
+from manifests.display import human_size
 from manifests.errors import InputError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.backlog import status
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
-from pipeline.plan import Plan, human_size, measure_clips
+from pipeline.plan import Plan, measure_clips
 
 _DROPPED = "dropped."
 """What the names of statistics begin with that count segments left out, by reason."""

@@ -1,4 +1,4 @@
-"""How attributes look on a screen: 8-bit pictures for contact sheets and the report. Never used for data."""
+"""How things look to people: attributes as 8-bit pictures for contact sheets and the report, sizes as text."""
 
 from __future__ import annotations
 
@@ -75,6 +75,15 @@ def webp(image: Image.Image, quality: int, method: int = 4) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=quality, method=method)
     return buffer.getvalue()
+
+
+def human_size(count: float) -> str:
+    """Bytes as people read them: "3.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 def _depth_colours(depth: np.ndarray) -> np.ndarray:

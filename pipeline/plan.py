@@ -141,11 +141,3 @@ class Plan:
 def human_hours(hours: float) -> str:
     """Hours as people read them; days from the third on."""
     return f"{hours:,.1f} h" if hours < 72 else f"{hours / 24:,.1f} days"
-
-
-def human_size(count: float) -> str:
-    """Bytes as people read them: "3.2 GB"."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"

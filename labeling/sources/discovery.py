@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from labeling.sources import dl3dv
@@ -25,9 +24,9 @@ from labeling.sources.footage import (
 from labeling.sources.frame_stores import is_image, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
+from manifests.sidecars import SidecarRule, read_rules
 
 SIDECAR = "lightloom-footage.yaml"
-_LARGEST = 1 << 20
 _DEPTH = 12
 _NAMED = 3
 """So many names of ignored files are given."""
@@ -62,8 +61,11 @@ class _Search:
         self._problems: list[FootageProblem] = []
         self._ignored: list[str] = []
         self._scenes: dict[str, str] = {}
-        self._rules, problems = read_sidecar(root)
-        self._problems += problems
+        self._rules: tuple[FootageRule, ...] = ()
+        try:
+            self._rules = read_rules(root / SIDECAR, "footage", FootageRule)
+        except InputError as error:
+            self._problems.append(FootageProblem(reason="bad-sidecar", path=SIDECAR, message=error.what))
         self._index: Mapping[str, dl3dv.Listed] = {}
         self._index_file: Path | None = None
 
@@ -179,7 +181,8 @@ class _Search:
             other = self._found[footage.uid].name
             self._report("duplicate", Path(footage.path), f"the same item as {other}, which is used")
             return
-        rule, options = rule_for(self._rules, footage.name), self._options
+        options = self._options
+        rule = next((rule for rule in self._rules if rule.fits(footage.name)), FootageRule())
         stated = FootageRule(licence=options.licence, author=options.author, url=options.url, label=options.label)
         facts = {
             field: getattr(rule, field) or getattr(stated, field) or getattr(footage, field)
@@ -204,38 +207,9 @@ class _Search:
         self._problems.append(FootageProblem(reason=reason, path=self._name(path), message=message))
 
 
-class FootageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Facts about the items that `path` matches; `fps` counts for frame folders and scenes, videos have their own."""
+class FootageRule(SidecarRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Facts about items of footage; `fps` counts for frame folders and scenes, videos have their own."""
 
     path: Annotated[str, Meta(min_length=1)] = "**"
-    licence: str = ""
-    author: str = ""
-    url: str = ""
     label: str = ""
     fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0
-
-
-class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    footage: tuple[FootageRule, ...]
-
-
-def read_sidecar(root: Path) -> tuple[tuple[FootageRule, ...], list[FootageProblem]]:
-    """The rules in `root`, none where there is no sidecar."""
-    path = root / SIDECAR
-    try:
-        if not path.is_file():
-            return (), []
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"larger than {_LARGEST >> 20} MiB")
-        text = path.read_text("utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("aliases are not read")  # a few lines of them expand without end
-        return msgspec.convert(yaml.safe_load(text), _Sidecar).footage, []
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
-        message = " ".join(str(error).split())[:300]
-        return (), [FootageProblem(reason="bad-sidecar", path=SIDECAR, message=message)]
-
-
-def rule_for(rules: tuple[FootageRule, ...], name: str) -> FootageRule:
-    """The first rule that fits an item's name; an empty one where none does."""
-    return next((rule for rule in rules if PurePosixPath(name).full_match(rule.path)), FootageRule())

@@ -58,6 +58,8 @@ def verify(
 def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
     """Keep every clip that is still whole, take the rest out, so that the next run makes it again.
 
+    A dataset of an older contract is upgraded in place on the way.
+
     Example: lightloom data repair out/set && lightloom datagen run out/set
 
     Args:
@@ -84,7 +86,7 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
 
 @app.command
 def merge(datasets: Positional[tuple[Path, ...]], /, *, out: Path) -> int:
-    """Combine finished datasets of one contract and codec into a new one; files are linked where that is possible.
+    """Combine finished datasets of one codec into a new one; files are linked where that is possible.
 
     Example: lightloom data merge out/monday out/tuesday --out out/both
 

@@ -116,7 +116,7 @@ def repair(path: Path | str, threads: int = 4, progress: Callable[[int], None] |
 def _older(dataset: Dataset, findings: Sequence[Finding]) -> set[int]:
     """Committed shards of an older contract: all under an older header, else those that a killed upgrade left."""
     if dataset.header.contract < CONTRACT_VERSION:
-        return set(dataset.shards())
+        return {shard for shard in dataset.shards() if shard < dataset.header.shards}
     return {one.shard for one in findings if one.kind == "older" and one.shard is not None}
 
 
@@ -147,6 +147,7 @@ def _upgrade_merged(old: Dataset, findings: Sequence[Finding]) -> RepairReport:
     dataset = _upgrade_header(old)
     for shard in sorted(older):
         rewrite_shard(dataset.path, shard)
+    (dataset.path / layout.WORK).mkdir(exist_ok=True)
     removed = [str(file.relative_to(dataset.path)) for file in dataset.clean()]
     dataset.finish()
     return RepairReport(

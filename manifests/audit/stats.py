@@ -12,6 +12,7 @@ import duckdb
 import msgspec
 
 from manifests.contract.row import ClipRow, FailureRow, columns_1
+from manifests.display import human_size
 from manifests.errors import DatasetError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
@@ -102,7 +103,7 @@ class Stats:
             f"{self.path}: stage {self.stage}, codec {self.codec}",
             f"  shards     {self.shards} of {self.shards_expected}",
             f"  clips      {self.clips} of {self.items} items, {self.frames} frames",
-            f"  size       {human_bytes(self.bytes)}",
+            f"  size       {human_size(self.bytes)}",
             f"  work       {self.hours:.2f} hours, summed over workers",
         ]
         for title, section in self._sections().items():
@@ -154,12 +155,3 @@ def stats(dataset: Dataset | Path | str) -> Stats:
             flags=counts(connection, "SELECT flag, count(*) FROM (SELECT unnest(flags) AS flag FROM clips) GROUP BY 1"),
             failures=counts(connection, "SELECT reason, count(*) FROM failures GROUP BY 1"),
         )
-
-
-def human_bytes(size: float) -> str:
-    """A size as people read it: "3.2 MiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

@@ -117,9 +117,6 @@ ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType({attribute.name: attribut
 GBUFFERS: tuple[str, ...] = ("basecolor", "normal", "depth", "roughness", "metallic")
 """The five G-buffers in the order in which the published forward renderer concatenates them."""
 
-REQUIRED: tuple[str, ...] = tuple(attribute.name for attribute in _TABLE if attribute.required)
-"""What a synthetic clip always holds."""
-
 
 def attribute(name: str) -> Attribute:
     """Return the attribute called `name`; raises KeyError naming the known ones."""

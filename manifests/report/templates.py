@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from manifests.audit.stats import human_bytes
+from manifests.display import human_size
 
 
 def render(template: str, **values: Any) -> str:
@@ -58,5 +58,5 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.filters |= {"number": number, "bytes": human_bytes, "data_uri": _data_uri, "digest": _digest}
+_ENVIRONMENT.filters |= {"number": number, "bytes": human_size, "data_uri": _data_uri, "digest": _digest}
 _ENVIRONMENT.globals |= {"asset": lambda name: Markup(_asset(name))}

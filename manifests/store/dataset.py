@@ -22,7 +22,16 @@ __all__ = ["Dataset", "Header", "open_dataset", "open_or_create"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder and its header. Only committed shards, those whose manifest is there, count as data."""
+    """A dataset folder and its header. Only committed shards, those whose manifest is there, count as data.
+
+    Example:
+        dataset = open_dataset("out/set")
+        rows = [row for row in dataset.rows() if row.split == "train"]
+        clip = decode_clip(rows[0].key, dataset.files(rows[0]), ["rgb", "normal"])
+        print(clip.arrays["normal"].shape)  # (frames, height, width, 3)
+
+    `decode_clip` is that of `manifests.codec.codecs`.
+    """
 
     path: Path
     header: Header

@@ -201,7 +201,7 @@ def cairn(rng: _Rng, make: _Builder) -> None:
 
 
 def totem(rng: _Rng, make: _Builder) -> None:
-    """A random pile of overlapping solids of every kind, each turned as it likes."""
+    """A random pile of overlapping solids of every kind, each turned at random."""
     z = 0.0
     for _ in range(int(rng.uniform(3, 8))):
         size, tall = rng.uniform(0.25, 0.6), rng.uniform(0.2, 0.6)

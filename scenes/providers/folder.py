@@ -23,7 +23,7 @@ from scenes.providers.file_checks import (
     shape_problem,
     walk,
 )
-from scenes.providers.sidecars import Rule, Sidecars
+from scenes.providers.folder_licences import AssetRule, Sidecars
 from scenes.spec import File, TextureSet
 from scenes.texturesets import TextureMaps, find_maps, role
 
@@ -172,5 +172,5 @@ _SEVERAL_FILES = {".gltf", ".obj", ".usda"}  # equal ones may still have differe
 _SOURCES = {"normal": {"normal", "normal_dx"}, "metallic": {"metallic", "packed"}}
 
 
-def _texture_set(file: File, rule: Rule) -> TextureSet:
+def _texture_set(file: File, rule: AssetRule) -> TextureSet:
     return TextureSet(uid=file.uid, provider=file.provider, path=file.path, sha256=file.sha256, size=rule.size)

@@ -15,7 +15,7 @@ from labelkit import LENGTH, QUICK_FIT, black_video, make_source, save_inverse, 
 
 from labeling.label_rows import Spec
 from labeling.label_run import create, stage_of
-from labeling.label_settings import LabelSettings, checkpoint
+from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
 from labeling.label_stage import LabelStage, LabelWorker
 from labeling.sources.discovery import discover
 from labeling.sources.footage import FootageCamera, SourceOptions
@@ -209,3 +209,20 @@ def test_options_out_of_range_are_one_clear_line(weights: Path) -> None:
     for name, value in (("overlap", 24), ("min_confidence", 1.5), ("size", 4), ("fov", 0.0)):
         with pytest.raises(InputError, match=f"`{name}` is"):
             settings(weights, **{name: value})
+
+
+def test_the_header_names_settings_as_datasets_on_disk_do(weights: Path) -> None:
+    known = settings(weights, size=0, fov=50.0, segments=SegmentOptions(count=3)).identity()
+    assert known["side"] is None and settings(weights, size=32).identity()["side"] == 32
+    assert known["fov_degrees"] == 50.0 and known["lighting"] == "solver" and known["checks"] == ["render"]
+    assert known["segments"] == {
+        "length": 24,
+        "stride": None,
+        "count": 3,
+        "cuts": True,
+        "min_motion": 0.01,
+        "min_brightness": 0.08,
+    }
+    assert set(known) == {"inverse", "lighting", "segments", "side", "steps", "window", "overlap", "precision"} | {
+        *("checks", "min_confidence", "fov_degrees", "environment_height")
+    }

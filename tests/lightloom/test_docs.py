@@ -102,7 +102,7 @@ def test_every_picture_is_shown_somewhere() -> None:
 
 @cache
 def messages() -> str:
-    """Every string of the product's code, with " ... " for what is filled in."""
+    """Every string of the product's code, with " ... " for what is filled in; with `pick` also as "--pick"."""
     found = []
     for room in _ROOMS:
         for path in (ROOT / room).rglob("*.py"):
@@ -112,7 +112,8 @@ def messages() -> str:
                     found.append("".join(map(str, parts)))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(node.value)
-    return "\n".join(found)
+    flagged = [re.sub(r"`([a-z_]+)`", lambda name: f"--{name[1].replace('_', '-')}", text) for text in found]
+    return "\n".join([*found, *flagged])
 
 
 def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:

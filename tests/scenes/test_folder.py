@@ -9,7 +9,7 @@ from manifests.errors import SpecError
 from scenes.catalogue import Catalogue, MeshMeasurement, assign_split
 from scenes.providers.file_checks import place_of
 from scenes.providers.folder import folder_catalogue
-from scenes.providers.sidecars import licences_in
+from scenes.providers.folder_licences import licences_in
 from scenes.spec import Footprint
 from tests.scenes.assetfiles import exr, glb, image
 

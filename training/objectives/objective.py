@@ -188,7 +188,7 @@ def one_step(predict: Predict, shape: Sequence[int], config: TrainConfig, like: 
 
 
 def denoising(predict: Predict, clean: Tensor, batch: Batch) -> Losses:
-    """EDM's weighted squared error of denoised latents (FACTS: log-normal noise levels), clean (B, T, c, h, w) scaled.
+    """EDM's weighted squared error of denoised latents (log-normal noise levels), clean (B, T, c, h, w) scaled.
 
     Level and noise of a clip come from its seed.
     """

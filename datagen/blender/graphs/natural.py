@@ -7,7 +7,7 @@ from datagen.blender.graphs.node_canvas import Canvas, MaterialParameters, Surfa
 
 
 def wood(canvas: Canvas, params: MaterialParameters) -> Surface:
-    """Year rings and fibres along x: a solid block, or boards with joints, each cut from another place."""
+    """Year rings and fibres along x: a solid block, or boards with joints, each cut from a place of its own."""
     planks = params.choice("style", "solid", "planks") == "planks"
     rings, wobble = params.number("rings"), params.number("wobble")
     if planks:

@@ -11,10 +11,11 @@ import re
 from pathlib import Path, PurePosixPath
 
 import msgspec
-import yaml
 
+from manifests.errors import InputError
+from manifests.sidecars import SidecarRule, read_rules
 from scenes.licences import UNKNOWN, normalise
-from scenes.spec import Positive, SpecData
+from scenes.spec import Positive
 
 SIDECAR = "lightloom-assets.yaml"
 _LARGEST_NOTE = 200_000
@@ -29,22 +30,15 @@ _CC = re.compile(
 )
 
 
-class Rule(SpecData, frozen=True, kw_only=True):
-    """Facts about the files that `path` matches (a glob relative to the sidecar's folder; `**` spans folders).
+class AssetRule(SidecarRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Facts about asset files.
 
     `size`: scene units that one tile of a texture set covers. `place`: what place an environment shows.
     """
 
-    path: str
     licence: str = UNKNOWN
-    author: str = ""
-    url: str = ""
     size: Positive = 1.0
     place: str = ""
-
-
-class _Sidecar(SpecData, frozen=True, kw_only=True):
-    assets: tuple[Rule, ...]
 
 
 class Sidecars:
@@ -56,40 +50,36 @@ class Sidecars:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.problems: list[tuple[Path, str]] = []
-        self._rules: dict[Path, tuple[Rule, ...]] = {}
+        self._rules: dict[Path, tuple[AssetRule, ...]] = {}
         self._notes: dict[Path, str | None] = {}
 
-    def rule(self, path: Path) -> Rule:
+    def rule(self, path: Path) -> AssetRule:
         """Facts about a file or texture folder under the root; the licence is an SPDX id or "unknown"."""
         is_folder = path.is_dir()
         folders = _upward(path / "_" if is_folder else path, self.root)
         for folder in folders:
             name = PurePosixPath(path.relative_to(folder).as_posix())
             for rule in self._read(folder):
-                if name.full_match(rule.path) or (is_folder and (name / "_").full_match(rule.path)):
+                if rule.fits(name) or (is_folder and rule.fits(name / "_")):
                     return rule
         for folder in folders:
             if (licence := self._note(folder)) is not None:
-                return Rule(path="", licence=licence)
-        return Rule(path="")
+                return AssetRule(path="", licence=licence)
+        return AssetRule(path="")
 
-    def _read(self, folder: Path) -> tuple[Rule, ...]:
+    def _read(self, folder: Path) -> tuple[AssetRule, ...]:
         if folder not in self._rules:
             self._rules[folder] = self._parse(folder / SIDECAR)
         return self._rules[folder]
 
-    def _parse(self, path: Path) -> tuple[Rule, ...]:
-        if not path.is_file() or path.is_symlink():
-            return ()
+    def _parse(self, path: Path) -> tuple[AssetRule, ...]:
         try:
-            if path.stat().st_size > 10 * _LARGEST_NOTE:
-                raise ValueError("too large")
-            read = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), _Sidecar)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
-            self.problems.append((path, f"is not a list of rules: {' '.join(str(error).split())}"))
+            read = () if path.is_symlink() else read_rules(path, "assets", AssetRule)
+        except InputError as error:
+            self.problems.append((path, error.what))
             return ()
         rules = []
-        for rule in read.assets:
+        for rule in read:
             licence = normalise(rule.licence)
             if licence == UNKNOWN and rule.licence != UNKNOWN:
                 self.problems.append((path, f"{rule.path}: licence {rule.licence!r} is not a known SPDX id"))
