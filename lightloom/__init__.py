@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lightloom.rooms import strangers as _strangers
 
 if TYPE_CHECKING:
+    from editing import edit, insert, relight
     from manifests.codec.codecs import decode_clip
     from manifests.contract.clip import Clip
     from manifests.store.dataset import Dataset, open_dataset
@@ -37,8 +38,11 @@ __all__ = [
     "__version__",
     "builtin_catalogue",
     "decode_clip",
+    "edit",
+    "insert",
     "load_recipe",
     "open_dataset",
+    "relight",
     "sample_scene",
 ]
 
@@ -51,8 +55,11 @@ _HOMES = {
     "SolverLightingEstimator": "renderers",
     "builtin_catalogue": "scenes.providers.builtin",
     "decode_clip": "manifests.codec.codecs",
+    "edit": "editing",
+    "insert": "editing",
     "load_recipe": "scenes.recipes",
     "open_dataset": "manifests.store.dataset",
+    "relight": "editing",
     "sample_scene": "scenes.sampling",
 }
 _STRANGERS = _strangers()

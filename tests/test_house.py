@@ -1,7 +1,4 @@
-"""The house rules that an architecture page can only promise: read from the source, nothing of ours is imported.
-
-What cannot hold yet stands in the `*_TO_GO` sets. They are strict: what no longer breaks its rule must be taken out.
-"""
+"""The house rules that an architecture page can only promise: read from the source, nothing of ours is imported."""
 
 from __future__ import annotations
 

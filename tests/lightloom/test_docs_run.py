@@ -141,6 +141,7 @@ def test_the_snippets_of_the_python_guide_run_one_after_the_other(tmp_path: Path
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Warning" not in done.stderr
+    assert all((tmp_path / "out" / name).is_file() for name in ("lit.mp4", "metal.mp4", "chair.mp4"))
 
 
 def run_page(page: str, folder: Path) -> None:
