@@ -31,7 +31,7 @@ from manifests.files import write_bytes
 from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last, planar, relative_depth
 from renderers.sampling.windows import plan_windows
-from renderers.shading.exposure import matching_exposure
+from renderers.shading.split_sum import matching_exposure
 from renderers.shading.view_geometry import depth_offset, plane_rays, surface_coverage
 from scenes.catalogue import Catalogue
 from scenes.providers.builtin import builtin_catalogue

@@ -22,7 +22,7 @@ from manifests.contract.color import luminance, srgb_decode, srgb_encode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from renderers.modelspace import channels_last, gbuffer_values
-from renderers.shading.exposure import matching_exposure
+from renderers.shading.split_sum import matching_exposure
 
 CHANGEABLE = ("basecolor", "roughness", "metallic")
 

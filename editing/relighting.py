@@ -21,7 +21,7 @@ from manifests.errors import InputError
 from renderers import InverseRenderer
 from renderers.inverse import InverseOutput
 from renderers.sampling.windows import WindowPlan, stream
-from renderers.shading.exposure import BACKGROUND, automatic_exposure
+from renderers.shading.split_sum import BACKGROUND, automatic_exposure
 
 FLOOR = 0.02
 """Linear light added to both parts of a ratio of pictures, so that darkness stays calm."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labeling.sources.footage import fitted
+from manifests.contract.camera import fitted
 from manifests.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:

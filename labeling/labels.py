@@ -22,8 +22,7 @@ from renderers.inverse import InverseRenderer
 from renderers.light.panoramas import panorama_to_stored, panoramas
 from renderers.lighting_estimator import estimator
 from renderers.modelspace import channels_last, planar
-from renderers.shading.split_sum import camera_rays
-from renderers.shading.view_geometry import surface_coverage
+from renderers.shading.view_geometry import camera_rays, surface_coverage
 
 _SURELY = 0.98
 _WINDOW_LEAST = 4

@@ -27,7 +27,7 @@ from renderers.light import panoramas
 from renderers.modelspace import DECODE_FRAMES, LatentSpace, PixelSpace, Space, display, stack, to_model
 from renderers.sampling.samplers import Prediction, Sampler
 from renderers.shading import hints
-from renderers.shading.split_sum import camera_rays
+from renderers.shading.view_geometry import camera_rays
 from renderers.svd.environment_encoder import as_tokens
 
 JOINT = "joint"

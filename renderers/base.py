@@ -11,7 +11,6 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 
-from manifests.contract.camera import intrinsics_from_fov
 from manifests.errors import CheckpointError, InputError
 from manifests.files import atomic_folder, write_bytes
 from renderers.backbones import Backbone, backbone, backbone_of, component_class
@@ -280,18 +279,6 @@ def checked_size(size: Any) -> tuple[int, int]:
     ):
         raise CheckpointError(f"environment_size is {size!r}, expected two whole numbers of pixels")
     return size[0], size[1]
-
-
-def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int) -> Tensor:
-    """Intrinsics (3, 3) in pixels: those given, or a centred pinhole whose larger image side spans `fov_degrees`."""
-    if intrinsics is None:
-        if not 0.0 < fov_degrees < 180.0:
-            raise InputError(f"fov_degrees is {fov_degrees}, expected an angle between 0 and 180")
-        return torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width)).float()
-    matrix = torch.as_tensor(intrinsics, dtype=torch.float32)
-    if matrix.shape != (3, 3) or not bool(torch.isfinite(matrix).all()):
-        raise InputError(f"intrinsics have shape {tuple(matrix.shape)}, expected a finite (3, 3) matrix in pixels")
-    return matrix
 
 
 def base_seed(generator: Generator) -> int:

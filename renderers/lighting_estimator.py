@@ -20,13 +20,14 @@ from torch import Tensor
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
 from renderers.backbones import LightingInputs, backbone_of
-from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size, pinhole
+from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size
 from renderers.checkpoints.summary import Kind
 from renderers.light.panoramas import decode_hdr, encode_ldr, encode_log, resize_panorama
 from renderers.light.solver import Fit, solve_light
 from renderers.modelspace import Video, channels_last, display, gbuffer_values, model_video, planar
 from renderers.sampling.samplers import Prediction, Sampler
 from renderers.sampling.windows import WINDOW, Cut
+from renderers.shading.view_geometry import pinhole
 
 HEIGHT = 32
 

@@ -204,15 +204,6 @@ def uid_of(name: str) -> str:
     return f"{slug[-(_UID_LENGTH - 9) :].strip('-')}-{digest}".lstrip("-")
 
 
-def fitted(size: tuple[int, int], side: int | None) -> tuple[int, int]:
-    """(H, W) shrunk so that the larger side is at most `side`; never enlarged, never below one pixel."""
-    larger = max(size)
-    if side is None or larger <= side:
-        return size
-    height, width = (max(1, round(length * side / larger)) for length in size)
-    return height, width
-
-
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which frame_9 comes before frame_10."""
     parts = re.findall(r"\d+|\D+", name)

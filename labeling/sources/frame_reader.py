@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, fitted, natural
+from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, natural
 from labeling.sources.frame_stores import FrameStore, is_image, open_store
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader, over_black
+from manifests.contract.camera import fitted
 from manifests.errors import FootageError
 
 _FORMATS = ("PNG", "JPEG", "WEBP")

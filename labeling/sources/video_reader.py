@@ -33,7 +33,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, fitted
+from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader
+from manifests.contract.camera import fitted
 from manifests.errors import FootageError
 
 SUFFIXES = (

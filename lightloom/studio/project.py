@@ -16,9 +16,8 @@ from tqdm import tqdm
 from editing.film import Film, VideoWriter, open_film, resized
 from editing.relighting import estimated
 from editing.settings import FilmRenderers, FilmSettings
-from labeling.sources.footage import fitted
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.camera import Camera
+from manifests.contract.camera import Camera, fitted
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_decode
 from manifests.contract.environment import Environment

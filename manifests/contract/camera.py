@@ -62,3 +62,12 @@ def level_camera(frames: int, toward: tuple[float, float] = (0.0, 1.0)) -> np.nd
     pose = np.eye(4)
     pose[:3, :3] = np.array([[y, 0.0, -x], [-x, 0.0, -y], [0.0, 1.0, 0.0]]) + 0.0  # no -0.0
     return np.repeat(pose[None], frames, axis=0)
+
+
+def fitted(size: tuple[int, int], side: int | None) -> tuple[int, int]:
+    """(H, W) shrunk so that the larger side is at most `side`; never enlarged, never below one pixel."""
+    larger = max(size)
+    if side is None or larger <= side:
+        return size
+    height, width = (max(1, round(length * side / larger)) for length in size)
+    return height, width

@@ -16,6 +16,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +25,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from manifests.contract import environment as stored
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
-from renderers.modelspace import srgb_decode, srgb_encode
+from renderers.modelspace import check_finite, checked_array, planar, srgb_decode, srgb_encode
+from renderers.shading.view_geometry import camera_rays
 
 WHITE_POINT = stored.WHITE_POINT
 LOG_MAXIMUM = stored.LOG_MAXIMUM
@@ -290,3 +294,70 @@ def _widened(image: Tensor) -> Tensor:
         return torch.lerp(sums.gather(2, texel), sums.gather(2, texel + 1), edges - texel)
 
     return ((integral(centres + reach) - integral(centres - reach)) / (2 * reach)).to(image)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLight:
+    """Light as a user gave it, checked: `panorama` at one size, `behind` the picture that the camera sees of it."""
+
+    source: Environment | Tensor
+    poses: np.ndarray | None
+    exposure: float
+
+    def panorama(self, height: int, width: int) -> Tensor:
+        """Panoramas (1, T, 3, height, width), or (1, 1, ...) where it stays the same, exposed."""
+        if isinstance(self.source, Tensor):
+            return self.exposure * resize_panorama(self.source, height, width)[None]
+        assert self.poses is not None
+        return self.exposure * panoramas(self.source.image, self.source.rotation, self.poses, height, width)[None]
+
+    def behind(self, intrinsics: Tensor, height: int, width: int) -> Tensor:
+        """The light along every viewing ray, (1, T or 1, 3, height, width), exposed, as finely as it was given."""
+        rays = camera_rays(height, width, intrinsics)  # (3, H, W)
+        if isinstance(self.source, Tensor):
+            column, row = panorama_position(rays, *self.source.shape[-2:])
+            return self.exposure * lookup(self.source, column[None], row[None])[None]
+        assert self.poses is not None
+        directions = rays.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)
+        seen = [
+            self.source.radiance(directions @ pose[:3, :3].T, frame).astype(np.float32)
+            for frame, pose in enumerate(self.poses)
+        ]
+        return self.exposure * planar(np.stack(seen))
+
+
+def given_light(environment: Any, frames: int, camera_to_world: Any = None, exposure: float = 1.0) -> GivenLight:
+    """Check light for T frames, to be multiplied by `exposure`.
+
+    `environment` is a panorama in the camera frame, linear HDR floats (h, w, 3) or one per frame (T, h, w, 3); or an
+    `Environment` in the world, with the cameras' poses (T, 4, 4).
+    """
+    if not (np.isscalar(exposure) and np.isfinite(exposure) and exposure > 0):
+        raise InputError(f"exposure is {exposure!r}, expected a positive number")
+    if isinstance(environment, Environment):
+        return GivenLight(environment, _poses(environment, frames, camera_to_world), float(exposure))
+    array = checked_array("environment", environment)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
+        raise InputError(f"environment has shape {array.shape}, expected a panorama (h, w, 3) or (T, h, w, 3)")
+    if array.ndim == 4 and len(array) != frames:
+        raise InputError(f"environment has {len(array)} panoramas for {frames} frames", "give one, or one per frame")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"environment has dtype {array.dtype}, expected linear HDR radiance in floats")
+    check_finite("environment", array)
+    if array.min() < 0:
+        raise InputError(
+            "environment holds negative radiance", "pass it through manifests.contract.environment.sanitize"
+        )
+    return GivenLight(planar(array if array.ndim == 4 else array[None])[0], None, float(exposure))
+
+
+def _poses(environment: Environment, frames: int, camera_to_world: Any) -> np.ndarray:
+    if camera_to_world is None:
+        raise InputError("an Environment lies in the world", "give camera_to_world (T, 4, 4), or a panorama instead")
+    poses = np.asarray(camera_to_world)
+    if poses.shape != (frames, 4, 4):
+        raise InputError(f"camera_to_world has shape {poses.shape}, expected ({frames}, 4, 4)")
+    if environment.rotation.shape != (frames, 3, 3):
+        raise InputError(f"the environment has {len(environment.rotation)} rotations for {frames} frames")
+    check_finite("environment", environment.image)
+    return poses

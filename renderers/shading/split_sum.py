@@ -1,6 +1,7 @@
 """Analytic shading of G-buffers under a panorama: the split sum. Light arrives unoccluded and nothing reflects twice.
 
-It is a baseline, the forward renderer's physical hint, and what the weight-free light solver differentiates. Radiance =
+It is a baseline, the forward renderer's physical hint, what the weight-free light solver differentiates, and by what
+`automatic_exposure` says how bright a relit clip should be. Radiance =
 diffuse + specular + background, where (Karis, "Real Shading in Unreal Engine 4", 2013)
 
     diffuse  = (1 - metallic) basecolor (1 - layer) mean of light under the cosine lobe about n
@@ -20,15 +21,27 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from manifests.contract.color import TARGET, srgb_decode, surface_level
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
-from renderers.light.panoramas import framed, lookup, lookup_framed, panorama_position, row_edges, shrink_panorama
+from renderers.light.panoramas import (
+    framed,
+    given_light,
+    lookup,
+    lookup_framed,
+    panorama_position,
+    row_edges,
+    shrink_panorama,
+)
+from renderers.modelspace import channels_last, gbuffer_values
 from renderers.shading.brdf import Response, response, upright, widest
-from renderers.shading.view_geometry import plane_rays
+from renderers.shading.view_geometry import camera_rays, pinhole
 
 LEVELS = 8
 """GGX levels above the mirror: level i has roughness i / LEVELS."""
@@ -36,6 +49,11 @@ LEVELS = 8
 MAX_HEIGHT, MAX_WIDTH = 64, 128
 """Largest panorama that is filtered; larger ones are averaged down to it first."""
 
+BACKGROUND = 0.999
+"""Relative depth from which a pixel shows no surface."""
+
+_EXPOSURE_FRAMES = 4
+_EXPOSURE_GRID = (32, 64)
 _LEAST_COSINE = 1e-3
 _NEEDED = ("basecolor", "normal", "roughness", "metallic")
 
@@ -53,18 +71,6 @@ class Shading:
     def radiance(self) -> Tensor:
         """What the camera sees (B, T, 3, H, W)."""
         return self.diffuse + self.specular + self.background
-
-
-def camera_rays(
-    height: int, width: int, intrinsics: Tensor | None = None, *, fov_degrees: float | None = None
-) -> Tensor:
-    """Unit viewing rays through the pixel centres in the camera frame (x right, y up, z toward the viewer).
-
-    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
-    """
-    rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees)
-    rays = rays / rays.norm(dim=1, keepdim=True)
-    return rays if intrinsics is not None and intrinsics.ndim == 3 else rays[0]
 
 
 def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) -> Shading:
@@ -192,3 +198,42 @@ def _kernel(height: int, width: int, shape: Callable[[np.ndarray], np.ndarray], 
         angles = np.cos(centre) * cosine[..., None, None] + np.sin(centre) * across * along
         kernel[row] = shape(angles).mean(axis=(1, 3)) * area
     return kernel / kernel.sum(axis=(1, 2), keepdims=True)
+
+
+@torch.no_grad()
+def automatic_exposure(
+    gbuffers: Mapping[str, np.ndarray],
+    environment: np.ndarray | Environment,
+    *,
+    camera_to_world: np.ndarray | None = None,
+    fov_degrees: float = 45.0,
+    intrinsics: np.ndarray | None = None,
+) -> float:
+    """Factor on the light that takes the 95th percentile of the surfaces' luminance to 0.7, as in the datasets.
+
+    Surfaces are shaded by the split sum, without shadows, in at most 4 frames. Arguments as `ForwardRenderer` takes
+    them. Without light or surfaces it is 1.
+    """
+    frames = len(gbuffers["depth"])
+    chosen = sorted({round(t) for t in np.linspace(0, frames - 1, _EXPOSURE_FRAMES)})
+    values = {name: value[:, chosen] for name, value in gbuffer_values(gbuffers).items()}
+    height, width = values["depth"].shape[-2:]
+    light = given_light(environment, frames, camera_to_world).panorama(*_EXPOSURE_GRID)
+    light = light[:, chosen] if light.shape[1] == frames else light.expand(-1, len(chosen), -1, -1, -1)
+    covered = values.pop("mask", (values["depth"] < BACKGROUND).float())
+    rays = camera_rays(height, width, pinhole(fov_degrees, intrinsics, height, width))
+    shaded = split_sum({**values, "mask": torch.ones_like(covered)}, light, rays).radiance
+    level = surface_level(channels_last(shaded), channels_last(covered)[..., 0] > 0.5)
+    return TARGET / level if level > 1e-9 else 1.0
+
+
+def matching_exposure(
+    video: np.ndarray, gbuffers: Mapping[str, np.ndarray], environment: np.ndarray | Environment, **camera: Any
+) -> float:
+    """Factor on an estimated light under which the surfaces come out as bright as they are in the video.
+
+    Base colour and light are each known up to a factor; together they have to give the picture that they came from.
+    video: (T, H, W, 3) sRGB, as large as the G-buffers. The other arguments as `automatic_exposure` takes them.
+    """
+    level = surface_level(srgb_decode(video), gbuffers["depth"][..., 0] < BACKGROUND)
+    return automatic_exposure(gbuffers, environment, **camera) * level / TARGET if level > 1e-9 else 1.0

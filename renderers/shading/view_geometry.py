@@ -10,7 +10,10 @@ Axes are those of docs/conventions.md: camera frame, x right, y up, z toward the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from manifests.contract.camera import intrinsics_from_fov
 from manifests.errors import InputError
@@ -35,8 +38,8 @@ LEAST_OFFSET = 0.02
 
 
 def plane_rays(
-    height: int, width: int, intrinsics: torch.Tensor | None = None, *, fov_degrees: float | None = None
-) -> torch.Tensor:
+    height: int, width: int, intrinsics: Tensor | None = None, *, fov_degrees: float | None = None
+) -> Tensor:
     """Camera-frame directions through the pixel centres, scaled to planar depth 1 (z is -1).
 
     Args:
@@ -63,14 +66,12 @@ def plane_rays(
     return torch.stack([x, y, -torch.ones_like(x)], dim=1)
 
 
-def points(depth: torch.Tensor, rays: torch.Tensor) -> torch.Tensor:
+def points(depth: Tensor, rays: Tensor) -> Tensor:
     """Camera-frame points (B, T, 3, H, W) of planar `depth` (B, T, 1, H, W) along `plane_rays` (B, 3, H, W)."""
     return depth * rays[:, None]
 
 
-def depth_offset(
-    relative: torch.Tensor, normal: torch.Tensor, rays: torch.Tensor, mask: torch.Tensor | None = None
-) -> torch.Tensor:
+def depth_offset(relative: Tensor, normal: Tensor, rays: Tensor, mask: Tensor | None = None) -> Tensor:
     """What has to be added to relative depth to make it proportional to depth: near / (far - near) of each clip.
 
     Neighbouring pixels p and q of one surface with normal n satisfy n . ((rel_q + c) ray_q - (rel_p + c) ray_p) = 0,
@@ -114,7 +115,7 @@ def depth_offset(
     return _weighted_median(values, weight).clamp(min=LEAST_OFFSET)
 
 
-def _weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     """Median (B,) of `values` (B, N), each counted `weights` (B, N) times; half the weight lies on either side."""
     ordered, order = values.sort(dim=1)
     total = weights.gather(1, order).cumsum(1)
@@ -122,7 +123,7 @@ def _weighted_median(values: torch.Tensor, weights: torch.Tensor) -> torch.Tenso
     return ordered.gather(1, middle.clamp(max=values.shape[1] - 1))[:, 0]
 
 
-def depth_noise(points: torch.Tensor, normal: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
+def depth_noise(points: Tensor, normal: Tensor, coverage: Tensor) -> Tensor:
     """How much points and normals contradict each other, as a part of depth: about 0.0005 where both are rendered.
 
     The median over pairs of pixels, two apart, of the distance of one from the other's tangent plane, divided by depth.
@@ -148,9 +149,7 @@ def depth_noise(points: torch.Tensor, normal: torch.Tensor, coverage: torch.Tens
     return torch.cat(found, 1).nanmedian(1).values.nan_to_num(0.0) if found else points.new_zeros(len(points))
 
 
-def surface_coverage(
-    relative: torch.Tensor, basecolor: torch.Tensor, normal: torch.Tensor, *, sharpness: float = 24.0
-) -> torch.Tensor:
+def surface_coverage(relative: Tensor, basecolor: Tensor, normal: Tensor, *, sharpness: float = 24.0) -> Tensor:
     """How likely each pixel (B, T, 1, H, W) shows a surface, in [0, 1], where no mask is known.
 
     Background is far (relative depth 1), black and faces the viewer; a clamped far surface is rarely all three. The
@@ -162,3 +161,27 @@ def surface_coverage(
     peak = torch.sigmoid(torch.tensor(sharpness * 0.1)) * torch.sigmoid(torch.tensor(sharpness * 0.12))
     peak = peak * torch.sigmoid(torch.tensor(sharpness * 0.2))
     return 1 - (far * dark * facing / peak.to(relative)).clamp(0, 1)
+
+
+def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int) -> Tensor:
+    """Intrinsics (3, 3) in pixels: those given, or a centred pinhole whose larger image side spans `fov_degrees`."""
+    if intrinsics is None:
+        if not 0.0 < fov_degrees < 180.0:
+            raise InputError(f"fov_degrees is {fov_degrees}, expected an angle between 0 and 180")
+        return torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width)).float()
+    matrix = torch.as_tensor(intrinsics, dtype=torch.float32)
+    if matrix.shape != (3, 3) or not bool(torch.isfinite(matrix).all()):
+        raise InputError(f"intrinsics have shape {tuple(matrix.shape)}, expected a finite (3, 3) matrix in pixels")
+    return matrix
+
+
+def camera_rays(
+    height: int, width: int, intrinsics: Tensor | None = None, *, fov_degrees: float | None = None
+) -> Tensor:
+    """Unit viewing rays through the pixel centres in the camera frame (x right, y up, z toward the viewer).
+
+    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
+    """
+    rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees)
+    rays = rays / rays.norm(dim=1, keepdim=True)
+    return rays if intrinsics is not None and intrinsics.ndim == 3 else rays[0]

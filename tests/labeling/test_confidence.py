@@ -14,7 +14,8 @@ from labeling.confidence import CALIBRATION, disagreement, overall, render_error
 from labeling.labels import mirrored
 from manifests.contract.attributes import GBUFFERS
 from renderers.modelspace import srgb_encode
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 
 SHAPE = (1, 2, 1, 12, 16)
 WHOLE = torch.ones(SHAPE)

@@ -18,8 +18,7 @@ from manifests.contract.environment import Environment, latlong_directions
 from manifests.errors import CheckpointError, InputError
 from renderers import ForwardRenderer, InverseRenderer, modelspace
 from renderers.backbones import BACKBONES
-from renderers.forward import given_light
-from renderers.light.panoramas import encode_directions, encode_ldr, encode_log, resize_panorama
+from renderers.light.panoramas import encode_directions, encode_ldr, encode_log, given_light, resize_panorama
 from renderers.modelspace import gbuffer_values
 from tests.renderers.narrow import narrow_checkpoint
 from tests.renderers.panorama_lookup import sample_panorama

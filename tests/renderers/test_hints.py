@@ -24,7 +24,8 @@ from renderers.shading.hints import (
     hints,
     transport,
 )
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 from renderers.shading.visibility import DepthBuffer, DirectionalLights
 from tests.renderers.analytic import UP, Scene, materials, scene
 from tests.renderers.test_visibility import OTHER, SIDE, sky

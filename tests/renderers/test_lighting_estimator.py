@@ -19,7 +19,8 @@ from renderers import LightingEstimator, SolverLightingEstimator, load, modelspa
 from renderers.backbones import BACKBONES
 from renderers.light.panoramas import decode_hdr
 from renderers.lighting_estimator import estimator, observe
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 from tests.renderers.narrow import narrow_checkpoint
 
 torch.set_num_threads(1)

@@ -16,8 +16,8 @@ from renderers import ForwardRenderer
 from renderers.backbones import BACKBONES
 from renderers.light.panoramas import panorama_directions, panoramas
 from renderers.modelspace import channels_last, relative_depth
-from renderers.shading.exposure import automatic_exposure, matching_exposure
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import automatic_exposure, matching_exposure, split_sum
+from renderers.shading.view_geometry import camera_rays
 from tests.renderers.analytic import materials, scene
 
 torch.set_num_threads(1)

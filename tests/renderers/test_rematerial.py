@@ -11,7 +11,8 @@ from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
 from renderers.light.panoramas import panorama_directions
 from renderers.modelspace import channels_last
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 from tests.renderers.analytic import materials, scene
 
 torch.set_num_threads(1)

@@ -15,7 +15,8 @@ from manifests.errors import InputError
 from renderers.light.panoramas import panorama_directions, panoramas, solid_angles, stored_to_panorama
 from renderers.modelspace import planar, srgb_encode
 from renderers.shading.brdf import response, smith
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 from tests.renderers import cycles_reference
 from tests.renderers.panorama_lookup import sample_panorama
 

@@ -22,7 +22,8 @@ from renderers.light.panoramas import panorama_directions, solid_angles
 from renderers.light.solver import Fit, solve_light
 from renderers.modelspace import channels_last, planar
 from renderers.modelspace import srgb_encode as encode
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 from tests.renderers.analytic import materials, scene
 
 QUICK = Fit(pixels=900, rounds=4)

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 from renderers.modelspace import srgb_decode
-from renderers.shading.split_sum import camera_rays
+from renderers.shading.view_geometry import camera_rays
 from training.data.batch import Batch
 
 

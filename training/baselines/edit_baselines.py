@@ -10,7 +10,8 @@ import torch
 
 from manifests.contract.color import TARGET, luminance, on_screen, srgb_decode, srgb_encode, surface_level
 from renderers.modelspace import channels_last, planar
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 
 UNCHANGED = "input unchanged"
 RATIO = "2D recolour, base colours known"

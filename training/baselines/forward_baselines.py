@@ -16,7 +16,8 @@ from manifests.contract.color import TARGET, on_screen, srgb_decode, surface_lev
 from renderers.light.panoramas import panorama_directions, solid_angles
 from renderers.modelspace import channels_last, from_model, planar
 from renderers.shading.hints import hints
-from renderers.shading.split_sum import camera_rays, split_sum
+from renderers.shading.split_sum import split_sum
+from renderers.shading.view_geometry import camera_rays
 from training.evaluation.benchmark import Shot
 
 MEAN_LIGHT = "base colour x mean light"

@@ -14,7 +14,7 @@ from manifests.contract.environment import Environment
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
 from renderers.lighting_estimator import LightingEstimator
-from renderers.shading.exposure import automatic_exposure
+from renderers.shading.split_sum import automatic_exposure
 from renderers.svd.lora import has_lora
 from training.evaluation.benchmark import Maps, Shot
 from training.evaluation.evaluation_settings import EvaluationSettings
