@@ -73,8 +73,9 @@ class RenderStage:
 
     def spec(self, index: int) -> SceneSpec:
         """The spec of a scene; raises ItemError (`impossible-scene`) when none can be drawn."""
+        assets = self.assets()
         try:
-            return sample_scene(self.assets(), self.recipe, self.seed, index)
+            return sample_scene(assets, self.recipe, self.seed, index)
         except SpecError as error:
             raise ItemError("impossible-scene", str(error)) from error
 

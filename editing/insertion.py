@@ -429,7 +429,7 @@ def composite(
 def blend(
     video: np.ndarray, before: np.ndarray, after: np.ndarray, coverage: np.ndarray, surface: np.ndarray
 ) -> np.ndarray:
-    """The video with the object in it.
+    """The video with the object in it, its shadows and reflections, and every detail that the networks lose.
 
     Args:
         video: (T, H, W, 3) sRGB in [0, 1].

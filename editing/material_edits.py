@@ -282,6 +282,11 @@ def composite(
 ) -> np.ndarray:
     """The edited video (T, H, W, 3), sRGB in [0, 1]; exactly `video` where `mask` (T, H, W, 1) is 0.
 
+    The change is laid over the video as the ratio of two renders, which keeps the video's own detail and light
+    (differential rendering, Debevec 1998, section 5, with a ratio in place of a difference). Highlights that move
+    cannot come from the video: where gloss or metalness changes, the edited render itself takes part, the more the more
+    light it says has changed, up to half. Of the ways that were measured this is the best (tables in docs/editing.md).
+
     `unedited` and `edited` are renders of the clip before and after the edit, under one light, as large as `video`.
     strength: power of the ratio between them, in [0, 1]: below 1 less is changed, which is closer to the truth where
     the renders come from estimates.

@@ -1,4 +1,9 @@
-"""`lightloom relight`: a film under another light. Open, estimate, light, render, write; window by window."""
+"""`lightloom relight`: a film under another light. Open, estimate, light, render, write; window by window.
+
+Two things that the forward renderer leaves open are settled here. A light from a file has no scale that means anything,
+so its exposure is chosen as the datasets choose theirs. And networks may see the video smaller than it is: the detail
+that got lost comes back from the video itself (`enlarged`).
+"""
 
 from __future__ import annotations
 

@@ -172,7 +172,11 @@ def pick(features: np.ndarray, x: int, y: int, tolerance: float = TOLERANCE) -> 
 
 @dataclass
 class Tracker:
-    """Carries a selection from frame to frame. `mask`: (H, W, 1) in [0, 1], of the first frame."""
+    """Carries a selection from frame to frame. `mask`: (H, W, 1) in [0, 1], of the first frame.
+
+    By dense optical flow (DIS, Kroeger et al. 2016, in OpenCV). Flow drifts, so near its edge every pixel is asked
+    again whether it is more like the inside or the outside close by, in the G-buffers' own terms.
+    """
 
     mask: np.ndarray
     _last: np.ndarray | None = field(default=None, init=False)

@@ -219,7 +219,12 @@ def thumbnail(rgb: np.ndarray) -> np.ndarray:
 
 
 class CutDetector:
-    """Finds the frames that begin a new shot. Push every frame in order, then `finish`.
+    """Finds hard cuts, the frames that begin a new shot. Push every frame in order, then `finish`.
+
+    A clip that straddles a cut teaches a video model to jump. PySceneDetect's detectors look at every frame. The
+    adaptive one compares a frame's change with that of its neighbours, so it tells a cut from a fast pan; next to
+    another cut it is blind, and there the plain threshold on the same change counts, as it does anywhere at a height
+    that no camera motion reaches. A shot may last a single frame. Dissolves are not hard cuts and are not looked for.
 
     `cuts` holds the first frame of every new shot found so far, ascending, counted by pushes; `settled` is the number
     of leading frames of which it is certain.

@@ -209,7 +209,8 @@ def _sync_tree(folder: Path) -> None:
 class Scratch:
     """A folder of this process's own under `parent` (default: the system's temporary folder); `close` removes it.
 
-    Folders of processes that are gone are removed first.
+    A worker that is killed in the middle of a render leaves its frames behind, and nobody is left to remove them. So
+    the owner of each folder holds a kernel lock on it, and whoever starts next first removes those that are not locked.
     """
 
     def __init__(self, parent: Path | None = None) -> None:

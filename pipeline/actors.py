@@ -168,7 +168,11 @@ def _exit_with_parent(parent: int) -> None:
 
 
 class OutputLog:
-    """Sends this process's stdout and stderr to `path`; at most about `LOG_BYTES` and one item's output are kept."""
+    """Sends this process's stdout and stderr to `path`; at most about `LOG_BYTES` and one item's output are kept.
+
+    So the last words before a segmentation fault can be quoted. Native libraries print to the file descriptors, not to
+    `sys.stdout`, so the descriptors themselves are redirected.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)

@@ -140,7 +140,10 @@ def requeue_failures(dataset: Dataset) -> int:
 
 
 class Packer:
-    """Packs the shards it is given, one after the other; the first error stops it and is raised by `check`."""
+    """Packs the shards it is given, one after the other; the first error stops it and is raised by `check`.
+
+    It works on a thread of the driver, so that scheduling never waits for a large file to be written.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset

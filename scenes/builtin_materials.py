@@ -2,6 +2,11 @@
 
 The list is the same on every machine and for every release that does not change a family: each material is drawn from
 a generator seeded with its family's name and its number, so asking for more of them never changes the first ones.
+
+The measured constants are the 110 of the PhysicallyBased database (CC0), as metallic-roughness constants;
+`benchmarks/make_measured_materials.py` regenerates `scenes/data/measured_materials.json`. Colours are linear Rec.709
+and used as published, save that values above 1 (gold's red, 1.059, is outside the Rec.709 gamut) are clipped to 1,
+because a base colour must be a reflectance.
 """
 
 from __future__ import annotations

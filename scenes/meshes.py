@@ -3,6 +3,10 @@
 The normalised frame is that of `scenes.spec.Object`: z up, bounding-box centre over the origin, lowest point at
 z = 0, longest bounding-box side 1. One UV unit is about one unit of that frame. Everything is numpy and depends on
 the parameters alone; only Suzanne, whose vertices belong to Blender, is built by `datagen.blender`.
+
+Footprints are measured once and shipped as data, so that the catalogue opens at once. After a generator has changed,
+`python -m benchmarks.make_footprints` measures them again; a test does so and compares. Suzanne's is a constant: a test
+measures what Blender builds.
 """
 
 from __future__ import annotations

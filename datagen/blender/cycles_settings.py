@@ -75,7 +75,11 @@ def frame_path(folder: Path, frame: int) -> Path:
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """Yield a list that gets, for each frame rendered in the block, the samples of its most sampled pixel."""
+    """Yield a list that gets, for each frame rendered in the block, the samples of its most sampled pixel.
+
+    Adaptive sampling stops early, and no file says when: the Debug Sample Count pass is relative to this number, which
+    is only told in the status line that Cycles updates while it renders.
+    """
     frames: list[int] = []
     most = 0
 

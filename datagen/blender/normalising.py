@@ -2,7 +2,7 @@
 
 Modifiers, skins, shape keys, instances and parents are resolved into vertices as Blender evaluates them without any
 animation, that is in the file's own pose: bounds of an unposed skin would be wrong, and a scale in a parent would
-scale procedural textures too. Faces that cover another one go, as they would flicker.
+scale procedural textures too. Faces that cover another one go (`drop_doubles`).
 """
 
 from __future__ import annotations
@@ -169,6 +169,9 @@ def _reversed_corners(mesh: Any) -> np.ndarray:
 
 def drop_doubles(mesh: Any) -> int:
     """Remove the later one of two faces that cover the same area; return how many went.
+
+    Exporters write such pairs for surfaces with two sides. A path tracer shades them black in patches, since each face
+    is in the shadow of the other, while the G-buffers look right. One is enough: Cycles shows both sides of a face.
 
     Found are faces with the very same corner positions, in any order, and faces of five or more corners with the same
     outline whatever points along it are named.

@@ -13,7 +13,10 @@ _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np
 
 
 def gradient_noise(points: np.ndarray, seed: int) -> np.ndarray:
-    """Values (N,) in about [-1, 1] at points (N, 3); one unit is one lattice cell."""
+    """Smooth noise (N,) in about [-1, 1] at points (N, 3); one unit is one lattice cell.
+
+    Perlin 1985 and 2002: quintic fade, gradients hashed from the lattice; any seed, no state.
+    """
     cell = np.floor(points)
     inside = points - cell
     fade = inside**3 * (inside * (inside * 6 - 15) + 10)

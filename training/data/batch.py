@@ -5,7 +5,11 @@
     CodedBatch    B visits stacked: what the loader gives, four times smaller than values and cheap to move
     Batch         the values of a batch on its device: what an objective is handed
 
-Codes become values on the device: a table of 256 entries per clip decodes colours, exposure change included.
+Codes are those of a `CodedClip`: eight bits hold what the published models see of colours, roughness and metallic,
+sixteen hold normals, depth and HDR light. That is a fifth of float32, so a small set stays in memory, and cropping and
+mirroring are cheap. Everything passes through this form, cached or not, so that a run's numbers do not depend on what
+the cache holds. Codes become values on the device: a table of 256 entries per clip decodes colours, exposure change
+included.
 """
 
 from __future__ import annotations

@@ -102,9 +102,10 @@ def autoencoder_of(checkpoint: str | Path) -> Any:
 def start_from(network: nn.Module, weights: Mapping[str, Tensor], places: Sequence[int] | None = None) -> list[str]:
     """Copy `weights` into `network` where names fit, in place; returns the names that keep their random values.
 
-    `conv_in` is widened (`places` as in `widen_conv_in`); an output convolution with n times as many channels starts as
-    n copies. Tensors that are missing, or of another shape (keys and values of a new condition's width), stay as they
-    are. Raises CheckpointError if fewer than half of the network's tensors are found: these are other weights.
+    `conv_in` is widened (`places` as in `widen_conv_in`) by channels of weight zero, so that at the first step the
+    network behaves as if the new conditions were not there; an output convolution with n times as many channels starts
+    as n copies. Tensors that are missing, or of another shape (keys and values of a new condition's width), stay as
+    they are. Raises CheckpointError if fewer than half of the network's tensors are found: these are other weights.
     """
     state = network.state_dict()
     fresh = []
