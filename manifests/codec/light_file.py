@@ -8,11 +8,13 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from manifests.codec.exr import MAX_PIXELS, read_exr
+from manifests.codec.exr import read_exr
 from manifests.contract.environment import sanitize
 from manifests.errors import CodecError, InputError
 
 _LARGEST_FILE = 1 << 30
+_MAX_PIXELS = 1 << 27
+"""Largest accepted width * height of a Radiance file: panoramas are sold with 16384 x 8192."""
 _MAGIC = b"#?"
 
 
@@ -69,5 +71,5 @@ def _check_size(data: bytes) -> None:
     """CodecError unless the resolution line of a Radiance header claims an acceptable picture."""
     line = data[: 1 << 16].partition(b"\n\n")[2].partition(b"\n")[0].split()
     sides = [int(number) for number in line[1::2] if number.isdigit()]
-    if len(sides) != 2 or line[::2] != [b"-Y", b"+X"] or not 0 < sides[0] * sides[1] <= MAX_PIXELS:
+    if len(sides) != 2 or line[::2] != [b"-Y", b"+X"] or not 0 < sides[0] * sides[1] <= _MAX_PIXELS:
         raise CodecError("Radiance file whose resolution line is missing, turned or beyond what is accepted")

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from manifests.codec import light_file
 from manifests.codec.exr import write_exr
 from manifests.codec.light_file import read_hdr
 from manifests.contract import environment as stored
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.environment import Environment
-from manifests.errors import InputError
+from manifests.errors import CodecError, InputError
 from renderers.light import panoramas as light
 from tests.datagen import analytic
 from tests.renderers import cycles_reference
@@ -269,6 +270,12 @@ def radiance_file(width: int, height: int, header: bytes = b"#?RADIANCE\nFORMAT=
     mantissa = column * np.array([16.0, 8.0, 64.0])  # times 2^(132 - 136) = 1/16
     pixels = np.concatenate([mantissa, np.full_like(column, 132)], axis=-1).astype(np.uint8)
     return header + f"-Y {height} +X {width}\n".encode() + pixels.tobytes()
+
+
+def test_radiance_light_may_be_as_large_as_panoramas_are_sold() -> None:
+    light_file._check_size(b"#?RADIANCE\n\n-Y 8192 +X 16384\n")
+    with pytest.raises(CodecError, match="beyond what is accepted"):
+        light_file._check_size(b"#?RADIANCE\n\n-Y 16384 +X 32768\n")
 
 
 def test_radiance_light_is_read(tmp_path: Path) -> None:
