@@ -208,7 +208,13 @@ class _Search:
 
 
 class FootageRule(SidecarRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Facts about items of footage; `fps` counts for frame folders and scenes, videos have their own."""
+    """What a user states about footage that the files cannot say, above all its licence.
+
+        footage:
+          - {path: "city/**", licence: CC-BY-4.0, author: Ada, url: "https://example.org", label: street}
+
+    `fps` counts for frame folders and scenes, videos have their own.
+    """
 
     path: Annotated[str, Meta(min_length=1)] = "**"
     label: str = ""

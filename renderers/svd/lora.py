@@ -134,7 +134,7 @@ def load_lora(unet: Any, folder: Path) -> None:
     bare = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items()}
     try:
         with _base_gradients_kept(unet):
-            unet.load_lora_adapter(bare, prefix=None, adapter_name=ADAPTER, metadata=_config(metadata))
+            unet.load_lora_adapter(bare, prefix=None, adapter_name=ADAPTER, metadata=_config(metadata, path))
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"does not fit this UNet ({' '.join(str(error).split())[:200]})", where=path) from error
 
@@ -216,12 +216,14 @@ def check_fit(weights: Mapping[str, Sequence[int]], lora: Mapping[str, Sequence[
             )
 
 
-def _config(metadata: str | None) -> dict[str, Any] | None:
+def _config(metadata: str | None, path: Path) -> dict[str, Any] | None:
     """What the file's metadata says of rank and alpha, nothing else: the metadata of a stranger's file is data."""
     if metadata is None:
         return None
     try:
         entries = {key.removeprefix(_PREFIX): value for key, value in json.loads(metadata).items()}
     except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"the LoRA's metadata is not a JSON object ({error})", "save the file again") from error
+        raise CheckpointError(
+            f"the LoRA's metadata is not a JSON object ({error})", "save the file again", where=path
+        ) from error
     return {key: entries[key] for key in _CONFIG_KEYS if key in entries}

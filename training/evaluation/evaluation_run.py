@@ -137,7 +137,10 @@ class SceneResult:
 
 
 class ResultStore:
-    """Results by scene in the folder `out`; raises InputError when `out` holds another evaluation."""
+    """Results in the folder `out`, a file per scene, so that an interrupted evaluation goes on where it was.
+
+    Raises InputError when `out` holds another evaluation.
+    """
 
     def __init__(self, out: Path, identity: dict[str, Any]) -> None:
         self._folder = out / _WORK
