@@ -134,6 +134,10 @@ def open_film(film: str | Path | Film) -> Film:
     if isinstance(film, Film):
         return film
     name = str(film)
+    if not name:
+        raise InputError("the name of the film is empty", "give a video file, a folder of frames, or DATASET:KEY")
+    if (Path(name) / HEADER).is_file():  # its previews are pictures, but no frames of a film
+        raise InputError("is a dataset", "give one of its clips, as DATASET:KEY", where=name)
     folder, colon, key = name.rpartition(":")
     if not (colon and (Path(folder) / HEADER).is_file()):
         return Film(name, open_video(Path(name)))
@@ -225,6 +229,8 @@ class VideoWriter:
     def __init__(self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 16) -> None:
         if path.suffix.lower() != ".mp4":
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
+        if path.is_dir():  # or it would be said when all frames are rendered
+            raise InputError("is a folder", "give another name for the video", where=path)
         make_folder(path.parent)
         self._path, self._size = path, size
         self._closing = ExitStack()

@@ -7,6 +7,7 @@ that got lost comes back from the video itself (`enlarged`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,6 +76,8 @@ def relight(
         raise InputError(
             "`exr` says how G-buffers are written", "give `gbuffers` FOLDER too", fields=("exr", "gbuffers")
         )
+    if not math.isfinite(rotate):
+        raise InputError(f"`rotate` {rotate} is no angle", "give degrees", fields=("rotate",))
     renderers = renderers or FilmRenderers(settings)
     renderers.require("inverse", "forward")  # before anything is read
     lights = [find_light(each) for each in several]

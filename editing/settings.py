@@ -230,5 +230,13 @@ class FilmRenderers:
         import torch
 
         renderer.set_progress_bar_config(disable=True)
-        renderer.to(self._settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = self._settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            torch.empty(0, device=device)  # nothing else says so early, and in one line, that there is none
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # a torch without CUDA asserts
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise InputError(
+                f"`device` {device} cannot be used: {reason}", "cpu always can", fields=("device",)
+            ) from None
+        renderer.to(device)
         return renderer

@@ -38,7 +38,8 @@ def read_light(path: str | Path) -> np.ndarray:
         data = path.read_bytes()
         image = _radiance(data) if data.startswith(_MAGIC) else _openexr(data)
     except (OSError, CodecError) as error:
-        raise InputError(f"cannot be read as an environment map (.hdr or .exr): {error}", where=path) from None
+        reason = error.strerror or error if isinstance(error, OSError) else error  # the path is said once
+        raise InputError(f"cannot be read as an environment map (.hdr or .exr): {reason}", where=path) from None
     height, width = image.shape[:2]
     if not 1.9 < width / height < 2.1:
         raise InputError(f"{width}x{height} pixels is not a lat-long image, which is twice as wide as high", where=path)
