@@ -29,7 +29,7 @@ from labeling.sources.footage import Reader, video_footage
 from labeling.sources.frame_reader import open_footage
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.codecs import decode_clip
-from manifests.contract.camera import level_camera
+from manifests.contract.camera import fitted, level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
@@ -114,6 +114,10 @@ class Film:
         if self.clip is not None and self.clip.camera is not None:
             return self.clip.camera.camera_to_world[window.start : window.stop]
         return facing_camera(window.stop - window.start)
+
+    def seen_size(self, side: int) -> tuple[int, int]:
+        """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""
+        return fitted(self.size, side or None)
 
     def intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
         """The clip's intrinsics (3, 3) for its pictures at `size`, or None where the film does not know them."""

@@ -269,7 +269,7 @@ def _known(rgb: np.ndarray, clip: Clip, camera: Camera, renderers: FilmRenderers
 
 def _estimated(rgb: np.ndarray, film: Film, settings: FilmSettings, renderers: FilmRenderers) -> FilmScene:
     """A video, of which nothing is known."""
-    size = settings.seen_size(film.size)
+    size = film.seen_size(settings.side)
     seen = resized(rgb, size)
     maps = estimated(seen, renderers.inverse, settings)
     camera = Camera(intrinsics_from_fov(settings.fov, *size), facing_camera(film.frames))

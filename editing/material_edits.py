@@ -194,7 +194,7 @@ def edited_frames(
     the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
     """
     plan = settings.plan(film.frames)
-    seen_size = film.size if truth else settings.seen_size(film.size)
+    seen_size = film.size if truth else film.seen_size(settings.side)
     lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size)}
     selector = Selector(request, film, plan, seen_size)
     strength = _strength(change, known=truth) if strength is None else strength

@@ -87,7 +87,7 @@ def relight(
 
     def windows(film: Film, plan: WindowPlan) -> Iterator[list[np.ndarray]]:
         """Each window's input, its picture (n, H, W, 3) under every light and, where wanted, its G-buffers."""
-        seen_size = settings.seen_size(film.size)
+        seen_size = film.seen_size(settings.side)
         lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size)}
         for piece in film.pieces(plan):
             seen = resized(piece.rgb, seen_size)
@@ -113,7 +113,7 @@ def relight(
         video = files.enter_context(VideoWriter(out, opened.size if sheet is None else sheet.size, opened.fps))
         buffers = None
         if gbuffers is not None:
-            buffers = GbufferFiles(Path(gbuffers), settings.seen_size(opened.size), opened.fps, exact=exr)
+            buffers = GbufferFiles(Path(gbuffers), opened.seen_size(settings.side), opened.fps, exact=exr)
             files.enter_context(buffers)
         bar = files.enter_context(tqdm(total=opened.frames, desc="relight", unit="frame", leave=False))
         # A frame's time is known once the frame is: times come second in the zip.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from manifests.contract.camera import fitted
 from manifests.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -138,10 +137,6 @@ class FilmSettings:
         from renderers.sampling.windows import plan_windows
 
         return plan_windows(frames, self.window, self.overlap)
-
-    def seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(H, W) at which networks see a film of `size`; never larger than it."""
-        return fitted(size, self.side or None)
 
     def noise(self) -> torch.Generator:
         """The source of noise, the same in every window."""
