@@ -5,6 +5,7 @@ Maps that come with Blender are read as files and studios are drawn, so nothing 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +51,14 @@ def light_names() -> list[str]:
 
 
 def find_light(light: str | Path | NamedLight) -> NamedLight:
-    """The light of an .hdr or .exr file, or of a built-in name; LightloomError says what there is."""
+    """Light of an .hdr or .exr file (FILE.exr#LAYER), or of a built-in name; LightloomError says what is there."""
     if isinstance(light, NamedLight):
         return light
-    name, path = str(light), Path(light)
+    name, path = str(light), Path(re.sub(r"(\.exr)#.*", r"\1", str(light), flags=re.IGNORECASE))
     if path.suffix.lower() in _SUFFIXES:
         from manifests.codec.light_file import read_hdr
 
-        return NamedLight(path.stem, read_hdr(path))
+        return NamedLight(path.stem, read_hdr(light))
     known = _builtin()
     if name not in known:
         maps = ", ".join(key for key in sorted(known) if "/" not in key)

@@ -6,6 +6,8 @@ constants from here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -56,3 +58,35 @@ def surface_level(radiance: np.ndarray, where: np.ndarray | None = None) -> floa
 def on_screen(radiance: np.ndarray) -> np.ndarray:
     """Exposed linear radiance as sRGB in [0, 1], float32; what is brighter than 1 is white."""
     return srgb_encode(np.clip(radiance, 0.0, 1.0)).astype(np.float32)
+
+
+REC709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+"""CIE (x, y) of the red, green and blue primaries and of the white point (D65) of Rec.709 (ITU-R BT.709)."""
+
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+
+
+def rgb_to_xyz(chromaticities: Sequence[float]) -> np.ndarray:
+    """Matrix (3, 3) from RGB columns to CIE XYZ with Y = 1 for white, from eight numbers as in `REC709`.
+
+    Raises ValueError where they span no colour space. Source: SMPTE RP 177; OpenEXR's `RGBtoXYZ`.
+    """
+    x, y = np.asarray(chromaticities, dtype=np.float64).reshape(4, 2).T
+    corners = np.stack([x, y, 1.0 - x - y])
+    primaries, white = corners[:, :3], corners[:, 3]
+    if not np.isfinite(corners).all() or white[1] < 1e-3 or abs(np.linalg.det(primaries)) < 1e-4:
+        raise ValueError("chromaticities that span no colours")
+    return primaries * np.linalg.solve(primaries, white / white[1])
+
+
+def to_rec709(chromaticities: Sequence[float], *, neutral: bool = False) -> np.ndarray:
+    """Matrix (3, 3) from linear RGB columns with these eight chromaticities to linear Rec.709.
+
+    A light keeps its chromaticity; with `neutral` equal parts stay equal parts: von Kries with Bradford's cone
+    responses, from white to white (Lindbloom, "Chromatic adaptation"). Raises ValueError as `rgb_to_xyz`.
+    """
+    source, target = rgb_to_xyz(chromaticities), rgb_to_xyz(REC709)
+    if neutral:
+        gains = (_BRADFORD @ target.sum(axis=1)) / (_BRADFORD @ source.sum(axis=1))
+        source = np.linalg.inv(_BRADFORD) @ (gains[:, None] * (_BRADFORD @ source))
+    return np.linalg.inv(target) @ source

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
+
+from manifests.codec.light_file import read_hdr
+from manifests.errors import InputError
 
 MESH_FORMATS: dict[str, str] = {
     ".glb": "gltf",
@@ -36,8 +38,6 @@ _BINARY: dict[str, tuple[bytes, ...]] = {
 }
 _TEXT: dict[str, tuple[bytes, ...]] = {".fbx": (b";",), ".usd": (b"#usda", b"#sdf"), ".usda": (b"#usda", b"#sdf")}
 _BLANK = b"\xef\xbb\xbf \r\n\t"
-_EXR_WINDOW = re.compile(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", re.DOTALL)
-_HDR_SIZE = re.compile(rb"^[-+]Y (\d{1,6}) [-+]X (\d{1,6})$", re.MULTILINE)
 
 
 def walk(root: Path) -> Iterator[tuple[Path, list[Path], list[tuple[Path, str]]]]:
@@ -90,20 +90,13 @@ def file_problem(path: Path) -> str | None:
     return None
 
 
-def shape_problem(path: Path) -> str | None:
-    """Why an .hdr or .exr file is no lat-long image, judged by the size in its header; None if it may be one."""
-    with path.open("rb") as stream:
-        start = stream.read(4096)
-    if path.suffix.lower() == ".hdr":
-        found = _HDR_SIZE.search(start)
-        height, width = (int(found[1]), int(found[2])) if found else (0, 0)
-    else:
-        window = _EXR_WINDOW.search(start)
-        left, top, right, bottom = struct.unpack("<4i", window[1]) if window else (0, 0, -1, -1)
-        height, width = bottom - top + 1, right - left + 1
-    if (height, width) != (0, 0) and not 1.9 * height < width < 2.1 * height:
-        return f"{width}x{height} pixels is not a lat-long image (2:1)"
-    return None
+def light_problem(path: Path) -> str | None:
+    """Why an .hdr or .exr file is no light, found by reading it as every room does; None if it is one."""
+    try:
+        image = read_hdr(path)
+    except InputError as error:
+        return f"{error.what}; {error.advice}" if error.advice else error.what
+    return None if image.max() > 0 else "the environment map holds no light (NaN or black)"
 
 
 def image_problem(path: Path) -> str | None:

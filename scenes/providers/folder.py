@@ -18,9 +18,9 @@ from scenes.providers.file_checks import (
     MESH_SUFFIXES,
     file_problem,
     image_problem,
+    light_problem,
     place_of,
     sha256_of,
-    shape_problem,
     walk,
 )
 from scenes.providers.folder_licences import AssetRule, Sidecars
@@ -91,11 +91,14 @@ class _Scan:
             self._add(path, sha256, kind="mesh", score=0.0, flags=("unscored",), roles=("object",))
 
     def _environment(self, path: Path) -> None:
-        if (reason := file_problem(path) or shape_problem(path)) is not None:
+        if (reason := file_problem(path)) is not None:
             self.refuse(path, reason)
             return
         sha256 = sha256_of(path)
         if self._is_new(path, sha256):
+            if (reason := light_problem(path)) is not None:
+                self.refuse(path, reason)
+                return
             self._add(path, sha256, kind="environment", roles=("any",))
 
     def _textures(self, folder: Path, maps: TextureMaps) -> None:

@@ -15,7 +15,10 @@ from tests.scenes.assetfiles import exr, glb, image
 
 
 def hdr(path: Path, height: int, width: int) -> Path:
-    path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y %d +X %d\n" % (height, width) + bytes(16))
+    path.write_bytes(
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y %d +X %d\n" % (height, width)
+        + bytes([9, 9, 9, 128]) * (height * width)
+    )
     return path
 
 
@@ -76,6 +79,9 @@ def test_bad_files_become_problems_with_reasons(tmp_path):
     (tmp_path / "page.exr").write_bytes(b"<html>")
     hdr(tmp_path / "square.hdr", 512, 512)
     (tmp_path / "square.exr").write_bytes(write_exr({name: np.ones((8, 8), np.float32) for name in "RGB"}))
+    short = hdr(tmp_path / "short.hdr", 8, 16)
+    short.write_bytes(short.read_bytes()[:-1])
+    exr(tmp_path / "night.exr", 0.0)
     image(tmp_path / "torn" / "color.png")
     (tmp_path / "torn" / "roughness.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
     image(tmp_path / "mixed" / "brick_color.png", 1)
@@ -87,8 +93,10 @@ def test_bad_files_become_problems_with_reasons(tmp_path):
     assert found["liar.glb"] == "does not start like a GLB file"
     assert found["cut.glb"] == f"cut off: {len(whole) - 8} of {len(whole)} bytes"
     assert found["page.exr"] == "does not start like a EXR file"
-    assert found["square.hdr"] == "512x512 pixels is not a lat-long image (2:1)"
-    assert found["square.exr"] == "8x8 pixels is not a lat-long image (2:1)"
+    assert "512x512 pixels is not a lat-long image" in found["square.hdr"]
+    assert "8x8 pixels is not a lat-long image" in found["square.exr"]
+    assert "cut off: 7 of 8 scanlines" in found["short.hdr"]
+    assert "no light" in found["night.exr"]
     assert found["torn"].startswith("roughness.png")
     assert found["mixed"] == "maps of several materials in one folder (brick, wood)"
 
