@@ -109,17 +109,19 @@ def read_exr_parts(data: bytes, accept: Callable[[Sequence[Mapping[str, Any]]], 
         with _open(data, header_only=False) as file:
             found = [file.channels(part) for part in range(len(file.parts))]
             planes = [{name: channel.pixels for name, channel in channels.items()} for channels in found]
-    if [sorted(each) for each in planes] != [sorted(channel.name for channel in each["channels"]) for each in headers]:
-        raise CodecError("EXR with damaged pixels, or with two channels of one name")
-    parts = [ExrPart(header, each) for header, each in zip(headers, planes, strict=True)]
-    for part in parts:
-        left, top, right, bottom = part.window
-        for name, plane in part.planes.items():
-            across, down = part.sampling[name]
-            shape = (bottom // down - (top - 1) // down, right // across - (left - 1) // across)
-            if not isinstance(plane, np.ndarray) or plane.shape != shape or plane.dtype not in _DTYPES:
-                raise CodecError(f"not an image of {shape[1]}x{shape[0]} numbers", where=f"EXR channel {name!r}")
-    return parts
+        if [sorted(each) for each in planes] != [
+            sorted(channel.name for channel in each["channels"]) for each in headers
+        ]:
+            raise CodecError("EXR with damaged pixels, or with two channels of one name")
+        parts = [ExrPart(header, each) for header, each in zip(headers, planes, strict=True)]
+        for part in parts:
+            left, top, right, bottom = part.window
+            for name, plane in part.planes.items():
+                across, down = part.sampling[name]
+                shape = (bottom // down - (top - 1) // down, right // across - (left - 1) // across)
+                if not isinstance(plane, np.ndarray) or plane.shape != shape or plane.dtype not in _DTYPES:
+                    raise CodecError(f"not an image of {shape[1]}x{shape[0]} numbers", where=f"EXR channel {name!r}")
+        return parts
 
 
 @contextlib.contextmanager
