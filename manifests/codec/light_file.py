@@ -102,8 +102,8 @@ def _openexr(data: bytes, layer: str | None) -> np.ndarray:
     image = np.stack([planes[name] for name in names], axis=-1).astype(np.float32)
     try:
         image = _rec709(image, _colour_space(part.header), chroma="RY" in names[1].rpartition(".")[2])
-    except ValueError as error:
-        raise CodecError(f"EXR with {error}") from None
+    except (TypeError, ValueError) as error:  # the bindings give a damaged attribute another type
+        raise CodecError(f"EXR with damaged colours: {error}") from None
     return _placed(image, part)
 
 
