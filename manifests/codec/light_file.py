@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import OpenEXR
 
-from manifests.codec.exr import ExrPart, read_exr_parts, window_of
+from manifests.codec.exr import MAX_PIXELS, ExrPart, read_exr_parts, window_of
 from manifests.codec.radiance import MAGIC, read_radiance
 from manifests.contract.color import REC709, rgb_to_xyz, to_rec709
 from manifests.contract.environment import HALF_MAX, sanitize
@@ -22,7 +22,7 @@ from manifests.errors import CodecError, InputError
 
 _LARGEST_FILE = 1 << 30
 _MAX_PIXELS = 1 << 27
-"""Largest accepted width * height of a light: panoramas are sold with 16384 x 8192."""
+"""Largest accepted width * height of a Radiance file: panoramas are sold with 16384 x 8192."""
 _COLOURS = (("R", "G", "B"), ("r", "g", "b"), ("Red", "Green", "Blue"), ("red", "green", "blue"), ("Y", "RY", "BY"))
 _GREY = ("Y", "Y", "Y")
 _BEAUTIES = (("combined",), ("", "rgba", "rgb"), ("beauty",))
@@ -79,10 +79,10 @@ def _plain(error: OSError | CodecError) -> str:
     return f"{error.where}: {error.what}" if error.where else error.what
 
 
-def _check_shape(height: int, width: int) -> None:
+def _check_shape(height: int, width: int, most: int = _MAX_PIXELS) -> None:
     """CodecError unless an image of this size is acceptable as a lat-long one."""
-    if not 0 < height * width <= _MAX_PIXELS:
-        raise CodecError(f"it claims {width}x{height} pixels", f"at most {_MAX_PIXELS} are accepted")
+    if not 0 < height * width <= most:
+        raise CodecError(f"it claims {width}x{height} pixels", f"at most {most} are accepted")
     if not 1.9 < width / height < 2.1:
         raise CodecError(f"{width}x{height} pixels is not a lat-long image, which is twice as wide as high")
 
@@ -150,7 +150,7 @@ def _last(layer: str) -> str:
 def _check_geometry(header: Mapping[str, Any]) -> None:
     """CodecError unless the display window is a lat-long image of square pixels."""
     left, top, right, bottom = window_of(header, "displayWindow")
-    _check_shape(bottom - top + 1, right - left + 1)
+    _check_shape(bottom - top + 1, right - left + 1, MAX_PIXELS)
     if abs(header.get("pixelAspectRatio", 1.0) - 1) > 0.01:
         raise CodecError(f"EXR whose pixelAspectRatio is {header['pixelAspectRatio']:g}; pixels must be square")
     if "envmap" in header:
