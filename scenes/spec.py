@@ -215,7 +215,7 @@ class RenderSettings(SpecData, frozen=True, kw_only=True):
     is the height of the lat-long image that is rendered and stored (width is twice that); `importance_width` the
     greatest width of Cycles' importance map of it (`datagen.blender.world`): twice the image's, or small suns are
     missed.
-    `clamp_indirect` 0 means no clamp.
+    `clamp_indirect` 0 means no clamp. `flow` true adds the attributes `flow` and `flow_visible`.
     """
 
     width: Annotated[int, Meta(ge=8, le=8192)]
@@ -230,6 +230,7 @@ class RenderSettings(SpecData, frozen=True, kw_only=True):
     environment_height: Annotated[int, Meta(ge=4, le=8192)] = 512
     importance_width: Annotated[int, Meta(ge=4, le=8192)] = 2048
     geometric_normal: bool = False
+    flow: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class SceneSpec(SpecData, frozen=True, kw_only=True):

@@ -28,8 +28,8 @@ _BUILTIN_PASSES = {"Combined", "Normal", "Depth", "Object Index"}
 
 
 def attribute_names(geometric_normal: bool) -> tuple[str, ...]:
-    """Return the attributes that a rendered clip holds, in the order of the table."""
-    return tuple(name for name, known in ATTRIBUTES.items() if known.required or geometric_normal)
+    """Return the attributes that Cycles renders for a clip, in the order of the table."""
+    return tuple(name for name, known in ATTRIBUTES.items() if known.cycles and (known.required or geometric_normal))
 
 
 def enable_passes(view_layer: Any, names: Iterable[str]) -> None:

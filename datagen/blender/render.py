@@ -20,6 +20,7 @@ from datagen.blender.cycles_settings import apply_settings, counted, set_output
 from datagen.blender.light_image import LightImage, light_image
 from datagen.blender.passes import attribute_names, enable_passes, read_frames
 from datagen.clip_checks import clip_exposure, image_flags
+from datagen.flow import optical_flow
 from datagen.resolver import Resolver
 from manifests.contract.clip import Clip
 from manifests.contract.environment import HALF_MAX, Environment
@@ -92,7 +93,7 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
             log_tail, most_samples = _animate(scene, spec)
             images = _read(spec, assembled, Path(scratch), wanted, most_samples)
             tail += log_tail
-            shared = shared or {name: array for name, array in images.arrays.items() if name != "rgb"}
+            shared = shared or _gbuffers(spec, assembled, images)
             arrays = shared | images.arrays
             clip = Clip(
                 key=f"{spec.index:08d}-{number:02d}",
@@ -137,6 +138,15 @@ def _animate(scene: Any, spec: SceneSpec) -> tuple[str, list[int]]:
             log_tail=log.tail,
         )
     return log.tail, samples
+
+
+def _gbuffers(spec: SceneSpec, assembled: Assembled, images: _Images) -> dict[str, np.ndarray]:
+    """What the clips of all lights share: the passes but for rgb, and the flow that they give."""
+    shared = {name: array for name, array in images.arrays.items() if name != "rgb"}
+    if spec.render.flow is True:
+        flow = optical_flow(shared["depth"], shared["instance"], assembled.camera, assembled.poses)
+        shared["flow"], shared["flow_visible"] = flow
+    return shared
 
 
 def _noise_seed(spec: SceneSpec, light: int) -> int:
