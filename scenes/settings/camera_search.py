@@ -7,7 +7,7 @@ import numpy as np
 from manifests.contract.camera import intrinsics_from_fov
 from scenes.motion import camera_at, frame_times
 from scenes.recipes import Recipe
-from scenes.settings.layout import Layout
+from scenes.settings.laying_out import Layout
 from scenes.spec import CameraMotion, CameraView
 
 _CANDIDATES = 64

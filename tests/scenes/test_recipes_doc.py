@@ -27,10 +27,10 @@ def catalogue() -> Catalogue:
 
 def leaves(section, value, path=""):
     """(path, annotation, value) of every field that is not a section; an absent field is "left out"."""
-    for name, annotation in typing.get_type_hints(section, include_extras=True).items():
-        given = getattr(value, name)
-        if msgspec.UnsetType in typing.get_args(annotation):
-            annotation = typing.get_args(annotation)[0]
+    for name, hint in typing.get_type_hints(section, include_extras=True).items():
+        given, annotation = getattr(value, name), hint
+        if msgspec.UnsetType in typing.get_args(hint):
+            annotation = typing.get_args(hint)[0]
             given = given if given is not msgspec.UNSET or is_section(annotation) else "left out"
         if is_section(annotation):
             yield from leaves(annotation, annotation() if given is msgspec.UNSET else given, f"{path}{name}.")

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenes.settings.layout import Layout, SettingDraws
+from scenes.settings.laying_out import Layout, SettingDraws
 
 LAYOUTS: dict[str, Callable[[SettingDraws], Layout | None]] = {}
