@@ -30,8 +30,8 @@ from scenes.motion import draw_camera, draw_light, draw_names, draw_slides, draw
 from scenes.placement import ThingsToPlace, place
 from scenes.recipes import Recipe
 from scenes.settings.camera_search import find_setting_view
-from scenes.settings.laying_out import SettingDraws
 from scenes.settings.layouts import LAYOUTS
+from scenes.settings.setting_layout import SettingDraws
 from scenes.spec import (
     CameraView,
     Ground,

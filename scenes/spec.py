@@ -154,7 +154,7 @@ class Ground(SpecData, frozen=True, kw_only=True):
 # --- setting ---------------------------------------------------------------------------------------------------
 
 
-class Piece(SpecData, frozen=True, kw_only=True):
+class SettingPiece(SpecData, frozen=True, kw_only=True):
     """A part of a setting, such as a wall, a hill or all plants of a kind; it stands still.
 
     `mesh` names a generator of `scenes.settings.pieces`, in scene units and in place. `copies`, if given, names a
@@ -184,7 +184,7 @@ class Setting(SpecData, frozen=True, kw_only=True):
     """What surrounds the things of a scene that is not a table-top; lengths are metres."""
 
     kind: Literal["room", "terrain", "street"]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[SettingPiece, ...]
     portals: tuple[Portal, ...] = ()
 
 

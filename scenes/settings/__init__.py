@@ -1,1 +1,1 @@
-"""Settings: what surrounds the things of a scene beyond the table-top. `laying_out.py` first; `pieces.py` builds them."""
+"""Settings: what surrounds things beyond the table-top. `setting_layout.py` first; `pieces.py` builds them."""

@@ -7,7 +7,7 @@ import numpy as np
 from manifests.contract.camera import intrinsics_from_fov
 from scenes.motion import camera_at, frame_times
 from scenes.recipes import Recipe
-from scenes.settings.laying_out import Layout
+from scenes.settings.setting_layout import SettingLayout
 from scenes.spec import CameraMotion, CameraView
 
 _CANDIDATES = 64
@@ -16,7 +16,7 @@ _SHARE_IN_VIEW = 0.75
 
 
 def find_setting_view(
-    layout: Layout, motions: tuple[CameraMotion, ...], recipe: Recipe, rng: np.random.Generator
+    layout: SettingLayout, motions: tuple[CameraMotion, ...], recipe: Recipe, rng: np.random.Generator
 ) -> CameraView | None:
     """First of 64 candidate views that stays `placement.camera_margin` clear of all and shows the subject."""
     candidates = layout.viewpoints(rng, _CANDIDATES)

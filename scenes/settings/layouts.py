@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scenes.settings.laying_out import Layout, SettingDraws
+from scenes.settings.setting_layout import SettingDraws, SettingLayout
 
-LAYOUTS: dict[str, Callable[[SettingDraws], Layout | None]] = {}
+LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {}

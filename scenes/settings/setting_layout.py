@@ -1,6 +1,6 @@
 """What a setting hands over to sampling: its pieces, the things in it, the space that is taken, and where to look from.
 
-A setting is a module with a function `(SettingDraws) -> Layout | None`, pure in its draws; None means that this draw
+A setting is a module with a function `(SettingDraws) -> SettingLayout | None`, pure in its draws; None means that this draw
 did not work out and another attempt is due. Lengths are metres, z is up, and the ground near the origin is about z = 0.
 """
 
@@ -82,7 +82,7 @@ class Viewpoints:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class SettingLayout:
     """A setting that has been laid out.
 
     Attributes:
