@@ -34,7 +34,7 @@ from scenes.recipe_sections import (
 )
 from scenes.spec import Positive, RenderSettings, SpecData
 
-BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "demo", "paper")
+BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "train-world", "demo", "paper", "world")
 BENCHMARK_RECIPES = tuple(
     f"synthetic-{part}{size}" for size in ("", "-tiny") for part in ("objects", "scenes", "turns")
 )
