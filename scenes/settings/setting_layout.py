@@ -1,7 +1,7 @@
 """What a setting hands over to sampling: its pieces, the things in it, the space that is taken, and where to look from.
 
-A setting is a module with a function `(SettingDraws) -> SettingLayout | None`, pure in its draws; None means that this
-draw did not work out and another attempt is due. Lengths are metres, z is up, and the ground near the origin is about z = 0.
+A setting is a module with a function `(SettingDraws) -> SettingLayout | None`, pure in its draws; with None this draw
+did not work out and another attempt is due. Lengths are metres, z is up, and the ground near the origin is about z = 0.
 """
 
 from __future__ import annotations
