@@ -173,7 +173,9 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             (known if slow and name.startswith(slow) else trained).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": known, "weight_decay": 0.0, "scale": optimise.slow_rate}]
+    groups: list[dict[str, Any]] = []
+    if known:
+        groups.append({"params": known, "weight_decay": 0.0, "scale": optimise.slow_rate})
     if optimise.optimizer == "muon":
         turned = [parameter for parameter in trained if orthogonal(parameter)]
         scale = optimise.muon_rate / optimise.learning_rate
