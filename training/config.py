@@ -42,7 +42,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         frames: T.
-        size: (H, W) of the crop; null takes whole pictures.
+        sizes: weights of the sizes "HxW" that batches may have; clips are scaled and cut to them. Empty is the
+            commonest size of the main datasets, cut to what the network takes.
         strides: frame steps to choose from.
         coarse: share of the run, from its beginning, in which a batch is averaged to half its height and width.
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
@@ -57,7 +58,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     frames: Count = 6
-    size: tuple[Count, Count] | None = None
+    sizes: dict[Annotated[str, Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")], Positive] = {}
     strides: tuple[Count, ...] = (1,)
     coarse: Share = 0.0
     mirror: bool = True

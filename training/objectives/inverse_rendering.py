@@ -49,7 +49,7 @@ class InverseObjective(Objective):
     def needs(self) -> Needs:
         """All G-buffers; the light where the picture is rendered again."""
         lit = self.config.rerender is not None
-        return Needs(panorama=lit, background=lit)
+        return Needs(panorama=lit, background=lit, multiple=self.multiple)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`."""

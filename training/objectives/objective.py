@@ -34,11 +34,12 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective takes from the loader."""
+    """What an objective takes from the loader; heights and widths must be multiples of `multiple`."""
 
     attributes: tuple[str, ...] = GBUFFERS
     panorama: bool = False
     background: bool = False
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ class Objective(ABC):
     @abstractmethod
     def needs(self) -> Needs:
         """What batches must hold."""
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that heights and widths must be multiples of for the network."""
+        return self.backbone.multiple(self.network) * self.space.factor
 
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
