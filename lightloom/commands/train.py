@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from tyro.extras import SubcommandApp
 
 if TYPE_CHECKING:
     from training.config import Task
+    from training.loop import TrainingOutcome
 
 app = SubcommandApp()
 Dataset = Annotated[str, tyro.conf.arg(metavar="DATASET")]
@@ -169,10 +171,21 @@ def _train(
 
         train_distributed(request, options.workers, options.ray_address)
     else:
-        done = train(request)
-        print(
-            f"{done.step} steps in {done.seconds / 60:.1f} minutes, loss {done.loss:.4g}, "
-            f"waited for data {100 * done.waiting:.1f} % of the time"
-        )
+        try:
+            done = train(request)
+        except KeyboardInterrupt:
+            print("lightloom: interrupted; the same command with --resume goes on from here", file=sys.stderr)
+            return 1
+        if not done.made:
+            print(f"has its {done.step} steps; nothing to do")
+        else:
+            print(_summary(done))
     print(f"{out / 'renderer'}")
     return 0
+
+
+def _summary(done: TrainingOutcome) -> str:
+    return (
+        f"{done.step} steps in {done.seconds / 60:.1f} minutes, loss {done.loss:.4g}, "
+        f"waited for data {100 * done.waiting:.1f} % of the time"
+    )
