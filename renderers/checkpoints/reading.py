@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.errors import CheckpointError
+from manifests.untrusted import read_bounded
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +91,10 @@ def read_json(root: Path, relative: str | Path) -> dict[str, Any]:
     path = inside(root, relative)
     if not path.is_file():
         raise CheckpointError("missing", f"the checkpoint is incomplete or {root} is not one", where=path)
-    if path.stat().st_size > MAX_JSON:
-        raise CheckpointError(f"{path.stat().st_size} bytes of JSON, more than the {MAX_JSON} allowed", where=path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path, MAX_JSON))
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror}", where=path) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"not valid JSON ({error})", "fetch it again", where=path) from error
     if not isinstance(content, dict):
