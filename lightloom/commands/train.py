@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
+
+from lightloom.saying import say
 
 if TYPE_CHECKING:
     from training.config import Task
@@ -174,13 +175,13 @@ def _train(
         try:
             done = train(request)
         except KeyboardInterrupt:
-            print("lightloom: interrupted; the same command with --resume goes on from here", file=sys.stderr)
+            say("lightloom: interrupted; the same command with --resume goes on from here", error=True)
             return 1
         if not done.made:
-            print(f"has its {done.step} steps; nothing to do")
+            say(f"has its {done.step} steps; nothing to do")
         else:
-            print(_summary(done))
-    print(f"{out / 'renderer'}")
+            say(_summary(done))
+    say(f"{out / 'renderer'}")
     return 0
 
 
