@@ -8,6 +8,7 @@ pickles (.bin, .pt, .ckpt, .pkl) are refused without being opened. Every failure
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from pathlib import Path
@@ -105,6 +106,25 @@ def read_json(root: Path, relative: str | Path) -> dict[str, Any]:
     return content
 
 
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16}
+_BITS |= {"U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64}
+
+
+def _checked_end(header: dict[str, Any]) -> int:
+    """Where the data of a safetensors header ends; ValueError unless tensors lie end to end, each as large as its shape
+    says."""
+    end = 0
+    entries = (entry for name, entry in header.items() if name != "__metadata__")
+    for entry in sorted(entries, key=lambda entry: entry["data_offsets"][0]):
+        first, last = entry["data_offsets"]
+        if not all(isinstance(length, int) and length >= 0 for length in entry["shape"]):
+            raise ValueError("a shape that is none")
+        if first != end or 8 * (last - first) != math.prod(entry["shape"]) * _BITS[entry["dtype"]]:
+            raise ValueError("offsets that do not fit the shapes")
+        end = last
+    return end
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file: {tensor name: {dtype, shape, data_offsets}, "__metadata__": {...}}.
 
@@ -118,8 +138,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"not a safetensors file, or cut off ({size} bytes)", "fetch it again", where=path)
         try:
             header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-            whole = 8 + length + max(ends, default=0) == size
+            whole = 8 + length + _checked_end(header) == size
         except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
             raise CheckpointError("the safetensors header is damaged", "fetch it again", where=path) from error
     if not whole:
