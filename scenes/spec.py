@@ -275,7 +275,7 @@ class RenderSettings(SpecData, frozen=True, kw_only=True):
     environment_height: Annotated[int, Meta(ge=4, le=8192)] = 512
     importance_width: Annotated[int, Meta(ge=4, le=8192)] = 2048
     geometric_normal: bool = False
-    flow: bool | msgspec.UnsetType = msgspec.UNSET
+    flow: bool | UnsetType = UNSET
 
 
 class SceneSpec(SpecData, frozen=True, kw_only=True):

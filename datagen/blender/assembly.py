@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from msgspec import UNSET
 
 from datagen.blender.keyframes import add_camera, pose

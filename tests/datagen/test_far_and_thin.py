@@ -10,11 +10,13 @@ import pytest
 from mathutils import Matrix
 
 from datagen.blender import session
-from datagen.blender.assembly import BlenderMaterials, assemble, build_mesh, set_materials
+from datagen.blender.assembly import assemble
 from datagen.blender.cycles_settings import apply_settings, set_output
 from datagen.blender.light_image import light_image
+from datagen.blender.mesh_objects import build_mesh
 from datagen.blender.passes import enable_passes, read_frames
 from datagen.blender.render import render_scene
+from datagen.blender.surface_materials import BlenderMaterials, set_materials
 from datagen.resolver import Resolver
 from manifests.codec.codecs import decode_clip, encode_clip
 from manifests.contract.camera import Camera
