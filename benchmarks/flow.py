@@ -2,9 +2,9 @@
 
     python -m benchmarks.flow --clips 100
 
-Renders small clips and follows the flow of each pixel that stays visible to the neighbouring frame. The depth rendered
-there, between its four pixels, gives a point; the poses take it back, and it should be seen at the centre of the pixel
-that the flow began at.
+Renders small clips and follows the flow of each pixel that moves and stays visible to the neighbouring frame. The depth
+rendered there, between four pixels of one smooth surface, gives a point; the poses take it back, and it should be seen at
+the centre of the pixel that the flow began at.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
 from scenes.spec import SceneSpec
 
+_MOVES = 0.1
+"""Pixels below which nothing is shown by following the flow."""
+_SMOOTH = 0.02
+"""Relative difference of four neighbouring depths from which there may be an edge between them."""
+
 
 def render(count: int, size: int = 64, frames: int = 4, recipe: str = "tiny") -> Iterator[tuple[SceneSpec, Clip]]:
     """The first `count` scenes of a recipe with their flow, at one sample a pixel, which depth does not mind."""
@@ -43,7 +48,7 @@ def render(count: int, size: int = 64, frames: int = 4, recipe: str = "tiny") ->
 
 
 def reprojection_errors(spec: SceneSpec, clip: Clip) -> np.ndarray:
-    """Pixels (N,) by which the visible flow of a clip is off; not of those that end on an edge."""
+    """Pixels (N,) by which the visible flow of a clip is off, where there is some and it does not end at an edge."""
     found = [
         _errors(spec, clip, here, there, direction)
         for here in range(clip.frames)
@@ -64,13 +69,17 @@ def _errors(spec: SceneSpec, clip: Clip, here: int, there: int, direction: int) 
     end = start + clip.arrays["flow"][here, rows, columns, 2 * direction : 2 * direction + 2]
     corner = np.floor(end - 0.5).astype(int)
     share = end - 0.5 - corner
-    nearness, usable = np.zeros(len(end)), (corner >= 0).all(-1) & (corner < [width - 1, height - 1]).all(-1)
+    usable = (np.linalg.norm(end - start, axis=-1) > _MOVES) & (corner >= 0).all(-1)
+    usable &= (corner < [width - 1, height - 1]).all(-1)
     corner = np.where(usable[:, None], corner, 0)
+    nearness, near, far = np.zeros(len(end)), np.zeros(len(end)), np.full(len(end), np.inf)
     for dx, dy in np.ndindex(2, 2):
         column, row = corner[:, 0] + dx, corner[:, 1] + dy
         weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
         usable &= instance[there, row, column] == number
-        nearness += weight / depth[there, row, column]
+        one = 1 / depth[there, row, column]
+        nearness, near, far = nearness + weight * one, np.maximum(near, one), np.minimum(far, one)
+    usable &= near < far * (1 + _SMOOTH)
     lens = np.broadcast_to(clip.camera.intrinsics, (clip.frames, 3, 3))
     focal, middle = lens[there, [0, 1], [0, 1]], lens[there, :2, 2]
     rays = np.concatenate([(end - middle) / focal * [1, -1], -np.ones((len(end), 1))], axis=-1)
@@ -95,7 +104,7 @@ def main() -> None:
     medians, pixels = [], []
     for spec, clip in render(options.clips, options.size, recipe=options.recipe):
         errors = reprojection_errors(spec, clip)
-        medians.append(float(np.median(errors)))
+        medians.append(float(np.median(errors)) if len(errors) else 0.0)
         pixels.append(errors)
     together = np.concatenate(pixels)
     print("| clips | pixels | median | 95 % | 99 % | median of the worst clip |\n|---|---|---|---|---|---|")
