@@ -122,9 +122,9 @@ def insert(
         scene = read_scene(opened, settings, renderers)
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
             made = put(scene, asset, Place(at, scale, rotate, depth), renderers, settings, Path(scratch))
-        with VideoWriter(Path(out), opened.size, opened.fps) as video:
-            for frame in made.video:
-                video.write(frame)
+        with VideoWriter(Path(out), opened.size, opened.fps, sound=opened.sound()) as video:
+            for frame, seconds in zip(made.video, opened.times, strict=True):
+                video.write(frame, seconds)
     written = [Path(out)]
     if gbuffers is not None:
         clip = Clip("inserted", made.arrays, scene.camera, scene.light, opened.fps, scene.exposure)

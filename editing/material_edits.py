@@ -157,7 +157,7 @@ def edit(
             settings=settings,
             shown_light=keep if show else None,
         )
-        video = files.enter_context(VideoWriter(out, opened.size, opened.fps))
+        video = files.enter_context(VideoWriter(out, opened.size, opened.fps, sound=opened.sound()))
         masks = None
         if mask_out is not None:
             masks = files.enter_context(VideoWriter(Path(mask_out), opened.size, opened.fps))

@@ -110,7 +110,8 @@ def relight(
     with open_film(film) as opened, ExitStack() as files:
         plan = settings.plan(opened.frames)
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
-        video = files.enter_context(VideoWriter(out, opened.size if sheet is None else sheet.size, opened.fps))
+        size = opened.size if sheet is None else sheet.size
+        video = files.enter_context(VideoWriter(out, size, opened.fps, sound=opened.sound()))
         buffers = None
         if gbuffers is not None:
             buffers = GbufferFiles(Path(gbuffers), opened.seen_size(settings.side), opened.fps, exact=exr)

@@ -71,7 +71,13 @@ _MOST_ASPECT = 4
 
 
 class VideoReader(Reader):
-    """Reads a video file. Raises FootageError when nothing of it can be used; see `Reader`."""
+    """Reads a video file. Raises FootageError when nothing of it can be used; see `Reader`.
+
+    Attributes:
+        begins: when the first frame is shown, in seconds on the file's own clock.
+    """
+
+    begins: float = 0.0
 
     def __init__(self, footage: Footage, side: int | None = None, *, threads: int = 1) -> None:
         self.footage = footage
@@ -117,6 +123,11 @@ class VideoReader(Reader):
             self.report("size-changed", f"{skipped} frames are not {width}x{height} as the first one; left out")
         if delivered < self._count:
             self.report("damaged", f"{self._count - delivered} of {self._count} frames cannot be decoded; left out")
+
+    def reopened(self) -> tuple[BinaryIO, InputContainer]:
+        """The file opened once more, under the same bounds, for whoever wants its other tracks; close both."""
+        file = _open_file(self.footage)
+        return file, av.open(file, "r", options=dict(_OPTIONS))
 
     def close(self) -> None:
         """Close the file."""
@@ -184,6 +195,7 @@ class VideoReader(Reader):
             fps = 1 / usual if varies else (len(known) - 1) / float(seconds[-1])
             if _RATES[0] <= fps <= _RATES[1]:
                 self._stamps, self._seconds, self.fps = stamps_array, seconds, fps
+                self.begins = known[0] * base
                 self._set_places(seconds / usual, varies)
                 return
         if len(stamps) > 1:

@@ -52,7 +52,7 @@ def encode(
     aspect: Fraction | None = None,
     tagged: bool = True,
 ) -> Path:
-    """Write (T, H, W, 3 or 4) uint8 sRGB frames, or uint16 as they are; `stamps` are in 1/1000 s, for variable rates."""
+    """Write (T, H, W, 3 or 4) uint8 sRGB frames, or uint16 as they are; `stamps` are in 1/1000 s, for odd rates."""
     settings = {"crf": "12", "preset": "ultrafast"} if codec == "libx264" else {}
     deep = frames[0].dtype == np.uint16
     source = "rgb48le" if deep else "rgba" if frames[0].shape[2] == 4 else "rgb24"
