@@ -44,7 +44,7 @@ class Insert:
 
 
 class InsertRequest(SpecData, frozen=True, kw_only=True):
-    """What the rendering process is told, as JSON. Matrices are nested rows; `intrinsics` are one, or one a frame."""
+    """What the rendering process is told, as JSON. Matrices are nested rows."""
 
     mesh: Source
     material: Material
@@ -118,7 +118,7 @@ def render_insert(
         mesh=asset.mesh,
         material=asset.material,
         roots={name: str(root) for name, root in asset.roots.items()},
-        intrinsics=camera.intrinsics.reshape(-1, 3, 3).tolist(),
+        intrinsics=camera.frame_intrinsics.tolist(),
         camera_to_world=camera.camera_to_world.tolist(),
         object_to_world=object_to_world.tolist(),
         height=size[0],

@@ -35,7 +35,7 @@ def render(request: InsertRequest, folder: Path) -> Clip:
     frames, size = len(request.camera_to_world), (request.height, request.width)
     poses = np.array(request.camera_to_world)
     lenses = np.array(request.intrinsics)
-    camera = Camera(lenses if len(lenses) > 1 else lenses[0], poses)
+    camera = Camera(lenses if np.ptp(lenses, axis=0).max() > 0 else lenses[0], poses)
     still = not camera.zooms and np.ptp(poses, axis=0).max() == 0
     drawn = 1 if still else frames  # a still camera sees a still object
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]

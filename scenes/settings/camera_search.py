@@ -93,8 +93,15 @@ class _Paths:
 
     def keep(self, good: np.ndarray) -> _Paths:
         """The candidates where `good` (C,) holds."""
-        kept = (part[good] for part in (self.targets, self.spherical, self.fov, self.rises, self.origins, self.axes))
-        return _Paths(*kept, self.zoom)
+        return _Paths(
+            self.targets[good],
+            self.spherical[good],
+            self.fov[good],
+            self.rises[good],
+            self.origins[good],
+            self.axes[good],
+            self.zoom,
+        )
 
     def view(self, row: int, motions: tuple[CameraMotion, ...]) -> CameraView:
         x, y, z = self.targets[row].tolist()
