@@ -46,6 +46,7 @@ def find_setting_view(
         distance = np.linalg.norm(back, axis=1)
         good = (distance > margin) & within_fov(drawn.fov, motions, recipe.camera)
         good &= np.abs(back[:, 2]) <= np.sin(np.radians(_STEEPEST)) * distance
+        good &= layout.taken.distances(drawn.eyes[:, None], slice(None)).min(axis=1, initial=np.inf) >= margin
         paths = _Paths.of(_kept(drawn, good), motions, times, layout.taken)
         paths = paths.keep(_keeps_clear(paths.origins, layout.taken, margin))
         if layout.subject is not None:
@@ -173,7 +174,10 @@ def _hidden_share(paths: _Paths, row: int, stride: int, layout: SettingLayout) -
     way = point - eyes
     length = np.linalg.norm(way, axis=-1, keepdims=True)
     way = way * np.maximum(1 - radius / length, 0.0)  # (T, 3)
-    others = np.flatnonzero(taken.distances(point[None], slice(None)) > 0)
+    low, high = np.minimum(eyes.min(axis=0), point), np.maximum(eyes.max(axis=0), point)
+    reach = np.linalg.norm(taken.halves, axis=1)[:, None]
+    between = ((taken.centres + reach >= low) & (taken.centres - reach <= high)).all(axis=1)
+    others = np.flatnonzero(between & (taken.distances(point[None], slice(None)) > 0))
     start, stop = taken.local(eyes[:, None], others), taken.local((eyes + way)[:, None], others)
     step = np.where(np.abs(stop - start) < 1e-12, 1e-12, stop - start)
     one, other = (-taken.halves[others] - start) / step, (taken.halves[others] - start) / step
