@@ -133,12 +133,15 @@ class Film:
         """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""
         return fitted(self.size, side or None)
 
-    def intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
-        """The clip's intrinsics (3, 3) for its pictures at `size`, or None where the film does not know them."""
+    def intrinsics(self, size: tuple[int, int], window: Window | None = None) -> np.ndarray | None:
+        """The clip's intrinsics for its pictures at `size`, or None where the film does not know them.
+
+        (3, 3), or (n, 3, 3) of the frames in the window (None: all) where the camera zooms.
+        """
         if self.clip is None or self.clip.camera is None:
             return None
         scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
-        return scale @ self.clip.camera.intrinsics
+        return scale @ self.clip.camera.at(slice(window.start, window.stop) if window else slice(None)).intrinsics
 
     @cached_property
     def shown(self) -> np.ndarray:

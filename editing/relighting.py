@@ -88,8 +88,8 @@ def relight(
     def windows(film: Film, plan: WindowPlan) -> Iterator[list[np.ndarray]]:
         """Each window's input, its picture (n, H, W, 3) under every light and, where wanted, its G-buffers."""
         seen_size = film.seen_size(settings.side)
-        lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size)}
         for piece in film.pieces(plan):
+            lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size, piece.window)}
             seen = resized(piece.rgb, seen_size)
             maps = estimated(seen, renderers.inverse, settings)
             if show and piece.window.start == 0:
