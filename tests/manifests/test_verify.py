@@ -7,6 +7,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,13 @@ def test_a_dataset_of_clips_with_flow_is_whole(tmp_path: Path) -> None:
     assert verify(made.path, "decode").ok
     measured = made.finish().codec_errors
     assert measured["flow.p99_pixels"].worst < 0.01 and measured["depth.max_relative"].worst < 1.001e-3
+
+
+def test_clips_that_zoom_are_whole(tmp_path: Path) -> None:
+    made = make_dataset(tmp_path / "zoom", sample=partial(clip_sample, zoom=1.5), items=2)
+    made.finish()
+    report = verify(made.path, "full")
+    assert report.ok and report.clips == 2
 
 
 def test_every_flipped_byte_of_a_shard_is_found(dataset: Dataset) -> None:
