@@ -2,9 +2,9 @@
 
     python -m benchmarks.flow --clips 100
 
-Renders small clips and follows the flow of each pixel that moves and stays visible to the neighbouring frame. The depth
-rendered there, between four pixels of one smooth surface, gives a point; the poses take it back, and it should be seen at
-the centre of the pixel that the flow began at.
+Renders small clips and follows the flow of each pixel that moves and stays visible to the neighbouring frame. The
+depth rendered there, between four pixels of one smooth surface, gives a point; the poses take it back, and it should be
+seen at the centre of the pixel that the flow began at.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _errors(spec: SceneSpec, clip: Clip, here: int, there: int, direction: int) 
         one = 1 / depth[there, row, column]
         nearness, near, far = nearness + weight * one, np.maximum(near, one), np.minimum(far, one)
     usable &= near < far * (1 + _SMOOTH)
-    lens = np.broadcast_to(clip.camera.intrinsics, (clip.frames, 3, 3))
+    lens = clip.camera.frame_intrinsics
     focal, middle = lens[there, [0, 1], [0, 1]], lens[there, :2, 2]
     rays = np.concatenate([(end - middle) / focal * [1, -1], -np.ones((len(end), 1))], axis=-1)
     pose = clip.camera.camera_to_world[there]
