@@ -84,8 +84,7 @@ def _errors(spec: SceneSpec, clip: Clip, here: int, there: int, direction: int) 
     focal, middle = lens[there, [0, 1], [0, 1]], lens[there, :2, 2]
     rays = np.concatenate([(end - middle) / focal * [1, -1], -np.ones((len(end), 1))], axis=-1)
     pose = clip.camera.camera_to_world[there]
-    with np.errstate(divide="ignore"):
-        world = (rays / nearness[:, None]) @ pose[:3, :3].T + pose[:3, 3]
+    world = (rays / np.where(usable, nearness, 1)[:, None]) @ pose[:3, :3].T + pose[:3, 3]
     for obj in spec.objects:
         own = number == obj.instance
         poses = object_to_world(obj, clip.frames)
