@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import Codec
@@ -182,6 +184,8 @@ def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[Asset
     """
     uids = {spec.lights[light].map.uid}
     surfaces = [obj.material for obj in spec.objects] + ([spec.ground.material] if spec.ground else [])
+    if spec.setting is not UNSET:
+        surfaces += [piece.material for piece in spec.setting.pieces]
     uids |= {material.uid for material in surfaces if not isinstance(material, Native)}
     uids |= {obj.mesh.uid for obj in spec.objects}
     assets = [asset for asset in catalogue.assets if asset.uid in uids]

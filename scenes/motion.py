@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import assert_never
 
 import numpy as np
+from msgspec import UNSET
 
 from manifests.contract.camera import intrinsics_from_fov
 from scenes.distributions import draw, draw_many
@@ -25,6 +26,7 @@ from scenes.spec import (
     ObjectTranslation,
     Orbit,
     Oscillation,
+    Quaternion,
     RenderSettings,
     SceneLight,
     SceneSpec,
@@ -93,16 +95,26 @@ def object_to_world(obj: Object, frames: int) -> np.ndarray:
 
 
 def object_at(obj: Object, times: np.ndarray) -> np.ndarray:
-    """Poses (T, 4, 4), scale included, at `times` (T,)."""
+    """Poses (T, 4, 4), scale included, at `times` (T,); a turn about z comes after the orientation."""
     angle = np.radians(obj.yaw + turned_at(obj.motions, times))
     poses = np.zeros((len(times), 4, 4))
     poses[:, 0, 0] = poses[:, 1, 1] = obj.scale * np.cos(angle)
     poses[:, 1, 0] = obj.scale * np.sin(angle)
     poses[:, 0, 1] = -poses[:, 1, 0]
     poses[:, 2, 2] = obj.scale
+    if obj.orientation is not UNSET:
+        poses[:, :3, :3] = poses[:, :3, :3] @ rotation_matrix(obj.orientation)
     poses[:, :2, 3] = np.asarray(obj.position) + moved_at(obj.motions, times)
+    poses[:, 2, 3] = 0.0 if obj.height is UNSET else obj.height
     poses[:, 3, 3] = 1.0
     return poses
+
+
+def rotation_matrix(quaternion: Quaternion) -> np.ndarray:
+    """Rotation (3, 3) of a quaternion (w, x, y, z)."""
+    w, x, y, z = np.asarray(quaternion) / np.linalg.norm(quaternion)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
 def turned_at(motions: tuple[ObjectMotion, ...], times: np.ndarray) -> np.ndarray:

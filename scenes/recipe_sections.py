@@ -9,6 +9,16 @@ from msgspec import Meta
 from scenes.distributions import DrawLimits, LogUniform, NearEnds, Spread, SquaredUniform
 from scenes.spec import SpecData, Unit
 
+
+class SettingWeights(SpecData, frozen=True, kw_only=True):
+    """Relative weights of the settings: things on a ground, rooms, open land, streets."""
+
+    table: Annotated[float, Meta(ge=0.0)] = 0.0
+    room: Annotated[float, Meta(ge=0.0)] = 0.0
+    terrain: Annotated[float, Meta(ge=0.0)] = 0.0
+    street: Annotated[float, Meta(ge=0.0)] = 0.0
+
+
 Count = tuple[Annotated[int, Meta(ge=0, le=64)], Annotated[int, Meta(ge=0, le=64)]]
 """[fewest, most]."""
 

@@ -2,7 +2,8 @@
 
 A spec is written as canonical JSON, so equal specs are equal byte for byte and `digest` identifies one.
 World frame: right-handed, z up, the ground is z = 0; lengths in scene units, angles in degrees, colours linear
-Rec.709. Motions are functions of the frame (`scenes/motion.py`), never keyframes.
+Rec.709. Motions are functions of the frame (`scenes/motion.py`), never keyframes. Fields that came later are UNSET
+where they do not apply and are then not written, so that earlier specs keep their bytes.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import hashlib
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
 
 SPEC_VERSION = 1
 
 Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+"""(w, x, y, z), of length 1."""
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Value = float | int | str | tuple[float, ...]
@@ -115,7 +118,9 @@ class Object(SpecData, frozen=True, kw_only=True):
     """One thing standing on the ground.
 
     The mesh is in its normalised frame (see `Footprint`): bounding-box centre over the origin, lowest point at
-    z = 0, longest bounding-box side 1. It is scaled by `scale`, turned by `yaw` about z and moved to `position`.
+    z = 0, longest bounding-box side 1. It is scaled by `scale`, turned by `yaw` about z and moved to `position`, its
+    lowest point at height `height` (0 when UNSET). A thing that does not stand upright has an `orientation` instead of
+    a yaw (0 then): the rotation of the mesh frame about its origin, which `position` and `height` place.
     """
 
     name: str
@@ -128,6 +133,8 @@ class Object(SpecData, frozen=True, kw_only=True):
     position: tuple[float, float]
     footprint: Footprint
     motions: tuple[ObjectMotion, ...] = ()
+    height: float | UnsetType = UNSET
+    orientation: Quaternion | UnsetType = UNSET
 
 
 class Footprint(SpecData, frozen=True, kw_only=True):
@@ -142,6 +149,43 @@ class Ground(SpecData, frozen=True, kw_only=True):
 
     material: Material
     size: Positive = 40.0
+
+
+# --- setting ---------------------------------------------------------------------------------------------------
+
+
+class SettingPiece(SpecData, frozen=True, kw_only=True):
+    """A part of a setting, such as a wall, a hill or all plants of a kind; it stands still.
+
+    `mesh` names a generator of `scenes.settings.pieces`, in scene units and in place. `copies`, if given, names a
+    generator of poses there: the mesh is shown once at each, from one datablock. Pieces of one thing (a house's bricks
+    and panes) share an `instance`; 1 is the ground.
+    """
+
+    name: str
+    instance: Annotated[int, Meta(ge=1, le=65535)]
+    mesh: Builtin
+    material: Material
+    copies: Builtin | UnsetType = UNSET
+
+
+class Portal(SpecData, frozen=True, kw_only=True):
+    """A rectangular opening through which the environment lights a room: light passes it along `yaw` (0 is +x).
+
+    `size` is (width, height); the rectangle stands upright. It changes noise, never the picture.
+    """
+
+    centre: Vector
+    yaw: float
+    size: tuple[Positive, Positive]
+
+
+class Setting(SpecData, frozen=True, kw_only=True):
+    """What surrounds the things of a scene that is not a table-top; lengths are metres."""
+
+    kind: Literal["room", "terrain", "street"]
+    pieces: tuple[SettingPiece, ...]
+    portals: tuple[Portal, ...] = ()
 
 
 # --- light -----------------------------------------------------------------------------------------------------
@@ -241,7 +285,8 @@ class SceneSpec(SpecData, frozen=True, kw_only=True):
     """Everything that `datagen` needs to render one scene under each of its lights.
 
     `index` is the scene's place in the dataset; with K lights it yields K clips that share the G-buffers.
-    `resampled` counts the draws that were thrown away because they could not be placed or framed.
+    `resampled` counts the draws that were thrown away because they could not be placed or framed. Without a `setting`
+    the scene is a table-top: things on a ground, or on nothing, under an environment.
     """
 
     version: int = SPEC_VERSION
@@ -258,6 +303,7 @@ class SceneSpec(SpecData, frozen=True, kw_only=True):
     view: CameraView
     render: RenderSettings
     resampled: int = 0
+    setting: Setting | UnsetType = UNSET
 
 
 def to_json(data: SpecData) -> bytes:

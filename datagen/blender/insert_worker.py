@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from datagen.blender import session
-from datagen.blender.assembly import BlenderMaterials, make_object, set_materials
 from datagen.blender.capture import captured
 from datagen.blender.cycles_settings import apply_settings, set_output
 from datagen.blender.keyframes import add_camera, pose
+from datagen.blender.mesh_objects import make_object
 from datagen.blender.passes import enable_passes, read_frames
+from datagen.blender.surface_materials import BlenderMaterials, set_materials
 from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, InsertRequest
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip

@@ -12,11 +12,12 @@ import scenes
 from benchmarks.separation import dense_times, ground_error, vertices, worst_gap
 from manifests.errors import SpecError
 from scenes.catalogue import Catalogue
+from scenes.generators import generator
 from scenes.materials_and_light import asset_pools, light_kind
 from scenes.motion import camera_at, frame_times, motion_names, object_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
-from scenes.sampling import generator, sample_scene
+from scenes.sampling import sample_scene
 from scenes.spec import Native, ObjectTranslation, Procedural, SceneSpec, digest, from_json, to_json
 
 TINY, PAPER = load_recipe("tiny"), load_recipe("paper")
