@@ -162,6 +162,7 @@ def samples_of(
             fps=clip.fps,
             exposure=clip.exposure,
             attributes=tuple(clip.arrays),
+            setting="table" if spec.setting is UNSET else spec.setting.kind,
             motions=motion_names(spec),
             assets=asset_uses(spec, light, catalogue),
             materials=rendered.materials,

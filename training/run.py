@@ -29,6 +29,7 @@ from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import ClipSource, JoinedSources, open_source
 from training.data.loader import Loader, LoaderOptions
+from training.data.training_sizes import training_sizes
 from training.loop import IMAGES, Trainer, TrainingOutcome
 from training.objectives.objective import Needs, Objective
 from training.objectives.starting_networks import make_networks
@@ -94,6 +95,9 @@ def train(request: TrainRequest) -> TrainingOutcome:
         silent = not accelerator.is_main_process
         logs = request.out / "logs"
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
+        for name, loader in loaders.items():
+            if loader.left_out:
+                reports.say(f"{name}: {loader.left_out} clips are left out: too few frames, or smaller than the run's")
         outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
         if accelerator.is_main_process:
             trainer.write_renderer(request.out / run_state.RENDERER)
@@ -152,7 +156,6 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         )
     augmentation = Augmentation(
         frames=1 if stream == IMAGES else data.frames,
-        size=data.size,
         strides=(1,) if stream == IMAGES else data.strides,
         mirror=data.mirror,
         permute=data.permute,
@@ -160,8 +163,12 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         exposure_stops=data.exposure_stops,
         dropout=data.dropout,
     )
+    cache = request.out / "cache"
+    source = open_all(paths, cache, data.mixed)
+    main = source if paths == request.datasets else open_all(request.datasets, cache, data.mixed)
     options = LoaderOptions(
         augmentation,
+        sizes=training_sizes(config, main.entries, needs.multiple),
         batch=config.optimise.batch // (parts * world),
         attributes=needs.attributes,
         panorama=data.panorama if needs.panorama and stream != IMAGES else None,
@@ -176,7 +183,7 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         pin=accelerator.device.type == "cuda",
         real=stream == "real",
     )
-    return Loader(open_all(paths, request.out / "cache", data.mixed), options, position)
+    return Loader(source, options, position)
 
 
 def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> ClipSource:

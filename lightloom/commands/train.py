@@ -23,8 +23,9 @@ class TrainOptions:
     """How to train.
 
     Attributes:
-        preset: `tiny` (minutes on a laptop's CPU), `tiny-continued` (with --start), `tiny-large` (inverse, minutes on
-            a GPU), `svd` (the published size, a GPU), `debug`, or a YAML file.
+        preset: `tiny` (minutes on a laptop's CPU), `tiny-continued` (with --start), `photo` (inverse, hours, on an
+            encoder of photographs), `tiny-large` (inverse, minutes on a GPU), `svd` (the published size, a GPU),
+            `debug`, or a YAML file.
         more: further datasets, as one set with the first.
         minutes: wall time; the learning rate is spread over it.
         steps: optimizer steps.

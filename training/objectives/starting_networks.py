@@ -16,6 +16,7 @@ from renderers import load
 from renderers.backbones import backbone, named_class
 from renderers.checkpoints import reading
 from renderers.checkpoints.summary import Kind
+from renderers.photo.efficientnet_lite import published_encoder
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from training.config import TrainConfig
 
@@ -41,6 +42,8 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # what diffusers' classes draw from; restored on the way out
         networks = _start(config, kind) if config.start else Networks(family.create(kind, **config.network))
+    if config.photographs and not config.start:
+        _start_encoder(networks.unet, config)
     if config.encoder:
         root = reading.locate(config.encoder)
         networks.env_encoder = reading.load_model(EnvironmentEncoder, root, "env_encoder", dtype=None, variant=None)
@@ -55,6 +58,15 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
     for part in networks.frozen():
         part.requires_grad_(False).eval()
     return networks
+
+
+def _start_encoder(network: Any, config: TrainConfig) -> None:
+    """Put the published weights into the network's picture encoder."""
+    assert config.photographs is not None
+    try:
+        network.encoder.load_state_dict(published_encoder(config.photographs, network.config.variant))
+    except AttributeError:
+        raise InputError("photographs: only `photo` has a picture encoder", where=config.name) from None
 
 
 def _start(config: TrainConfig, kind: Kind) -> Networks:
