@@ -108,7 +108,8 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
                 environment=Environment(light.image, rotations),
                 fps=spec.fps,
                 exposure=clip_exposure(arrays["rgb"], arrays["mask"]),
-                meta={"spec_digest": spec_digest, "light": number} | ({"sampling": vars(sampling)} if sampling else {}),
+                meta={"spec_digest": spec_digest, "light": number}
+                | ({"sampling": dict(vars(sampling))} if sampling else {}),
             )
             rendered.clips.append(clip)
             rendered.samples.append(images.samples)
@@ -185,7 +186,8 @@ def _flags(
         flags.add("sanitized-environment")
     if images.nan_pixels:
         flags.add("nan-pixels")
-    if sampling is not None and sampling.quality < spec.render.quality:
+    asked = spec.render.quality
+    if sampling is not None and isinstance(asked, float) and sampling.quality < asked:
         flags.add("quality-short")
     return tuple(sorted(flags))
 
