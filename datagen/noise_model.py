@@ -17,17 +17,17 @@ import numpy as np
 
 from manifests.contract.color import srgb_encode
 
-MOST_SAMPLES = 512
+LEAST_SAMPLES, MOST_SAMPLES = 4, 512
 _STEP = 16  # Cycles' adaptive sampling looks at the noise after every multiple of this
 _FIRST = (16, 32, 48)
 _THRESHOLDS = tuple(float(f"{0.004 * 1.15**step:.3g}") for step in range(34))  # 0.004 to 0.4
 _CAPS = (32, 48, 64, 96, 128, 192, 256, 384, MOST_SAMPLES)
 _FALL = 0.58  # power of the samples by which the squared error of a denoised picture falls
 _NOISE_FALL = 1.1  # and by which the variance of a noisy one does
+_OVER_VARIANCE = 1.8  # squared error of a denoised picture over its variance, in most scenes
+_TRUST_IN_VARIANCE = 0.3
 _FIREFLY = 2.0
-_ADAPTIVE_LOSS = (
-    1.1  # pixels that stop early lack what neighbours' blue-noise sequences share: more is left of their noise
-)
+_ADAPTIVE_LOSS = 1.05  # a pixel that stops early breaks the blue noise that it shares with its neighbours
 _HALVES_AGREE = 3.8  # the halves of one pixel's samples differ less, by this factor, than two renders do
 
 
@@ -65,12 +65,14 @@ class NoiseModel:
 
     Attributes:
         error: mean squared error of the denoised, tone-mapped picture at one sample per pixel.
+        fall: power of the samples by which it falls.
         share: (T, H, W) each pixel's share of the error; adds up to 1.
         disagreement: (T, H, W) what adaptive sampling holds against its threshold, at one sample, the largest among a
             pixel and its neighbours: Cycles lets no pixel stop before them.
     """
 
     error: float
+    fall: float
     share: np.ndarray
     disagreement: np.ndarray
 
@@ -87,15 +89,23 @@ def tone_mapped(rgb: np.ndarray, exposure: float) -> np.ndarray:
 
 
 def fit(pilot: PilotImages) -> NoiseModel:
-    """Read the model off a pilot's pictures."""
+    """Read the model off a pilot's pictures.
+
+    The error is what the pictures say, or with a denoiser, which makes that less certain, a geometric mean of it and of
+    what goes with their variance in most scenes.
+    """
     mean = (pilot.denoised[0] + pilot.denoised[1]) / 2
     exposure = tone_exposure(mean)
     weight = _tone_slope(mean, exposure) ** 2
     spread = weight * (pilot.denoised[0] - pilot.denoised[1]) ** 2 / 2
-    error = max(_denoised_error(pilot, weight, exposure), float(spread.mean()), 1e-12)
-    share = spread.mean(axis=-1) + 1e-3 * float(spread.mean()) + 1e-12
+    variance = float(spread.mean())
+    error, fall = max(_denoised_error(pilot, weight, exposure), variance, 1e-12), _NOISE_FALL
+    if not np.array_equal(pilot.noisy[0], pilot.denoised[0]):
+        usual = max(_OVER_VARIANCE * variance, 1e-12)
+        error, fall = error ** (1 - _TRUST_IN_VARIANCE) * usual**_TRUST_IN_VARIANCE, _FALL
+    share = spread.mean(axis=-1) + 1e-3 * variance + 1e-12
     disagreement = _disagreement(*pilot.noisy) / _HALVES_AGREE * (2 * pilot.samples) ** (_NOISE_FALL / 2)
-    return NoiseModel(error * pilot.samples**_FALL, share / share.sum(), _neighbours_largest(disagreement))
+    return NoiseModel(error * pilot.samples**fall, fall, share / share.sum(), _neighbours_largest(disagreement))
 
 
 def _denoised_error(pilot: PilotImages, weight: np.ndarray, exposure: float) -> float:
@@ -126,9 +136,9 @@ def choose(model: NoiseModel, quality: float) -> Sampling:
 
 def _fixed(model: NoiseModel, quality: float) -> list[Sampling]:
     """The same samples for every pixel: as many as the quality takes."""
-    wanted = (model.error * 10 ** (quality / 10)) ** (1 / _FALL)
-    samples = int(np.clip(np.ceil(wanted), 1, MOST_SAMPLES))
-    return [Sampling(samples, 0.0, samples, _decibels(model.error * samples**-_FALL), samples)]
+    wanted = (model.error * 10 ** (quality / 10)) ** (1 / model.fall)
+    samples = int(np.clip(np.ceil(wanted), LEAST_SAMPLES, MOST_SAMPLES))
+    return [Sampling(samples, 0.0, samples, _decibels(model.error * samples**-model.fall), samples)]
 
 
 def _adaptive(model: NoiseModel, first: int, threshold: float) -> list[Sampling]:
@@ -142,7 +152,7 @@ def _adaptive(model: NoiseModel, first: int, threshold: float) -> list[Sampling]
     for cap in _CAPS:
         if cap > first:
             samples = np.minimum(taken, cap)
-            error = _ADAPTIVE_LOSS * model.error * float((shares * samples**-_FALL).sum())
+            error = _ADAPTIVE_LOSS * model.error * float((shares * samples**-model.fall).sum())
             mean = float((pixels * samples).sum())
             options.append(Sampling(cap, threshold, first - 8, _decibels(error), mean))
     return options
