@@ -79,7 +79,7 @@ def train(request: TrainRequest) -> TrainingOutcome:
     accelerator = _accelerator(request.config)
     with ExitStack() as stack:
         if accelerator.is_main_process:
-            stack.enter_context(_prepared(request))
+            stack.enter_context(_claimed(request))
         accelerator.wait_for_everyone()
         found = run_state.checkpoints(request.out) if request.resume else []
         positions = _positions(found[-1]) if found else {}
@@ -92,10 +92,14 @@ def train(request: TrainRequest) -> TrainingOutcome:
         trainer = Trainer(objective, loaders, request.config, accelerator=accelerator, out=request.out, record=record)
         if found:
             trainer.resume(found[-1])
+        if accelerator.is_main_process:  # only now is it known that the run can begin
+            write_bytes(request.out / IDENTITY, (json.dumps(request.identity(), indent=1) + "\n").encode())
         silent = not accelerator.is_main_process
         logs = request.out / "logs"
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
         for name, loader in loaders.items():
+            if loader.clips < request.config.optimise.batch:
+                reports.say(f"{name}: a step takes {request.config.optimise.batch} clips, the set has {loader.clips}")
             if loader.left_out:
                 reports.say(f"{name}: {loader.left_out} clips are left out: too few frames, or smaller than the run's")
         outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
@@ -204,8 +208,8 @@ def _record(request: TrainRequest, loaders: dict[str, Loader]) -> dict[str, Any]
 
 
 @contextmanager
-def _prepared(request: TrainRequest) -> Iterator[None]:
-    """The run's folder, locked, with an identity that fits; raises TrainingError otherwise."""
+def _claimed(request: TrainRequest) -> Iterator[None]:
+    """The run's folder, locked, holding no run or one with an identity that fits; raises TrainingError otherwise."""
     out, wanted = request.out, request.identity()
     out.mkdir(parents=True, exist_ok=True)
     path = out / IDENTITY
@@ -229,6 +233,4 @@ def _prepared(request: TrainRequest) -> Iterator[None]:
                     "resume with what the run began with, or give another folder",
                     where=out,
                 )
-        else:
-            write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
         yield

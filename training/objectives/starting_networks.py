@@ -80,7 +80,14 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
         if renderer.kind == kind:
             parts: Mapping[str, Any] = renderer.components
             return Networks(parts["unet"], parts.get("vae"), parts.get("scheduler"), parts.get("env_encoder"))
-    unet = backbone(config.backbone).create(kind, **config.network)
+    family = backbone(config.backbone)
+    if renderers and not family.latent:
+        raise InputError(
+            f"start: {config.start} is a {index.get('kind', 'renderer')} renderer",
+            f"give a {kind} renderer",
+            where=config.name,
+        )
+    unet = family.create(kind, **config.network)
     tensors: dict[str, torch.Tensor] = {}
     for path in reading.weight_files(root, "unet"):
         tensors |= load_file(path)
