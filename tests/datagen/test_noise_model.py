@@ -20,9 +20,7 @@ def pilot(noise: float | np.ndarray, left: float = 0.3, bias: float = 0.9) -> Pi
     return PilotImages(SAMPLES, noisy, (TRUTH + left * errors[0] + own, TRUTH + left * errors[1] + own))
 
 
-@pytest.mark.parametrize(
-    ("left", "bias", "tolerance"), [(0.3, 0.9, 0.2), (0.3, 0.5, 1.0), (0.3, 1.3, 1.0), (1, 0, 0.3)]
-)
+@pytest.mark.parametrize(("left", "bias", "decibels"), [(0.3, 0.9, 0.2), (0.3, 0.5, 1), (0.3, 1.3, 1), (1, 0, 0.3)])
 def test_the_error_is_found_without_a_reference(left: float, bias: float, decibels: float) -> None:
     images = pilot(0.05, left, bias)
     exposure = tone_exposure(TRUTH)
