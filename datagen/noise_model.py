@@ -27,7 +27,6 @@ _NOISE_FALL = 1.1  # and by which the variance of a noisy one does
 _OVER_VARIANCE = 1.8  # squared error of a denoised picture over its variance, in most scenes
 _TRUST_IN_VARIANCE = 0.3
 _FIREFLY = 2.0
-_ADAPTIVE_LOSS = 1.05  # a pixel that stops early breaks the blue noise that it shares with its neighbours
 _HALVES_AGREE = 3.8  # the halves of one pixel's samples differ less, by this factor, than two renders do
 
 
@@ -103,7 +102,7 @@ def fit(pilot: PilotImages) -> NoiseModel:
     if not np.array_equal(pilot.noisy[0], pilot.denoised[0]):
         usual = max(_OVER_VARIANCE * variance, 1e-12)
         error, fall = error ** (1 - _TRUST_IN_VARIANCE) * usual**_TRUST_IN_VARIANCE, _FALL
-    share = spread.mean(axis=-1) + 1e-3 * variance + 1e-12
+    share = _blurred(spread.mean(axis=-1)) + 1e-3 * variance + 1e-12
     disagreement = _disagreement(*pilot.noisy) / _HALVES_AGREE * (2 * pilot.samples) ** (_NOISE_FALL / 2)
     return NoiseModel(error * pilot.samples**fall, fall, share / share.sum(), _neighbours_largest(disagreement))
 
@@ -152,7 +151,7 @@ def _adaptive(model: NoiseModel, first: int, threshold: float) -> list[Sampling]
     for cap in _CAPS:
         if cap > first:
             samples = np.minimum(taken, cap)
-            error = _ADAPTIVE_LOSS * model.error * float((shares * samples**-model.fall).sum())
+            error = model.error * float((shares * samples**-model.fall).sum())
             mean = float((pixels * samples).sum())
             options.append(Sampling(cap, threshold, first - 8, _decibels(error), mean))
     return options
@@ -170,6 +169,15 @@ def _disagreement(noisy: np.ndarray, other: np.ndarray) -> np.ndarray:
     intensity = np.maximum(((noisy + other) / 2).sum(axis=-1), 0.0)
     scale = np.where(intensity < 1.0, np.sqrt(intensity), intensity)
     return np.abs(noisy - other).sum(axis=-1) / 2 / (1e-4 + scale)
+
+
+def _blurred(images: np.ndarray) -> np.ndarray:
+    """Mean over 5x5 pixels of (T, H, W): a pixel that was lucky in the pilot is as bad as its neighbours."""
+    for _ in range(2):  # rows, then columns
+        padded = np.pad(images, ((0, 0), (2, 2), (0, 0)), mode="edge")
+        rows = images.shape[1]
+        images = np.mean([padded[:, first : first + rows] for first in range(5)], axis=0).swapaxes(1, 2)
+    return images
 
 
 def _neighbours_largest(images: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def test_more_quality_takes_more_samples_until_there_are_no_more() -> None:
 
 
 def test_even_noise_takes_even_samples_and_uneven_noise_does_not() -> None:
-    uneven = np.where(np.arange(96) % 24 == 0, 0.5, 0.005)[None, None, :, None]
+    uneven = np.where(np.arange(96) < 12, 0.2, 0.005)[None, None, :, None]
     assert choose(fit(pilot(0.05)), 46).adaptive_threshold == 0
     model = fit(pilot(uneven))
     choice = choose(model, 34)
