@@ -43,8 +43,10 @@ def sampling_for(
         for path in paths:
             path.unlink()
     layer.cycles.denoising_store_passes = False
-    noisy, denoised = (tuple(np.stack([pair[part] for pair in render]) for render in renders) for part in (0, 1))
-    return choose(fit(PilotImages(_SAMPLES, noisy, denoised)), quality)
+    (noisy, denoised), (other, other_denoised) = (
+        [np.stack(part) for part in zip(*each, strict=True)] for each in renders
+    )
+    return choose(fit(PilotImages(_SAMPLES, (noisy, other), (denoised, other_denoised))), quality)
 
 
 def sampled_as(sampling: Sampling, settings: RenderSettings) -> RenderSettings:
