@@ -109,6 +109,21 @@ def read_frame(
     return found, float(_channel(channels, SAMPLES).mean())
 
 
+def read_noisy(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A frame's radiance (H, W, 3) before and after the denoiser, if it was told to keep both; the same without one.
+
+    Raises RenderError (`render-error`) for a frame that is missing or damaged.
+    """
+    try:
+        channels = read_exr(path.read_bytes(), size)
+        denoised = np.stack([_channel(channels, f"Combined.{name}") for name in "RGB"], axis=-1)
+        if f"{LAYER}.Noisy Image.R" not in channels:
+            return denoised, denoised
+        return np.stack([_channel(channels, f"Noisy Image.{name}") for name in "RGB"], axis=-1), denoised
+    except (OSError, CodecError) as error:
+        raise RenderError("render-error", f"pilot: {error}") from None
+
+
 def _channel(channels: dict[str, np.ndarray], name: str) -> np.ndarray:
     try:
         return channels[f"{LAYER}.{name}"]
