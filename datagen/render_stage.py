@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import Codec
@@ -22,6 +24,7 @@ from manifests.contract.row import AssetUse, ClipRow, Sample
 from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, RenderError, SpecError
 from manifests.files import Scratch, write_bytes
 from manifests.store.previews import strip
+from manifests.untrusted import read_bounded
 from pipeline.options import DeviceKind, encoders
 from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
@@ -160,6 +163,7 @@ def samples_of(
             fps=clip.fps,
             exposure=clip.exposure,
             attributes=tuple(clip.arrays),
+            setting="table" if spec.setting is UNSET else spec.setting.kind,
             motions=motion_names(spec),
             assets=asset_uses(spec, light, catalogue),
             materials=rendered.materials,
@@ -183,6 +187,8 @@ def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[Asset
     """
     uids = {spec.lights[light].map.uid}
     surfaces = [obj.material for obj in spec.objects] + ([spec.ground.material] if spec.ground else [])
+    if spec.setting is not UNSET:
+        surfaces += [piece.material for piece in spec.setting.pieces]
     uids |= {material.uid for material in surfaces if not isinstance(material, Native)}
     uids |= {obj.mesh.uid for obj in spec.objects}
     assets = [asset for asset in catalogue.assets if asset.uid in uids]
@@ -211,9 +217,7 @@ def render_spec(
     from datagen.blender.render import render_scene
 
     try:
-        if spec.stat().st_size > _LARGEST_SPEC:
-            raise LightloomError(f"larger than {_LARGEST_SPEC} bytes", "this is not a scene spec", where=spec)
-        scene = from_json(spec.read_bytes())
+        scene = from_json(read_bounded(spec, _LARGEST_SPEC))
     except OSError as error:
         raise LightloomError(
             f"cannot be read: {error.strerror}", "give the JSON file of a scene spec", where=spec

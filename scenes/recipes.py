@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
 from manifests.yaml_presets import Layered
 from scenes.distributions import DrawLimits, fault, support
 from scenes.licences import LicencePolicy
 from scenes.recipe_sections import (
+    SUITED_MOTIONS,
     CameraRules,
     Count,
     FramingRules,
@@ -30,10 +31,11 @@ from scenes.recipe_sections import (
     ObjectRules,
     PlacementRules,
     PrimitiveRules,
+    SettingWeights,
 )
 from scenes.spec import Positive, RenderSettings, SpecData
 
-BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "demo", "paper")
+BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "train-world", "demo", "paper", "world")
 BENCHMARK_RECIPES = tuple(
     f"synthetic-{part}{size}" for size in ("", "-tiny") for part in ("objects", "scenes", "turns")
 )
@@ -69,6 +71,7 @@ class Recipe(SpecData, frozen=True, kw_only=True):
     motions: MotionRules = MotionRules()
     placement: PlacementRules = PlacementRules()
     framing: FramingRules = FramingRules()
+    settings: SettingWeights | UnsetType = UNSET
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -118,6 +121,15 @@ def _check_together(recipe: Recipe, label: str) -> None:
     """What no single field can show."""
     if recipe.objects.count[1] + recipe.primitives.count[1] == 0:
         raise SpecError("objects.count, primitives.count: both 0, but a scene needs a subject", where=label)
+    if recipe.settings is not UNSET and not any(msgspec.structs.astuple(recipe.settings)):
+        raise SpecError("settings: every weight is 0", "give at least one setting a weight", where=label)
+    for name in set(MotionRules.__struct_fields__) - SUITED_MOTIONS["table"]:
+        if recipe.settings is UNSET and getattr(recipe.motions, name) is not UNSET:
+            raise SpecError(
+                f"motions.{name}: nothing of it happens on a table-top",
+                "give the recipe `settings`, or leave it out",
+                where=label,
+            )
     kinds = recipe.lights.kinds
     if kinds.hdri + kinds.sky + kinds.studio == 0:
         raise SpecError("lights.kinds: every weight is 0", "give at least one kind of light a weight", where=label)

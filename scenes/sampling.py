@@ -11,7 +11,6 @@ easy ones. Materials and lights never need a second draw.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +18,22 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue
 from scenes.distributions import draw, draw_many
 from scenes.framing import BoundingCylinders, find_view
+from scenes.generators import generator
 from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface
-from scenes.motion import draw_camera, draw_light, draw_names, draw_slides, draw_turns
+from scenes.motion import clip_seconds, draw_camera, draw_handling, draw_light, draw_names, draw_slides, draw_turns
 from scenes.placement import ThingsToPlace, place
 from scenes.recipes import Recipe
+from scenes.settings.camera_search import find_setting_view
+from scenes.settings.layouts import LAYOUTS
+from scenes.settings.setting_layout import SettingDraws
 from scenes.spec import (
+    CameraMotion,
     CameraView,
     Ground,
     LightRotation,
@@ -62,6 +67,9 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
     if seed < 0 or index < 0:
         raise SpecError(f"seed {seed}, scene {index}: both must be 0 or more")
     draws = _Draws(recipe, asset_pools(catalogue, recipe), seed, index)
+    kind = _draw_kind(draws)
+    if kind != "table":
+        return _sample_setting(draws, kind)
     refused: Counter[str] = Counter()
     for attempt in range(recipe.placement.attempts):
         plan = _draw_plan(draws, attempt // _SAME_PLAN)
@@ -77,12 +85,6 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
         ),
         "change one of these or raise placement.attempts",
     )
-
-
-def generator(seed: int, index: int, subsystem: str, attempt: int = 0) -> np.random.Generator:
-    """Random numbers of one subsystem of one scene; `attempt` counts draws that were thrown away before."""
-    key = (zlib.crc32(subsystem.encode()), attempt)
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index), spawn_key=key)))
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str
     slides = draw_slides(recipe.motions, plan.motions, len(assets), motion)
     turns = draw_turns(recipe.motions, plan.motions, len(assets), motion)
     there_and_back = bool(motion.random() < recipe.motions.object_translation.there_and_back)
-    camera_motions = draw_camera(recipe.motions, plan.motions, motion)
+    camera_motions = draw_camera(recipe.motions, plan.motions, motion) + _handling(draws, plan.motions, attempt)
     light_motion = draw_light(recipe.motions, plan.motions, motion)
     things = ThingsToPlace(
         radii=scales * np.array([asset.footprint.radius for asset in assets if asset.footprint]),
@@ -179,6 +181,12 @@ def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str
     if view is None:
         return refused.most_common(1)[0][0]
     return _PlacedScene(assets, tuple(objects), light_motion, view)
+
+
+def _handling(draws: _Draws, names: frozenset[str], attempt: int) -> tuple[CameraMotion, ...]:
+    recipe = draws.recipe
+    seconds = clip_seconds(recipe.frames, recipe.fps)
+    return draw_handling(recipe.motions, names, seconds, draws.rng("camera handling", attempt))
 
 
 def _pick(assets: Sequence[Asset], count: int, rng: np.random.Generator) -> list[Asset]:
@@ -223,4 +231,51 @@ def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int)
         view=placed.view,
         render=recipe.render,
         resampled=attempt,
+    )
+
+
+# --- settings --------------------------------------------------------------------------------------------------
+
+
+def _draw_kind(draws: _Draws) -> str:
+    if draws.recipe.settings is UNSET:
+        return "table"
+    weights = msgspec.structs.asdict(draws.recipe.settings)
+    shares = np.cumsum(list(weights.values())) / sum(weights.values())
+    return list(weights)[int(np.searchsorted(shares, draws.rng("setting").random(), side="right"))]
+
+
+def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
+    """A scene in a setting; like the table-top, drawn again until it can be laid out and a camera finds its place."""
+    recipe = draws.recipe
+    for attempt in range(recipe.placement.attempts):
+        layout = LAYOUTS[kind](SettingDraws(recipe, draws.choices, draws.seed, draws.index, attempt))
+        if layout is None:
+            continue
+        names = draw_names(recipe.motions, draws.rng("motion plan", attempt // _SAME_PLAN), kind)
+        motion = draws.rng("motion", attempt)
+        camera_motions = draw_camera(recipe.motions, names, motion) + _handling(draws, names, attempt)
+        light_motion = draw_light(recipe.motions, names, motion)
+        view = find_setting_view(layout, camera_motions, recipe, draws.rng("camera", attempt))
+        if view is not None:
+            return SceneSpec(
+                recipe=recipe.name,
+                seed=draws.seed,
+                index=draws.index,
+                split=recipe.split,
+                frames=recipe.frames,
+                fps=recipe.fps,
+                ground=None,
+                objects=layout.objects,
+                lights=draw_lights(recipe.lights, draws.choices.lights, draws.rng("light")),
+                light_motion=light_motion,
+                view=view,
+                render=recipe.render,
+                resampled=attempt,
+                setting=layout.setting,
+            )
+    raise SpecError(
+        f"recipe {recipe.name}, seed {draws.seed}, scene {draws.index}: none of {recipe.placement.attempts} draws of a "
+        f"{kind} has a place for the camera",
+        "lower placement.camera_margin or the motions' ranges, or raise placement.attempts",
     )

@@ -2,7 +2,8 @@
 
 A spec is written as canonical JSON, so equal specs are equal byte for byte and `digest` identifies one.
 World frame: right-handed, z up, the ground is z = 0; lengths in scene units, angles in degrees, colours linear
-Rec.709. Motions are functions of the frame (`scenes/motion.py`), never keyframes.
+Rec.709. Motions are functions of the frame (`scenes/motion.py`), never keyframes. Fields that came later are UNSET
+where they do not apply and are then not written, so that earlier specs keep their bytes.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import hashlib
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
+from manifests.untrusted import decode_json
 
 SPEC_VERSION = 1
 
 Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+"""(w, x, y, z), of length 1."""
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Value = float | int | str | tuple[float, ...]
@@ -115,7 +119,9 @@ class Object(SpecData, frozen=True, kw_only=True):
     """One thing standing on the ground.
 
     The mesh is in its normalised frame (see `Footprint`): bounding-box centre over the origin, lowest point at
-    z = 0, longest bounding-box side 1. It is scaled by `scale`, turned by `yaw` about z and moved to `position`.
+    z = 0, longest bounding-box side 1. It is scaled by `scale`, turned by `yaw` about z and moved to `position`, its
+    lowest point at height `height` (0 when UNSET). A thing that does not stand upright has an `orientation` instead of
+    a yaw (0 then): the rotation of the mesh frame about its origin, which `position` and `height` place.
     """
 
     name: str
@@ -128,6 +134,8 @@ class Object(SpecData, frozen=True, kw_only=True):
     position: tuple[float, float]
     footprint: Footprint
     motions: tuple[ObjectMotion, ...] = ()
+    height: float | UnsetType = UNSET
+    orientation: Quaternion | UnsetType = UNSET
 
 
 class Footprint(SpecData, frozen=True, kw_only=True):
@@ -142,6 +150,43 @@ class Ground(SpecData, frozen=True, kw_only=True):
 
     material: Material
     size: Positive = 40.0
+
+
+# --- setting ---------------------------------------------------------------------------------------------------
+
+
+class SettingPiece(SpecData, frozen=True, kw_only=True):
+    """A part of a setting, such as a wall, a hill or all plants of a kind; it stands still.
+
+    `mesh` names a generator of `scenes.settings.pieces`, in scene units and in place. `copies`, if given, names a
+    generator of poses there: the mesh is shown once at each, from one datablock. Pieces of one thing (a house's bricks
+    and panes) share an `instance`; 1 is the ground.
+    """
+
+    name: str
+    instance: Annotated[int, Meta(ge=1, le=65535)]
+    mesh: Builtin
+    material: Material
+    copies: Builtin | UnsetType = UNSET
+
+
+class Portal(SpecData, frozen=True, kw_only=True):
+    """A rectangular opening through which the environment lights a room: light passes it along `yaw` (0 is +x).
+
+    `size` is (width, height); the rectangle stands upright. It changes noise, never the picture.
+    """
+
+    centre: Vector
+    yaw: float
+    size: tuple[Positive, Positive]
+
+
+class Setting(SpecData, frozen=True, kw_only=True):
+    """What surrounds the things of a scene that is not a table-top; lengths are metres."""
+
+    kind: Literal["room", "terrain", "street"]
+    pieces: tuple[SettingPiece, ...]
+    portals: tuple[Portal, ...] = ()
 
 
 # --- light -----------------------------------------------------------------------------------------------------
@@ -188,13 +233,76 @@ class Dolly(SpecData, frozen=True, kw_only=True, tag="dolly", tag_field="kind"):
     factor: Positive
 
 
-CameraMotion = Orbit | Oscillation | Dolly
+class Walk(SpecData, frozen=True, kw_only=True, tag="walk", tag_field="kind"):
+    """The camera is carried on foot along an arc: `distance` scene units long over the clip, at one speed.
+
+    It sets out at `heading` degrees from the direction in which it looks, counter-clockwise from above, and turns with
+    its path by `turn` degrees. The ground rises by `rise`. Each of the `steps` moves the camera up and down by `bob`;
+    every two move it left and right by `sway`.
+    """
+
+    distance: float
+    heading: float = 0.0
+    turn: float = 0.0
+    rise: float = 0.0
+    steps: Positive
+    bob: float
+    sway: float
+
+
+class Flight(SpecData, frozen=True, kw_only=True, tag="flight", tag_field="kind"):
+    """The camera flies along an arc that climbs by `rise`; the other fields are those of `Walk`."""
+
+    distance: float
+    heading: float = 0.0
+    turn: float = 0.0
+    rise: float = 0.0
+
+
+class Pan(SpecData, frozen=True, kw_only=True, tag="pan", tag_field="kind"):
+    """The camera turns about the vertical in its own place, `degrees` over the clip, to the left if positive.
+
+    Halfway it looks where it would without.
+    """
+
+    degrees: float
+
+
+class Tilt(SpecData, frozen=True, kw_only=True, tag="tilt", tag_field="kind"):
+    """As `Pan`, up and down; positive is up."""
+
+    degrees: float
+
+
+class Handheld(SpecData, frozen=True, kw_only=True, tag="handheld", tag_field="kind"):
+    """Shake: about and along each of the camera's axes a noise of its own, which `seed` chooses.
+
+    `degrees` and `shift` (scene units) are root mean squares. The noise has no frequencies below `slowest` or above
+    `fastest`, in cycles over the clip, and between them the spectrum of a random walk.
+    """
+
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    degrees: Annotated[float, Meta(ge=0.0)]
+    shift: Annotated[float, Meta(ge=0.0)]
+    slowest: Positive
+    fastest: Positive
+
+
+class Zoom(SpecData, frozen=True, kw_only=True, tag="zoom", tag_field="kind"):
+    """The focal length goes from 1 at the first frame to `factor` at the last, gently at both ends."""
+
+    factor: Positive
+
+
+CameraMotion = Orbit | Oscillation | Dolly | Walk | Flight | Pan | Tilt | Handheld | Zoom
 
 
 class CameraView(SpecData, frozen=True, kw_only=True):
     """A pinhole that looks at `target` from spherical coordinates around it, world z up.
 
-    `fov` spans the larger image side. Azimuth 0 puts the camera on the target's +x side, counter-clockwise from above.
+    `fov` spans the larger image side, in the first frame of a zoom. Azimuth 0 puts the camera on the target's +x side,
+    counter-clockwise from above. Motions add up; whatever their order in `motions`, the camera first goes about its
+    target (orbit, oscillation, dolly), is carried away from there (walk, flight), turns (pan, tilt), and shakes.
     """
 
     target: Vector
@@ -236,7 +344,8 @@ class SceneSpec(SpecData, frozen=True, kw_only=True):
     """Everything that `datagen` needs to render one scene under each of its lights.
 
     `index` is the scene's place in the dataset; with K lights it yields K clips that share the G-buffers.
-    `resampled` counts the draws that were thrown away because they could not be placed or framed.
+    `resampled` counts the draws that were thrown away because they could not be placed or framed. Without a `setting`
+    the scene is a table-top: things on a ground, or on nothing, under an environment.
     """
 
     version: int = SPEC_VERSION
@@ -253,6 +362,7 @@ class SceneSpec(SpecData, frozen=True, kw_only=True):
     view: CameraView
     render: RenderSettings
     resampled: int = 0
+    setting: Setting | UnsetType = UNSET
 
 
 def to_json(data: SpecData) -> bytes:
@@ -267,7 +377,7 @@ def to_json(data: SpecData) -> bytes:
 def from_json(data: bytes | str) -> SceneSpec:
     """Read a spec; SpecError names the field that does not fit."""
     try:
-        spec = msgspec.json.decode(data, type=SceneSpec)
+        spec = decode_json(data, SceneSpec)
     except msgspec.DecodeError as error:
         raise SpecError(f"not a scene spec: {error}") from None
     if spec.version != SPEC_VERSION:

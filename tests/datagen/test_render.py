@@ -102,7 +102,7 @@ def test_suzanne_stands_in_the_normalised_frame(resolver: Resolver, tmp_path: Pa
     monkey = analytic.sphere(mesh=Builtin(uid="suzanne", generator="suzanne"))
     clip = render_scene(analytic.scene(objects=(monkey,)), resolver, tmp_path).clips[0]
     assert (clip.arrays["instance"] == 2).mean() > 0.05
-    from datagen.blender.assembly import suzanne
+    from datagen.blender.mesh_objects import suzanne
 
     with session.current().scene():
         points = np.array([vertex.co for vertex in suzanne().data.vertices])

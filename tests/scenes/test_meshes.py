@@ -92,7 +92,7 @@ def test_footprint_of_a_cube_is_its_diagonal_and_side():
 
 def test_suzanne_has_the_footprint_that_the_catalogue_states():
     pytest.importorskip("bpy")
-    from datagen.blender.assembly import suzanne
+    from datagen.blender.mesh_objects import suzanne
 
     mesh = suzanne().data
     points = np.empty(3 * len(mesh.vertices), np.float32)

@@ -26,12 +26,20 @@ def catalogue() -> Catalogue:
 
 
 def leaves(section, value, path=""):
-    """(path, annotation, value) of every field that is not a section."""
-    for name, annotation in typing.get_type_hints(section, include_extras=True).items():
-        if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
-            yield from leaves(annotation, getattr(value, name), f"{path}{name}.")
+    """(path, annotation, value) of every field that is not a section; an absent field is "left out"."""
+    for name, hint in typing.get_type_hints(section, include_extras=True).items():
+        given, annotation = getattr(value, name), hint
+        if msgspec.UnsetType in typing.get_args(hint):
+            annotation = typing.get_args(hint)[0]
+            given = given if given is not msgspec.UNSET or is_section(annotation) else "left out"
+        if is_section(annotation):
+            yield from leaves(annotation, annotation() if given is msgspec.UNSET else given, f"{path}{name}.")
         else:
-            yield f"{path}{name}", annotation, getattr(value, name)
+            yield f"{path}{name}", annotation, given
+
+
+def is_section(annotation):
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
 def test_the_table_has_every_field_once_with_the_default_of_paper():

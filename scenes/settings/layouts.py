@@ -1,0 +1,9 @@
+"""The settings by name, each with the function that lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scenes.settings.setting_layout import SettingDraws, SettingLayout
+
+LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {}

@@ -1,0 +1,48 @@
+"""The registry of a setting's pieces: mesh generators in scene units and in place, and generators of copies' poses.
+
+Everything is numpy and depends on the parameters alone. The families of `scenes.meshes` serve too, in their normalised
+frame, which suits copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from manifests.errors import SpecError
+from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build
+from scenes.meshgen.surface import MeshData
+from scenes.spec import Value
+
+PIECES: dict[str, Callable[..., MeshData]] = {}
+COPIES: dict[str, Callable[..., np.ndarray]] = {}
+
+
+def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:
+    """Mesh of a piece, float32, in scene units and in place; SpecError for an unknown generator or wrong parameters."""
+    if generator in PRIMITIVES or generator in MESH_FAMILIES:
+        return build(generator, params)
+    mesh = _call(PIECES, generator, params)
+    return MeshData(
+        mesh.vertices.astype(np.float32),
+        mesh.corners.astype(np.int32),
+        mesh.sizes.astype(np.int32),
+        mesh.uvs.astype(np.float32),
+        mesh.smooth.astype(bool),
+    )
+
+
+def copy_poses(generator: str, params: Mapping[str, Value]) -> np.ndarray:
+    """Poses (N, 4, 4), scale included, of a piece's copies; SpecError as `build_piece`."""
+    return np.asarray(_call(COPIES, generator, params), dtype=np.float64)
+
+
+def _call[T](registry: Mapping[str, Callable[..., T]], generator: str, params: Mapping[str, Value]) -> T:
+    function = registry.get(generator)
+    if function is None:
+        raise SpecError(f"no generator of setting pieces {generator!r}", f"there are {', '.join(registry)}")
+    try:
+        return function(**params)
+    except (TypeError, KeyError, ValueError) as error:
+        raise SpecError(f"generator {generator!r} does not take {dict(params)}: {error}") from None
