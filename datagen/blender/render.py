@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -177,9 +178,8 @@ def _read(
 ) -> _Images:
     """Read the frames back and delete them."""
     rotations = assembled.camera.camera_to_world[:, :3, :3]
-    arrays, shares = read_frames(
-        folder, names, (spec.render.height, spec.render.width), rotations, f"scene {spec.index}"
-    )
+    size, threads = (spec.render.height, spec.render.width), session.current().threads or os.cpu_count() or 1
+    arrays, shares = read_frames(folder, names, size, rotations, f"scene {spec.index}", threads=threads)
     samples = [share * most for share, most in zip(shares, most_samples, strict=True)]
     nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
     if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
