@@ -26,7 +26,12 @@ _ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "round_table": {"top": ("wood", "lacquer", "stone"), "legs": ("wood", "metal", "lacquer")},
     "chair": {"frame": ("wood", "wood", "metal", "lacquer"), "seat": ("wood", "cloth", "lacquer")},
     "sofa": {"cloth": ("cloth",), "cushions": ("cloth",), "pillows": ("linen", "art"), "feet": ("wood", "metal")},
-    "bed": {"frame": ("wood", "lacquer", "cloth"), "sheet": ("white",), "cover": ("linen", "cloth"), "pillows": ("white", "linen")},
+    "bed": {
+        "frame": ("wood", "lacquer", "cloth"),
+        "sheet": ("white",),
+        "cover": ("linen", "cloth"),
+        "pillows": ("white", "linen"),
+    },
     "cabinet": {
         "body": ("wood", "lacquer"),
         "top": ("wood", "lacquer", "stone"),
@@ -106,7 +111,9 @@ class Furnisher:
                 copies=UNSET
                 if pose is None
                 else Builtin(
-                    uid="room/pose", generator="upright_poses", params={"poses": tuple(round(float(v), 4) for v in pose)}
+                    uid="room/pose",
+                    generator="upright_poses",
+                    params={"poses": tuple(round(float(v), 4) for v in pose)},
                 ),
             )
         )
@@ -143,7 +150,9 @@ class Furnisher:
         if style in ("table", "cabinet", "plinth", "round_table") and z + height < 1.35:
             inner = 0.7 if style == "round_table" else 1.0
             half = (inner * width / 2 - 0.015, inner * depth / 2 - 0.015)
-            self.places.append(RestingPlace((float(x), float(y)), half, float(yaw), float(z) + height, self.plan.height - z - height))
+            self.places.append(
+                RestingPlace((float(x), float(y)), half, float(yaw), float(z) + height, self.plan.height - z - height)
+            )
         if style == "bookshelf":
             columns, boards = shelf_grid(width, height)
             rises = np.diff([*boards, height]) - 0.03
@@ -257,7 +266,11 @@ def living(room: Furnisher) -> None:
         for _ in range(int(room.rng.integers(0, 3))):
             side = room.rng.choice([-1.0, 1.0])
             seat = middle + turned(pose[3]) @ np.array([side * room.uniform(1.1, 1.5), room.uniform(0.3, 0.9)])
-            room.at("sofa", (room.uniform(0.75, 0.95), 0.85, room.uniform(0.72, 0.95)), (*seat, 0.0, pose[3] + 90 * side + room.uniform(-15, 15)))
+            room.at(
+                "sofa",
+                (room.uniform(0.75, 0.95), 0.85, room.uniform(0.72, 0.95)),
+                (*seat, 0.0, pose[3] + 90 * side + room.uniform(-15, 15)),
+            )
     wide = room.uniform(1.1, 1.9)
     low = (wide, room.uniform(0.36, 0.46), room.uniform(0.42, 0.6))
     board = room.against_wall("cabinet", low)
@@ -284,7 +297,9 @@ def _table_with_chairs(room: Furnisher) -> None:
     for _ in range(_TRIES):
         middle = 0.3 * room.rng.uniform(*room.plan.bounds[:, :2])
         clear = upright_box(middle, (wide + 0.9, deep + 0.9), yaw, 0.0, high)
-        if room.fits(clear) and room.at("round_table" if round_top else "table", (wide, deep, high), (*middle, 0.0, yaw)):
+        if room.fits(clear) and room.at(
+            "round_table" if round_top else "table", (wide, deep, high), (*middle, 0.0, yaw)
+        ):
             break
     else:
         return
@@ -301,7 +316,13 @@ def _table_with_chairs(room: Furnisher) -> None:
             continue
         out = deep / 2 + seat[1] / 2 + room.uniform(-0.1, 0.16)
         at = middle + turned(yaw) @ np.array([x, side * out])
-        room.at("chair", seat, (*at, 0.0, yaw + (180.0 if side > 0 else 0.0) + room.uniform(-6, 6)), frame=frame, seat=cushion)
+        room.at(
+            "chair",
+            seat,
+            (*at, 0.0, yaw + (180.0 if side > 0 else 0.0) + room.uniform(-6, 6)),
+            frame=frame,
+            seat=cushion,
+        )
     for side in (1.0, -1.0):
         if room.chance(0.5):
             at = middle + turned(yaw) @ np.array([side * (wide / 2 + seat[1] / 2 + room.uniform(0.04, 0.2)), 0.0])
@@ -329,7 +350,10 @@ def bedroom(room: Furnisher) -> None:
             if placed and room.chance(0.6):
                 room.on("lamp", (0.24, 0.24, room.uniform(0.35, 0.5)), (*at, 0.0, pose[3]), stand[2])
         _rug(room, pose[:2] + turned(pose[3]) @ np.array([0.0, 0.5]), pose[3], (wide + 1.2, 1.6))
-    room.against_wall("cabinet", (room.uniform(0.9, 2.0), room.uniform(0.55, 0.62), min(room.uniform(1.9, 2.2), room.plan.height - 0.1)))
+    room.against_wall(
+        "cabinet",
+        (room.uniform(0.9, 2.0), room.uniform(0.55, 0.62), min(room.uniform(1.9, 2.2), room.plan.height - 0.1)),
+    )
     room.against_wall("cabinet", (room.uniform(0.7, 1.3), 0.45, room.uniform(0.7, 1.0)))
     if room.chance(0.5):
         room.against_wall("chair", (0.45, 0.5, 0.88), gap=0.1)
@@ -361,7 +385,15 @@ def kitchen(room: Furnisher) -> None:
         pose = room.against_wall("cabinet", (wide, 0.62, 0.9), body=front, fronts=front, top=top)
         if pose is not None:
             back = turned(pose[3]) @ np.array([0.0, -0.14])
-            room.at("cabinet", (wide, 0.34, room.uniform(0.5, 0.7)), (*(pose[:2] + back), 1.45, pose[3]), 0.0, body=front, fronts=front, top=front)
+            room.at(
+                "cabinet",
+                (wide, 0.34, room.uniform(0.5, 0.7)),
+                (*(pose[:2] + back), 1.45, pose[3]),
+                0.0,
+                body=front,
+                fronts=front,
+                top=front,
+            )
             break
     room.against_wall("cabinet", (0.6, 0.62, min(2.1, room.plan.height - 0.1)), body=front, fronts=front, top=front)
     _table_with_chairs(room)
@@ -428,4 +460,4 @@ def furnish(room: Furnisher) -> None:
         low = room.uniform(1.5, 1.65) - high / 2
         if low > 0.9 and low + high < room.plan.height - 0.15:
             looks = {"image": room.materials.draw("mirror")} if room.chance(0.12) else {}
-            room.against_wall("picture", (wide, deep, high), z=low, gap=0.0, **looks)
+            room.against_wall("picture", (wide, deep, high), z=low, gap=0.002, **looks)

@@ -69,10 +69,21 @@ def table(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
         return {"top": [top], "legs": [*legs, bevelled_boxes(rails)]}
     if kind < 0.8:
         sides = [[0.03, depth - 0.04, under, s * (width / 2 - 0.05), 0, under / 2] for s in (-1, 1)]
-        return {"top": [top, bevelled_boxes(sides), bevelled_boxes([[width - 0.13, _BOARD, 0.2 * under, 0, 0, under * 0.85]])], "legs": []}
+        return {
+            "top": [
+                top,
+                bevelled_boxes(sides),
+                bevelled_boxes([[width - 0.13, _BOARD, 0.2 * under, 0, 0, under * 0.85]]),
+            ],
+            "legs": [],
+        }
     bar = 0.5 * leg
-    frame = [[bar, bar, under, s * (width / 2 - bar), t * (depth / 2 - bar), under / 2] for s in (-1, 1) for t in (-1, 1)]
-    frame += [[bar, depth - 3 * bar, bar, s * (width / 2 - bar), 0, z] for s in (-1, 1) for z in (bar / 2, under - bar / 2)]
+    frame = [
+        [bar, bar, under, s * (width / 2 - bar), t * (depth / 2 - bar), under / 2] for s in (-1, 1) for t in (-1, 1)
+    ]
+    frame += [
+        [bar, depth - 3 * bar, bar, s * (width / 2 - bar), 0, z] for s in (-1, 1) for z in (bar / 2, under - bar / 2)
+    ]
     return {"top": [top], "legs": [bevelled_boxes(frame)]}
 
 
@@ -131,9 +142,18 @@ def sofa(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     if rng.random() < 0.6:
         for s in (-1, 1)[: int(rng.integers(1, 3))]:
             turn = rotation("z", 12 * s) @ rotation("x", 20)
-            pillow = _pillow(0.4, 0.14, 0.4)
-            pillows.append(place(pillow, [s * (inner / 2 - 0.24), -depth / 2 + back + 0.27, seat + 0.21], turn))
-    feet = [bevelled_boxes([[0.05, 0.05, foot + 0.01, a * (width / 2 - 0.08), b * (depth / 2 - 0.08), foot / 2 + 0.005] for a in (-1, 1) for b in (-1, 1)])]
+            side = min(0.4, 0.9 * (height - seat))
+            at = [s * (inner / 2 - 0.24), -depth / 2 + back + 0.27, seat + 0.01 + 0.52 * side]
+            pillows.append(place(_pillow(side, 0.14, side), at, turn))
+    feet = [
+        bevelled_boxes(
+            [
+                [0.05, 0.05, foot + 0.01, a * (width / 2 - 0.08), b * (depth / 2 - 0.08), foot / 2 + 0.005]
+                for a in (-1, 1)
+                for b in (-1, 1)
+            ]
+        )
+    ]
     return {"cloth": cloth, "cushions": cushions, "pillows": pillows, "feet": feet}
 
 
@@ -142,7 +162,7 @@ def _pillow(x: float, y: float, z: float) -> MeshData:
     ball = ellipsoid(2.0, 2.0, 2.0, 32)
     points = np.sign(ball.vertices) * np.abs(ball.vertices) ** np.array([0.45, 1.0, 0.45])
     points /= np.abs(points).max(axis=0)
-    points[:, 1] *= (1 - 0.7 * np.maximum(np.abs(points[:, 0]), np.abs(points[:, 2])) ** 3)
+    points[:, 1] *= 1 - 0.7 * np.maximum(np.abs(points[:, 0]), np.abs(points[:, 2])) ** 3
     return place(MeshData(points, ball.corners, ball.sizes, ball.uvs, ball.smooth), scale=[x / 2, y / 2, z / 2])
 
 
@@ -151,12 +171,28 @@ def bed(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     rail, thick, low = rng.uniform(0.24, 0.34), rng.uniform(0.16, 0.22), rng.uniform(0.0, 0.12)
     head = [[width, 0.05, height, 0, 0.025 - depth / 2, height / 2]]
     frame = [[width, depth - 0.05, rail - low, 0, 0.025, (rail + low) / 2]]
-    frame += [[0.08, 0.08, low + 0.01, s * (width / 2 - 0.08), t * (depth / 2 - 0.12), low / 2] for s in (-1, 1) for t in (-1, 1)] if low > 0.03 else [[width - 0.1, depth - 0.15, low + 0.01, 0, 0.025, low / 2]]
+    frame += (
+        [
+            [0.08, 0.08, low + 0.01, s * (width / 2 - 0.08), t * (depth / 2 - 0.12), low / 2 + 0.005]
+            for s in (-1, 1)
+            for t in (-1, 1)
+        ]
+        if low > 0.03
+        else [[width - 0.1, depth - 0.15, low + 0.01, 0, 0.025, low / 2 + 0.005]]
+    )
     long = depth - 0.1
     top = rail + thick - 0.02
     sheet = [_soft(width - 0.06, long, thick, (0, 0.02, rail - 0.02 + thick / 2), 0.05)]
     reach = rng.uniform(0.6, 0.78) * long
-    cover = [_soft(width + 0.02 - 0.06, reach, 0.5 * thick + 0.05, (0, depth / 2 - 0.02 - reach / 2, top - 0.25 * thick + 0.025), 0.05)]
+    cover = [
+        _soft(
+            width + 0.02 - 0.06,
+            reach,
+            0.5 * thick + 0.05,
+            (0, depth / 2 - 0.02 - reach / 2, top - 0.25 * thick + 0.025),
+            0.05,
+        )
+    ]
     count = 1 if width < 1.2 else 2
     pillows = []
     for x in (np.arange(count) - (count - 1) / 2) * (width / count):
@@ -172,10 +208,14 @@ def cabinet(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     columns = max(1, round(width / rng.uniform(0.42, 0.62)))
     rows = 1 if tall or rng.random() < 0.35 else max(1, round((height - foot) / rng.uniform(0.18, 0.28)))
     top = rng.uniform(0.02, 0.04)
-    body = [[width - 0.01, depth - 0.028, height - foot - top, 0, -0.009, (height - top + foot) / 2]]
+    body = [[width - 0.01, depth - 0.04, height - foot - top, 0, -0.02, (height - top + foot) / 2]]
     boards = [[width, depth, top, 0, 0, height - top / 2]]
     if rng.random() < 0.5 and not tall:
-        feet = [[0.045, 0.045, foot, s * (width / 2 - 0.05), t * (depth / 2 - 0.06), foot / 2] for s in (-1, 1) for t in (-1, 1)]
+        feet = [
+            [0.045, 0.045, foot, s * (width / 2 - 0.05), t * (depth / 2 - 0.06), foot / 2]
+            for s in (-1, 1)
+            for t in (-1, 1)
+        ]
     else:
         feet = [[width - 0.04, depth - 0.08, foot, 0, -0.01, foot / 2]]
     wide, high = (width - 0.016) / columns, (height - foot - top - 0.006) / rows
@@ -183,11 +223,15 @@ def cabinet(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     for column in range(columns):
         for row in range(rows):
             x, z = (column - (columns - 1) / 2) * wide, foot + 0.003 + (row + 0.5) * high
-            fronts.append([wide - 0.005, 0.018, high - 0.005, x, depth / 2 - 0.0135, z])
+            fronts.append([wide - 0.005, 0.018, high - 0.005, x, depth / 2 - 0.031, z])
             if bars < 0.25:
                 continue
             side = 1 if column % 2 == 0 else -1
-            at = [x, depth / 2 + 0.008, z] if rows > 1 else [x + side * (wide / 2 - 0.04), depth / 2 + 0.008, min(z + 0.2 * high, 1.1)]
+            at = (
+                [x, depth / 2 - 0.014, z]
+                if rows > 1
+                else [x + side * (wide / 2 - 0.04), depth / 2 - 0.014, min(z + 0.2 * high, 1.1)]
+            )
             if bars < 0.6:
                 long = [0.012, 0.02, min(0.16, 0.5 * high)] if rows == 1 else [min(0.16, 0.5 * wide), 0.02, 0.012]
                 handles.append([*long, *at])
@@ -220,7 +264,9 @@ def bookshelf(rng: _Rng, width: float, depth: float, height: float, seed: int) -
     wide, pitch = (width - _BOARD) / len(columns), (height - 0.06 - _BOARD) / len(boards)
     edges = [(width - _BOARD) * (i / len(columns) - 0.5) for i in range(len(columns) + 1)]
     body = [[_BOARD, depth, height, x, 0, height / 2] for x in edges]
-    body += [[wide - _BOARD, depth - 0.01, _BOARD, x, 0.005, z - _BOARD / 2] for x in columns for z in [*boards, height]]
+    body += [
+        [wide - _BOARD, depth - 0.01, _BOARD, x, 0.005, z - _BOARD / 2] for x in columns for z in [*boards, height]
+    ]
     body.append([width - _BOARD, 0.008, height - 0.07, 0, 0.004 - depth / 2, height / 2 + 0.03])
     body.append([width - 2 * _BOARD, 0.02, 0.05, 0, depth / 2 - 0.03, 0.025])
     books: list[list[list[float]]] = [[], [], []]
@@ -232,7 +278,9 @@ def bookshelf(rng: _Rng, width: float, depth: float, height: float, seed: int) -
             size = rng.uniform(0.6, 0.85) * (pitch - _BOARD)
             while (thick := float(rng.uniform(0.012, 0.05))) + x < end:
                 tall, deep = size * rng.uniform(0.85, 1.1), rng.uniform(0.55, 0.8) * depth
-                books[int(rng.integers(3))].append([thick - 0.001, deep, tall, x + thick / 2, (deep - depth) / 2 + 0.02, z + tall / 2])
+                books[int(rng.integers(3))].append(
+                    [thick - 0.001, deep, tall, x + thick / 2, (deep - depth) / 2 + 0.02, z + tall / 2]
+                )
                 x += thick
     return {"body": [bevelled_boxes(body, 0.003)]} | {
         f"books{number}": [bevelled_boxes(rows, 0.003)] if rows else [] for number, rows in enumerate(books)
@@ -294,11 +342,23 @@ def plant(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     if kind == 0:
         for turn in rng.uniform(0, 360, 12):
             tall = (height - base) * rng.uniform(0.55, 0.97)
-            leaves.append(_leaf(tall, 0.035 + 0.03 * rng.random(), rng.uniform(0.05, 0.25), reach, turn, 0.5 * pot * rng.random(), base))
+            leaves.append(
+                _leaf(
+                    tall,
+                    0.035 + 0.03 * rng.random(),
+                    rng.uniform(0.05, 0.25),
+                    reach,
+                    turn,
+                    0.5 * pot * rng.random(),
+                    base,
+                )
+            )
     elif kind == 1:
         for turn in np.arange(16) * 137.5 + rng.uniform(0, 360):
             tall = (height - base) * rng.uniform(0.55, 0.97)
-            leaves.append(_leaf(tall, 0.12 * height * rng.uniform(0.4, 0.8), rng.uniform(0.5, 1.0), reach, turn, 0.1 * pot, base))
+            leaves.append(
+                _leaf(tall, 0.12 * height * rng.uniform(0.4, 0.8), rng.uniform(0.5, 1.0), reach, turn, 0.1 * pot, base)
+            )
     else:
         trunk = base + 0.45 * (height - base)
         stems.append(_rod(0.02, base, trunk, top=0.012))
@@ -397,7 +457,11 @@ def crate(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     for z in (np.arange(rows) + 0.5) * pitch + 0.005:
         slats += [[width, thick, pitch - 0.012, 0, s * (depth - thick) / 2, z] for s in (-1, 1)]
         slats += [[thick, depth - 2 * thick, pitch - 0.012, s * (width - thick) / 2, 0, z] for s in (-1, 1)]
-    posts = [[0.03, 0.03, height - 0.002, s * (width / 2 - 0.028), t * (depth / 2 - 0.028), height / 2] for s in (-1, 1) for t in (-1, 1)]
+    posts = [
+        [0.03, 0.03, height - 0.002, s * (width / 2 - 0.028), t * (depth / 2 - 0.028), height / 2]
+        for s in (-1, 1)
+        for t in (-1, 1)
+    ]
     floor = [[width - 2 * thick, depth - 2 * thick, 0.01, 0, 0, 0.012]]
     return {"body": [bevelled_boxes(slats + posts + floor, 0.003)]}
 

@@ -67,7 +67,11 @@ def _build_shell(room: Furnisher) -> None:
     if plan.door is not None:
         gaps.append((plan.door.edge, plan.door.start - 0.08, plan.door.stop + 0.08))
     if room.chance(0.85):
-        strip = {"low": -0.004, "high": round(room.uniform(0.05, 0.14), 3), "depth": round(room.uniform(0.01, 0.018), 4)}
+        strip = {
+            "low": -0.004,
+            "high": round(room.uniform(0.05, 0.14), 3),
+            "depth": round(room.uniform(0.01, 0.018), 4),
+        }
         strip["gaps"] = tuple(float(value) for gap in gaps for value in gap)
         room.piece("skirting", room.new_instance(), "room_strip", shell | strip, trim)
     if room.chance(0.3) and not any(o.top > plan.height - 0.12 for o in plan.openings):
@@ -202,7 +206,9 @@ def _portals(plan: RoomPlan) -> list[Portal]:
         middle, high = (opening.start + opening.stop) / 2, opening.top - opening.sill
         x, y, z, yaw = _wall_pose(plan, opening.edge, middle, opening.sill + high / 2, -plan.thickness - 0.01)
         centre = (round(x, 4), round(y, 4), round(z, 4))
-        portals.append(Portal(centre=centre, yaw=yaw + 90.0, size=(round(opening.stop - opening.start, 4), round(high, 4))))
+        portals.append(
+            Portal(centre=centre, yaw=yaw + 90.0, size=(round(opening.stop - opening.start, 4), round(high, 4)))
+        )
     return portals
 
 

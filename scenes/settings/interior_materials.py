@@ -124,7 +124,9 @@ class RoomMaterials:
         return self._found(("pattern",), (0.12, 0.5)) or self._linen()
 
     def _stone(self) -> Material:
-        kind, size = (("marble", "granite", "stone"), (0.8, 2.0)) if self._rng.random() < 0.6 else (("terrazzo",), (0.02, 0.06))
+        kind, size = (
+            (("marble", "granite", "stone"), (0.8, 2.0)) if self._rng.random() < 0.6 else (("terrazzo",), (0.02, 0.06))
+        )
         return self._found(kind, size) or _plain(_colour(0.1, 0.05, 0.6), 0.3)
 
     def _art(self) -> Material:
@@ -133,7 +135,9 @@ class RoomMaterials:
         return found or _plain(paint(self._rng), 0.5)
 
     def _white(self) -> Material:
-        return _plain(_colour(0.1, self._rng.uniform(0.0, 0.05), self._rng.uniform(0.85, 0.95)), self._rng.uniform(0.4, 0.9))
+        return _plain(
+            _colour(0.1, self._rng.uniform(0.0, 0.05), self._rng.uniform(0.85, 0.95)), self._rng.uniform(0.4, 0.9)
+        )
 
     def _mirror(self) -> Material:
         return _plain((0.93, 0.94, 0.94), 0.02, metallic=1.0)
@@ -157,9 +161,7 @@ class RoomMaterials:
     def _soil(self) -> Material:
         return _plain(near(self._rng, (EARTHS[4], EARTHS[1])), 0.95)
 
-    def _found(
-        self, words: Sequence[str], sizes: tuple[float, float], variants: Sequence[str] = ()
-    ) -> Material | None:
+    def _found(self, words: Sequence[str], sizes: tuple[float, float], variants: Sequence[str] = ()) -> Material | None:
         """A surface of the catalogue whose uid has one of the words and that is no metal; None if none came up.
 
         The pattern of a procedural one is drawn anew within `sizes` (log-uniform), and its `style` or `layout` is one

@@ -37,9 +37,7 @@ def flat_faces(points: np.ndarray, sizes: np.ndarray) -> MeshData:
     across = np.cross(np.where(upright, [[0.0, 0.0, 1.0]], [[0.0, 1.0, 0.0]]), normal)
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     face = np.repeat(np.arange(len(sizes)), sizes)
-    uvs = np.stack(
-        [(points * across[face]).sum(axis=1), (points * np.cross(normal, across)[face]).sum(axis=1)], axis=1
-    )
+    uvs = np.stack([(points * across[face]).sum(axis=1), (points * np.cross(normal, across)[face]).sum(axis=1)], axis=1)
     return MeshData(points, np.arange(len(points)), sizes, uvs, np.zeros(len(sizes), bool))
 
 
@@ -198,9 +196,7 @@ def window_frame(
     boxes = [[bar, deep, height, side * (width - bar) / 2, y, height / 2] for side in (-1, 1)]
     boxes += [[width - 2 * bar, deep, bar, 0, y, z] for z in (bar / 2, height - bar / 2)]
     inner, tall, thin = width - 2 * bar, height - 2 * bar, 0.6 * bar
-    boxes += [
-        [thin, 0.8 * deep, tall, x, y, height / 2] for x in np.linspace(-inner / 2, inner / 2, columns + 1)[1:-1]
-    ]
+    boxes += [[thin, 0.8 * deep, tall, x, y, height / 2] for x in np.linspace(-inner / 2, inner / 2, columns + 1)[1:-1]]
     for z in np.linspace(bar, height - bar, rows + 1)[1:-1]:
         boxes.append([inner, 0.6 * deep, thin, 0, y, z])
     parts = [bevelled_boxes(boxes)]

@@ -64,7 +64,10 @@ class RoomPlan:
             return bool(inside)
         x0, y0, x1, y1 = self.notch
         return bool(
-            box[2] <= x0 - gap + 1e-9 or box[0] >= x1 + gap - 1e-9 or box[3] <= y0 - gap + 1e-9 or box[1] >= y1 + gap - 1e-9
+            box[2] <= x0 - gap + 1e-9
+            or box[0] >= x1 + gap - 1e-9
+            or box[3] <= y0 - gap + 1e-9
+            or box[1] >= y1 + gap - 1e-9
         )
 
 
@@ -138,7 +141,11 @@ def _draw_openings(rng: np.random.Generator, plan: RoomPlan, edge: int, length: 
         count = int(rng.integers(1, max(1, int(room / (wide + 0.35))) + 1))
         wide = min(wide, room)
     sill = float(rng.uniform(0.25, 1.0))
-    top = float(rng.uniform(max(sill + 0.9, 0.75 * under), under)) if plan.loft else min(under, float(rng.uniform(2.0, 2.6)))
+    top = (
+        float(rng.uniform(max(sill + 0.9, 0.75 * under), under))
+        if plan.loft
+        else min(under, float(rng.uniform(2.0, 2.6)))
+    )
     free = (room - count * wide) / count
     return [
         Opening(edge, round(left, 3), round(left + wide, 3), round(sill, 3), round(top, 3), "window")
