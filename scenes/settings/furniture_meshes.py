@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -130,8 +131,8 @@ def sofa(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
         _soft(width - 0.02, depth - 0.02, base - foot, (0, 0, (base + foot) / 2), 0.02),
         _soft(inner + 0.04, back, height - foot, (0, (back - depth) / 2, (height + foot) / 2), soft),
     ]
-    for s in (-1, 1):
-        cloth.append(_soft(arm, depth, arm_high - foot, (s * (width - arm) / 2, 0, (arm_high + foot) / 2), soft))
+    tall, level = arm_high - foot, (arm_high + foot) / 2
+    cloth += [_soft(arm, depth, tall, (s * (width - arm) / 2, 0, level), soft) for s in (-1, 1)]
     count = max(1, round(inner / 0.7))
     wide, deep, cushions = inner / count, depth - back, []
     for x in (np.arange(count) - (count - 1) / 2) * wide:
@@ -292,7 +293,7 @@ def _shade(low: float, high: float, z0: float, z1: float) -> MeshData:
     profile = np.array([[low, z0], [high, z1], [high - 0.004, z1], [low - 0.004, z0], [low, z0]])
     ring = circle(40)
     walls = []
-    for a, b in zip(profile[:-1], profile[1:], strict=True):
+    for a, b in pairwise(profile):
         levels = np.stack([np.column_stack([ring * p[0], np.full(40, p[1])]) for p in (a, b)])
         walls.append(grid(levels, wrap_columns=True))
     return join(walls)
@@ -367,7 +368,7 @@ def plant(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
             level = rng.uniform(-1, 1)
             side = rotation("z", turn) @ np.array([np.sqrt(1 - level**2), 0, level]) * radius * rng.uniform(0.6, 1.0)
             tilt = rotation("z", turn) @ rotation("y", rng.uniform(-70, 40)) @ rotation("x", rng.uniform(-40, 40))
-            leaves.append(place(_blade(0.24 * reach, 0.1 * reach, 0.2), side + [0, 0, middle], tilt))
+            leaves.append(place(_blade(0.24 * reach, 0.1 * reach, 0.2), np.add(side, [0, 0, middle]), tilt))
     return {"pot": [vessel], "soil": soil + stems, "leaves": leaves}
 
 
