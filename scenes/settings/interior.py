@@ -23,6 +23,7 @@ _PLACE_TRIES = 24
 _ON_FLOOR, _ON_TOP = (0.3, 1.1), (0.1, 0.42)
 """Longest sides of catalogue things on the floor, and on furniture."""
 _DETAIL = 0.15
+_STEEPEST = 0.75
 
 
 def room(draws: SettingDraws) -> SettingLayout | None:
@@ -361,7 +362,7 @@ def _viewpoints(
     low, high = plan.bounds
     tries = 16 * count
     eyes = rng.uniform(low + 0.1, high - 0.1, (tries, 3))
-    eyes[:, 2] = rng.uniform(0.5, min(2.0, plan.height - 0.3), tries)
+    eyes[:, 2] = rng.triangular(0.5, 1.5, min(2.0, plan.height - 0.3), tries)
     targets = 0.45 * rng.uniform(low, high, (tries, 3))
     targets[:, 2] = rng.uniform(0.5, 1.4, tries)
     good = taken.clearance(eyes) > recipe.placement.camera_margin + 0.03
@@ -370,12 +371,13 @@ def _viewpoints(
     else:
         centre, radius = subject
         distance = np.linalg.norm(eyes - centre, axis=1)
-        wanted = np.exp(rng.uniform(np.log(1.5), np.log(9.0), tries)) * max(radius, 0.15) + 0.45
+        wanted = radius + np.exp(rng.uniform(np.log(0.7), np.log(4.5), tries))
         eyes = np.where((distance > wanted)[:, None], centre + (eyes - centre) * (wanted / distance)[:, None], eyes)
         eyes[:, 2] = np.clip(eyes[:, 2], 0.5, min(2.0, plan.height - 0.2))
         distance = np.linalg.norm(eyes - centre, axis=1)
-        targets = centre + rng.normal(0.0, 0.08, (tries, 3)) * distance[:, None]
+        targets = centre + rng.normal(0.0, 0.1, (tries, 3)) * distance[:, None]
         good = (taken.clearance(eyes) > recipe.placement.camera_margin + 0.03) & (distance > radius + 0.3)
+        good &= np.abs(eyes[:, 2] - targets[:, 2]) < _STEEPEST * np.linalg.norm((eyes - targets)[:, :2], axis=1)
         good &= _sees(taken, eyes, centre, radius)
     order = np.argsort(~good, kind="stable")[:count]
     return Viewpoints(eyes[order], targets[order], rng.uniform(40.0, 90.0, count))

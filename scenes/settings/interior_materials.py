@@ -47,9 +47,9 @@ class RoomMaterials:
         if kind < 0.64:
             return self._found(("tile",), (0.2, 0.6), ("grid", "hex", "brick")) or self._stone()
         if kind < 0.76:
-            return self._found(("fabric", "carpet"), (0.018, 0.035)) or self._cloth()
+            return self._found(("fabric", "carpet"), (0.012, 0.024)) or self._cloth()
         if kind < 0.86:
-            return self._found(("concrete", "plaster"), (0.8, 2.0)) or self._stone()
+            return self._plaster() or self._stone()
         return self._stone()
 
     def _wall(self) -> Material:
@@ -57,7 +57,7 @@ class RoomMaterials:
         if kind < 0.12:
             return self._brick()
         if kind < 0.22:
-            found = self._found(("concrete", "plaster", "stucco"), (0.7, 1.8))
+            found = self._plaster()
         elif kind < 0.32:
             found = self._found(("pattern", "wallpaper"), (0.08, 0.3))
         elif kind < 0.37:
@@ -72,6 +72,13 @@ class RoomMaterials:
         if self._rng.random() < 0.12:
             return self._found(("wood", "plank"), (0.1, 0.2), ("planks",)) or self._white()
         return self._white()
+
+    def _plaster(self) -> Material | None:
+        """Plaster or poured concrete, with finer and fewer holes than the catalogue's lumps have."""
+        found = self._found(("concrete", "plaster", "stucco"), (0.5, 1.2))
+        if not isinstance(found, Procedural):
+            return found
+        return msgspec.structs.replace(found, params=found.params | {"pits": 0.03})
 
     def _brick(self) -> Material:
         found = self._found(("brick", "tile"), (0.075, 0.095), ("brick",))
