@@ -19,6 +19,8 @@ from scenes.spec import Material, Principled, Procedural, TextureSet
 
 _TRIES = 240
 _REUSED = 0.7
+_GARISH = 0.35
+"""Difference of a colour's channels above which no floor is laid in it."""
 _SHARED = ("wood", "metal", "lacquer", "cloth")
 
 
@@ -45,9 +47,9 @@ class RoomMaterials:
         if kind < 0.46:
             return self._found(("wood", "plank", "parquet"), (0.09, 0.2), ("planks",)) or self._wood()
         if kind < 0.64:
-            return self._found(("tile",), (0.2, 0.6), ("grid", "hex", "brick")) or self._stone()
+            return self._found(("tile",), (0.2, 0.6), ("grid", "hex", "brick"), calm=True) or self._stone()
         if kind < 0.76:
-            return self._found(("fabric", "carpet"), (0.012, 0.024)) or self._cloth()
+            return self._found(("fabric", "carpet"), (0.012, 0.024), calm=True) or self._cloth()
         if kind < 0.86:
             return self._plaster() or self._stone()
         return self._stone()
@@ -168,11 +170,13 @@ class RoomMaterials:
     def _soil(self) -> Material:
         return _plain(near(self._rng, (EARTHS[4], EARTHS[1])), 0.95)
 
-    def _found(self, words: Sequence[str], sizes: tuple[float, float], variants: Sequence[str] = ()) -> Material | None:
+    def _found(
+        self, words: Sequence[str], sizes: tuple[float, float], variants: Sequence[str] = (), calm: bool = False
+    ) -> Material | None:
         """A surface of the catalogue whose uid has one of the words and that is no metal; None if none came up.
 
         The pattern of a procedural one is drawn anew within `sizes` (log-uniform), and its `style` or `layout` is one
-        of `variants`. Texture maps keep their size.
+        of `variants`; `calm` leaves garish colours out. Texture maps keep their size.
         """
         if not self._surfaces:
             return None
@@ -185,13 +189,18 @@ class RoomMaterials:
                 return material
             if isinstance(material, Procedural) and not _metallic(material):
                 kind = material.params.get("style", material.params.get("layout"))
-                if not variants or kind in variants:
+                if (not variants or kind in variants) and not (calm and _garish(material)):
                     return msgspec.structs.replace(material, size=size)
         return None
 
 
 def _metallic(material: Procedural) -> bool:
     return any("metal" in name and isinstance(value, float) and value > 0 for name, value in material.params.items())
+
+
+def _garish(material: Procedural) -> bool:
+    colours = (value for name, value in material.params.items() if isinstance(value, tuple) and name != "offset")
+    return any(max(colour) - min(colour) > _GARISH for colour in colours)
 
 
 def _colour(hue: float, saturation: float, value: float) -> Colour:
