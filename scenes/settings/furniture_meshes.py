@@ -46,13 +46,17 @@ def _rod(radius: float, low: float, high: float, x: float = 0.0, y: float = 0.0,
     return place(body, [x, y, (low + high) / 2])
 
 
+def _posts(x: float, y: float, thick: float, high: float) -> list[list[float]]:
+    """Rows of four square posts at (+-x, +-y), from the floor up."""
+    return [[thick, thick, high, s * x, t * y, high / 2] for s in (-1, 1) for t in (-1, 1)]
+
+
 def _legs(rng: _Rng, width: float, depth: float, high: float, thick: float) -> list[MeshData]:
     """Four legs within width x depth: square, or round and tapered."""
     x, y = (width - thick) / 2, (depth - thick) / 2
-    corners = [(x, y), (-x, y), (-x, -y), (x, -y)]
     if rng.random() < 0.5:
-        return [bevelled_boxes([[thick, thick, high, a, b, high / 2] for a, b in corners])]
-    return [_rod(0.3 * thick, 0.0, high, a, b, 0.5 * thick) for a, b in corners]
+        return [bevelled_boxes(_posts(x, y, thick, high))]
+    return [_rod(0.3 * thick, 0.0, high, s * x, t * y, 0.5 * thick) for s in (-1, 1) for t in (-1, 1)]
 
 
 def table(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
@@ -70,21 +74,12 @@ def table(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
         return {"top": [top], "legs": [*legs, bevelled_boxes(rails)]}
     if kind < 0.8:
         sides = [[0.03, depth - 0.04, under, s * (width / 2 - 0.05), 0, under / 2] for s in (-1, 1)]
-        return {
-            "top": [
-                top,
-                bevelled_boxes(sides),
-                bevelled_boxes([[width - 0.13, _BOARD, 0.2 * under, 0, 0, under * 0.85]]),
-            ],
-            "legs": [],
-        }
+        sides.append([width - 0.13, _BOARD, 0.2 * under, 0, 0, under * 0.85])
+        return {"top": [top, bevelled_boxes(sides)], "legs": []}
     bar = 0.5 * leg
-    frame = [
-        [bar, bar, under, s * (width / 2 - bar), t * (depth / 2 - bar), under / 2] for s in (-1, 1) for t in (-1, 1)
-    ]
-    frame += [
-        [bar, depth - 3 * bar, bar, s * (width / 2 - bar), 0, z] for s in (-1, 1) for z in (bar / 2, under - bar / 2)
-    ]
+    x = width / 2 - bar
+    frame = _posts(x, depth / 2 - bar, bar, under)
+    frame += [[bar, depth - 3 * bar, bar, s * x, 0, z] for s in (-1, 1) for z in (bar / 2, under - bar / 2)]
     return {"top": [top], "legs": [bevelled_boxes(frame)]}
 
 
@@ -146,15 +141,7 @@ def sofa(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
             side = min(0.4, 0.9 * (height - seat))
             at = [s * (inner / 2 - 0.24), -depth / 2 + back + 0.27, seat + 0.01 + 0.52 * side]
             pillows.append(place(_pillow(side, 0.14, side), at, turn))
-    feet = [
-        bevelled_boxes(
-            [
-                [0.05, 0.05, foot + 0.01, a * (width / 2 - 0.08), b * (depth / 2 - 0.08), foot / 2 + 0.005]
-                for a in (-1, 1)
-                for b in (-1, 1)
-            ]
-        )
-    ]
+    feet = [bevelled_boxes(_posts(width / 2 - 0.08, depth / 2 - 0.08, 0.05, foot + 0.01))]
     return {"cloth": cloth, "cushions": cushions, "pillows": pillows, "feet": feet}
 
 
@@ -172,15 +159,10 @@ def bed(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     rail, thick, low = rng.uniform(0.24, 0.34), rng.uniform(0.16, 0.22), rng.uniform(0.0, 0.12)
     head = [[width, 0.05, height, 0, 0.025 - depth / 2, height / 2]]
     frame = [[width, depth - 0.05, rail - low, 0, 0.025, (rail + low) / 2]]
-    frame += (
-        [
-            [0.08, 0.08, low + 0.01, s * (width / 2 - 0.08), t * (depth / 2 - 0.12), low / 2 + 0.005]
-            for s in (-1, 1)
-            for t in (-1, 1)
-        ]
-        if low > 0.03
-        else [[width - 0.1, depth - 0.15, low + 0.01, 0, 0.025, low / 2 + 0.005]]
-    )
+    if low > 0.03:
+        frame += _posts(width / 2 - 0.08, depth / 2 - 0.12, 0.08, low + 0.01)
+    else:
+        frame.append([width - 0.1, depth - 0.15, low + 0.01, 0, 0.025, low / 2 + 0.005])
     long = depth - 0.1
     top = rail + thick - 0.02
     sheet = [_soft(width - 0.06, long, thick, (0, 0.02, rail - 0.02 + thick / 2), 0.05)]
@@ -212,11 +194,7 @@ def cabinet(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     body = [[width - 0.01, depth - 0.04, height - foot - top, 0, -0.02, (height - top + foot) / 2]]
     boards = [[width, depth, top, 0, 0, height - top / 2]]
     if rng.random() < 0.5 and not tall:
-        feet = [
-            [0.045, 0.045, foot, s * (width / 2 - 0.05), t * (depth / 2 - 0.06), foot / 2]
-            for s in (-1, 1)
-            for t in (-1, 1)
-        ]
+        feet = _posts(width / 2 - 0.05, depth / 2 - 0.07, 0.045, foot)
     else:
         feet = [[width - 0.04, depth - 0.08, foot, 0, -0.01, foot / 2]]
     wide, high = (width - 0.016) / columns, (height - foot - top - 0.006) / rows
@@ -458,11 +436,7 @@ def crate(rng: _Rng, width: float, depth: float, height: float) -> _Parts:
     for z in (np.arange(rows) + 0.5) * pitch + 0.005:
         slats += [[width, thick, pitch - 0.012, 0, s * (depth - thick) / 2, z] for s in (-1, 1)]
         slats += [[thick, depth - 2 * thick, pitch - 0.012, s * (width - thick) / 2, 0, z] for s in (-1, 1)]
-    posts = [
-        [0.03, 0.03, height - 0.002, s * (width / 2 - 0.028), t * (depth / 2 - 0.028), height / 2]
-        for s in (-1, 1)
-        for t in (-1, 1)
-    ]
+    posts = _posts(width / 2 - 0.028, depth / 2 - 0.028, 0.03, height - 0.002)
     floor = [[width - 2 * thick, depth - 2 * thick, 0.01, 0, 0, 0.012]]
     return {"body": [bevelled_boxes(slats + posts + floor, 0.003)]}
 
