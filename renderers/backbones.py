@@ -107,6 +107,9 @@ class Backbone(ABC):
         sampler: of checkpoints that do not say.
         prediction: of checkpoints that do not say.
         latent: whether its networks see the world through an autoencoder (`vae`).
+        inverse_depth: whether its inverse networks give depth as near depth over depth, 0 at infinity, and not as
+            relative depth.
+        coverage: whether its inverse networks give one more channel, the surface coverage.
         hints: whether the forward network takes analytic shading as further condition channels.
         environment_size: (h, w) of the panoramas that its networks see, of checkpoints that do not say.
     """
@@ -117,6 +120,8 @@ class Backbone(ABC):
     sampler: ClassVar[Sampler]
     prediction: ClassVar[Prediction]
     latent: ClassVar[bool]
+    inverse_depth: ClassVar[bool] = False
+    coverage: ClassVar[bool] = False
     hints: ClassVar[bool]
     environment_size: ClassVar[tuple[int, int]]
 
@@ -140,7 +145,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def out_channels(self, network: Any) -> int:
-        """Channels of an inverse network's output."""
+        """Channels of an inverse network's output, coverage included."""
 
     @abstractmethod
     def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
@@ -333,7 +338,19 @@ class TinyBackbone(Backbone):
         return LightingModel(shape, predict, images)
 
 
-BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), SvdBackbone())}
+class PhotoBackbone(TinyBackbone):
+    """As `tiny`, on an encoder of photographs; the inverse network gives inverse depth, and coverage as a channel."""
+
+    name = "photo"
+    networks: ClassVar[Mapping[Kind, str]] = {"inverse": "PhotoInverse"}
+    classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+        "PhotoInverse": ("renderers.photo.photo_inverse", ("unet",))
+    }
+    inverse_depth = True
+    coverage = True
+
+
+BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), PhotoBackbone(), SvdBackbone())}
 """Backbones by name."""
 
 _CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {

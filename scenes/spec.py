@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
+from manifests.untrusted import decode_json
 
 SPEC_VERSION = 1
 
@@ -313,7 +314,7 @@ def to_json(data: SpecData) -> bytes:
 def from_json(data: bytes | str) -> SceneSpec:
     """Read a spec; SpecError names the field that does not fit."""
     try:
-        spec = msgspec.json.decode(data, type=SceneSpec)
+        spec = decode_json(data, SceneSpec)
     except msgspec.DecodeError as error:
         raise SpecError(f"not a scene spec: {error}") from None
     if spec.version != SPEC_VERSION:

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 import editing
 from editing.settings import DEFAULT, FilmSettings
+from lightloom.saying import say
 from manifests.errors import InputError
 
 Video = Annotated[str, tyro.conf.arg(metavar="VIDEO")]
@@ -47,7 +48,7 @@ def relight(
         settings: which renderers, and how.
     """
     written = editing.relight(video, env, out, rotate=rotate, gbuffers=gbuffers, exr=exr, show=show, settings=settings)
-    print(*written, sep="\n")
+    say(*written)
     return 0
 
 
@@ -105,7 +106,7 @@ def edit(
         show=show,
         settings=settings,
     )
-    print(*written, sep="\n")
+    say(*written)
     return 0
 
 
@@ -151,7 +152,7 @@ def insert(
         gbuffers=gbuffers,
         settings=settings,
     )
-    print(*made.said, f"object     {made.placed}", *made.written, sep="\n")
+    say(*made.said, f"object     {made.placed}", *made.written)
     return 0
 
 

@@ -18,6 +18,7 @@ from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.errors import ClipError, CodecError
+from manifests.untrusted import decode_json
 
 VERSION = 1
 """Version of this file's own format, apart from the contract of rows."""
@@ -143,8 +144,8 @@ def load(key: str, data: bytes) -> ClipHeader:
     if len(data) > MAX_JSON:
         raise CodecError(f"{len(data)} bytes, more than the accepted {MAX_JSON}", where=where)
     try:
-        header = msgspec.json.decode(data, type=ClipHeader)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        header = decode_json(data, ClipHeader)
+    except msgspec.DecodeError as error:
         raise CodecError(f"{error}", where=where) from None
     if header.version > VERSION:
         raise CodecError(

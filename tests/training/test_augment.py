@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from manifests.contract.camera import Camera
-from manifests.contract.color import srgb_encode
+from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.contract.environment import camera_directions
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
-from training.data.augment import Augmentation, ClipCut, apply_cut, crop, draw_cut, fits, mirror, permute
+from training.data.augment import Augmentation, ClipCut, apply_cut, crop, draw_cut, fits, mirror, permute, scaled
 from training.data.batch import (
     BACKGROUND,
     Batch,
@@ -140,6 +140,28 @@ def test_cropping_moves_the_principal_point(packed: ClipCodes) -> None:
     np.testing.assert_array_equal(small.arrays["depth"], packed.arrays["depth"][..., 5:21, 9:21])
 
 
+def test_scaling_keeps_rays_light_and_surfaces(packed: ClipCodes) -> None:
+    small = scaled(packed, SIZE // 2, SIZE // 4)
+    whole, part = Camera(packed.intrinsics, np.eye(4)[None]), Camera(small.intrinsics, np.eye(4)[None])
+    rays = whole.rays(SIZE, SIZE).reshape(SIZE // 2, 2, SIZE // 4, 4, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(part.rays(SIZE // 2, SIZE // 4), rays, atol=1e-12)
+    linear = srgb_decode(packed.arrays["rgb"] / 255).reshape(4, 3, SIZE // 2, 2, SIZE // 4, 4).mean(axis=(3, 5))
+    assert np.abs(small.arrays["rgb"] - 255 * srgb_encode(linear)).max() <= 0.51
+    for name in ("depth", "normal"):
+        np.testing.assert_array_equal(small.arrays[name], packed.arrays[name][..., 1::2, 2::4])
+    assert {name: array.dtype for name, array in small.arrays.items()} == {
+        name: array.dtype for name, array in packed.arrays.items()
+    }
+
+
+def test_a_wide_film_fills_a_square_size_without_distortion() -> None:
+    rng = np.random.default_rng(0)
+    cuts = [draw_cut(Augmentation(1, (64, 64)), 1, 214, 512, rng) for _ in range(200)]
+    heights = [cut.window[2] for cut in cuts]
+    assert min(heights) < 70 and max(heights) > 200
+    assert all(cut.window[2] == cut.window[3] for cut in cuts)
+
+
 def test_exposure_brightens_picture_and_light_alike(packed: ClipCodes) -> None:
     plain, bright = values([packed]), values([packed], [2.0])
     assert plain.panorama is not None and bright.panorama is not None and bright.background is not None
@@ -166,7 +188,9 @@ def test_views_use_every_window_stride_and_choice() -> None:
     )
     cuts = [draw_cut(options, 6, 10, 12, rng) for _ in range(400)]
     assert {cut.frames for cut in cuts} >= {(0, 1, 2), (3, 4, 5), (0, 2, 4), (1, 3, 5), (5, 3, 1)}
-    assert {cut.top for cut in cuts} == {0, 1, 2} and {cut.left for cut in cuts} == {0, 1, 2, 3, 4}
+    tops, lefts, heights, widths = (set(values) for values in zip(*(cut.window for cut in cuts), strict=True))
+    assert tops == {0, 1, 2} and lefts == {0, 1, 2, 3, 4}
+    assert heights == widths == {8, 9, 10} and {cut.size for cut in cuts} == {(8, 8)}
     assert {cut.channels for cut in cuts} == {(a, b, 3 - a - b) for a in range(3) for b in range(3) if a != b}
     assert 0.4 < np.mean([cut.mirrored for cut in cuts]) < 0.6
     assert 0.12 < np.mean([cut.unconditional for cut in cuts]) < 0.28
@@ -195,7 +219,9 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
 
 
 def test_values_come_back_as_the_table_says(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
-    cut = ClipCut((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
+    cut = ClipCut(
+        (1, 2), (0, 0, SIZE, SIZE), (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False
+    )
     sample = values([apply_cut(packed, cut)])
     truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
     torch.testing.assert_close(sample.rgb[0], 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)
