@@ -5,7 +5,7 @@ Everything counts as the upright box around it. Sizes are metres, yaws degrees; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,8 @@ from scenes.settings.interior_materials import RoomMaterials
 from scenes.settings.interior_meshes import edge_frames
 from scenes.settings.interior_plan import RoomPlan
 from scenes.spec import Builtin, Material, SettingPiece, Value
+
+Numbers = Sequence[float] | np.ndarray
 
 _TRIES = 14
 _GAP = 0.02
@@ -97,16 +99,16 @@ class Furnisher:
         name: str,
         instance: int,
         generator: str,
-        params: dict[str, Value],
+        params: Mapping[str, Value],
         material: Material,
-        pose: Sequence[float] | None = None,
+        pose: Numbers | None = None,
     ) -> None:
         """Add a piece, at a pose (x, y, z, yaw) if it is not made in place."""
         self.pieces.append(
             SettingPiece(
                 name=name,
                 instance=instance,
-                mesh=Builtin(uid=f"room/{generator}", generator=generator, params=params),
+                mesh=Builtin(uid=f"room/{generator}", generator=generator, params=dict(params)),
                 material=material,
                 copies=UNSET
                 if pose is None
@@ -118,7 +120,7 @@ class Furnisher:
             )
         )
 
-    def add(self, style: str, size: Sequence[float], pose: Sequence[float], **looks: Material) -> None:
+    def add(self, style: str, size: Numbers, pose: Numbers, **looks: Material) -> None:
         """Add furniture that fills a box of `size` at a pose (x, y, z, yaw); `looks` gives parts their materials."""
         width, depth, height = (round(float(side), 3) for side in size)
         x, y, z, yaw = pose
@@ -176,7 +178,7 @@ class Furnisher:
         return not any(overlap(box, other, gap) for other in (*self.blocks, *(self.kept_free if furniture else ())))
 
     def against_wall(
-        self, style: str, size: Sequence[float], z: float = 0.0, gap: float = 0.005, **looks: Material
+        self, style: str, size: Numbers, z: float = 0.0, gap: float = 0.005, **looks: Material
     ) -> np.ndarray | None:
         """Put furniture with its back to a wall where it fits; its pose (x, y, z, yaw), or None."""
         starts, along, inward, lengths = edge_frames(self.plan.corners)
@@ -194,9 +196,7 @@ class Furnisher:
                 return pose
         return None
 
-    def at(
-        self, style: str, size: Sequence[float], pose: Sequence[float], gap: float = _GAP, **looks: Material
-    ) -> bool:
+    def at(self, style: str, size: Numbers, pose: Numbers, gap: float = _GAP, **looks: Material) -> bool:
         """Put furniture at a pose (x, y, z, yaw) if it fits there."""
         x, y, z, yaw = (float(value) for value in pose)
         if not self.fits(upright_box((x, y), (size[0], size[1]), yaw, z, z + size[2]), gap):
@@ -204,7 +204,7 @@ class Furnisher:
         self.add(style, size, np.array([x, y, z, yaw]).round(4), **looks)
         return True
 
-    def anywhere(self, style: str, size: Sequence[float], turns: bool = True, **looks: Material) -> np.ndarray | None:
+    def anywhere(self, style: str, size: Numbers, turns: bool = True, **looks: Material) -> np.ndarray | None:
         """Put furniture on the floor where it fits; its pose, or None."""
         low, high = self.plan.bounds[:, :2]
         for _ in range(_TRIES):
@@ -214,7 +214,7 @@ class Furnisher:
                 return pose
         return None
 
-    def on(self, style: str, size: Sequence[float], pose: Sequence[float], height: float, side: float = 0.0) -> None:
+    def on(self, style: str, size: Numbers, pose: Numbers, height: float, side: float = 0.0) -> None:
         """Put a lamp or a screen on furniture at `pose`, moved sideways along it, if there is room."""
         x, y = np.asarray(pose[:2]) + turned(pose[3]) @ np.array([side, 0.0])
         self.at(style, size, (x, y, height, pose[3]), 0.0)
@@ -234,7 +234,7 @@ def turned(yaw: float) -> np.ndarray:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def upright_box(centre: Sequence[float], size: Sequence[float], yaw: float, low: float, high: float) -> np.ndarray:
+def upright_box(centre: Numbers, size: Numbers, yaw: float, low: float, high: float) -> np.ndarray:
     """x0, y0, x1, y1, z0, z1 around a rectangle of `size` that is turned about its centre."""
     half = np.abs(turned(yaw)) @ (np.asarray(size[:2], float) / 2)
     middle = np.asarray(centre, float)

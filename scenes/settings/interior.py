@@ -16,7 +16,7 @@ from scenes.settings.interior_materials import RoomMaterials
 from scenes.settings.interior_meshes import edge_frames
 from scenes.settings.interior_plan import Opening, RoomPlan, draw_plan
 from scenes.settings.setting_layout import SettingDraws, SettingLayout, TakenSpace, Viewpoints
-from scenes.spec import Material, Native, Object, Portal, Procedural, Setting, TextureSet
+from scenes.spec import Material, Native, Object, Portal, Procedural, Setting, TextureSet, Value
 
 _SLAB = 0.2
 _PLACE_TRIES = 24
@@ -55,8 +55,8 @@ def room(draws: SettingDraws) -> SettingLayout | None:
 def _build_shell(room: Furnisher) -> None:
     plan, materials = room.plan, room.materials
     holes = tuple(value for o in plan.openings for value in (float(o.edge), o.start, o.stop, o.sill, o.top))
-    shell = {"corners": plan.corners}
-    slab = shell | {"beyond": plan.thickness}
+    shell: dict[str, Value] = {"corners": plan.corners}
+    slab: dict[str, Value] = shell | {"beyond": plan.thickness}
     room.piece("floor", 1, "room_slab", slab | {"low": -_SLAB, "high": 0.0}, materials.draw("floor"))
     wall = room.new_instance()
     walls = shell | {"height": plan.height, "thickness": plan.thickness, "openings": holes}
@@ -68,17 +68,17 @@ def _build_shell(room: Furnisher) -> None:
     if plan.door is not None:
         gaps.append((plan.door.edge, plan.door.start - 0.08, plan.door.stop + 0.08))
     if room.chance(0.85):
-        strip = {
+        skirting: dict[str, Value] = {
             "low": -0.004,
             "high": round(room.uniform(0.05, 0.14), 3),
             "depth": round(room.uniform(0.01, 0.018), 4),
+            "gaps": tuple(float(value) for gap in gaps for value in gap),
         }
-        strip["gaps"] = tuple(float(value) for gap in gaps for value in gap)
-        room.piece("skirting", room.new_instance(), "room_strip", shell | strip, trim)
+        room.piece("skirting", room.new_instance(), "room_strip", shell | skirting, trim)
     if room.chance(0.3) and not any(o.top > plan.height - 0.12 for o in plan.openings):
         size = round(room.uniform(0.05, 0.1), 3)
-        strip = {"low": round(plan.height - size, 3), "high": plan.height + 0.004, "depth": size}
-        room.piece("cornice", room.new_instance(), "room_strip", shell | strip, materials.draw("ceiling"))
+        cornice: dict[str, Value] = {"low": round(plan.height - size, 3), "high": plan.height + 0.004, "depth": size}
+        room.piece("cornice", room.new_instance(), "room_strip", shell | cornice, materials.draw("ceiling"))
     if plan.loft and plan.notch is None and room.chance(0.6):
         _add_beams(room)
     style = (round(room.uniform(0.05, 0.085), 3), int(room.rng.integers(1, 4)), int(room.rng.integers(1, 3)))
@@ -111,7 +111,7 @@ def _add_beams(room: Furnisher) -> None:
         rows += [*size.tolist(), *centre.tolist()]
         box = upright_box(centre[:2], size[:2], 0.0, room.plan.height - tall, room.plan.height)
         room.blocks.append(box)
-    params = {"boxes": tuple(round(float(value), 4) for value in rows)}
+    params: dict[str, Value] = {"boxes": tuple(round(float(value), 4) for value in rows)}
     room.piece("beams", room.new_instance(), "blocks", params, room.materials.draw("wood"))
 
 
@@ -133,12 +133,12 @@ def _add_opening(
         out = _wall_pose(plan, opening.edge, middle, 0.0, -plan.thickness - 1.25)
         size = upright_box((0, 0), (wide + 0.4, 2.5), out[3], 0.0, 0.0)
         block = (*(size[2:4] - size[:2]), 0.18, out[0], out[1], -0.12)
-        params = {"boxes": tuple(round(float(value), 4) for value in block)}
-        room.piece("terrace", room.new_instance(), "blocks", params, room.materials.draw("stone"))
+        slab = {"boxes": tuple(round(float(value), 4) for value in block)}
+        room.piece("terrace", room.new_instance(), "blocks", slab, room.materials.draw("stone"))
         return
     bar, columns, rows = style
     doorway = opening.kind == "doorway"
-    params = {
+    params: dict[str, Value] = {
         "width": round(wide, 4),
         "height": round(high, 4),
         "wall": plan.thickness,
