@@ -20,7 +20,7 @@ from scenes.spec import Material, Principled, Procedural, TextureSet
 _TRIES = 240
 _REUSED = 0.7
 _GARISH = 0.35
-"""Difference of a colour's channels above which no floor is laid in it."""
+"""Difference of a colour's channels above which neither floors nor walls are laid in it."""
 _SHARED = ("wood", "metal", "lacquer", "cloth")
 
 
@@ -47,7 +47,7 @@ class RoomMaterials:
         if kind < 0.46:
             return self._found(("wood", "plank", "parquet"), (0.09, 0.2), ("planks",)) or self._wood()
         if kind < 0.64:
-            return self._found(("tile",), (0.2, 0.6), ("grid", "hex", "brick"), calm=True) or self._stone()
+            return self._found(("tile",), (0.15, 0.45), ("grid", "hex", "brick"), calm=True) or self._stone()
         if kind < 0.76:
             return self._found(("fabric", "carpet"), (0.012, 0.024), calm=True) or self._cloth()
         if kind < 0.86:
@@ -61,11 +61,11 @@ class RoomMaterials:
         if kind < 0.22:
             found = self._plaster()
         elif kind < 0.32:
-            found = self._found(("pattern", "wallpaper"), (0.08, 0.3))
+            found = self._found(("pattern", "wallpaper"), (0.08, 0.3), ("stripes", "dots", "diamonds"), calm=True)
         elif kind < 0.37:
             found = self._found(("wood", "panel"), (0.1, 0.25), ("planks",))
         elif kind < 0.41:
-            found = self._found(("tile",), (0.1, 0.3))
+            found = self._found(("tile",), (0.1, 0.25), ("grid", "brick"), calm=True)
         else:
             found = None
         return found or self._emulsion()
@@ -102,7 +102,7 @@ class RoomMaterials:
     # --- what furniture is made of -------------------------------------------------------------------------------
 
     def _wood(self) -> Material:
-        found = self._found(("wood",), (0.12, 0.3), ("solid",)) if self._rng.random() < 0.8 else None
+        found = self._found(("wood",), (0.05, 0.14), ("solid",)) if self._rng.random() < 0.8 else None
         return found or _plain(near(self._rng, WOODS), self._rng.uniform(0.2, 0.6))
 
     def _metal(self) -> Material:
