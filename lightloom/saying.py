@@ -9,5 +9,7 @@ from manifests.untrusted import printable
 
 def say(*lines: object, error: bool = False) -> None:
     """Print each of `lines` as a line of its own, on stderr if it is an `error`; what would break out is escaped."""
+    if not lines:
+        return
     stream = sys.stderr if error else sys.stdout
     print(*(printable(str(line)) for line in lines), sep="\n", file=stream, flush=error)

@@ -46,7 +46,7 @@ class RenderInputs:
     Attributes:
         gbuffers: the five (B, T, C, H, W) as values, depth relative.
         panorama: (B, T, 3, h, w), or (B, 1, 3, h, w) where it stays the same, linear HDR in the camera frame, exposed.
-        intrinsics: (B, 3, 3) or (3, 3) in pixels.
+        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3), in pixels.
         mask: (B, T, 1, H, W) surface coverage, None where unknown.
         behind: gives (B, T, 3, H, W), the light along every viewing ray, linear and exposed, or None where that is what
             the panorama has. Called only for networks that are shown it.
@@ -69,7 +69,7 @@ class LightingInputs:
 
     Attributes:
         rgb: (B, T, 3, H, W) in model space.
-        intrinsics: (B, 3, 3) or (3, 3) in pixels.
+        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3), in pixels.
         gbuffers: (B, T, C, H, W) by name, as values, depth relative; None where unknown.
         rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
         size: (h, w) of the panorama.
@@ -322,7 +322,8 @@ class TinyBackbone(Backbone):
         values = inputs.gbuffers
         known = None if values is None else stack({name: to_model(name, values[name]) for name in GBUFFERS})
         height, width = inputs.rgb.shape[-2:]
-        rays = camera_rays(height, width, inputs.intrinsics.view(-1, 3, 3)).to(inputs.rgb)
+        lens = inputs.intrinsics[None] if inputs.intrinsics.ndim == 2 else inputs.intrinsics
+        rays = camera_rays(height, width, lens).to(inputs.rgb)
         shape = (len(inputs.rgb), 1, 6, network.height, 2 * network.height)
 
         def predict(noisy: Tensor, timestep: Tensor) -> Tensor:

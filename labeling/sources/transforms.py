@@ -77,7 +77,7 @@ def parse_transforms(data: bytes) -> Transforms:
     for entry in found.frames:
         own = {name: value for name in _SHARED if (value := getattr(entry, name)) is not None}
         if any(value != getattr(found, name) for name, value in own.items()):
-            raise _bad(f"{entry.file_path[:80]!r} has intrinsics of its own; a clip holds one set")
+            raise _bad(f"{entry.file_path[:80]!r} has intrinsics of its own; labels take one set for all frames")
     if len(found.entries()) < len(found.frames):
         raise _bad("two frames have the same file name")
     return found

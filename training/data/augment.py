@@ -119,6 +119,7 @@ def select(codes: ClipCodes, frames: Sequence[int]) -> ClipCodes:
         codes,
         arrays={name: array[index] for name, array in codes.arrays.items()},
         panorama=None if codes.panorama is None else codes.panorama[index],
+        intrinsics=codes.intrinsics[index] if codes.intrinsics.ndim == 3 else codes.intrinsics,
         camera_to_world=None if codes.camera_to_world is None else codes.camera_to_world[index],
     )
 
@@ -126,8 +127,8 @@ def select(codes: ClipCodes, frames: Sequence[int]) -> ClipCodes:
 def crop(codes: ClipCodes, top: int, left: int, height: int, width: int) -> ClipCodes:
     """The window of (height, width) pixels at (top, left); the principal point moves with it."""
     intrinsics = codes.intrinsics.copy()
-    intrinsics[0, 2] -= left
-    intrinsics[1, 2] -= top
+    intrinsics[..., 0, 2] -= left
+    intrinsics[..., 1, 2] -= top
     window = (..., slice(top, top + height), slice(left, left + width))
     arrays = {name: array[window] for name, array in codes.arrays.items()}
     return dataclasses.replace(codes, arrays=arrays, intrinsics=intrinsics)
@@ -176,7 +177,7 @@ def mirror(codes: ClipCodes) -> ClipCodes:
             np.negative(arrays[name][:, 0], out=arrays[name][:, 0])
     width = codes.arrays["rgb"].shape[-1]
     intrinsics = codes.intrinsics.copy()
-    intrinsics[0, 2] = width - intrinsics[0, 2]
+    intrinsics[..., 0, 2] = width - intrinsics[..., 0, 2]
     poses = codes.camera_to_world
     return dataclasses.replace(
         codes,
