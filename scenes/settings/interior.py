@@ -358,7 +358,7 @@ def _viewpoints(
     rng: np.random.Generator,
     count: int,
 ) -> Viewpoints:
-    """Eyes of people who stand, sit or kneel in the room and see the subject, or the room from one of its sides."""
+    """Eyes of people who stand, sit or kneel in the room and look at the subject, or across the room."""
     low, high = plan.bounds
     tries = 16 * count
     eyes = rng.uniform(low + 0.1, high - 0.1, (tries, 3))
@@ -378,20 +378,5 @@ def _viewpoints(
         targets = centre + rng.normal(0.0, 0.1, (tries, 3)) * distance[:, None]
         good = (taken.clearance(eyes) > recipe.placement.camera_margin + 0.03) & (distance > radius + 0.3)
         good &= np.abs(eyes[:, 2] - targets[:, 2]) < _STEEPEST * np.linalg.norm((eyes - targets)[:, :2], axis=1)
-        good &= _sees(taken, eyes, centre, radius)
     order = np.argsort(~good, kind="stable")[:count]
     return Viewpoints(eyes[order], targets[order], rng.uniform(40.0, 90.0, count))
-
-
-def _sees(taken: TakenSpace, eyes: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
-    """(N,): nothing that is taken stands between the eyes (N, 3) and the subject, but for what it stands on or in."""
-    low, high = taken.centres - taken.halves, taken.centres + taken.halves
-    around = ((low - 1e-3 <= centre) & (centre <= high + 1e-3)).all(axis=1)
-    low, high = low[~around], high[~around]
-    step = centre - eyes
-    step = step * (1 - 0.9 * radius / np.linalg.norm(step, axis=1))[:, None]
-    step = np.where(np.abs(step) < 1e-9, 1e-9, step)
-    first = (low - eyes[:, None]) / step[:, None]
-    second = (high - eyes[:, None]) / step[:, None]
-    enters, leaves = np.minimum(first, second).max(axis=2), np.maximum(first, second).min(axis=2)
-    return ~((enters < np.minimum(leaves, 1.0)) & (leaves > 0.0)).any(axis=1)
