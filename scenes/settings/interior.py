@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from scenes.catalogue import Asset
+from scenes.distributions import draw_many, support
 from scenes.materials_and_light import draw_material
 from scenes.recipes import Recipe
 from scenes.settings.furnishing import Furnisher, RestingPlace, furnish, turned, upright_box
@@ -24,6 +25,7 @@ _ON_FLOOR, _ON_TOP = (0.3, 1.1), (0.1, 0.42)
 """Longest sides of catalogue things on the floor, and on furniture."""
 _DETAIL = 0.15
 _STEEPEST = 0.75
+_FOV = (40.0, 90.0)
 
 
 def room(draws: SettingDraws) -> SettingLayout | None:
@@ -379,4 +381,5 @@ def _viewpoints(
         good = (taken.clearance(eyes) > recipe.placement.camera_margin + 0.03) & (distance > radius + 0.3)
         good &= np.abs(eyes[:, 2] - targets[:, 2]) < _STEEPEST * np.linalg.norm((eyes - targets)[:, :2], axis=1)
     order = np.argsort(~good, kind="stable")[:count]
-    return Viewpoints(eyes[order], targets[order], rng.uniform(40.0, 90.0, count))
+    narrow, wide = support(recipe.camera.fov)
+    return Viewpoints(eyes[order], targets[order], draw_many(_FOV if narrow == wide else recipe.camera.fov, rng, count))
