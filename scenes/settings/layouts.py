@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scenes.settings.interior import room
 from scenes.settings.setting_layout import SettingDraws, SettingLayout
 
-LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {}
+LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {
+    "room": room,
+}

@@ -13,10 +13,17 @@ import numpy as np
 from manifests.errors import SpecError
 from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build
 from scenes.meshgen.surface import MeshData
+from scenes.settings.furniture_meshes import FURNITURE_PIECES
+from scenes.settings.interior_meshes import INTERIOR_COPIES, INTERIOR_PIECES
 from scenes.spec import Value
 
-PIECES: dict[str, Callable[..., MeshData]] = {}
-COPIES: dict[str, Callable[..., np.ndarray]] = {}
+PIECES: dict[str, Callable[..., MeshData]] = {
+    **INTERIOR_PIECES,
+    **FURNITURE_PIECES,
+}
+COPIES: dict[str, Callable[..., np.ndarray]] = {
+    **INTERIOR_COPIES,
+}
 
 
 def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:
