@@ -5,5 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scenes.settings.setting_layout import SettingDraws, SettingLayout
+from scenes.settings.terrain import terrain
 
-LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {}
+LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {"terrain": terrain}

@@ -13,10 +13,20 @@ import numpy as np
 from manifests.errors import SpecError
 from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build
 from scenes.meshgen.surface import MeshData
+from scenes.settings import plant_meshes, terrain_meshes
+from scenes.settings.scattering import scatter
 from scenes.spec import Value
 
-PIECES: dict[str, Callable[..., MeshData]] = {}
-COPIES: dict[str, Callable[..., np.ndarray]] = {}
+PIECES: dict[str, Callable[..., MeshData]] = {
+    function.__name__: function
+    for function in (
+        *(terrain_meshes.land_surface, terrain_meshes.water_surface),
+        *(plant_meshes.tuft, plant_meshes.stalk, plant_meshes.blossom, plant_meshes.log),
+        *(plant_meshes.broadleaf_wood, plant_meshes.broadleaf_leaves),
+        *(plant_meshes.conifer_wood, plant_meshes.conifer_needles),
+    )
+}
+COPIES: dict[str, Callable[..., np.ndarray]] = {"scatter": scatter}
 
 
 def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:
