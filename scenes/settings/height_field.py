@@ -17,11 +17,11 @@ import numpy as np
 LAND_KINDS = ("meadow", "hills", "dunes", "mountains", "coast", "lake", "river")
 REACH = 45_000.0
 """Radius of the land. From 100 m up, its rim rises above the eye's level in all directions: no sky below it."""
-SECTORS = 448
+SECTORS = 360
 
-_GROWTH = 0.018
+_GROWTH = 0.024
 _FINEST = 0.06
-_SHOWN = 18.0  # wavelengths to the distance at which the grid has three cells to one
+_SHOWN = 14.0  # wavelengths to the distance at which the grid has three cells to one
 _WAVELENGTHS = 6000.0 / 2.0 ** np.arange(14)
 _CHUNK = 4096
 _TURN = 2.399963 * np.arange(len(_WAVELENGTHS))  # golden angle: no two octaves share their lattice's directions
@@ -66,7 +66,7 @@ def smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def rings() -> np.ndarray:
-    """Radii of the grid's rings, from 0 to `REACH`: steps of 6 cm near the origin, then of 1.8 % of the radius."""
+    """Radii of the grid's rings, from 0 to `REACH`: steps of 6 cm near the origin, then of 2.4 % of the radius."""
     inner = np.arange(0.0, _FINEST / _GROWTH, _FINEST)
     count = int(np.ceil(np.log(REACH / inner[-1]) / _GROWTH))
     return np.concatenate([inner, np.geomspace(inner[-1], REACH, count + 1)[1:]])
@@ -141,6 +141,7 @@ class Land:
 
     def _winding(self, points: np.ndarray) -> np.ndarray:
         towards = np.array([np.cos(self.heading), np.sin(self.heading)])
+        bends: tuple[tuple[float, float], ...]  # wavelength and width
         if self.kind == "lake":
             inland = np.linalg.norm(points - towards * (self.shore + self.size), axis=1) - self.size
             bends = ((0.9 * self.size, 0.35 * self.size), (40.0, 6.0))
@@ -153,12 +154,12 @@ class Land:
         else:
             inland = -(points @ towards)
             bends = ((3000.0, 500.0), (350.0, 60.0), (60.0, 7.0))
-        fade = self._shown(points)
+        fade = self._fade(points)
         for number, (wavelength, width) in enumerate(bends):
             inland = inland + width * self.noise(points, wavelength, number) * fade(wavelength)
         return inland
 
-    def _shown(self, points: np.ndarray) -> Callable[[float], np.ndarray]:
+    def _fade(self, points: np.ndarray) -> Callable[[float], np.ndarray]:
         """Share (N,) of an octave, by its wavelength, that is there at points (N, 2)."""
         radius = np.linalg.norm(points, axis=1)
         return lambda wavelength: 1 - smoothstep(radius, 0.5 * _SHOWN * wavelength, _SHOWN * wavelength)
@@ -168,7 +169,7 @@ class Land:
 
     def _raw_chunk(self, points: np.ndarray) -> np.ndarray:
         radius = np.linalg.norm(points, axis=1)
-        fade = self._shown(points)
+        fade = self._fade(points)
         large, small = self._octaves(points, radius)
         rim = 260.0 * smoothstep(radius, 12_000.0, 40_000.0) * (1 + 0.4 * self.noise(points, 9000.0, 7))
         if self.has_water:
@@ -192,7 +193,7 @@ class Land:
         shown = 1 - smoothstep(radius / _WAVELENGTHS[:, None], 0.5 * _SHOWN, _SHOWN)
         active = np.flatnonzero(shown.any(axis=1))
         lengths = _WAVELENGTHS[active]
-        turned = np.einsum("oij,nj->oni", _TURNS[active], points) / lengths[:, None, None]
+        turned = points @ _TURNS[active] / lengths[:, None, None]
         seeds = np.array([_mixed(self.seed, 2000 + number) for number in active.tolist()], np.uint64)
         noise = gradient_noise_2d(turned.reshape(-1, 2), np.repeat(seeds, len(points))).reshape(-1, len(points))
         noise *= (np.array(self.steepness)[active] * lengths)[:, None] * shown[active]

@@ -27,6 +27,7 @@ def scatter(
     tip: float = 0.0,
     clear: tuple[float, ...] = (),
     part: tuple[float, ...] = (0, 1),
+    within: float = np.inf,
 ) -> np.ndarray:
     """Poses (N, 4, 4) of at most `count` copies on the land of `kind` and `seed`.
 
@@ -36,7 +37,7 @@ def scatter(
     run) is below `steep`, between two heights `above` the water, `spacing` metres from each other and outside of
     `clear`, circles given as x, y, radius one after the other. `sink` is how deep they stand in the ground, as a share
     of their scale; `align` how far (0 to 1) they follow its normal, `tip` how far they are rolled about x at random.
-    `part` (i, n) takes every n-th of them from the i-th on.
+    `part` (i, n) takes every n-th of them from the i-th on; those farther than `within` from the origin are left out.
     """
     place = land(kind, seed)
     rng = np.random.default_rng([seed, salt])
@@ -53,12 +54,13 @@ def scatter(
     chosen = np.flatnonzero(kept)
     if spacing > 0:
         chosen = chosen[_apart(points[chosen], spacing)]
-    chosen = chosen[: count + count // 2]
+    first, step = int(part[0]), int(part[1])
+    chosen = chosen[:count][first::step]
+    chosen = chosen[radius[chosen] < within]
     height, normal = place.surface(points[chosen])
     level = height - place.water_level
     fits = (normal[:, 2] > 1 / np.hypot(1.0, steep)) & (level > above[0]) & (level < above[1])
-    first, step = int(part[0]), int(part[1])
-    keep = np.flatnonzero(fits)[:count][first::step]
+    keep = np.flatnonzero(fits)
     chosen = chosen[keep]
     poses = np.zeros((len(chosen), 4, 4))
     poses[:, :3, :3] = scale[chosen, None, None] * (_upright(align, normal[keep]) @ _turned(yaw[chosen], roll[chosen]))

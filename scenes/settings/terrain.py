@@ -40,8 +40,9 @@ def terrain(draws: SettingDraws) -> SettingLayout | None:
     rng = draws.rng("terrain")
     place = land(kind, int(rng.integers(2**31)))
     season = "dry" if kind == "dunes" else SEASONS[int(rng.choice(3, p=(0.6, 0.22, 0.18)))]
-    colours, rock = leaf_colours(season, rng), near(rng, _ROCKS)
-    pieces = [_ground(place, colours, rock, rng)]
+    grass, leaves = leaf_colours("dry" if season == "autumn" else season, rng), leaf_colours(season, rng)
+    rock = near(rng, _ROCKS)
+    pieces = [_ground(place, grass, rock, rng)]
     instance = 2
     assets: tuple[Asset, ...] = ()
     objects: tuple[Object, ...] = ()
@@ -53,14 +54,10 @@ def terrain(draws: SettingDraws) -> SettingLayout | None:
     if place.has_water:
         pieces.append(_water(place, instance, rng))
         instance += 1
-    clear = tuple(
-        round(value, 3) for thing in objects for value in (*thing.position, thing.scale * thing.footprint.radius + 0.1)
-    )
-    growths = _growths(kind, colours, rock, rng)
-    for growth in growths:
-        growth.spread["clear"] = _clear(growth, clear)
-        pieces += growth.pieces(place, instance)
-        instance += 1
+    clear = [(*thing.position, thing.scale * thing.footprint.radius + 0.1) for thing in objects]
+    growths = [growth.avoiding(clear) for growth in _growths(kind, grass, leaves, rock, rng)]
+    for number, growth in enumerate(growths):
+        pieces += growth.pieces(place, instance + number)
     subject = _around(objects) if objects and shown else None
     taken = _taken(place, objects, growths)
     return SettingLayout(
@@ -95,7 +92,7 @@ def _ground(place: Land, grass: tuple[Colour, Colour], rock: Colour, rng: np.ran
         "bald": 0.05 if place.kind == "dunes" else round(float(rng.uniform(0.0, 0.15)), 3),
         "rocky": 0.9 if place.kind == "dunes" else round(float(rng.uniform(0.08, 0.2)), 3),
         "relief": 0.4 if place.kind == "dunes" else round(float(rng.uniform(2.0, 4.0)), 3),
-        "ripple": round(float(rng.uniform(0.15, 0.45)), 3) if place.kind == "dunes" else 0.0,
+        "ripple": round(float(rng.uniform(0.4, 1.0)), 3) if place.kind == "dunes" else 0.0,
         "beach": beach,
         "water": round(place.water_level, 4),
         "snow": round(snow, 2),
@@ -128,24 +125,24 @@ def _named(place: Land) -> dict[str, Value]:
     return {"kind": place.kind, "seed": place.seed}
 
 
-def _growths(kind: str, colours: tuple[Colour, Colour], rock: Colour, rng: np.random.Generator) -> list[Growth]:
+def _growths(
+    kind: str, blade: tuple[Colour, Colour], leaf: tuple[Colour, Colour], rock: Colour, rng: np.random.Generator
+) -> list[Growth]:
     """What grows and lies on a land of that kind, in the order of its instances."""
     found: list[Growth] = []
-    leaves = tuple(shade(colour, float(rng.uniform(0.6, 1.0))) for colour in colours)
-    leaf = (leaves[0], leaves[1])
 
     def often(share: float) -> bool:
         return bool(rng.random() < share)
 
     if kind == "dunes":
         if often(0.7):
-            found.append(vegetation.grass(rng, colours, int(rng.integers(40, 260)), 0.5))
+            found.append(vegetation.grass(rng, blade, int(rng.integers(40, 260)), 0.5))
         if often(0.4):
-            found.append(vegetation.bushes(rng, colours, int(rng.integers(8, 30)), bare=often(0.6)))
+            found.append(vegetation.bushes(rng, leaf, int(rng.integers(8, 30)), bare=often(0.6)))
         if often(0.4):
             found.append(vegetation.stones(rng, rock, 60, 0.8))
         return found
-    found.append(vegetation.grass(rng, colours, int(rng.integers(600, 1800)), float(rng.uniform(0.12, 0.5))))
+    found.append(vegetation.grass(rng, blade, int(rng.integers(600, 1800)), float(rng.uniform(0.12, 0.5))))
     found.append(vegetation.stones(rng, rock, int(rng.integers(30, 150)), 2.4 if kind == "mountains" else 1.2))
     if often(0.5):
         found.append(vegetation.flowers(rng))
@@ -160,12 +157,6 @@ def _growths(kind: str, colours: tuple[Colour, Colour], rock: Colour, rng: np.ra
     if often(0.3):
         found.append(vegetation.fallen_wood(rng))
     return found
-
-
-def _clear(growth: Growth, clear: tuple[float, ...]) -> tuple[float, ...]:
-    """Circles without that growth: things (x, y, radius one after the other), and room for its own breadth."""
-    room = 0.0 if growth.body is None else growth.body[0] * growth.spread["size"][1]
-    return tuple(round(value + room * (number % 3 == 2), 3) for number, value in enumerate(clear))
 
 
 # --- things -----------------------------------------------------------------------------------------------------
@@ -234,9 +225,9 @@ def _taken(place: Land, objects: tuple[Object, ...], growths: list[Growth]) -> T
         if growth.body is None:
             continue
         width, height = growth.body
-        for pose in scatter(**growth.copies(place)):  # type: ignore[arg-type]
+        for pose in scatter(**growth.copies(place), within=_NEAR):  # type: ignore[arg-type]
             scale, foot = float(np.linalg.norm(pose[:3, 0])), pose[:3, 3]
-            if scale * height > _LARGE and np.hypot(foot[0], foot[1]) < _NEAR:
+            if scale * height > _LARGE:
                 half = scale * np.array([width, width, height / 2])
                 boxes.append((tuple(foot + np.array([0.0, 0.0, half[2]])), tuple(half)))
     level = place.water_level + 0.15
@@ -281,7 +272,7 @@ def _viewpoints(
     eyes = np.column_stack([feet, taken.ground(feet) + above])  # type: ignore[misc]
     if subject is None:
         targets[:, 2] += eyes[:, 2]
-    step = np.linspace(0.0, 0.8, 14)[:, None, None]
+    step = np.linspace(0.0, 0.8, 10)[:, None, None]
     line = taken.clearance(eyes + step * (targets - eyes))
     order = np.argsort(line.min(axis=0) <= 0.02, kind="stable")
     return Viewpoints(eyes=eyes[order], targets=targets[order], fov=fov[order])

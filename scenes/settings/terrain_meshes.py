@@ -10,11 +10,12 @@ from scenes.meshgen.surface import MeshData
 from scenes.settings.height_field import SECTORS, gradient_noise_2d, land, rings, smoothstep
 
 _WAVES = 7
-_CALM_BEYOND = 9.0  # wavelengths to the distance at which a wave has six cells of the grid
+_CALM_BEYOND = 4.0  # wavelengths to the distance at which a wave has ten cells of the grid
+_FINE_WITHIN = 2.5  # metres; nearer to the origin the grid's cells are no smaller
 
 
 def land_surface(kind: str, seed: int) -> MeshData:
-    """The ground of `height_field.land`; half a million triangles."""
+    """The ground of `height_field.land`; a third of a million triangles."""
     return _polar_grid(land(kind, seed).height)
 
 
@@ -33,7 +34,7 @@ def wave_height(points: np.ndarray, seed: int, height: float, length: float) -> 
     rng = np.random.default_rng([seed, 77])
     heading = rng.uniform(-np.pi, np.pi)
     flat = points.reshape(-1, 2)
-    radius = np.linalg.norm(flat, axis=1)
+    radius = np.maximum(np.linalg.norm(flat, axis=1), _FINE_WITHIN)
     total = np.zeros(len(flat))
     for number in range(_WAVES):
         wavelength = length * 0.62**number * rng.uniform(0.85, 1.15)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +22,9 @@ _PETALS: tuple[Colour, ...] = (
 )
 SEASONS = ("fresh", "dry", "autumn")
 
+Parts = tuple[tuple[str, dict[str, Value], Material], ...]
+"""What stands in one place: mesh generators with their parameters and materials."""
+
 
 @dataclass(frozen=True, eq=False)
 class Growth:
@@ -28,15 +32,23 @@ class Growth:
 
     Attributes:
         name: what it is.
-        variants: of each variant the parts that stand in one place: mesh generator, its parameters, material.
+        variants: its meshes, the parts of each.
         spread: parameters of `scattering.scatter` but for the land.
         body: half width and height of a copy of scale 1 that a camera must not enter; None for what it may.
     """
 
     name: str
-    variants: tuple[tuple[tuple[str, dict[str, Value], Material], ...], ...]
-    spread: dict[str, Value] = field(default_factory=dict)
+    variants: tuple[Parts, ...]
+    spread: dict[str, Value]
     body: tuple[float, float] | None = None
+
+    def avoiding(self, circles: Iterable[tuple[float, float, float]]) -> Growth:
+        """The same with none in `circles` (x, y, radius), those that are wide keeping off by their own half width."""
+        size = self.spread["size"]
+        assert isinstance(size, tuple)
+        room = 0.0 if self.body is None else self.body[0] * size[1]
+        clear = tuple(round(value, 3) for x, y, radius in circles for value in (x, y, radius + room))
+        return replace(self, spread=self.spread | {"clear": clear})
 
     def copies(self, place: Land, part: tuple[float, ...] = (0, 1)) -> dict[str, Value]:
         """Parameters of `scattering.scatter` for every `part[1]`-th copy on that land."""
@@ -95,7 +107,7 @@ def reeds(rng: np.random.Generator) -> Growth:
     return Growth(
         "reeds",
         tuple((("tuft", _tuft(rng, 26, 0.25, 0.018), blades),) for _ in range(2)),
-        _spread(rng, 260, (2.0, 60.0), (0.7, 1.9), falloff=0.6, clumps=9.0, above=(-0.35, 0.18), sink=0.1),
+        _spread(rng, 1500, (2.0, 60.0), (0.7, 1.9), falloff=0.6, clumps=9.0, above=(-0.35, 0.18), sink=0.1),
         body=(0.15, 0.9),
     )
 
@@ -106,7 +118,7 @@ def flowers(rng: np.random.Generator) -> Growth:
     colour = near(rng, _PETALS)
     petal = mottled(rng, "petals", (colour, shade(colour, 0.8), shade(colour, 0.6)), 0.05, roughness=0.6, depth=0.2)
     seed, petals = int(rng.integers(2**31)), int(rng.integers(5, 13))
-    parts = (
+    parts: Parts = (
         ("stalk", {"seed": seed}, stem),
         ("blossom", {"seed": seed, "petals": petals, "width": round(float(rng.uniform(0.12, 0.3)), 3)}, petal),
     )
@@ -119,7 +131,7 @@ def bushes(rng: np.random.Generator, colours: tuple[Colour, Colour], count: int,
     leaf = mottled(rng, "bush", (*colours, near(rng, _DRY)), 0.6, tone=0.3, roughness=0.6, depth=0.15)
     twig = _bark(rng, 0.12)
 
-    def parts(seed: int) -> tuple[tuple[str, dict[str, Value], Material], ...]:
+    def parts(seed: int) -> Parts:
         shape: dict[str, Value] = {"seed": seed, "crown": 0.95, "branches": 22}
         wood = ("broadleaf_wood", shape, twig)
         return (wood,) if bare else (wood, ("broadleaf_leaves", shape | {"leaves": 2200, "size": 0.075}, leaf))
@@ -139,7 +151,7 @@ def broadleaf_trees(rng: np.random.Generator, colours: tuple[Colour, Colour], co
     bark = _bark(rng, 0.25)
     crown = round(float(rng.uniform(0.62, 0.84)), 3)
 
-    def parts(seed: int) -> tuple[tuple[str, dict[str, Value], Material], ...]:
+    def parts(seed: int) -> Parts:
         shape: dict[str, Value] = {"seed": seed, "crown": crown, "branches": 30}
         leaves = ("broadleaf_leaves", shape | {"leaves": 6000, "size": 0.036}, leaf)
         return (("broadleaf_wood", shape, bark), leaves)
@@ -157,11 +169,11 @@ def broadleaf_trees(rng: np.random.Generator, colours: tuple[Colour, Colour], co
 
 def conifers(rng: np.random.Generator, count: int, cover: float) -> Growth:
     """Conifers of one kind; `cover` as for broadleaf trees."""
-    needles = mottled(rng, "needles", (*[near(rng, _NEEDLES) for _ in range(2)], near(rng, _FRESH)), 1.5, tone=0.3)
+    needles = mottled(rng, "needles", (near(rng, _NEEDLES), near(rng, _NEEDLES), near(rng, _FRESH)), 1.5, tone=0.3)
     bark = _bark(rng, 0.25)
     spread = round(float(rng.uniform(0.16, 0.3)), 3)
 
-    def parts(seed: int) -> tuple[tuple[str, dict[str, Value], Material], ...]:
+    def parts(seed: int) -> Parts:
         shape: dict[str, Value] = {"seed": seed, "whorls": int(rng.integers(13, 20)), "spread": spread}
         return (
             ("conifer_wood", shape, bark),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec import UNSET
 
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
 from manifests.contract.clip import Clip
+from scenes.providers.builtin import builtin_catalogue
+from scenes.recipes import Recipe, load_recipe
+from scenes.sampling import sample_scene
 from scenes.settings.height_field import land
 from scenes.settings.scattering import scatter
 from scenes.settings.terrain_meshes import wave_height
@@ -37,7 +43,7 @@ def water(resolver: Resolver, folder: Path, height: float) -> tuple[Clip, np.nda
             objects=(),
             setting=Setting(kind="terrain", pieces=(piece,)),
             view=CameraView(target=(0.0, 0.0, level), distance=6.0, azimuth=20.0, elevation=40.0, fov=40.0),
-            render=analytic.settings(samples=16),
+            render=analytic.settings(width=96, height=96, samples=8),
         ),
         resolver,
         folder,
@@ -135,3 +141,39 @@ def test_instanced_copies_have_their_group_s_instance_mask_and_depth(resolver: R
     hit = clean & (owner > 0)
     np.testing.assert_allclose(clip.arrays["depth"][0, ..., 0][hit], nearest[hit], rtol=3e-3)
     assert np.isinf(clip.arrays["depth"][0, ..., 0][clean & (owner == 0)]).all()
+
+
+@cache
+def recipe() -> Recipe:
+    """Small still pictures of open land."""
+    world = load_recipe("train-world")
+    assert world.settings is not UNSET
+    render = msgspec.structs.replace(world.render, width=64, height=64, samples=8, denoiser="none")
+    only = msgspec.structs.replace(world.settings, table=0.0, room=0.0, street=0.0, terrain=1.0)
+    return msgspec.structs.replace(world, settings=only, frames=1, render=render)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_no_sky_is_seen_below_the_horizon_and_all_surfaces_are_resolved(
+    index: int, resolver: Resolver, tmp_path: Path
+) -> None:
+    found = sample_scene(builtin_catalogue(), recipe(), 11, index)
+    spec = msgspec.structs.replace(found, lights=(analytic.WHITE_LIGHT,))
+    rendered = render_scene(spec, resolver, tmp_path)
+    clip, ours = rendered.clips[0], [use for use in rendered.materials if use.name.startswith("terrain/")]
+    assert len(ours) > 3
+    assert {use.status for use in ours} == {"resolved"}
+    assert clip.camera is not None
+    rays = clip.camera.rays(*clip.size) @ clip.camera.camera_to_world[0, :3, :3].T
+    below = rays[..., 2] / np.linalg.norm(rays, axis=-1) < -0.01
+    assert below.sum() > 300
+    instance, depth = clip.arrays["instance"][0, ..., 0], clip.arrays["depth"][0, ..., 0]
+    np.testing.assert_array_equal(clip.arrays["mask"][0, ..., 0][below], 1.0)
+    np.testing.assert_array_equal(instance > 0, np.isfinite(depth))
+    assert found.setting is not UNSET
+    land_or_growth = np.isin(instance, [piece.instance for piece in found.setting.pieces])
+    whole = land_or_growth & (clip.arrays["mask"][0, ..., 0] == 1)
+    basecolor = clip.arrays["basecolor"][0][whole]
+    assert basecolor.std(axis=0).max() > 0.003
+    assert basecolor.max() < 0.95
+    assert (instance == 1).any()

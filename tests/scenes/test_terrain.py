@@ -66,7 +66,7 @@ def test_the_ground_is_the_field_without_holes_and_faces_up(kind: str) -> None:
     near = np.hypot(points[:, 0], points[:, 1]) < 2000
     np.testing.assert_allclose(points[near, 2], place.height(points[near, :2]), atol=2e-3)  # float32 places
     assert place.height(np.zeros(2)) == 0
-    assert len(mesh.triangles()) < 550_000
+    assert len(mesh.triangles()) < 350_000
     assert _upward(mesh.vertices, mesh.corners[mesh.triangles()]).min() > 0
     edges = np.sort(np.stack([mesh.corners, np.roll(mesh.corners, -1)], axis=1)[_inner(mesh.sizes)], axis=1)
     assert np.isfinite(edges).all()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datagen.blender.graphs.node_canvas import Canvas, MaterialParameters, Surface
 
+_NO_SNOW = 5000.0
+_BRIGHTEST = (0.9, 0.9, 0.9)
+
 
 def land(canvas: Canvas, params: MaterialParameters) -> Surface:
     """Two covers in patches over soil; rock where it is steep, a shore near the water, snow above a line.
@@ -38,8 +41,8 @@ def land(canvas: Canvas, params: MaterialParameters) -> Surface:
     slope = canvas.vector("ADD", canvas.centred(medium, 0.5), canvas.vector("SCALE", canvas.centred(fine, 1.0), relief))
     if params.number("ripple") > 0:
         x, _, _ = canvas.split(canvas.own)
-        phase = canvas.math("MULTIPLY_ADD", blotch, 5.0, canvas.math("MULTIPLY_ADD", broad, 20.0, x))
-        wave = canvas.math("COSINE", canvas.math("MULTIPLY", phase, 42.0))
+        phase = canvas.math("MULTIPLY_ADD", blotch, 1.5, canvas.math("MULTIPLY_ADD", broad, 12.0, x))
+        wave = canvas.math("COSINE", canvas.math("MULTIPLY", phase, 16.0))
         wave = canvas.math("MULTIPLY", wave, canvas.ramp(canvas.noise(place, 0.15), 0.35, 0.6))
         slope = canvas.vector("ADD", slope, canvas.join(canvas.math("MULTIPLY", wave, params.number("ripple")), 0.0))
     if params.number("beach") > 0:
@@ -61,10 +64,7 @@ def land(canvas: Canvas, params: MaterialParameters) -> Surface:
         colour = canvas.blend(snow, colour, (0.82, 0.85, 0.89))
         roughness = canvas.mix(snow, roughness, 0.55)
         slope = canvas.vector("SCALE", slope, canvas.mix(snow, 1.0, 0.25))
-    return Surface(colour, roughness, 0.0, slope)
-
-
-_NO_SNOW = 5000.0
+    return Surface(canvas.vector("MINIMUM", colour, _BRIGHTEST), roughness, 0.0, slope)
 
 
 def mottled(canvas: Canvas, params: MaterialParameters) -> Surface:
@@ -85,7 +85,7 @@ def mottled(canvas: Canvas, params: MaterialParameters) -> Surface:
     tone = params.number("tone")
     colour = canvas.vector("SCALE", colour, canvas.math("MULTIPLY_ADD", chance, 2 * tone, 1 - tone))
     roughness = canvas.math("MULTIPLY_ADD", second, 0.4, params.number("roughness") - 0.2, clamp=True)
-    return Surface(colour, roughness, 0.0, canvas.centred(grain, 4.0))
+    return Surface(canvas.vector("MINIMUM", colour, _BRIGHTEST), roughness, 0.0, canvas.centred(grain, 4.0))
 
 
 def water(canvas: Canvas, params: MaterialParameters) -> Surface:
