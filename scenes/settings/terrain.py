@@ -75,7 +75,9 @@ def terrain(draws: SettingDraws) -> SettingLayout | None:
 
 def _ground(place: Land, grass: tuple[Colour, Colour], rock: Colour, rng: np.random.Generator) -> SettingPiece:
     sand = near(rng, _SANDS)
-    cover = {"dunes": (sand, shade(sand, 0.85))}.get(place.kind, grass)
+    cover = (shade(grass[0], 0.62), shade(grass[1], 0.62))  # as dark as blades are that shade each other
+    if place.kind == "dunes":
+        cover = (sand, shade(sand, 0.85))
     soil = sand if place.kind == "dunes" else near(rng, _SOILS)
     snow = {"mountains": float(rng.uniform(150.0, 500.0))}.get(place.kind, _NO_SNOW)
     if place.kind in ("mountains", "hills") and rng.random() < 0.12:

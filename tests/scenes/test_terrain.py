@@ -15,7 +15,7 @@ from scenes.motion import camera_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import Recipe, load_recipe
 from scenes.sampling import sample_scene
-from scenes.settings.height_field import LAND_KINDS, REACH, SECTORS, land
+from scenes.settings.height_field import LAND_KINDS, REACH, SECTORS, Land, land
 from scenes.settings.pieces import build_piece, copy_poses
 from scenes.settings.scattering import scatter
 from scenes.settings.terrain_meshes import wave_height
@@ -42,7 +42,7 @@ def setting(spec: SceneSpec) -> Setting:
     return spec.setting
 
 
-def ground(spec: SceneSpec):  # type: ignore[no-untyped-def]
+def ground(spec: SceneSpec) -> Land:
     params = setting(spec).pieces[0].mesh.params
     return land(str(params["kind"]), int(params["seed"]))  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def test_the_same_draws_give_the_same_bytes_whatever_was_drawn_before() -> None:
 
 
 @pytest.mark.parametrize("kind", LAND_KINDS)
-def test_the_ground_is_the_field_without_holes_and_faces_up(kind: str) -> None:
+def test_the_ground_is_the_field_and_faces_up(kind: str) -> None:
     mesh = build_piece("land_surface", {"kind": kind, "seed": 8})
     place = land(kind, 8)
     some = np.random.default_rng(0).integers(0, len(mesh.vertices), 500)
@@ -68,20 +68,12 @@ def test_the_ground_is_the_field_without_holes_and_faces_up(kind: str) -> None:
     assert place.height(np.zeros(2)) == 0
     assert len(mesh.triangles()) < 350_000
     assert _upward(mesh.vertices, mesh.corners[mesh.triangles()]).min() > 0
-    edges = np.sort(np.stack([mesh.corners, np.roll(mesh.corners, -1)], axis=1)[_inner(mesh.sizes)], axis=1)
-    assert np.isfinite(edges).all()
 
 
 def _upward(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     corners = vertices.astype(float)[triangles]
     assert np.isfinite(corners).all()
     return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
-
-
-def _inner(sizes: np.ndarray) -> np.ndarray:
-    last = np.zeros(int(sizes.sum()), bool)
-    last[np.cumsum(sizes) - 1] = True
-    return ~last
 
 
 @pytest.mark.parametrize("kind", LAND_KINDS)
