@@ -165,7 +165,8 @@ class Land:
         return lambda wavelength: 1 - smoothstep(radius, 0.5 * _SHOWN * wavelength, _SHOWN * wavelength)
 
     def _raw(self, points: np.ndarray) -> np.ndarray:
-        return np.concatenate([self._raw_chunk(points[i : i + _CHUNK]) for i in range(0, len(points), _CHUNK)])
+        chunks = [self._raw_chunk(points[start : start + _CHUNK]) for start in range(0, len(points), _CHUNK)]
+        return np.concatenate([np.zeros(0), *chunks])
 
     def _raw_chunk(self, points: np.ndarray) -> np.ndarray:
         radius = np.linalg.norm(points, axis=1)

@@ -140,6 +140,10 @@ def test_copies_keep_to_their_places() -> None:
     assert sum(map(len, halves)) == len(scatter("lake", 5, 1, 200, (4.0, 60.0), (0.5, 2.0)))
 
 
+def test_where_nothing_may_stand_there_are_no_copies() -> None:
+    assert scatter("meadow", 5, 1, 9, (1.0, 9.0), (0.5, 2.0), clear=(0.0, 0.0, 50.0), spacing=1.0).shape == (0, 4, 4)
+
+
 def _plants() -> Iterator[tuple[str, dict[str, object]]]:
     seen = set()
     for index in range(12):

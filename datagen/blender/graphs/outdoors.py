@@ -17,11 +17,11 @@ def land(canvas: Canvas, params: MaterialParameters) -> Surface:
     _, _, height = canvas.split(canvas.own)
     _, _, upward = canvas.split(canvas.node("ShaderNodeTexCoord").outputs["Normal"])
     steep = canvas.math("SUBTRACT", 1.0, upward)
-    fine = canvas.noise_vector(place, 9.0, detail=3.0)
+    fine = canvas.noise_vector(place, 10.0, detail=2.0)
     grain, speck, _ = canvas.split(fine)
-    medium = canvas.noise_vector(place, 0.7, detail=2.0)
+    medium = canvas.noise_vector(place, 0.8, detail=1.0)
     blotch, clump, _ = canvas.split(medium)
-    broad = canvas.noise(place, 0.03, detail=4.0, roughness=0.6)
+    broad = canvas.noise(place, 0.03, detail=3.0, roughness=0.6)
     wander = canvas.math("ADD", broad, canvas.math("MULTIPLY_ADD", grain, 0.35, canvas.math("MULTIPLY", blotch, 0.3)))
     patch = params.number("patch")
     colour = canvas.blend(
@@ -74,7 +74,7 @@ def mottled(canvas: Canvas, params: MaterialParameters) -> Surface:
     """
     chance, other, _ = canvas.split(canvas.random(canvas.node("ShaderNodeObjectInfo").outputs["Location"]))
     grain = canvas.noise_vector(
-        canvas.stretch(canvas.position, 1.0, 1.0, 1.0 / params.number("streak")), 1.0, detail=3.0
+        canvas.stretch(canvas.position, 1.0, 1.0, 1.0 / params.number("streak")), 1.0, detail=1.0
     )
     first, second, third = canvas.split(grain)
     colour = canvas.blend(canvas.ramp(first, 0.35, 0.65), params.colour("first"), params.colour("second"))
