@@ -11,6 +11,7 @@ import pytest
 from msgspec import UNSET
 
 from manifests.errors import SpecError
+from scenes.materials_and_light import asset_pools, outdoor_lights
 from scenes.motion import camera_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import Recipe, load_recipe
@@ -197,6 +198,14 @@ def test_things_and_growths_have_instances_of_their_own() -> None:
         numbers = [thing.instance for thing in scene(index).objects]
         assert not set(numbers) & set(pieces)
         assert pieces[1] == "land"
+
+
+def test_land_lies_under_open_sky_where_a_recipe_has_any() -> None:
+    uids = {light.map.uid for index in range(60) for light in scene(index).lights}
+    assert not [uid for uid in uids if "studio" in uid or "hotel" in uid]
+    assert {"/sky/" in uid for uid in uids} == {True, False}  # and captured places
+    studios = {"studio": asset_pools(builtin_catalogue(), recipe()).lights["studio"]}
+    assert outdoor_lights(studios) == studios
 
 
 def test_an_unknown_land_is_refused() -> None:
