@@ -59,7 +59,7 @@ def land(canvas: Canvas, params: MaterialParameters) -> Surface:
         slope = canvas.vector("SCALE", slope, canvas.mix(wet, 1.0, 0.4))
     if params.number("snow") < _NO_SNOW:
         cold = canvas.math("MULTIPLY_ADD", broad, 260.0, canvas.math("MULTIPLY_ADD", blotch, 12.0, height))
-        cold = canvas.math("MULTIPLY_ADD", steep, -420.0, cold)
+        cold = canvas.math("MULTIPLY_ADD", steep, -1600.0, cold)
         snow = canvas.ramp(cold, params.number("snow") + 130.0, params.number("snow") + 150.0)
         colour = canvas.blend(snow, colour, (0.82, 0.85, 0.89))
         roughness = canvas.mix(snow, roughness, 0.55)
