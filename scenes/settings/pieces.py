@@ -13,10 +13,16 @@ import numpy as np
 from manifests.errors import SpecError
 from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build
 from scenes.meshgen.surface import MeshData
+from scenes.settings import facade_meshes, road_meshes, street_meshes, vehicle_meshes
+from scenes.settings.copy_poses import fixed_poses, ring_poses
 from scenes.spec import Value
 
-PIECES: dict[str, Callable[..., MeshData]] = {}
-COPIES: dict[str, Callable[..., np.ndarray]] = {}
+PIECES: dict[str, Callable[..., MeshData]] = {
+    **{"land": road_meshes.land, "road": road_meshes.road, "strips": road_meshes.strips, "covers": road_meshes.covers},
+    **{"pavements": road_meshes.pavements, "kerbs": road_meshes.kerbs, "markings": road_meshes.markings},
+    **{"building": facade_meshes.building, "car": vehicle_meshes.car, "street_thing": street_meshes.street_thing},
+}
+COPIES: dict[str, Callable[..., np.ndarray]] = {"fixed_poses": fixed_poses, "ring_poses": ring_poses}
 
 
 def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:

@@ -56,14 +56,13 @@ class TakenSpace:
 
         To the ground the distance is the height above it.
         """
-        nearest = np.full(points.shape[:-1], np.inf)
-        for centre, half, yaw in zip(self.centres, self.halves, np.radians(self.yaws), strict=True):
-            local = points - centre
-            x = np.cos(yaw) * local[..., 0] + np.sin(yaw) * local[..., 1]
-            y = -np.sin(yaw) * local[..., 0] + np.cos(yaw) * local[..., 1]
-            beyond = np.abs(np.stack([x, y, local[..., 2]], axis=-1)) - half
-            outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=-1)
-            nearest = np.minimum(nearest, outside + np.minimum(beyond.max(axis=-1), 0.0))
+        yaws = np.radians(self.yaws)
+        local = points[..., None, :] - self.centres
+        x = np.cos(yaws) * local[..., 0] + np.sin(yaws) * local[..., 1]
+        y = -np.sin(yaws) * local[..., 0] + np.cos(yaws) * local[..., 1]
+        beyond = np.abs(np.stack([x, y, local[..., 2]], axis=-1)) - self.halves
+        outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=-1)
+        nearest = (outside + np.minimum(beyond.max(axis=-1), 0.0)).min(axis=-1, initial=np.inf)
         if self.ground is not None:
             nearest = np.minimum(nearest, points[..., 2] - self.ground(points[..., :2]))
         if self.bounds is not None:
