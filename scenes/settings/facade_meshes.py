@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -117,7 +118,7 @@ class _Style:
 
 @dataclass(frozen=True)
 class _Wall:
-    """One side's frame: u to the right as seen from outside, v up, n outward; `at` takes (..., 3) of these to the building."""
+    """One side's frame: u to the right as seen from outside, v up, n outward; `at` takes these to the building."""
 
     width: float
     detailed: bool
@@ -279,7 +280,7 @@ def _ground_floor(
     openings, kinds = [], []
     bays = len(edges) - 1
     entrance = int(rng.integers(bays)) if side in (FRONT, BACK) else -1
-    for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (left, right) in enumerate(pairwise(edges)):
         middle, room = (left + right) / 2, right - left
         if number == entrance:
             half = min(0.8 if house.front in ("shops", "lobby") else 0.6, 0.45 * room)
@@ -370,7 +371,7 @@ def _awning(wall: _Wall, u0: float, u1: float, v0: float, v1: float) -> np.ndarr
         (top - 0.04, 0.01),
     ]
     quads = []
-    for (va, na), (vb, nb) in zip(profile[:-1], profile[1:], strict=True):
+    for (va, na), (vb, nb) in pairwise(profile):
         quads.append([(u0, vb, nb), (u1, vb, nb), (u1, va, na), (u0, va, na)])
     return wall.at(np.array(quads))
 

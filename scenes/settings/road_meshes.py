@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scenes.meshgen.surface import MeshData, grid, join
+from scenes.meshgen.surface import MeshData, grid, join, place
 from scenes.settings.quad_shapes import box, quad_mesh, ribbons, rounded_rectangle, slab, turned_profile
 
 PAVEMENT = 0.13
@@ -44,7 +44,7 @@ def strips(spans: tuple[float, ...], low: float, high: float, bend: float = 0.0)
 
 
 def pavements(blocks: tuple[float, ...], radius: float) -> MeshData:
-    """Raised blocks with rounded corners, four numbers each: lowest x and y, highest x and y of the kerb's inner edge."""
+    """Raised blocks with rounded corners, four numbers each: lowest x and y, highest x and y within the kerb."""
     rows = np.array(blocks).reshape(-1, 4).tolist()
     return join([slab(rounded_rectangle((a, b), (c, d), radius - KERB), LAND - 0.1, PAVEMENT) for a, b, c, d in rows])
 
@@ -83,8 +83,5 @@ def covers(places: tuple[float, ...]) -> MeshData:
     """Round manhole covers at (x, y) with a rim."""
     profile = [(0.34, -0.05), (0.34, 0.003), (0.30, 0.003), (0.295, 0.0015), (0.06, 0.0015)]
     lid = turned_profile(profile, 24)
-    moved = [
-        MeshData(lid.vertices + [x, y, 0.0], lid.corners, lid.sizes, lid.uvs, lid.smooth)
-        for x, y in np.array(places).reshape(-1, 2)
-    ]
+    moved = [place(lid, (x, y, 0.0)) for x, y in np.array(places).reshape(-1, 2)]
     return join(moved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -118,59 +119,60 @@ def _lawns(plan: StreetPlan) -> tuple[float, ...]:
 
 
 def _markings(plan: StreetPlan, rng: np.random.Generator) -> tuple[float, ...]:
-    """Bars along and across the road: lines between lanes, parking bays, stop lines and zebra crossings."""
-    bars: list[tuple[float, float, float, float]] = []
+    """Bars along and across the road; some quiet streets have none."""
     if plan.quarter == "suburb" and rng.random() < 0.35:
-        return _flat([(0.0, 3.0, -0.06, 0.06)])
-    wide, dash, gap = 0.06, float(rng.uniform(1.5, 3.5)), float(rng.uniform(2.5, 5.0))
+        return ()
+    return _flat([*_lane_lines(plan, rng), *_junction_lines(plan)])
+
+
+def _lane_lines(plan: StreetPlan, rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
+    """Dashed lines between lanes and before parking bays, the middle one sometimes double and solid."""
+    dash, gap, solid = float(rng.uniform(1.5, 3.5)), float(rng.uniform(2.5, 5.0)), rng.random() < 0.25
     stops = plan.cross_half + 5.5
-    solid = rng.random() < 0.25
-    lanes = plan.lanes * plan.lane
+    dashed = [side * lane * plan.lane for lane in range(1, plan.lanes) for side in (-1, 1)]
+    dashed += [side * plan.lanes * plan.lane for side in (-1, 1) if plan.parking]
+    through = [side * (plan.half - 0.25) for side in (-1, 1) if not plan.parking]
+    if solid:
+        through += [-0.12, 0.12]
+    else:
+        dashed.append(0.0)
+    bars = []
     for at in np.arange(-plan.end + 6, plan.end - 6, dash + gap).tolist():
         if not any(abs(at + dash / 2 - x) < stops + dash / 2 for x in plan.crossings):
-            bars += [
-                (at, at + dash, side * lane * plan.lane - wide, side * lane * plan.lane + wide)
-                for lane in range(1, plan.lanes)
-                for side in (-1, 1)
-            ]
-            if not solid:
-                bars.append((at, at + dash, -wide, wide))
-            if plan.parking:
-                bars += [(at, at + dash, side * lanes - 0.05, side * lanes + 0.05) for side in (-1, 1)]
-    edges = [-plan.end, *plan.inner, plan.end]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        if solid:
-            bars += [(a + stops, b - stops, offset - 0.05, offset + 0.05) for offset in (-0.12, 0.12)]
-        if not plan.parking:
-            bars += [
-                (a + stops, b - stops, side * (plan.half - 0.25) - 0.05, side * (plan.half - 0.25) + 0.05)
-                for side in (-1, 1)
-            ]
+            bars += [(at, at + dash, offset - 0.06, offset + 0.06) for offset in dashed]
+    for a, b in pairwise([-plan.end, *plan.inner, plan.end]):
+        bars += [(a + stops, b - stops, offset - 0.05, offset + 0.05) for offset in through]
+    return bars
+
+
+def _junction_lines(plan: StreetPlan) -> list[tuple[float, float, float, float]]:
+    """Zebra crossings, stop lines, and the middle lines of the streets across."""
+    bars = []
     for x in plan.inner:
         for sign in (-1, 1):
             near, far = sorted((x + sign * (plan.cross_half + 1.2), x + sign * (plan.cross_half + 4.2)))
             bars += [(near, far, y, y + 0.5) for y in np.arange(-plan.half + 0.35, plan.half - 0.7, 1.0).tolist()]
             stop = x + sign * (plan.cross_half + 5.0)
             side = -sign * plan.keep  # the lanes that come up to the junction here
-            bars.append((stop - 0.2, stop + 0.2, *sorted((side * 0.15, side * lanes))))
+            low, high = sorted((side * 0.15, side * plan.lanes * plan.lane))
+            bars.append((stop - 0.2, stop + 0.2, low, high))
     for x in plan.crossings:
-        for sign in (-1, 1):
-            for y in np.arange(plan.half + 4.0, plan.reach, 6.0).tolist():
-                bars.append((x - wide, x + wide, *sorted((sign * y, sign * (y + 2.5)))))
-    return _flat(bars)
+        starts = np.arange(plan.half + 4.0, plan.reach, 6.0).tolist()
+        bars += [(x - 0.06, x + 0.06, y, y + 2.5) for y in starts]
+        bars += [(x - 0.06, x + 0.06, -y - 2.5, -y) for y in starts]
+    return bars
 
 
 def _arrows(plan: StreetPlan, rng: np.random.Generator) -> tuple[float, ...]:
     """Arrows before junctions, in the lanes that lead there."""
     if rng.random() < 0.5:
         return ()
-    places = []
-    for x in plan.inner:
-        for sign in (-1, 1):
-            for lane in range(plan.lanes):
-                places.append(
-                    (x + sign * (plan.cross_half + 12.0), -sign * plan.keep * (lane + 0.5) * plan.lane, -sign)
-                )
+    places = [
+        (x + sign * (plan.cross_half + 12.0), -sign * plan.keep * (lane + 0.5) * plan.lane, -sign)
+        for x in plan.inner
+        for sign in (-1, 1)
+        for lane in range(plan.lanes)
+    ]
     return tuple(round(float(value), 3) for place in places for value in place)
 
 
@@ -200,7 +202,7 @@ def _view_of_thing(subject: tuple[np.ndarray, float], rng: np.random.Generator) 
     height = rng.uniform(0.5, 2.0) if rng.random() < 0.75 else rng.uniform(2.0, 6.0)
     rise = np.clip(height - centre[2], -0.8 * distance, 0.8 * distance)
     level = np.sqrt(distance**2 - rise**2)
-    return centre + [level * np.cos(turn), level * np.sin(turn), rise], centre, fov
+    return centre + np.array([level * np.cos(turn), level * np.sin(turn), rise]), centre, fov
 
 
 def _view(plan: StreetPlan, rng: np.random.Generator) -> _View:
@@ -219,7 +221,7 @@ def _view(plan: StreetPlan, rng: np.random.Generator) -> _View:
         swing = np.radians(rng.normal(0, 28))
         rise = np.sin(np.radians(rng.uniform(-8, 14)))
     elif kind < 0.6:  # at a wheel
-        eye = (along, -way * plan.lane * (rng.integers(plan.lanes) + 0.5), rng.uniform(1.1, 1.5))
+        eye = (along, way * plan.keep * plan.lane * (rng.integers(plan.lanes) + 0.5), rng.uniform(1.1, 1.5))
         swing, rise = np.radians(rng.normal(0, 8)), np.sin(np.radians(rng.uniform(-3, 3)))
     elif kind < 0.8:  # from a window or a balcony
         eye = (
@@ -236,6 +238,6 @@ def _view(plan: StreetPlan, rng: np.random.Generator) -> _View:
     level = distance * np.sqrt(1 - rise**2)
     heading = np.radians(plan.line.yaw(eye[0])) + (0.0 if way > 0 else np.pi) + swing
     start = np.array([*plan.line.at(eye[0], eye[1]), eye[2]])
-    target = start + [level * np.cos(heading), level * np.sin(heading), distance * rise]
+    target = start + np.array([level * np.cos(heading), level * np.sin(heading), distance * rise])
     target[2] = max(target[2], 0.2)
     return start, target, fov

@@ -27,6 +27,7 @@ class Street:
     objects: list[Object] = field(default_factory=list)
     assets: list[Asset] = field(default_factory=list)
     cars: list[tuple[float, float, float, float]] = field(default_factory=list)
+    paints: list[Material] = field(default_factory=list)
     looks: list[dict[str, Material]] = field(default_factory=list)
     _boxes: list[tuple[float, ...]] = field(default_factory=list)
     _discs: list[tuple[float, float, float]] = field(default_factory=list)

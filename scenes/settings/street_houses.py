@@ -12,7 +12,7 @@ from scenes.settings.street_builder import Street
 from scenes.settings.street_plan import Line, Quarter, StreetPlan
 from scenes.spec import Builtin, Material, Value
 
-_LOOKS = 9
+_LOOKS = 6
 _FAR = 80.0
 _DEPTHS = (9.0, 13.0)
 
@@ -47,7 +47,7 @@ def build_houses(street: Street, plan: StreetPlan, rng: np.random.Generator) -> 
                 _build_row(street, plan, _Row(line, side, -plan.reach + 8, -behind, across), rng)
         for sign in (-1, 1):  # and along the street across
             end = Line(x, sign * (plan.reach + 12.0), 0.0 if sign > 0 else 180.0)
-            _build_row(street, plan, _Row(end, 1, -30.0, 30.0, 0.0, True), rng)
+            _build_row(street, plan, _Row(end, 1, -27.0, 27.0, 0.0, True), rng)
     if plan.line.bend:
         for along, heading in ((plan.end + 14.0, 90.0), (-plan.end - 14.0, -90.0)):
             x, y = plan.line.at(along, 0.0).tolist()
@@ -162,10 +162,10 @@ def _draw_look(street: Street, style: Quarter, rng: np.random.Generator) -> dict
         "trim": make.trim(),
         "frame": make.frame(),
         "glass": make.glass(mirror=False),
-        "blind": make.blind(),
+        "blind": make.shared("blind"),
         "door": make.vivid() if rng.random() < 0.7 else make.timber(),
         "roof": make.roof(flat=False),
-        "gear": make.iron(),
+        "gear": make.shared("iron"),
         "mirror": make.glass(mirror=True),
         "felt": make.roof(flat=True),
         "cladding": make.wall(("sheet", "stone", "concrete")[int(rng.integers(3))]),

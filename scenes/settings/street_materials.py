@@ -1,4 +1,4 @@
-"""Materials of a street: procedural families of the catalogue's pools in the colours and sizes of real streets, and paints.
+"""Materials of a street: families of the catalogue's pools in the colours and sizes of real streets, and paints.
 
 A texture set whose name says what it is (brick, asphalt, ...) is taken as it is; a procedural material is recoloured,
 since families draw any colour. Lengths are metres.

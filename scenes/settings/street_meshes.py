@@ -19,7 +19,7 @@ Parts = dict[str, MeshData]
 
 
 def street_thing(part: str, kind: str, size: float, seed: int = 0) -> MeshData:
-    """One part of a thing; `size` is its height (a fence's and wires' length) in metres. KeyError: no such kind or part."""
+    """One part of a thing of that height in metres (length, of fences and wires); KeyError: no such kind or part."""
     return _made(kind, size, seed)[part]
 
 
@@ -30,7 +30,7 @@ def _made(kind: str, size: float, seed: int) -> Parts:
 
 def _lamp(size: float, rng: np.random.Generator) -> Parts:
     """Street lamp: a tapered post, and an arm over the road (towards -y) or a lantern on top."""
-    base = turned_profile([(0.11, 0.0), (0.11, 0.5), (0.075, 0.6), (0.075, 0.62)], 14)
+    base = turned_profile([(0.11, 0.0), (0.11, 0.5), (0.075, 0.6), (0.075, 0.62)], 10)
     if size < 5:
         post = pipe([(0, 0, 0.5), (0, 0, size - 0.7)], np.array([0.06, 0.045]), 12)
         glass = turned_profile([(0.1, size - 0.68), (0.17, size - 0.25)], 6)
@@ -41,10 +41,10 @@ def _lamp(size: float, rng: np.random.Generator) -> Parts:
         return {"metal": join([base, post, *caps]), "face": glass, "head": _ball(0.03, size + 0.02)}
     arm = rng.uniform(0.8, 2.0)
     bow = [(0, -arm * t, size - 0.6 + 0.6 * np.sin(t * np.pi / 2)) for t in np.linspace(0, 1, 9)]
-    post = pipe([(0, 0, 0.5), (0, 0, size - 0.6)], np.array([0.085, 0.055]), 12)
-    head = place(rounded_box(0.26, 0.7, 0.11, 0.045), (0, -arm - 0.25, size))
-    glass = place(rounded_box(0.2, 0.5, 0.03, 0.012), (0, -arm - 0.25, size - 0.065))
-    return {"metal": join([base, post, pipe(bow, 0.04)]), "head": head, "face": glass}
+    post = pipe([(0, 0, 0.5), (0, 0, size - 0.6)], np.array([0.085, 0.055]), 8)
+    head = place(rounded_box(0.26, 0.7, 0.11, 0.045, 1), (0, -arm - 0.25, size))
+    glass = place(rounded_box(0.2, 0.5, 0.03, 0.012, 1), (0, -arm - 0.25, size - 0.065))
+    return {"metal": join([base, post, pipe(bow, 0.04, 6)]), "head": head, "face": glass}
 
 
 def _ball(radius: float, z: float) -> MeshData:

@@ -1,8 +1,9 @@
-"""The plan of a street before anything stands in it: its kind, the roads' widths and lines, and the blocks between them."""
+"""The plan of a street before anything stands in it: its kind, the roads' widths and lines, the blocks between."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,7 +84,7 @@ _SHARES = {"city": 0.35, "old": 0.3, "suburb": 0.2, "works": 0.15}
 
 @dataclass(frozen=True)
 class Line:
-    """A road's centre line: it leaves (x, y) towards `heading` degrees with curvature `bend` (1/m, left is positive)."""
+    """A road's centre line: it leaves (x, y) towards `heading` degrees with curvature `bend` (1/m, > 0: left)."""
 
     x: float
     y: float
@@ -105,7 +106,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class StreetPlan:
-    """Widths in metres: `half` from the road's middle to its kerb; `crossings` are x of streets across, ends included.
+    """Widths in metres: `half` from the road's middle to its kerb; `crossings` are x of streets across, ends too.
 
     `keep` is +1 where traffic keeps to the left, -1 to the right: the sign of the offset of a lane that runs along +x.
     """
@@ -126,10 +127,12 @@ class StreetPlan:
 
     @property
     def style(self) -> Quarter:
+        """What this kind of town looks like."""
         return QUARTERS[self.quarter]
 
     @property
     def half(self) -> float:
+        """From the road's middle to its kerb."""
         return self.lanes * self.lane + self.parking
 
     @property
@@ -147,14 +150,14 @@ class StreetPlan:
         if self.line.bend:
             return [(-self.end, self.end)]
         aside = self.cross_half + self.cross_pavement
-        return [(a + aside, b - aside) for a, b in zip(self.crossings[:-1], self.crossings[1:], strict=True)]
+        return [(a + aside, b - aside) for a, b in pairwise(self.crossings)]
 
     def blocks(self) -> list[tuple[float, float, float, float]]:
         """Lowest and highest corner of every paved block, within its kerb."""
         wide, half = self.cross_half + KERB, self.half + KERB
         edges = [-self.end - 70.0, *self.crossings, self.end + 70.0]
         found = []
-        for number, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for number, (a, b) in enumerate(pairwise(edges)):
             low, high = a + (wide if number else 0.0), b - (wide if number < len(edges) - 2 else 0.0)
             if number in (0, len(edges) - 2):
                 found.append((low, -self.reach, high, self.reach))

@@ -1,8 +1,9 @@
-"""What stands and drives in a street: cars, lamps, trees, signs and the like, and the catalogue's things on the pavement."""
+"""What stands and drives in a street: cars, lamps, trees, signs and the like, and things of the catalogue."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,19 +21,20 @@ from scenes.settings.vehicle_meshes import car_size
 from scenes.spec import Material, Object, Value
 
 _FROM_KERB = 0.5
+_PAINTS = 8
+_NEAR_CARS = 20.0
 _CROWN = 0.34  # of a tree's height: its crown's radius
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of street furniture: its parts' materials, heights, half size seen from above, and how often it stands here."""
+    """A kind of street furniture: its parts' materials, heights, half size seen from above, how often it stands."""
 
     parts: dict[str, str]
     heights: tuple[float, float]
     half: tuple[float, float]
     weight: float
     at_kerb: bool = True
-    faces_road: bool = True
 
 
 _KINDS = {
@@ -162,7 +164,7 @@ def _poles(street: Street, plan: StreetPlan, rng: np.random.Generator, kerb: flo
         street.take(x, y, 0.0, size, (0.16, 0.16), yaw)
         places.append((x, y))
     instance, high = street.new_instance(), PAVEMENT + size - 0.2
-    for (x, y), (x2, y2) in zip(places[:-1], places[1:], strict=True):
+    for (x, y), (x2, y2) in pairwise(places):
         length, yaw = float(np.hypot(x2 - x, y2 - y)), float(np.degrees(np.arctan2(y2 - y, x2 - x)))
         params: dict[str, Value] = {"part": "metal", "kind": "wires", "size": round(length, 3), "seed": 1}
         street.add("wires", instance, "street_thing", params, _material(street, "dark"), [(x, y, high, yaw)])
@@ -245,6 +247,7 @@ def _fence_part(seed: int) -> str:
 def build_cars(street: Street, plan: StreetPlan, rng: np.random.Generator) -> None:
     """Parked cars along both kerbs, and a few in the lanes."""
     fullness = float(rng.uniform(0.15, 0.8))
+    street.paints[:] = [street.materials.car() for _ in range(_PAINTS)]
     for side in (-1, 1):
         if plan.parking:
             at = -NEAR - 20.0
@@ -285,11 +288,13 @@ def _add_car(
     assert kind in CARS
     x, y = plan.line.at(along, aside).tolist()
     yaw = plan.line.yaw(along) + (0.0 if ahead else 180.0) + float(rng.normal(0, 0.8))
-    instance, make = street.new_instance(), street.materials
+    instance, make, paints = street.new_instance(), street.materials, street.paints
     materials = {part: make.shared({"glass": "pane"}.get(part, part)) for part in CAR_PARTS if part != "paint"}
-    materials["paint"] = make.shared("van") if kind == "van" and rng.random() < 0.6 else make.car()
+    white = kind == "van" and rng.random() < 0.6
+    materials["paint"] = make.shared("van") if white else paints[int(rng.integers(len(paints)))]
+    detail = 2 if abs(along) < _NEAR_CARS else 1
     for part in CAR_PARTS:
-        params: dict[str, Value] = {"part": part, "kind": kind, "stretch": stretch}
+        params: dict[str, Value] = {"part": part, "kind": kind, "stretch": stretch, "detail": detail}
         street.add(f"{kind} {part}", instance, "car", params, materials[part], [(x, y, 0.0, yaw)])
     length, width, height = car_size(kind, stretch)
     street.take(x, y, 0.0, height, (length / 2, width / 2), yaw)

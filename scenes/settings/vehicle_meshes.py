@@ -13,10 +13,9 @@ import numpy as np
 
 from scenes.meshgen.solids import rounded_box
 from scenes.meshgen.surface import MeshData, grid, join, place, polygon, rotation
-from scenes.settings.quad_shapes import box, quad_mesh, rod, turned_profile
+from scenes.settings.quad_shapes import box, quad_mesh, turned_profile
 
 PARTS = ("paint", "glass", "dark", "rim", "lamp", "tail")
-_COLUMNS = 23
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ KINDS = {
 }
 
 
-def car(part: str, kind: str, stretch: float = 1.0) -> MeshData:
-    """One part of a car of that kind; its length is scaled by `stretch`."""
-    return _parts(kind, stretch)[part]
+def car(part: str, kind: str, stretch: float = 1.0, detail: int = 2) -> MeshData:
+    """One part of a car of that kind; its length is scaled by `stretch`. `detail` is 2 near the camera, 1 afar."""
+    return _parts(kind, stretch, detail)[part]
 
 
 def car_size(kind: str, stretch: float = 1.0) -> tuple[float, float, float]:
@@ -78,12 +77,12 @@ def car_size(kind: str, stretch: float = 1.0) -> tuple[float, float, float]:
     return shape.length * stretch, shape.width + 0.24, max(height for _, height in shape.roof) + 0.02
 
 
-@lru_cache(maxsize=16)
-def _parts(kind: str, stretch: float) -> dict[str, MeshData]:
+@lru_cache(maxsize=32)
+def _parts(kind: str, stretch: float, detail: int) -> dict[str, MeshData]:
     shape = KINDS[kind]
-    body, under = _body(shape)
-    roof, glass = _cabin(shape)
-    wheels = [_wheel(shape, axle, side) for axle in shape.axles for side in (-1.0, 1.0)]
+    body, under = _body(shape, detail)
+    roof, glass = _cabin(shape, detail)
+    wheels = [_wheel(shape, axle, side, 5 + 6 * detail) for axle in shape.axles for side in (-1.0, 1.0)]
     lamp, tail, dark, mirrors = _fittings(shape)
     parts = {
         "paint": join([body, roof, *mirrors]),
@@ -103,11 +102,12 @@ def _along(shape: _Shape, line: tuple[tuple[float, float], ...], share: np.ndarr
     return np.mean([np.interp(share + shift * reach, x, z) for shift in (-1.5, -0.75, 0.0, 0.75, 1.5)], axis=0)
 
 
-def _body(shape: _Shape) -> tuple[MeshData, MeshData]:
+def _body(shape: _Shape, detail: int) -> tuple[MeshData, MeshData]:
     """The painted shell below the windows, cut out around the wheels, and the dark underside."""
     arch = shape.wheel * 1.2
-    stations = [np.linspace(0, 1, 33), 0.001 * np.arange(1, 4), 1 - 0.001 * np.arange(1, 4)]
-    stations += [axle + np.sin(np.linspace(-np.pi / 2, np.pi / 2, 13)) * arch / shape.length for axle in shape.axles]
+    stations = [np.linspace(0, 1, 1 + 14 * detail), np.array([0.002, 0.005, 0.995, 0.998])]
+    around = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 1 + 5 * detail)) * arch / shape.length
+    stations += [axle + around for axle in shape.axles]
     share = np.unique(np.concatenate(stations).clip(0, 1).round(5))
     x = (share - 0.5) * shape.length
     top = _along(shape, shape.deck, share)
@@ -118,7 +118,7 @@ def _body(shape: _Shape) -> tuple[MeshData, MeshData]:
         bottom = np.where(offset < arch, np.maximum(bottom, rise), bottom)
     bottom = np.minimum(bottom, top - 0.06)
     half = shape.width / 2 * (1 - 0.30 * np.abs(2 * share - 1) ** 7) * (1 - 0.03 * np.abs(2 * share - 1) ** 2)
-    angle = np.linspace(0, np.pi, _COLUMNS)
+    angle = np.linspace(0, np.pi, 1 + 10 * detail)
     across, up = _superellipse(angle, 5.5)
     height = bottom[:, None] + (top - bottom)[:, None] * up[None]
     waist = 1 - 0.07 * np.maximum(0.62 - height, 0.0) - 0.10 * np.maximum(height - 0.62, 0.0) ** 1.5
@@ -135,18 +135,18 @@ def _superellipse(angle: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarr
     return np.sign(cosine) * np.abs(cosine) ** (2 / power), sine ** (2 / power)
 
 
-def _cabin(shape: _Shape) -> tuple[MeshData, MeshData]:
+def _cabin(shape: _Shape, detail: int) -> tuple[MeshData, MeshData]:
     """What is above the belt: the painted roof, pillars and rails, and the glass between them."""
     start, stop = shape.roof[0][0], shape.roof[-1][0]
     first, last = shape.side_glass
     pillar = 0.022
     middles = [m for m in ((first + last) / 2,) if last - first > 0.2]
     marks = [first, last, *(m + s * pillar / 2 for m in middles for s in (-1, 1))]
-    share = np.unique(np.concatenate([np.linspace(start, stop, 28), marks]).round(5))
+    share = np.unique(np.concatenate([np.linspace(start, stop, 12 * detail), marks]).round(5))
     x = (share - 0.5) * shape.length
     top = _along(shape, shape.roof, share)
     belt = np.minimum(np.interp(share, *np.array(shape.deck).T), top - 0.01) - 0.03
-    angle = np.linspace(0, np.pi, 37)
+    angle = np.linspace(0, np.pi, 1 + 18 * detail)
     across, up = _superellipse(angle, 4.2)
     height = belt[:, None] + (top - belt)[:, None] * up[None]
     ends = 1 - 0.10 * np.clip((share - 0.62) / 0.3, 0, 1) ** 2 - 0.06 * np.clip((0.12 - share) / 0.12, 0, 1) ** 2
@@ -175,7 +175,7 @@ def _faces(mesh: MeshData, chosen: np.ndarray) -> MeshData:
     return MeshData(mesh.vertices[used], index, mesh.sizes[chosen], mesh.uvs[corners], mesh.smooth[chosen])
 
 
-def _wheel(shape: _Shape, axle: float, side: float) -> tuple[MeshData, MeshData]:
+def _wheel(shape: _Shape, axle: float, side: float, segments: int) -> tuple[MeshData, MeshData]:
     """Tyre and rim of one wheel; turned about z first, then laid on its side."""
     r, half = shape.wheel, 0.11
     tyre = turned_profile(
@@ -188,16 +188,17 @@ def _wheel(shape: _Shape, axle: float, side: float) -> tuple[MeshData, MeshData]
             (0.68 * r, half),
             (0.64 * r, 0.05),
         ],
-        20,
+        segments,
     )
     disc = turned_profile(
-        [(0.655 * r, 0.0), (0.67 * r, half - 0.005), (0.6 * r, half - 0.01), (0.55 * r, 0.06), (0.2 * r, 0.055)], 28
+        [(0.655 * r, 0.0), (0.67 * r, half - 0.005), (0.6 * r, half - 0.01), (0.55 * r, 0.06), (0.2 * r, 0.055)],
+        segments,
     )
     spokes = [
         place(quad_mesh(box((0.06, 0.62 * r), (-0.03, 0.03), (0.05, half - 0.02))), turn=rotation("z", 72.0 * i))
         for i in range(5)
     ]
-    rim = join([disc, turned_profile([(0.2 * r, 0.05), (0.17 * r, half - 0.015)], 10), *spokes])
+    rim = join([disc, turned_profile([(0.2 * r, 0.05), (0.17 * r, half - 0.015)], 8), *spokes])
     turn = rotation("x", -90.0 * side)
     at = ((axle - 0.5) * shape.length, side * (shape.width / 2 - half - 0.02), r)
     return place(tyre, at, turn), place(rim, at, turn)
@@ -215,12 +216,11 @@ def _fittings(shape: _Shape) -> tuple[MeshData, MeshData, MeshData, list[MeshDat
 
     lamps = pair((0.24, 0.34, 0.15), (nose - 0.15, 0.66 * half, front - 0.1))
     tails = pair((0.12, 0.2, 0.3 if shape.lean > 0.21 else 0.5), (0.075 - nose, 0.74 * half, rear - 0.1))
-    dark = [
-        place(rounded_box(0.1, 0.95 * half, 0.16, 0.03, 1), (nose - 0.045, 0.0, front - 0.17)),
-        place(rounded_box(0.1, 1.2 * half, 0.1, 0.03, 1), (nose - 0.045, 0.0, 0.36)),
-        place(rounded_box(0.1, 1.2 * half, 0.12, 0.03, 1), (0.045 - nose, 0.0, 0.42)),
-        rod(np.array([-0.3 * shape.length, 0.3, 0.25]), np.array([0.3 * shape.length, 0.3, 0.25]), 0.06),
+    bars = [
+        box((nose - 0.1, nose + 0.005), (-0.48 * half, 0.48 * half), (front - 0.25, front - 0.09)),
+        box((nose - 0.1, nose + 0.005), (-0.6 * half, 0.6 * half), (0.31, 0.41)),
+        box((-nose - 0.005, 0.1 - nose), (-0.6 * half, 0.6 * half), (0.36, 0.48)),
     ]
     last = shape.side_glass[1]
     at = ((last - 0.515) * shape.length, half + 0.02, float(np.interp(last, *deck.T)) + 0.07)
-    return join(lamps), join(tails), join(dark), pair((0.1, 0.2, 0.14), at)
+    return join(lamps), join(tails), quad_mesh(bars), pair((0.1, 0.2, 0.14), at)
