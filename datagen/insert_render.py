@@ -49,7 +49,7 @@ class InsertRequest(SpecData, frozen=True, kw_only=True):
     mesh: Source
     material: Material
     roots: dict[str, str]
-    intrinsics: tuple[tuple[float, ...], ...]
+    intrinsics: tuple[tuple[tuple[float, ...], ...], ...]
     camera_to_world: tuple[tuple[tuple[float, ...], ...], ...]
     object_to_world: tuple[tuple[float, ...], ...]
     height: int
@@ -98,7 +98,8 @@ def render_insert(
 
     Args:
         asset: what to render.
-        camera: intrinsics in pixels (the centre may lie anywhere) and a pose for each of the T frames.
+        camera: intrinsics in pixels (the centre may lie anywhere, but fy / fx is the same in all frames) and a pose for
+            each of the T frames.
         size: (H, W) of the picture.
         object_to_world: (4, 4) rotation, scale and place of the mesh's normalised frame (`scenes.spec.Object`).
         out: folder, made if need be; the clip's files are `object.<suffix>`.
@@ -117,7 +118,7 @@ def render_insert(
         mesh=asset.mesh,
         material=asset.material,
         roots={name: str(root) for name, root in asset.roots.items()},
-        intrinsics=camera.intrinsics.tolist(),
+        intrinsics=camera.frame_intrinsics.tolist(),
         camera_to_world=camera.camera_to_world.tolist(),
         object_to_world=object_to_world.tolist(),
         height=size[0],

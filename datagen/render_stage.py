@@ -24,6 +24,7 @@ from manifests.contract.row import AssetUse, ClipRow, Sample
 from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, RenderError, SpecError
 from manifests.files import Scratch, write_bytes
 from manifests.store.previews import strip
+from manifests.untrusted import read_bounded
 from pipeline.options import DeviceKind
 from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
@@ -161,6 +162,7 @@ def samples_of(
             fps=clip.fps,
             exposure=clip.exposure,
             attributes=tuple(clip.arrays),
+            setting="table" if spec.setting is UNSET else spec.setting.kind,
             motions=motion_names(spec),
             assets=asset_uses(spec, light, catalogue),
             materials=rendered.materials,
@@ -214,9 +216,7 @@ def render_spec(
     from datagen.blender.render import render_scene
 
     try:
-        if spec.stat().st_size > _LARGEST_SPEC:
-            raise LightloomError(f"larger than {_LARGEST_SPEC} bytes", "this is not a scene spec", where=spec)
-        scene = from_json(spec.read_bytes())
+        scene = from_json(read_bounded(spec, _LARGEST_SPEC))
     except OSError as error:
         raise LightloomError(
             f"cannot be read: {error.strerror}", "give the JSON file of a scene spec", where=spec

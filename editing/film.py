@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image
 
+from editing.sound import SoundTrack
 from labeling.sources.discovery import discover
 from labeling.sources.footage import Reader, video_footage
 from labeling.sources.frame_reader import open_footage
@@ -72,6 +73,7 @@ class Film:
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
         self.times: list[float] = []
+        self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +83,18 @@ class Film:
     ) -> None:
         if isinstance(self._source, Reader):
             self._source.close()
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be used of the film, a line each; complete once it has been read and written."""
+        found = [one.message for one in self._source.problems] if isinstance(self._source, Reader) else []
+        return found + ([self._sound.missing] if self._sound is not None and self._sound.missing else [])
+
+    def sound(self) -> SoundTrack | None:
+        """The film's sound, for one `VideoWriter`; None where it can have none."""
+        if isinstance(self._source, VideoReader):
+            self._sound = SoundTrack(self._source)
+        return self._sound
 
     def pieces(self, plan: WindowPlan) -> Iterator[Piece]:
         """The windows of the plan in order; once."""
@@ -119,12 +133,15 @@ class Film:
         """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""
         return fitted(self.size, side or None)
 
-    def intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
-        """The clip's intrinsics (3, 3) for its pictures at `size`, or None where the film does not know them."""
+    def intrinsics(self, size: tuple[int, int], window: Window | None = None) -> np.ndarray | None:
+        """The clip's intrinsics for its pictures at `size`, or None where the film does not know them.
+
+        (3, 3), or (n, 3, 3) of the frames in the window (None: all) where the camera zooms.
+        """
         if self.clip is None or self.clip.camera is None:
             return None
         scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
-        return scale @ self.clip.camera.intrinsics
+        return scale @ self.clip.camera.at(slice(window.start, window.stop) if window else slice(None)).intrinsics
 
     @cached_property
     def shown(self) -> np.ndarray:
@@ -227,10 +244,13 @@ def make_folder(folder: Path) -> None:
 class VideoWriter:
     """Writes an H.264 mp4 (8 bits, 4:2:0, BT.709, limited range). A context manager: the file is whole or absent.
 
-    4:2:0 has even sides only: an odd side gets one more row or column, a copy of the last one.
+    4:2:0 has even sides only: an odd side gets one more row or column, a copy of the last one. `sound` is copied beside
+    the pictures, as long as they last.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 16) -> None:
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 16, sound: SoundTrack | None = None
+    ) -> None:
         if path.suffix.lower() != ".mp4":
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
         if path.is_dir():  # or it would be said when all frames are rendered
@@ -239,6 +259,8 @@ class VideoWriter:
         self._path, self._size = path, size
         self._closing = ExitStack()
         temporary = self._closing.enter_context(atomic_path(path))
+        if sound is not None:
+            self._closing.enter_context(sound)
         self._padding = (size[0] % 2, size[1] % 2)
         self._stamp = -1
         try:
@@ -257,7 +279,9 @@ class VideoWriter:
         context.time_base = stream.time_base
         context.color_range = ColorRange.MPEG
         context.colorspace = context.color_primaries = context.color_trc = _BT709
-        self._stream, self._interval = stream, 1 / float(rate)
+        self._stream, self._interval, self._sound = stream, 1 / float(rate), sound
+        if sound is not None:
+            sound.join(self._container)
 
     def write(self, rgb: np.ndarray, seconds: float | None = None) -> None:
         """Append a frame (H, W, 3), uint8 or floats in [0, 1], shown at `seconds`; None is at the constant rate."""
@@ -278,6 +302,8 @@ class VideoWriter:
         due = (self._stamp + round(self._interval * _CLOCK)) if self._stamp >= 0 else 0
         self._stamp = due if seconds is None else max(round(seconds * _CLOCK), self._stamp + 1)
         frame.pts, frame.time_base = self._stamp, Fraction(1, _CLOCK)
+        if self._sound is not None:
+            self._sound.write(self._container, self._stamp / _CLOCK)
         self._container.mux(self._stream.encode(frame))
 
     def __enter__(self) -> Self:
@@ -291,4 +317,6 @@ class VideoWriter:
 
     def _flush(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
         if kind is None:
+            if self._sound is not None:
+                self._sound.write(self._container, max(self._stamp, 0) / _CLOCK + self._interval)
             self._container.mux(self._stream.encode(None))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from datagen.insert_render import Insert, find_asset, render_insert
@@ -32,7 +31,7 @@ from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last, planar, relative_depth
 from renderers.sampling.windows import plan_windows
 from renderers.shading.split_sum import matching_exposure
-from renderers.shading.view_geometry import depth_offset, plane_rays, surface_coverage
+from renderers.shading.view_geometry import depth_offset, pinhole, plane_rays, surface_coverage
 from scenes.catalogue import Catalogue
 from scenes.providers.builtin import builtin_catalogue
 
@@ -122,9 +121,9 @@ def insert(
         scene = read_scene(opened, settings, renderers)
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
             made = put(scene, asset, Place(at, scale, rotate, depth), renderers, settings, Path(scratch))
-        with VideoWriter(Path(out), opened.size, opened.fps) as video:
-            for frame in made.video:
-                video.write(frame)
+        with VideoWriter(Path(out), opened.size, opened.fps, sound=opened.sound()) as video:
+            for frame, seconds in zip(made.video, opened.times, strict=True):
+                video.write(frame, seconds)
     written = [Path(out)]
     if gbuffers is not None:
         clip = Clip("inserted", made.arrays, scene.camera, scene.light, opened.fps, scene.exposure)
@@ -295,7 +294,7 @@ def _with_distance(
         else surface_coverage(values["depth"], values["basecolor"], values["normal"])
     )
     height, width = arrays["depth"].shape[1:3]
-    rays = plane_rays(height, width, torch.from_numpy(intrinsics))
+    rays = plane_rays(height, width, pinhole(0.0, intrinsics, height, width, len(arrays["depth"])))
     offset = float(depth_offset(values["depth"], values["normal"], rays, covered)[0])
     mask = channels_last(covered)
     depth = np.where(mask > 0.5, arrays["depth"] + np.float32(offset), np.float32(np.inf))
@@ -366,9 +365,9 @@ def stand(
     if seen <= 0 or (scale is not None and not (np.isfinite(scale) and scale > 0)):
         raise InputError(f"`depth` {seen:g} and `scale` {scale} must be positive numbers", fields=("depth", "scale"))
     pose = camera.camera_to_world[0]
-    position = pose[:3, :3] @ (camera.rays(height, width)[y, x] * seen) + pose[:3, 3]
+    position = pose[:3, :3] @ (camera.at(slice(1)).rays(height, width)[..., y, x, :].reshape(3) * seen) + pose[:3, 3]
     if scale is None:
-        scale = SHARE * min(height, width) / camera.intrinsics[0, 0] * seen
+        scale = SHARE * min(height, width) / camera.frame_intrinsics[0, 0, 0] * seen
     matrix = np.eye(4)
     matrix[:3, :3] = scale * _turned(up / np.linalg.norm(up), np.radians(rotate))
     matrix[:3, 3] = position

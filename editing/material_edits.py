@@ -157,7 +157,7 @@ def edit(
             settings=settings,
             shown_light=keep if show else None,
         )
-        video = files.enter_context(VideoWriter(out, opened.size, opened.fps))
+        video = files.enter_context(VideoWriter(out, opened.size, opened.fps, sound=opened.sound()))
         masks = None
         if mask_out is not None:
             masks = files.enter_context(VideoWriter(Path(mask_out), opened.size, opened.fps))
@@ -195,7 +195,6 @@ def edited_frames(
     """
     plan = settings.plan(film.frames)
     seen_size = film.size if truth else film.seen_size(settings.side)
-    lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size)}
     selector = Selector(request, film, plan, seen_size)
     strength = _strength(change, known=truth) if strength is None else strength
     if not 0 <= strength <= 1:
@@ -205,6 +204,7 @@ def edited_frames(
     def windows() -> Iterator[list[np.ndarray]]:
         """Each window's edited picture (n, H, W, 3) and selection (n, H, W, 1)."""
         for piece in film.pieces(plan):
+            lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size, piece.window)}
             seen = resized(piece.rgb, seen_size)
             if true_gbuffers is not None:
                 maps = {name: value[piece.window.start : piece.window.stop] for name, value in true_gbuffers.items()}

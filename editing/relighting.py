@@ -88,8 +88,8 @@ def relight(
     def windows(film: Film, plan: WindowPlan) -> Iterator[list[np.ndarray]]:
         """Each window's input, its picture (n, H, W, 3) under every light and, where wanted, its G-buffers."""
         seen_size = film.seen_size(settings.side)
-        lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size)}
         for piece in film.pieces(plan):
+            lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size, piece.window)}
             seen = resized(piece.rgb, seen_size)
             maps = estimated(seen, renderers.inverse, settings)
             if show and piece.window.start == 0:
@@ -110,7 +110,8 @@ def relight(
     with open_film(film) as opened, ExitStack() as files:
         plan = settings.plan(opened.frames)
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
-        video = files.enter_context(VideoWriter(out, opened.size if sheet is None else sheet.size, opened.fps))
+        size = opened.size if sheet is None else sheet.size
+        video = files.enter_context(VideoWriter(out, size, opened.fps, sound=opened.sound()))
         buffers = None
         if gbuffers is not None:
             buffers = GbufferFiles(Path(gbuffers), opened.seen_size(settings.side), opened.fps, exact=exr)

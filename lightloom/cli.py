@@ -6,10 +6,12 @@ Exit codes: 0 done, 1 work failed (one line says what, where and what to do next
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from tyro.extras import SubcommandApp
 
@@ -29,6 +31,7 @@ from lightloom.commands import (
     view,
 )
 from manifests.errors import LightloomError
+from manifests.untrusted import printable
 
 app = SubcommandApp()
 app.command(name="demo")(demo.demo)
@@ -52,6 +55,8 @@ DESCRIPTION = """Weave training data for neural rendering.
 Example: lightloom datagen run out/set --recipe tiny --clips 64
 Add --debug to any command to see the traceback of an error."""
 
+_CLOSED_PIPE = 141  # what a shell says of a program that SIGPIPE has ended
+
 _OPTIONS = {
     "light": "--env",
     "change": "--set",
@@ -65,7 +70,7 @@ _OPTIONS = {
 def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "lightloom") -> int:
     """Run one command line of `commands`; returns the exit code.
 
-    tyro itself exits with 2 on a usage error and 0 on --help.
+    tyro itself exits with 2 on a usage error and 0 on --help. An error that is not ours is one line, too.
     """
     arguments = list(arguments)
     debug = "--debug" in arguments
@@ -77,13 +82,27 @@ def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "li
     except LightloomError as error:
         if debug:
             traceback.print_exc()
-        said = error.told(_option)
-        print(f"lightloom: {said}", file=sys.stderr)
-        return 1
+        return _failed(error.told(_option))
     except KeyboardInterrupt:
-        print("lightloom: interrupted; the same command goes on from here", file=sys.stderr)
-        return 1
+        return _failed("interrupted; the same command goes on from here")
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
+    except Exception as error:
+        if debug:
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return _failed(
+            f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno}); this should not happen: "
+            "please report it with the output of the same command and --debug"
+        )
     return code if isinstance(code, int) else 0
+
+
+def _failed(line: str) -> int:
+    """Print what went wrong, in one line whatever it holds."""
+    print(f"lightloom: {printable(line)}", file=sys.stderr)
+    return 1
 
 
 def _option(field: str) -> str:
@@ -93,6 +112,9 @@ def _option(field: str) -> str:
 
 def main() -> None:
     """Entry point of the `lightloom` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone gets escapes
     code = run(sys.argv[1:])
     if "bpy" in sys.modules:  # Blender's own exit can crash, after the work is done
         sys.stdout.flush()

@@ -75,13 +75,13 @@ def log_clip(rerun: Any, recording: Any, clip: Clip) -> None:
         recording.log(f"{root}/environment", rerun.Image(light), static=True)
     if clip.camera is not None:
         height, width = clip.size
-        lens = rerun.Pinhole(
-            image_from_camera=clip.camera.intrinsics,
-            resolution=[width, height],
-            camera_xyz=rerun.ViewCoordinates.RUB,
-            image_plane_distance=_plane(clip),
-        )
-        recording.log(f"{root}/camera", lens, static=True)
+        view = {"resolution": [width, height], "camera_xyz": rerun.ViewCoordinates.RUB}
+        lenses = [
+            rerun.Pinhole(image_from_camera=matrix, image_plane_distance=_plane(clip), **view)
+            for matrix in (clip.camera.intrinsics if clip.camera.zooms else clip.camera.intrinsics[None])
+        ]
+        if not clip.camera.zooms:
+            recording.log(f"{root}/camera", lenses[0], static=True)
         way = clip.camera.camera_to_world[:, :3, 3]
         recording.log(f"{root}/path", rerun.LineStrips3D([way], colors=[(240, 186, 120)]), static=True)
     for frame in range(clip.frames):
@@ -96,6 +96,8 @@ def log_clip(rerun: Any, recording: Any, clip: Clip) -> None:
             recording.log(f"{root}/depth", rerun.DepthImage(clip.arrays["depth"][frame, ..., 0], meter=1.0))
         if clip.camera is not None:
             pose = clip.camera.camera_to_world[frame]
+            if clip.camera.zooms:
+                recording.log(f"{root}/camera", lenses[frame])
             recording.log(f"{root}/camera", rerun.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
         if clip.camera is not None and "depth" in clip.arrays:
             places, colours = points(clip, frame, shown.get("rgb"))
@@ -107,7 +109,7 @@ def points(clip: Clip, frame: int, video: np.ndarray | None) -> tuple[np.ndarray
     assert clip.camera is not None
     step = max(1, int(np.ceil(np.sqrt(clip.size[0] * clip.size[1] / _MOST_POINTS))))
     depth = clip.arrays["depth"][frame, ::step, ::step]
-    rays = clip.camera.rays(*clip.size)[::step, ::step]
+    rays = clip.camera.at([frame]).rays(*clip.size).reshape(*clip.size, 3)[::step, ::step]
     seen = np.isfinite(depth[..., 0]) & (depth[..., 0] > 0)
     pose = clip.camera.camera_to_world[frame]
     local = (rays * depth.astype(np.float64))[seen]  # (h, w, 3) -> (N, 3)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-import yaml
 
 from manifests.errors import LightloomError
+from manifests.untrusted import LARGEST_YAML, decode_yaml, read_bounded
 
 _DEEPEST_BASE = 8
 
@@ -92,14 +92,14 @@ class Layered:
     def _parse(self, label: str) -> Plain:
         path = self.folder / f"{label}.yaml" if label in self.names else Path(label)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            data = read_bounded(path, LARGEST_YAML)
+        except (OSError, ValueError) as error:
             hint = _nearest(Path(label).name, self.names) or f"shipped {self.what}s are {', '.join(self.shown)}"
             raise self.error(f"cannot be read as a {self.what} ({error})", hint, where=label) from None
         try:
-            plain = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise self.error(f"not YAML: {' '.join(str(error).split())}", where=label) from None
+            plain = decode_yaml(data)
+        except ValueError as error:
+            raise self.error(f"not YAML: {error}", where=label) from None
         if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
             raise self.error(
                 f"a {self.what} is a mapping of field names to values", f"see {guide(self.guide)}", where=label

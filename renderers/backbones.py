@@ -46,7 +46,7 @@ class RenderInputs:
     Attributes:
         gbuffers: the five (B, T, C, H, W) as values, depth relative.
         panorama: (B, T, 3, h, w), or (B, 1, 3, h, w) where it stays the same, linear HDR in the camera frame, exposed.
-        intrinsics: (B, 3, 3) or (3, 3) in pixels.
+        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3), in pixels.
         mask: (B, T, 1, H, W) surface coverage, None where unknown.
         behind: gives (B, T, 3, H, W), the light along every viewing ray, linear and exposed, or None where that is what
             the panorama has. Called only for networks that are shown it.
@@ -69,7 +69,7 @@ class LightingInputs:
 
     Attributes:
         rgb: (B, T, 3, H, W) in model space.
-        intrinsics: (B, 3, 3) or (3, 3) in pixels.
+        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3), in pixels.
         gbuffers: (B, T, C, H, W) by name, as values, depth relative; None where unknown.
         rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
         size: (h, w) of the panorama.
@@ -107,6 +107,9 @@ class Backbone(ABC):
         sampler: of checkpoints that do not say.
         prediction: of checkpoints that do not say.
         latent: whether its networks see the world through an autoencoder (`vae`).
+        inverse_depth: whether its inverse networks give depth as near depth over depth, 0 at infinity, and not as
+            relative depth.
+        coverage: whether its inverse networks give one more channel, the surface coverage.
         hints: whether the forward network takes analytic shading as further condition channels.
         environment_size: (h, w) of the panoramas that its networks see, of checkpoints that do not say.
     """
@@ -117,6 +120,8 @@ class Backbone(ABC):
     sampler: ClassVar[Sampler]
     prediction: ClassVar[Prediction]
     latent: ClassVar[bool]
+    inverse_depth: ClassVar[bool] = False
+    coverage: ClassVar[bool] = False
     hints: ClassVar[bool]
     environment_size: ClassVar[tuple[int, int]]
 
@@ -140,7 +145,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def out_channels(self, network: Any) -> int:
-        """Channels of an inverse network's output."""
+        """Channels of an inverse network's output, coverage included."""
 
     @abstractmethod
     def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
@@ -317,7 +322,8 @@ class TinyBackbone(Backbone):
         values = inputs.gbuffers
         known = None if values is None else stack({name: to_model(name, values[name]) for name in GBUFFERS})
         height, width = inputs.rgb.shape[-2:]
-        rays = camera_rays(height, width, inputs.intrinsics.view(-1, 3, 3)).to(inputs.rgb)
+        lens = inputs.intrinsics[None] if inputs.intrinsics.ndim == 2 else inputs.intrinsics
+        rays = camera_rays(height, width, lens).to(inputs.rgb)
         shape = (len(inputs.rgb), 1, 6, network.height, 2 * network.height)
 
         def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
@@ -333,7 +339,19 @@ class TinyBackbone(Backbone):
         return LightingModel(shape, predict, images)
 
 
-BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), SvdBackbone())}
+class PhotoBackbone(TinyBackbone):
+    """As `tiny`, on an encoder of photographs; the inverse network gives inverse depth, and coverage as a channel."""
+
+    name = "photo"
+    networks: ClassVar[Mapping[Kind, str]] = {"inverse": "PhotoInverse"}
+    classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+        "PhotoInverse": ("renderers.photo.photo_inverse", ("unet",))
+    }
+    inverse_depth = True
+    coverage = True
+
+
+BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), PhotoBackbone(), SvdBackbone())}
 """Backbones by name."""
 
 _CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {

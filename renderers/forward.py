@@ -112,7 +112,7 @@ class ForwardRenderer(Renderer):
                 of `camera_directions`; or an Environment in the world.
             camera_to_world: (T, 4, 4) poses, for an Environment.
             fov_degrees: angle of the larger image side, where no intrinsics are known.
-            intrinsics: (3, 3) in pixels.
+            intrinsics: (3, 3) in pixels, or (T, 3, 3) where the camera zooms.
             exposure: factor on the light; with a Clip's own light the clip's exposure multiplies it.
             steps: denoising steps of a "diffusion" checkpoint; "one-step" ones take one.
             guidance: strength of classifier-free guidance, or (first frame's, last frame's); None is 1.2 for
@@ -142,7 +142,7 @@ class ForwardRenderer(Renderer):
         if environment is None:
             raise InputError("no light was given: pass a panorama (h, w, 3), or an Environment with camera_to_world")
         given = given_light(environment, frames, camera_to_world, exposure)
-        matrix = pinhole(fov_degrees, intrinsics, height, width)
+        matrix = pinhole(fov_degrees, intrinsics, height, width, frames)
         device = self._execution_device
         inputs = RenderInputs(
             {name: value.to(device) for name, value in values.items() if name != "mask"},

@@ -22,12 +22,23 @@ from manifests.errors import CheckpointError, InputError
 from renderers.backbones import JOINT, attribute_rows
 from renderers.base import Generator, Renderer, StepCallback, base_seed
 from renderers.checkpoints.summary import Kind
-from renderers.modelspace import Video, channels_last, display, from_model, model_video, relative_depth
+from renderers.modelspace import (
+    Video,
+    channels_last,
+    depth_from_inverse,
+    display,
+    from_model,
+    model_video,
+    relative_depth,
+)
 from renderers.sampling.samplers import Prediction, Sampler
 from renderers.sampling.windows import OVERLAP, WINDOW, Cut, Tile, Tiling, Window, WindowPlan
 
 FAR = 0.98
 """At and above this relative depth a pixel counts as background: the far end, where scale and shift mean nothing."""
+COVERAGE = "mask"
+"""Name, in the attribute table, of the further channel of networks that give coverage."""
+_SEEN = 0.02  # inverse depth below which pieces are not compared
 _PIXELS = 65_536
 _ROUNDS = 10
 
@@ -43,10 +54,13 @@ class InverseOutput(BaseOutput):
         expected_errors: by attribute, what the error estimator (`judge`) of a checkpoint expects the clip's labels to
             be wrong by on surfaces: RMSE, of base colour in sRGB, of depth after the best scale and shift; normals in
             degrees. None without one, and where not all five attributes were asked for.
+        coverage: (T, H, W, 1) in [0, 1], the estimated share of surface in every pixel; None where the network gives
+            none.
     """
 
     gbuffers: Mapping[str, np.ndarray | Tensor] = field(default_factory=dict)
     expected_errors: Mapping[str, float] | None = None
+    coverage: np.ndarray | Tensor | None = None
 
 
 class InverseRenderer(Renderer):
@@ -90,7 +104,7 @@ class InverseRenderer(Renderer):
         components = {"unet": unet, "scheduler": scheduler, "vae": vae, "judge": judge, "decoder": decoder}
         self._setup(components, sampler, prediction, training, licence, attributes=tuple(attributes), joint=False)
         channels = {name: self.space.channels(name) for name in GBUFFERS}
-        predicted = self.backbone.out_channels(unet)
+        predicted = self.backbone.out_channels(unet) - self.backbone.coverage
         joint = predicted == sum(channels.values())
         if not joint and predicted < max(channels.values()):
             raise CheckpointError(f"the network predicts {predicted} channels, too few for {', '.join(GBUFFERS)}")
@@ -148,10 +162,11 @@ class InverseRenderer(Renderer):
             condition = self.space.encode(cut.pixels.pad(rgb.to(self._execution_device)))
             run = _Run(self, condition, cut, names, steps, base_seed(generator), callback_on_step_end)
             values = run.values(batch_attributes)
+            coverage = values.pop(COVERAGE, None)
             judged = self.judge is not None and set(values) == set(GBUFFERS)
             expected = self.judge.expected(rgb, values) if judged else None
-            shown = {name: channels_last(v) if output_type == "np" else v[0].cpu() for name, v in values.items()}
-            results.append(InverseOutput(shown, expected))
+            shown = {name: _given(value, output_type) for name, value in values.items()}
+            results.append(InverseOutput(shown, expected, None if coverage is None else _given(coverage, output_type)))
         self.maybe_free_model_hooks()
         return results if isinstance(video, list) else results[0]
 
@@ -184,7 +199,13 @@ class _Run:
                     raise
                 size = len(chunk) // 2
                 torch.cuda.empty_cache()
-        return {name: from_model(name, self.cut.pixels.crop(done[name])) for name in self.names}
+        done = {name: self.cut.pixels.crop(video) for name, video in done.items()}
+        values = {name: from_model(name, done[name]) for name in self.names}
+        if COVERAGE in done:
+            values[COVERAGE] = display(done[COVERAGE])
+            if "depth" in values:
+                values["depth"] = depth_from_inverse(values["depth"], values[COVERAGE])
+        return values
 
     def _diffused(self, passes: Sequence[str]) -> dict[str, Tensor]:
         """Padded model space (1, T, C, H', W'); windows and tiles meet in the network's space, at every step."""
@@ -204,8 +225,15 @@ class _Run:
                     for name, video in self._decoded(passes, self._sampled(passes, condition, whole, bar)):
                         pieces.setdefault(name, []).append(video)
                 for name, tiles in pieces.items():
-                    windows.setdefault(name, []).append(_blended(name, pixels, tiles))
-        return {name: _blended(name, plan, videos) for name, videos in windows.items()}
+                    windows.setdefault(name, []).append(self._blended(name, pixels, tiles))
+        return {name: self._blended(name, plan, videos) for name, videos in windows.items()}
+
+    def _blended(self, name: str, cut: WindowPlan | Tiling, pieces: Sequence[Tensor]) -> Tensor:
+        """Windows or tiles of one attribute, in model space, as one; depth is brought to one scale first."""
+        if name != "depth":
+            return cut.blend(pieces)
+        blend = blend_inverse_depth if self.pipeline.backbone.inverse_depth else blend_depth
+        return 2.0 * blend(cut, map(display, pieces)) - 1.0
 
     def _sampled(self, passes: Sequence[str], condition: Tensor, cut: Cut, bar: Any) -> Tensor:
         """Network output (N, T, c, h, w) for N passes over `condition` (1, T, c, h, w)."""
@@ -231,16 +259,17 @@ class _Run:
         """Attributes and their model-space videos (1, T, C, H', W') out of the network's output of N passes."""
         by_name = dict(zip(passes, sampled.split(1), strict=True))
         if JOINT in by_name:
-            sizes = [self.pipeline.space.channels(name) for name in GBUFFERS]
-            by_name = dict(zip(GBUFFERS, by_name[JOINT].split(sizes, dim=2), strict=True))
+            names = (*GBUFFERS, COVERAGE) if self.pipeline.backbone.coverage else GBUFFERS
+            sizes = [self.pipeline.space.channels(name) for name in names]
+            by_name = dict(zip(names, by_name[JOINT].split(sizes, dim=2), strict=True))
         for name, latents in by_name.items():
-            if name in self.names:
+            if name in (*self.names, COVERAGE):
                 yield name, self.pipeline.space.decode(name, latents).float()
 
 
-def _blended(name: str, cut: WindowPlan | Tiling, pieces: Sequence[Tensor]) -> Tensor:
-    """Windows or tiles of one attribute, in model space, as one; relative depth is brought to one scale first."""
-    return 2.0 * blend_depth(cut, map(display, pieces)) - 1.0 if name == "depth" else cut.blend(pieces)
+def _given(video: Tensor, output_type: str) -> np.ndarray | Tensor:
+    """(1, T, C, H, W) as users get it."""
+    return channels_last(video) if output_type == "np" else video[0].cpu()
 
 
 def blend_depth(cut: WindowPlan | Tiling, outputs: Iterable[Tensor]) -> Tensor:
@@ -251,6 +280,29 @@ def blend_depth(cut: WindowPlan | Tiling, outputs: Iterable[Tensor]) -> Tensor:
     """
     pieces = list(outputs)
     return cut.blend(pieces) if len(pieces) == 1 else _normalised(cut.blend(map(_marked, pieces), align_depth))
+
+
+def blend_inverse_depth(cut: WindowPlan | Tiling, outputs: Iterable[Tensor]) -> Tensor:
+    """Windows or tiles of inverse depth in [0, 1] as one clip's (B, T, 1, H, W), in the unit of the first piece.
+
+    Only a scale is fitted: infinity is 0 in every piece.
+    """
+    pieces = list(outputs)
+    return cut.blend(pieces) if len(pieces) == 1 else cut.blend(pieces, _align_scale).clamp(0.0, 1.0)
+
+
+def _align_scale(plan: WindowPlan, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Bring each piece of inverse depth (B, size, 1, ., .) to the scale of the one before, by their shared medians."""
+    before: Tensor | None = None
+    for index, (window, piece) in enumerate(zip(plan.windows, pieces, strict=True)):
+        shared = plan.windows[index - 1].stop - window.start if before is not None else 0
+        aligned = piece
+        if before is not None and shared:
+            ours, theirs = piece[:, :shared].flatten(1), before[:, -shared:].flatten(1)
+            ratios = torch.where((ours > _SEEN) & (theirs > _SEEN), theirs / ours.clamp_min(_SEEN), torch.nan)
+            aligned = piece * ratios.nanmedian(dim=1).values.nan_to_num(1.0).view(-1, 1, 1, 1, 1)
+        before = aligned[:, : window.stop - window.start]  # repeated frames tell nothing
+        yield aligned
 
 
 def align_depth(plan: WindowPlan, pieces: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -122,7 +122,7 @@ class LightingEstimator(Renderer):
                 its camera.
             gbuffers: the five G-buffers of the video, or a Clip that holds them, where known.
             fov_degrees: angle of the larger image side, where no intrinsics are known.
-            intrinsics: (3, 3) in pixels.
+            intrinsics: (3, 3) in pixels, or (T, 3, 3) where the camera zooms.
             camera_rotations: (T, 3, 3) from each camera's frame to the first one's; None where it does not turn.
             height: rows of the panorama; it has twice as many columns.
             steps: denoising steps of a "diffusion" checkpoint.
@@ -184,7 +184,7 @@ class SolverLightingEstimator:
         solved = solve_light(
             channels_last(display(seen.rgb)),
             {name: channels_last(value) for name, value in seen.gbuffers.items()},
-            intrinsics=seen.intrinsics.numpy(),
+            intrinsics=seen.intrinsics.squeeze(0).numpy(),  # (1, T, 3, 3) -> (T, 3, 3)
             camera_rotations=None if seen.rotations is None else seen.rotations[0].numpy(),
             height=min(self.rows, height),
             fit=self.fit,
@@ -248,10 +248,11 @@ def observe(
             raise InputError(
                 f"camera_rotations have shape {tuple(rotations.shape[1:])}, expected ({rgb.shape[1]}, 3, 3)"
             )
+    lens = pinhole(fov_degrees, intrinsics, rgb.shape[-2], rgb.shape[-1], rgb.shape[1])
     kept = torch.linspace(0, rgb.shape[1] - 1, min(frames, rgb.shape[1])).round().long()
     return Observation(
         rgb[:, kept],
         None if values is None else {name: value[:, kept] for name, value in values.items()},
-        pinhole(fov_degrees, intrinsics, rgb.shape[-2], rgb.shape[-1]),
+        lens if lens.ndim == 2 else lens[:, kept],
         None if rotations is None else rotations[:, kept],
     )

@@ -41,6 +41,8 @@ Video = np.ndarray | Clip
 
 NEAR_QUANTILE = 0.02
 FAR_QUANTILE = 0.98
+FARTHEST = 200.0
+"""Depth in units of the near depth beyond which estimated inverse depth says nothing."""
 DECODE_FRAMES = 24
 """Frames decoded (and encoded) at a time: one window of the published networks. Fewer need less memory."""
 _PIXELS = 512 * 512
@@ -94,6 +96,22 @@ def relative_depth(depth: Tensor, limits: tuple[Tensor, Tensor] | None = None) -
     start = near.view(-1, 1, 1, 1, 1)  # (B,) -> (B, 1, 1, 1, 1)
     span = (far - near).clamp_min(1e-6).view(-1, 1, 1, 1, 1)
     return ((depth - start) / span).clamp(0.0, 1.0), near, far
+
+
+def inverse_depth(relative: Tensor, mask: Tensor, limits: Tensor) -> Tensor:
+    """Near depth over depth (B, T, 1, H, W) in [0, 1], 0 for background, of relative depth and surface coverage.
+
+    `limits` (B, 2) are the near and far depth that 0 and 1 stand for; near must not be 0.
+    """
+    near, far = (limit.view(-1, 1, 1, 1, 1) for limit in limits.unbind(dim=1))
+    near = near.clamp_min(1e-6)
+    return torch.where(mask > 0.5, near / (near + relative * (far - near)), 0.0)
+
+
+def depth_from_inverse(inverse: Tensor, coverage: Tensor) -> Tensor:
+    """Relative depth (B, T, 1, H, W) in [0, 1] of inverse depth in any unit and of coverage; background is 1."""
+    depth = 1.0 / inverse.clamp_min(1.0 / FARTHEST)
+    return relative_depth(depth.masked_fill(coverage <= 0.5, torch.inf))[0]
 
 
 def _limits(depth: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from msgspec import Meta
 from manifests.errors import SpecError
 from manifests.files import atomic_file
 from manifests.store.tables import read_parquet
+from manifests.untrusted import decode_json
 from scenes.licences import LicencePolicy
 from scenes.spec import Footprint, Material, Source, SpecData, Unit
 
@@ -209,7 +210,7 @@ class Catalogue:
         """Read what `save` wrote. `roots` overrides where files lie; SpecError names what does not fit."""
         try:
             table = read_parquet(path)
-            notes = msgspec.json.decode((table.schema.metadata or {})[b"lightloom"], type=_Notes)
+            notes = decode_json((table.schema.metadata or {})[b"lightloom"], _Notes)
             assets = [_from_row(row) for row in table.to_pylist()]
         except (OSError, pa.ArrowException, KeyError, msgspec.MsgspecError) as error:
             raise SpecError(f"{path} is not a catalogue: {error}", "`lightloom assets build` makes one") from None
@@ -256,7 +257,7 @@ def _from_row(row: dict[str, object]) -> Asset:
     plain = {name: value for name, value in row.items() if value is not None}
     for name in _JSON_COLUMNS:
         if name in plain:
-            plain[name] = msgspec.json.decode(str(plain[name]))
+            plain[name] = decode_json(str(plain[name]), dict)
     return msgspec.convert(plain, Asset)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from manifests.contract.camera import intrinsics_from_fov
 from scenes.distributions import draw_many
-from scenes.motion import frame_times, look_axes, moved_at, spherical_at
+from scenes.motion import carried_at, frame_times, moved_at, spherical_at, within_fov, zoom_at
 from scenes.placement import smallest_distance
 from scenes.recipe_sections import FramingRules
 from scenes.recipes import Recipe
@@ -59,16 +59,18 @@ class BoundingCylinders:
 
 @dataclass(frozen=True, eq=False)
 class CameraPaths:
-    """Paths of a batch of cameras: origins (C, P, 3), axes (C, P, 3, 3) with columns right, up, back; fov (C,)."""
+    """Paths of a batch of cameras: origins (C, P, 3), axes (C, P, 3, 3) with columns right, up, back; elevations (C, P)
+    about the target in degrees; fov (C,) of the first frame; zoom (P,) of the focal length, the same for all."""
 
     origins: np.ndarray
     axes: np.ndarray
     elevations: np.ndarray
     fov: np.ndarray
+    zoom: np.ndarray
 
     def keep(self, mask: np.ndarray) -> CameraPaths:
         """The cameras where `mask` (C,) holds."""
-        return CameraPaths(self.origins[mask], self.axes[mask], self.elevations[mask], self.fov[mask])
+        return CameraPaths(self.origins[mask], self.axes[mask], self.elevations[mask], self.fov[mask], self.zoom)
 
 
 def find_view(
@@ -91,6 +93,7 @@ def find_view(
         left = np.arange(batch)
         for name, passed in (
             ("near", lambda paths: _keeps_clear(paths, cylinders, recipe.placement.camera_margin)),
+            ("framing", lambda paths: within_fov(paths.fov, motions, choice)),
             ("framing", lambda paths: _in_view(paths, cylinders, framing, recipe.render)),
             ("hidden", lambda paths: _hidden_share(paths, cylinders) <= framing.hidden),
         ):
@@ -119,9 +122,10 @@ def _camera_paths(
     turned, raised, factor = spherical_at(unmoved, times)
     a = np.radians(azimuth)[:, None] + turned
     e = np.radians(elevation)[:, None] + raised
-    axes = look_axes(a, e)
-    origins = np.asarray(target) + (distance[:, None] * factor)[..., None] * axes[..., 2]
-    return CameraPaths(origins, axes, np.degrees(e), fov)
+    origins, axes = carried_at(
+        np.asarray(target), np.radians(azimuth)[:, None], a, e, distance[:, None] * factor, motions, times
+    )
+    return CameraPaths(origins, axes, np.degrees(e), fov, zoom_at(motions, times))
 
 
 def _keeps_clear(paths: CameraPaths, cylinders: BoundingCylinders, margin: float) -> np.ndarray:
@@ -157,9 +161,10 @@ def _in_view(
     origins, axes = paths.origins[:, :: cylinders.stride], paths.axes[:, :: cylinders.stride]
     local = np.matmul(world[None] - origins[:, :, None], axes)  # (C, T, K, 3)
     depth = -local[..., 2]
-    focal = np.array([intrinsics_from_fov(fov, render.height, render.width)[0, 0] for fov in paths.fov])
+    first = np.array([intrinsics_from_fov(fov, render.height, render.width)[0, 0] for fov in paths.fov])
+    focal = (first[:, None] * paths.zoom[:: cylinders.stride])[..., None, None]  # (C, T, 1, 1)
     visible = (depth > _NEAREST).all(axis=(1, 2))
-    pixels = focal[:, None, None, None] * local[..., :2] / np.maximum(depth, _NEAREST)[..., None]
+    pixels = focal * local[..., :2] / np.maximum(depth, _NEAREST)[..., None]
     middle = (np.abs(pixels[:, :, -1]) <= size / 2).all(axis=(1, 2))
     low, high = pixels[:, :, :-1].min(axis=2), pixels[:, :, :-1].max(axis=2)  # (C, T, 2)
     extent = high - low

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from scenes.distributions import DrawLimits, LogUniform, NearEnds, Spread, SquaredUniform
 from scenes.spec import SpecData, Unit
@@ -109,6 +109,61 @@ class DollyRules(SpecData, frozen=True, kw_only=True):
     factor: Annotated[Spread, DrawLimits(0.05, 20)] = LogUniform(low=0.65, high=1.5)
 
 
+class WalkRules(SpecData, frozen=True, kw_only=True):
+    """The camera is carried on foot: `speed` and `steps` a second, `turn` over the clip either way round, `heading`
+    relative to where it looks. The defaults suit scenes in metres."""
+
+    # Steps come at 2 +- 0.13 Hz whoever walks (MacDougall and Moore 2005, doi:10.1152/japplphysiol.00138.2005).
+    probability: Unit = 0.3
+    speed: Annotated[Spread, DrawLimits(0, 100)] = (0.6, 1.6)
+    heading: Annotated[Spread, DrawLimits(-180, 180)] = (-30.0, 30.0)
+    turn: Annotated[Spread, DrawLimits(0, 360)] = (0.0, 20.0)
+    steps: Annotated[Spread, DrawLimits(0.1, 10)] = (1.75, 2.25)
+    bob: Annotated[Spread, DrawLimits(0, 10)] = (0.01, 0.03)
+    sway: Annotated[Spread, DrawLimits(0, 10)] = (0.005, 0.02)
+
+
+class FlightRules(SpecData, frozen=True, kw_only=True):
+    """The camera flies: `speed` and `climb` a second, `turn` over the clip and `heading` either way round."""
+
+    probability: Unit = 0.3
+    speed: Annotated[Spread, DrawLimits(0, 1000)] = LogUniform(low=1.0, high=10.0)
+    climb: Annotated[Spread, DrawLimits(-1000, 1000)] = (-0.5, 1.5)
+    heading: Annotated[Spread, DrawLimits(0, 180)] = (0.0, 90.0)
+    turn: Annotated[Spread, DrawLimits(0, 360)] = (0.0, 45.0)
+
+
+class PanRules(SpecData, frozen=True, kw_only=True):
+    """Degrees that the camera turns in its place over the clip, either way round."""
+
+    probability: Unit = 0.2
+    degrees: Annotated[Spread, DrawLimits(0, 360)] = (5.0, 40.0)
+
+
+class TiltRules(SpecData, frozen=True, kw_only=True):
+    """Degrees that the camera looks up or down over the clip."""
+
+    probability: Unit = 0.15
+    degrees: Annotated[Spread, DrawLimits(0, 90)] = (3.0, 20.0)
+
+
+class HandheldRules(SpecData, frozen=True, kw_only=True):
+    """Shake: root mean squares of its rotation and shift, and its lowest and highest frequency in Hz."""
+
+    probability: Unit = 0.4
+    degrees: Annotated[Spread, DrawLimits(0, 45)] = LogUniform(low=0.1, high=1.0)
+    shift: Annotated[Spread, DrawLimits(0, 10)] = LogUniform(low=0.002, high=0.02)
+    slowest: Annotated[Spread, DrawLimits(0.01, 60)] = 0.3
+    fastest: Annotated[Spread, DrawLimits(0.01, 60)] = (4.0, 12.0)
+
+
+class ZoomRules(SpecData, frozen=True, kw_only=True):
+    """Focal length in the last frame relative to the first. Where `camera.fov` is a range, a zoom stays within it."""
+
+    probability: Unit = 0.15
+    factor: Annotated[Spread, DrawLimits(0.05, 20)] = LogUniform(low=0.6, high=1.7)
+
+
 class LightRotationRules(SpecData, frozen=True, kw_only=True):
     """Degrees that the environment turns over the clip, either way round."""
 
@@ -134,7 +189,8 @@ class ObjectTranslationRules(SpecData, frozen=True, kw_only=True):
 
 
 class MotionRules(SpecData, frozen=True, kw_only=True):
-    """Each motion is drawn by itself; a clip that drew none gets one, by the same weights."""
+    """Each motion is drawn by itself; a clip that drew none gets one, by the same weights. What is left out or does not
+    suit a scene's setting never happens there."""
 
     orbit: OrbitRules = OrbitRules()
     oscillation: OscillationRules = OscillationRules()
@@ -142,6 +198,21 @@ class MotionRules(SpecData, frozen=True, kw_only=True):
     light_rotation: LightRotationRules = LightRotationRules()
     object_rotation: ObjectRotationRules = ObjectRotationRules()
     object_translation: ObjectTranslationRules = ObjectTranslationRules()
+    walk: WalkRules | UnsetType = UNSET
+    flight: FlightRules | UnsetType = UNSET
+    pan: PanRules | UnsetType = UNSET
+    tilt: TiltRules | UnsetType = UNSET
+    handheld: HandheldRules | UnsetType = UNSET
+    zoom: ZoomRules | UnsetType = UNSET
+
+
+SUITED_MOTIONS = {
+    "table": frozenset(MotionRules.__struct_fields__) - {"walk", "flight"},
+    "room": frozenset({"dolly", "light_rotation", "walk", "pan", "tilt", "handheld", "zoom"}),
+    "terrain": frozenset({"light_rotation", "walk", "flight", "pan", "tilt", "handheld", "zoom"}),
+    "street": frozenset({"light_rotation", "walk", "flight", "pan", "tilt", "handheld", "zoom"}),
+}
+"""The motions that happen in each setting. Those about a target suit things that are near, or they would race."""
 
 
 class PlacementRules(SpecData, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from manifests.yaml_presets import Layered
 from scenes.distributions import DrawLimits, fault, support
 from scenes.licences import LicencePolicy
 from scenes.recipe_sections import (
+    SUITED_MOTIONS,
     CameraRules,
     Count,
     FramingRules,
@@ -122,6 +123,13 @@ def _check_together(recipe: Recipe, label: str) -> None:
         raise SpecError("objects.count, primitives.count: both 0, but a scene needs a subject", where=label)
     if recipe.settings is not UNSET and not any(msgspec.structs.astuple(recipe.settings)):
         raise SpecError("settings: every weight is 0", "give at least one setting a weight", where=label)
+    for name in set(MotionRules.__struct_fields__) - SUITED_MOTIONS["table"]:
+        if recipe.settings is UNSET and getattr(recipe.motions, name) is not UNSET:
+            raise SpecError(
+                f"motions.{name}: nothing of it happens on a table-top",
+                "give the recipe `settings`, or leave it out",
+                where=label,
+            )
     kinds = recipe.lights.kinds
     if kinds.hdri + kinds.sky + kinds.studio == 0:
         raise SpecError("lights.kinds: every weight is 0", "give at least one kind of light a weight", where=label)

@@ -26,13 +26,14 @@ from scenes.distributions import draw, draw_many
 from scenes.framing import BoundingCylinders, find_view
 from scenes.generators import generator
 from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface
-from scenes.motion import draw_camera, draw_light, draw_names, draw_slides, draw_turns
+from scenes.motion import clip_seconds, draw_camera, draw_handling, draw_light, draw_names, draw_slides, draw_turns
 from scenes.placement import ThingsToPlace, place
 from scenes.recipes import Recipe
 from scenes.settings.camera_search import find_setting_view
 from scenes.settings.layouts import LAYOUTS
 from scenes.settings.setting_layout import SettingDraws
 from scenes.spec import (
+    CameraMotion,
     CameraView,
     Ground,
     LightRotation,
@@ -146,7 +147,7 @@ def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str
     slides = draw_slides(recipe.motions, plan.motions, len(assets), motion)
     turns = draw_turns(recipe.motions, plan.motions, len(assets), motion)
     there_and_back = bool(motion.random() < recipe.motions.object_translation.there_and_back)
-    camera_motions = draw_camera(recipe.motions, plan.motions, motion)
+    camera_motions = draw_camera(recipe.motions, plan.motions, motion) + _handling(draws, plan.motions, attempt)
     light_motion = draw_light(recipe.motions, plan.motions, motion)
     things = ThingsToPlace(
         radii=scales * np.array([asset.footprint.radius for asset in assets if asset.footprint]),
@@ -180,6 +181,12 @@ def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str
     if view is None:
         return refused.most_common(1)[0][0]
     return _PlacedScene(assets, tuple(objects), light_motion, view)
+
+
+def _handling(draws: _Draws, names: frozenset[str], attempt: int) -> tuple[CameraMotion, ...]:
+    recipe = draws.recipe
+    seconds = clip_seconds(recipe.frames, recipe.fps)
+    return draw_handling(recipe.motions, names, seconds, draws.rng("camera handling", attempt))
 
 
 def _pick(assets: Sequence[Asset], count: int, rng: np.random.Generator) -> list[Asset]:
@@ -245,9 +252,9 @@ def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
         layout = LAYOUTS[kind](SettingDraws(recipe, draws.choices, draws.seed, draws.index, attempt))
         if layout is None:
             continue
-        names = draw_names(recipe.motions, draws.rng("motion plan", attempt // _SAME_PLAN))
+        names = draw_names(recipe.motions, draws.rng("motion plan", attempt // _SAME_PLAN), kind)
         motion = draws.rng("motion", attempt)
-        camera_motions = draw_camera(recipe.motions, names, motion)
+        camera_motions = draw_camera(recipe.motions, names, motion) + _handling(draws, names, attempt)
         light_motion = draw_light(recipe.motions, names, motion)
         view = find_setting_view(layout, camera_motions, recipe, draws.rng("camera", attempt))
         if view is not None:

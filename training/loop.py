@@ -39,9 +39,11 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a run came to: its last step, seconds of training, last loss, and the share of time it waited for data."""
+    """What a run came to: its last step, how many of them were made now, seconds of training, last loss, and the share
+    of time it waited for data."""
 
     step: int
+    made: int
     seconds: float
     loss: float
     waiting: float
@@ -90,7 +92,7 @@ class Trainer:
         after the step in which it was asked to stop.
         """
         keep = self.config.keep
-        before, waited, last = self.seconds, self._waited(), float("nan")
+        before, waited, last, first = self.seconds, self._waited(), float("nan"), self.step
         started = time.perf_counter()
         while (done := self._agreed(progress(self.config.optimise, self.step, self.seconds))) < 1:
             rate = learning_rate(self.config.optimise, self.step, done)
@@ -110,7 +112,8 @@ class Trainer:
             self.save()
         self._picture(reports)
         spent = self.seconds - before
-        return TrainingOutcome(self.step, self.seconds, last, (self._waited() - waited) / spent if spent else 0.0)
+        waiting = (self._waited() - waited) / spent if spent else 0.0
+        return TrainingOutcome(self.step, self.step - first, self.seconds, last, waiting)
 
     def save(self) -> None:
         """Write a checkpoint from the first worker; the others wait for it."""

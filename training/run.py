@@ -29,6 +29,7 @@ from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import ClipSource, JoinedSources, open_source
 from training.data.loader import Loader, LoaderOptions
+from training.data.training_sizes import training_sizes
 from training.loop import IMAGES, Trainer, TrainingOutcome
 from training.objectives.objective import Needs, Objective
 from training.objectives.starting_networks import make_networks
@@ -78,7 +79,7 @@ def train(request: TrainRequest) -> TrainingOutcome:
     accelerator = _accelerator(request.config)
     with ExitStack() as stack:
         if accelerator.is_main_process:
-            stack.enter_context(_prepared(request))
+            stack.enter_context(_claimed(request))
         accelerator.wait_for_everyone()
         found = run_state.checkpoints(request.out) if request.resume else []
         positions = _positions(found[-1]) if found else {}
@@ -91,9 +92,16 @@ def train(request: TrainRequest) -> TrainingOutcome:
         trainer = Trainer(objective, loaders, request.config, accelerator=accelerator, out=request.out, record=record)
         if found:
             trainer.resume(found[-1])
+        if accelerator.is_main_process:  # only now is it known that the run can begin
+            write_bytes(request.out / IDENTITY, (json.dumps(request.identity(), indent=1) + "\n").encode())
         silent = not accelerator.is_main_process
         logs = request.out / "logs"
         reports = stack.enter_context(Reports(logs, trainer.step, request.config.keep.log, silent=silent))
+        for name, loader in loaders.items():
+            if loader.clips < request.config.optimise.batch:
+                reports.say(f"{name}: a step takes {request.config.optimise.batch} clips, the set has {loader.clips}")
+            if loader.left_out:
+                reports.say(f"{name}: {loader.left_out} clips are left out: too few frames, or smaller than the run's")
         outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
         if accelerator.is_main_process:
             trainer.write_renderer(request.out / run_state.RENDERER)
@@ -152,7 +160,6 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         )
     augmentation = Augmentation(
         frames=1 if stream == IMAGES else data.frames,
-        size=data.size,
         strides=(1,) if stream == IMAGES else data.strides,
         mirror=data.mirror,
         permute=data.permute,
@@ -160,8 +167,12 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         exposure_stops=data.exposure_stops,
         dropout=data.dropout,
     )
+    cache = request.out / "cache"
+    source = open_all(paths, cache, data.mixed)
+    main = source if paths == request.datasets else open_all(request.datasets, cache, data.mixed)
     options = LoaderOptions(
         augmentation,
+        sizes=training_sizes(config, main.entries, needs.multiple),
         batch=config.optimise.batch // (parts * world),
         attributes=needs.attributes,
         panorama=data.panorama if needs.panorama and stream != IMAGES else None,
@@ -176,7 +187,7 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         pin=accelerator.device.type == "cuda",
         real=stream == "real",
     )
-    return Loader(open_all(paths, request.out / "cache", data.mixed), options, position)
+    return Loader(source, options, position)
 
 
 def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> ClipSource:
@@ -197,8 +208,8 @@ def _record(request: TrainRequest, loaders: dict[str, Loader]) -> dict[str, Any]
 
 
 @contextmanager
-def _prepared(request: TrainRequest) -> Iterator[None]:
-    """The run's folder, locked, with an identity that fits; raises TrainingError otherwise."""
+def _claimed(request: TrainRequest) -> Iterator[None]:
+    """The run's folder, locked, holding no run or one with an identity that fits; raises TrainingError otherwise."""
     out, wanted = request.out, request.identity()
     out.mkdir(parents=True, exist_ok=True)
     path = out / IDENTITY
@@ -222,6 +233,4 @@ def _prepared(request: TrainRequest) -> Iterator[None]:
                     "resume with what the run began with, or give another folder",
                     where=out,
                 )
-        else:
-            write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
         yield

@@ -14,10 +14,12 @@ and safetensors are written, and nothing else is read.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +66,24 @@ def save(
     `write_renderer(folder)` is called with the averaged weights in the network. Raises DiskFull.
     """
     target = out / FOLDER / f"{progress.step:08d}"
-    with atomic_folder(target) as folder:
+    with atomic_folder(target) as folder, _full_disk_as_oserror():
         _write(folder, state, progress)
         with averaged(state):
             write_renderer(folder / RENDERER)
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return target
+
+
+@contextmanager
+def _full_disk_as_oserror() -> Iterator[None]:
+    """Safetensors reports a full disk as an error of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device") from error
+        raise
 
 
 class averaged:  # noqa: N801  (used as a context manager, like contextlib's)

@@ -43,6 +43,11 @@ class Reports:
             for name, value in means.items():
                 self._writer.add_scalar(name, value, step)
 
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        if not self._bar.disable:
+            self._bar.write(line)
+
     def pictures(self, step: int, grids: Mapping[str, Tensor]) -> None:
         """Sample grids (3, H, W) in [0, 1] by name."""
         if self._writer is not None:

@@ -36,7 +36,7 @@ class Assembled:
 def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
     """Build ground, objects, camera and an unlit world in `scene`; raises RenderError for assets that are no good."""
     view, render = spec.view, spec.render
-    camera = Camera(motion.intrinsics(view, render), motion.camera_to_world(view, spec.frames))
+    camera = motion.camera_of(view, render, spec.frames)
     add_camera(scene, camera, render.height, render.width)
     assembled = Assembled(camera, World(scene, render.importance_width))
     materials = BlenderMaterials(resolver, render.geometric_normal)

@@ -14,7 +14,7 @@ import numpy as np
 from datagen.blender import session
 from datagen.blender.capture import captured
 from datagen.blender.cycles_settings import apply_settings, set_output
-from datagen.blender.keyframes import add_camera, pose
+from datagen.blender.keyframes import add_camera, keyframe, pose, set_focal
 from datagen.blender.mesh_objects import make_object
 from datagen.blender.passes import enable_passes, read_frames
 from datagen.blender.surface_materials import BlenderMaterials, set_materials
@@ -24,7 +24,7 @@ from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
-from manifests.errors import LightloomError
+from manifests.errors import LightloomError, RenderError
 from scenes.spec import RenderSettings
 
 NAMES = (*GBUFFERS, "mask", "instance")
@@ -34,12 +34,14 @@ def render(request: InsertRequest, folder: Path) -> Clip:
     """Render the request in this process; frames pass through `folder`. Raises RenderError."""
     frames, size = len(request.camera_to_world), (request.height, request.width)
     poses = np.array(request.camera_to_world)
-    camera = Camera(np.array(request.intrinsics), poses)
-    drawn = 1 if np.ptp(poses, axis=0).max() == 0 else frames  # a still camera sees a still object
+    lenses = np.array(request.intrinsics)
+    camera = Camera(lenses if np.ptp(lenses, axis=0).max() > 0 else lenses[0], poses)
+    still = not camera.zooms and np.ptp(poses, axis=0).max() == 0
+    drawn = 1 if still else frames  # a still camera sees a still object
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
     with started.scene() as scene, tempfile.TemporaryDirectory(dir=folder, prefix="frames-") as scratch:
         with captured():
-            _build(scene, request, Camera(camera.intrinsics, poses[:drawn]))
+            _build(scene, request, camera.at(slice(drawn)))
         set_output(scene, Path(scratch), drawn, request.fps)
         settings = RenderSettings(
             width=request.width,
@@ -75,16 +77,23 @@ def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:
-    """What measured cameras have and rendered ones have not: a centre off the middle, pixels that are not square."""
-    (fx, _, cx), (_, fy, cy) = intrinsics[:2]
+    """What measured cameras have and rendered ones have not: a centre off the middle, pixels that are not square.
+
+    intrinsics: (3, 3) or (T, 3, 3).
+    """
+    lenses = intrinsics.reshape(-1, 3, 3)
+    fx, fy, cx, cy = (lenses[:, row, column] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
     lens = scene.camera.data
-    if np.allclose((fx, cx, cy), (fy, width / 2, height / 2), rtol=1e-9, atol=1e-9):
+    if np.allclose((fx, cx, cy), (fy, cx * 0 + width / 2, cy * 0 + height / 2), rtol=1e-9, atol=1e-9):
         return
+    aspect = float(fy[0] / fx[0])
+    if not np.allclose(fy / fx, aspect, rtol=1e-6):
+        raise RenderError("bad-spec", "the shape of the camera's pixels changes", "give one fy / fx for all frames")
     lens.sensor_fit = "HORIZONTAL"
-    lens.angle = float(2 * np.arctan(0.5 * width / fx))
-    scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = max(1.0, fy / fx), max(1.0, fx / fy)
-    lens.shift_x = (width / 2 - cx) / width  # in widths of the picture, along both axes
-    lens.shift_y = (cy - height / 2) / width * (fx / fy)
+    set_focal(lens, fx / width)
+    scene.render.pixel_aspect_x, scene.render.pixel_aspect_y = max(1.0, aspect), max(1.0, 1 / aspect)
+    keyframe(lens, "shift_x", ((width / 2 - cx) / width)[:, None])  # in widths of the picture, along both axes
+    keyframe(lens, "shift_y", ((cy - height / 2) / width / aspect)[:, None])
 
 
 def main() -> int:

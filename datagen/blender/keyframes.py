@@ -15,7 +15,7 @@ _CLIP = (1e-3, 1e5)  # nearest and farthest depth, in scene units
 
 
 def keyframe(owner: Any, path: str, values: np.ndarray) -> None:
-    """Animate the vector property `path` of datablock `owner` with values (T, n), one row per frame.
+    """Animate property `path` of datablock `owner` with values (T, n), one row per frame; n is 1 for a plain number.
 
     A property that does not change gets its value and no keyframes, so that Cycles need not update it.
     """
@@ -29,6 +29,7 @@ def keyframe(owner: Any, path: str, values: np.ndarray) -> None:
     frames = np.arange(len(values), dtype=np.float32)
     for index in range(values.shape[1]):
         curve = owner.animation_data.action.fcurve_ensure_for_datablock(owner, path, index=index)
+        curve.keyframe_points.clear()
         curve.keyframe_points.add(len(values))
         points = np.stack([frames, values[:, index].astype(np.float32)], axis=1)
         curve.keyframe_points.foreach_set("co", points.ravel())
@@ -53,7 +54,13 @@ def rotate_socket(socket: Any, rotations: np.ndarray) -> None:
 
 def _assign(owner: Any, path: str, value: np.ndarray) -> None:
     holder, _, name = path.rpartition(".")
-    setattr(owner.path_resolve(holder) if holder else owner, name, value.tolist())
+    given = value.tolist() if len(value) > 1 else float(value[0])
+    setattr(owner.path_resolve(holder) if holder else owner, name, given)
+
+
+def set_focal(lens: Any, focal: np.ndarray) -> None:
+    """Animate the focal length (T,) of a lens, given in sides of the picture to which its sensor fits."""
+    keyframe(lens, "lens", lens.sensor_width * focal[:, None])
 
 
 def add_camera(scene: Any, camera: Camera, height: int, width: int) -> Any:
@@ -64,7 +71,10 @@ def add_camera(scene: Any, camera: Camera, height: int, width: int) -> Any:
     lens = bpy.data.cameras.new("camera")
     lens.sensor_fit = "AUTO"  # the field of view belongs to the larger side
     lens.sensor_width = lens.sensor_height = 36.0
-    lens.angle = float(2 * np.arctan(0.5 * max(height, width) / camera.intrinsics[0, 0]))
+    if camera.zooms:
+        set_focal(lens, camera.intrinsics[:, 0, 0] / max(height, width))
+    else:
+        lens.angle = float(2 * np.arctan(0.5 * max(height, width) / camera.intrinsics[0, 0]))
     lens.clip_start, lens.clip_end = _CLIP
     obj = bpy.data.objects.new("camera", lens)
     scene.collection.objects.link(obj)

@@ -133,9 +133,9 @@ def insertion_case(scene: int, spec: SceneSpec, clip: Clip, thing: Object) -> Ca
     assert clip.camera is not None
     height, width = clip.size
     depth, instance = clip.arrays["depth"][0, ..., 0], clip.arrays["instance"][0, ..., 0]
-    focal = float(clip.camera.intrinsics[0, 0])
+    focal = float(clip.camera.frame_intrinsics[0, 0, 0])
     pose = clip.camera.camera_to_world[0]
-    rays = clip.camera.rays(height, width)
+    rays = clip.camera.at(slice(1)).rays(height, width).reshape(height, width, 3)
     rows, columns = np.nonzero(instance == _GROUND)
     order = np.argsort(np.hypot((columns + 0.5) / width - 0.5, (rows + 0.5) / height - 0.62))
     for x, y in zip(columns[order].tolist(), rows[order].tolist(), strict=True):

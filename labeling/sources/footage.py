@@ -29,7 +29,7 @@ Reason = Literal[
     "truncated",  # the file ends before what its header announces
     "refused",  # too large, encrypted, or of a format that is not read on purpose
     "leaves-folder",  # a name or link points outside the source
-    "hdr",  # PQ or HLG transfer, or a colour matrix without a defined conversion
+    "hdr",  # a linear or logarithmic curve, or colours without a defined conversion
     "size-changed",  # frames of another size than the item's
     "too-many-frames",  # longer than the limit; the rest is not read
     "missing-frames",  # frames that a listing or the numbering announces are not there

@@ -16,6 +16,7 @@ import numpy as np
 
 from labeling.sources.footage import FootageCamera
 from manifests.errors import FootageError
+from manifests.untrusted import decode_json
 
 _PINHOLES = {"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL"}
 _SHARED = ("fl_x", "fl_y", "cx", "cy", "w", "h", "k1", "k2", "k3", "p1", "p2")
@@ -66,8 +67,8 @@ class Transforms(msgspec.Struct, frozen=True):
 def parse_transforms(data: bytes) -> Transforms:
     """Raises FootageError ("bad-transforms") where the file, or one set of intrinsics for the scene, is missing."""
     try:
-        found = msgspec.json.decode(data, type=Transforms)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        found = decode_json(data, Transforms)
+    except msgspec.DecodeError as error:
         raise _bad(str(error)) from None
     if found.camera_model not in _PINHOLES:
         raise _bad(f"camera model {found.camera_model[:40]!r} is not a pinhole with small distortion")
@@ -76,7 +77,7 @@ def parse_transforms(data: bytes) -> Transforms:
     for entry in found.frames:
         own = {name: value for name in _SHARED if (value := getattr(entry, name)) is not None}
         if any(value != getattr(found, name) for name, value in own.items()):
-            raise _bad(f"{entry.file_path[:80]!r} has intrinsics of its own; a clip holds one set")
+            raise _bad(f"{entry.file_path[:80]!r} has intrinsics of its own; labels take one set for all frames")
     if len(found.entries()) < len(found.frames):
         raise _bad("two frames have the same file name")
     return found

@@ -10,8 +10,8 @@ key frame, because what follows would be built on it.
 Decoded frames become upright 8-bit sRGB: matrix, range, alpha, pixel shape and rotation are each taken from the file.
 The conversion is spelled out because every default in the chain guesses: an untagged range or matrix is read as players
 read it (limited range; BT.709 above 576 lines, BT.601 up to there). BT.601, BT.709 and sRGB transfer curves are all
-shown as they are on the same displays, so their values are taken for sRGB. PQ, HLG, logarithmic and linear footage
-has no such reading: it would need tone mapping that nobody can undo, so it is refused.
+shown as they are on the same displays, so their values are taken for sRGB. PQ and HLG in BT.2020 are tone-mapped
+(`tone_map.py`) and flagged; logarithmic and linear footage has no reading that players agree on and is refused.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader
+from labeling.sources.tone_map import CURVES, tone_mapped
 from manifests.contract.camera import fitted
 from manifests.errors import FootageError
 
@@ -61,15 +62,22 @@ _UNSPECIFIED = 2
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 """Code points of ITU-T H.273 to those of the scaler: BT.709, FCC, BT.601 (625 and 525), SMPTE 240M, BT.2020."""
 _RGB = 0
-_TRANSFERS = {8: "linear", 9: "logarithmic", 10: "logarithmic", 16: "PQ", 17: "SMPTE 428", 18: "HLG", 256: "V-Log"}
-_WIDE = {9, 11, 12}
+_TRANSFERS = {8: "linear", 9: "logarithmic", 10: "logarithmic", 17: "SMPTE 428", 256: "V-Log"}
+_BT2020 = 9
+_WIDE = {_BT2020, 11, 12}
 """BT.2020, DCI-P3 and Display P3 primaries."""
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _MOST_ASPECT = 4
 
 
 class VideoReader(Reader):
-    """Reads a video file. Raises FootageError when nothing of it can be used; see `Reader`."""
+    """Reads a video file. Raises FootageError when nothing of it can be used; see `Reader`.
+
+    Attributes:
+        begins: when the first frame is shown, in seconds on the file's own clock.
+    """
+
+    begins: float = 0.0
 
     def __init__(self, footage: Footage, side: int | None = None, *, threads: int = 1) -> None:
         self.footage = footage
@@ -115,6 +123,11 @@ class VideoReader(Reader):
             self.report("size-changed", f"{skipped} frames are not {width}x{height} as the first one; left out")
         if delivered < self._count:
             self.report("damaged", f"{self._count - delivered} of {self._count} frames cannot be decoded; left out")
+
+    def reopened(self) -> tuple[BinaryIO, InputContainer]:
+        """The file opened once more, under the same bounds, for whoever wants its other tracks; close both."""
+        file = _open_file(self.footage)
+        return file, av.open(file, "r", options=dict(_OPTIONS))
 
     def close(self) -> None:
         """Close the file."""
@@ -182,6 +195,7 @@ class VideoReader(Reader):
             fps = 1 / usual if varies else (len(known) - 1) / float(seconds[-1])
             if _RATES[0] <= fps <= _RATES[1]:
                 self._stamps, self._seconds, self.fps = stamps_array, seconds, fps
+                self.begins = known[0] * base
                 self._set_places(seconds / usual, varies)
                 return
         if len(stamps) > 1:
@@ -333,14 +347,15 @@ class PixelConverter:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
-        """(H, W, 3) uint8 sRGB. Raises FootageError for footage that is high in dynamic range."""
+        """(H, W, 3) uint8 sRGB. Raises FootageError for footage whose colours have no defined conversion."""
         matrix, limited = self._colours(frame)
+        high = frame.color_trc in CURVES
         alpha = any(component.is_alpha for component in frame.format.components)
         converted = self._reformatter.reformat(
             frame,
             width=self._target[1],
             height=self._target[0],
-            format="rgba" if alpha else "rgb24",
+            format="rgb48le" if high else "rgba" if alpha else "rgb24",
             src_colorspace=matrix,
             src_color_range=ColorRange.MPEG if limited else ColorRange.JPEG,
             dst_color_range=ColorRange.JPEG,
@@ -348,6 +363,9 @@ class PixelConverter:
             threads=1,
         )
         pixels = self._orientation.apply(converted.to_ndarray())
+        if high:
+            self.flags.add("tone-mapped")
+            return tone_mapped(pixels, frame.color_trc)
         if alpha:
             self.flags.add("alpha")
             return over_black(pixels)
@@ -357,14 +375,18 @@ class PixelConverter:
         """The scaler's matrix (None for RGB) and whether the range is limited."""
         if name := _TRANSFERS.get(frame.color_trc):
             raise FootageError("hdr", f"the video has a {name} transfer curve", "tone-map it to SDR first")
-        if frame.color_primaries in _WIDE:
+        if frame.color_trc in CURVES and frame.color_primaries not in (_BT2020, _UNSPECIFIED):
+            raise FootageError("hdr", "the video has HDR colours that are not BT.2020's", "convert it to SDR first")
+        if frame.color_primaries in _WIDE and frame.color_trc not in CURVES:
             self.flags.add("wide-gamut")
         if frame.interlaced_frame:
             self.flags.add("interlaced")
         if frame.format.is_rgb or frame.format.name.startswith("pal"):
             return None, False
         matrix = frame.colorspace
-        if matrix in (_UNSPECIFIED, _RGB):
+        if matrix in (_UNSPECIFIED, _RGB) and frame.color_trc in CURVES:
+            matrix = _BT2020
+        elif matrix in (_UNSPECIFIED, _RGB):
             matrix = 1 if self.stored[0] > 576 else 5
         if matrix not in _MATRICES:
             raise FootageError("hdr", f"the video has colour matrix {matrix} (ITU-T H.273), which is not converted")

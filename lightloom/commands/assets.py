@@ -11,6 +11,8 @@ from tqdm import tqdm
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from lightloom.saying import say
+
 if TYPE_CHECKING:
     from datagen.assets.isolation import Verdict
     from scenes.catalogue import Catalogue
@@ -61,9 +63,9 @@ def build(
         parts.append(objaverse_catalogue(objaverse, download=download))
     catalogue = Catalogue(()).merge(*parts)
     for problem in catalogue.problems:
-        print(f"{problem.path}: {problem.reason}")
+        say(f"{problem.path}: {problem.reason}")
     _score(catalogue, processes, again=False).save(out)
-    print(f"{out}: {len(catalogue)} assets, {len(catalogue.problems)} files left out")
+    say(f"{out}: {len(catalogue)} assets, {len(catalogue.problems)} files left out")
     return 0
 
 
@@ -104,11 +106,11 @@ def list_(
     if summary:
         counts = Counter((asset.kind, asset.provider, asset.split, asset.licence) for asset in assets)
         for key, count in sorted(counts.items()):
-            print(f"{count:6} " + "  ".join(key))
+            say(f"{count:6} " + "  ".join(key))
         return 0
     for asset in assets:
         flags = ",".join(asset.flags)
-        print(f"{asset.uid:<40} {asset.kind:<11} {asset.split:<5} {asset.licence:<12} {asset.score:.2f} {flags}")
+        say(f"{asset.uid:<40} {asset.kind:<11} {asset.split:<5} {asset.licence:<12} {asset.score:.2f} {flags}")
     return 0
 
 
@@ -125,5 +127,5 @@ def _score(catalogue: Catalogue, processes: int, again: bool) -> Catalogue:
             bar.update()
 
         scored, report = score_catalogue(catalogue, ScoringOptions(processes=processes, again=again), done)
-    print("\n".join(report.lines()))
+    say(*report.lines())
     return scored

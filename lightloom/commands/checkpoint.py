@@ -9,6 +9,8 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from lightloom.saying import say
+
 app = SubcommandApp()
 Folder = Annotated[Path, tyro.conf.arg(metavar="CHECKPOINT")]
 
@@ -27,7 +29,7 @@ def inspect_(checkpoint: Positional[Folder], /, *, variant: str | None = None, j
     from renderers.checkpoints.summary import inspect
 
     summary = inspect(checkpoint, variant=variant)
-    print(summary.json() if json else summary.table())
+    say(*(summary.json() if json else summary.table()).splitlines())
     return 0
 
 
@@ -58,5 +60,5 @@ def convert(
     from renderers.checkpoints.summary import inspect
 
     write(source, destination, kind, licence=licence, sampler=sampler, variant=variant)
-    print(inspect(destination, variant=variant).table())
+    say(*inspect(destination, variant=variant).table().splitlines())
     return 0

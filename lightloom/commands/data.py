@@ -12,6 +12,8 @@ from tqdm import tqdm
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from lightloom.saying import say
+
 app = SubcommandApp()
 Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
 Level = Literal["quick", "full", "decode"]
@@ -47,10 +49,10 @@ def verify(
     with _bytes_bar("verify", (dataset,)) as progress:
         report = check(dataset, level, threads, progress)
     for finding in report.findings:
-        print(finding)
+        say(finding)
     state = "whole" if report.ok else f"{len(report.findings)} findings"
     missing = f", {report.missing} shards not made yet" if report.missing else ""
-    print(f"{dataset}: {state}; {report.shards} shards, {report.clips} clips, {report.bytes / 1e6:.1f} MB{missing}")
+    say(f"{dataset}: {state}; {report.shards} shards, {report.clips} clips, {report.bytes / 1e6:.1f} MB{missing}")
     return 0 if report.ok else 1
 
 
@@ -71,13 +73,13 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
     with _bytes_bar("repair", (dataset,)) as progress:
         report = mend(dataset, threads, progress)
     if not report.changed:
-        print(f"{dataset}: nothing to repair")
+        say(f"{dataset}: nothing to repair")
         return 0
     for name in (*report.quarantined, *report.removed):
-        print(f"{'moved to quarantine' if name in report.quarantined else 'removed'}: {name}")
+        say(f"{'moved to quarantine' if name in report.quarantined else 'removed'}: {name}")
     if report.new_contract or report.upgraded:
-        print(f"{dataset}: upgraded to the contract of this release, {len(report.upgraded)} shards written anew")
-    print(
+        say(f"{dataset}: upgraded to the contract of this release, {len(report.upgraded)} shards written anew")
+    say(
         f"{dataset}: {len(report.rebuilt)} shards rebuilt, {len(report.requeued)} requeued; {report.kept} clips kept, "
         f"{report.lost} items to make again" + (f": lightloom datagen run {dataset}" if report.lost else "")
     )
@@ -98,7 +100,7 @@ def merge(datasets: Positional[tuple[Path, ...]], /, *, out: Path) -> int:
 
     with _bytes_bar("merge", datasets) as progress:
         total = combine(datasets, out, progress)
-    print(f"{out}: {total.clips} clips in {total.shards} shards, {total.bytes / 1e6:.1f} MB")
+    say(f"{out}: {total.clips} clips in {total.shards} shards, {total.bytes / 1e6:.1f} MB")
     return 0
 
 
@@ -115,7 +117,7 @@ def stats(dataset: Positional[Folder], /, *, json: bool = False) -> int:
     from manifests.audit.stats import stats as count
 
     result = count(dataset)
-    print(result.json() if json else result.text())
+    say(*(result.json() if json else result.text()).splitlines())
     return 0
 
 
@@ -133,9 +135,9 @@ def attribution(dataset: Positional[Folder], /, *, out: Path | None = None) -> i
 
     result = credits_of(dataset)
     for warning in result.warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
     page, _ = result.write(out or dataset)
-    print(f"{page}: {len(result.credits)} assets, {len(result.warnings)} to decide on")
+    say(f"{page}: {len(result.credits)} assets, {len(result.warnings)} to decide on")
     return 0
 
 
@@ -152,5 +154,5 @@ def report(dataset: Positional[Folder], /, *, out: Path | None = None, clips: in
     """
     from manifests.report import write_report
 
-    print(write_report(dataset, out, clips))
+    say(write_report(dataset, out, clips))
     return 0

@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from lightloom.commands.assets import load
+from lightloom.saying import say
 from manifests.contract.attributes import Codec
 from manifests.errors import InputError
 from pipeline.options import DeviceKind, RunOptions
@@ -52,7 +53,7 @@ def plan(
 
     settings = DatagenSettings(load_recipe(recipe), clips, seed, codec)
     for line in measure_plan(settings, load(catalogue), measure, device, price).lines():
-        print(line)
+        say(line)
     return 0
 
 
@@ -95,7 +96,7 @@ def run(
     else:
         settings = DatagenSettings(load_recipe(recipe), clips, seed, codec, per_shard)
         report = generate(dataset, settings, load(catalogue), options, device)
-    print(report.line())
+    say(report.line())
     return 0 if report.complete and not report.failed else 1
 
 
@@ -110,7 +111,7 @@ def status(dataset: Positional[Folder], /) -> int:
     """
     from pipeline.backlog import status as read
 
-    print("\n".join(read(dataset).lines()))
+    say(*read(dataset).lines())
     return 0
 
 
@@ -137,5 +138,5 @@ def render(
     from datagen.render_stage import render_spec
 
     for line in render_spec(spec, out, load(catalogue), codec, device):
-        print(line)
+        say(line)
     return 0

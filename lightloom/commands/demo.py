@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from lightloom.saying import say
+
 
 def demo(*, out: Path = Path("out/demo"), preset: str = "default") -> int:
     """Run the whole chain small: data, training, labels, evaluation, edited videos. Safe to interrupt: it goes on.
@@ -26,10 +28,8 @@ def demo(*, out: Path = Path("out/demo"), preset: str = "default") -> int:
     chain = Chain(out, load_sizes(preset))
     chain.prepare()
     records = run_stages(out, chain.stages())
-    print("Writing the page")
+    say("Writing the page")
     page = write_page(chain, records)
     total = sum(record.seconds for record in records)
-    print(
-        f"{page.resolve()}  (open it in a browser; {total / 60:.1f} min in all, {time.monotonic() - clock:.0f} s now)"
-    )
+    say(f"{page.resolve()}  (open it in a browser; {total / 60:.1f} min in all, {time.monotonic() - clock:.0f} s now)")
     return 0

@@ -15,6 +15,7 @@ from tyro.extras import SubcommandApp
 from editing.settings import DEFAULT
 from lightloom.commands.assets import load
 from lightloom.commands.film_commands import FilmOptions
+from lightloom.saying import say
 from manifests.contract.attributes import Codec
 from pipeline.options import DeviceKind, RunOptions
 from training.evaluation.evaluation_settings import EvaluationSettings
@@ -79,7 +80,7 @@ def build(
         clips = count * recipe.lights.per_scene
         settings = DatagenSettings(recipe, clips, seed * len(PARTS) + number, codec, per_shard=count)
         report = generate(out / part, settings, assets, options, device)
-        print(f"{part:8} {report.line()}")
+        say(f"{part:8} {report.line()}")
         whole = whole and report.complete and not report.failed
     return 0 if whole else 1
 
@@ -100,9 +101,9 @@ def run(benchmark: Positional[Path], out: Positional[Path], /, *, settings: Eval
 
     evaluation = evaluate(benchmark, settings, out)
     for bar in evaluation.bars:
-        print(bar.line())
-    print(evaluation.seen_line())
-    print(f"report   {out / REPORT}")
+        say(bar.line())
+    say(evaluation.seen_line())
+    say(f"report   {out / REPORT}")
     return 0
 
 
@@ -135,8 +136,8 @@ def edits(
 
     findings = score_edits(benchmark, out, settings, scenes=scenes, device=render)
     for bar in findings.bars():
-        print(bar.line())
+        say(bar.line())
     for problem in findings.problems:
-        print(f"not done  {problem}")
-    print(f"report   {out / REPORT}")
+        say(f"not done  {problem}")
+    say(f"report   {out / REPORT}")
     return 0

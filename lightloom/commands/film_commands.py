@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tyro.conf import Positional
 
 import editing
 from editing.settings import DEFAULT, FilmSettings
+from lightloom.saying import say
 from manifests.errors import InputError
+
+if TYPE_CHECKING:
+    from editing.film import Film
 
 Video = Annotated[str, tyro.conf.arg(metavar="VIDEO")]
 FilmOptions = Annotated[FilmSettings, tyro.conf.arg(name="")]
@@ -46,8 +50,11 @@ def relight(
         show: write the video's own light, estimated from its beginning, beside OUT (.light.exr, .light.png).
         settings: which renderers, and how.
     """
-    written = editing.relight(video, env, out, rotate=rotate, gbuffers=gbuffers, exr=exr, show=show, settings=settings)
-    print(*written, sep="\n")
+    from editing.film import open_film
+
+    with open_film(video) as film:
+        say(*editing.relight(film, env, out, rotate=rotate, gbuffers=gbuffers, exr=exr, show=show, settings=settings))
+        _say_problems(film)
     return 0
 
 
@@ -86,26 +93,30 @@ def edit(
         show: write the light, estimated from the beginning, beside OUT (.light.exr, .light.png).
         settings: which renderers, and how.
     """
+    from editing.film import open_film
     from editing.material_edits import parse_change
 
     number = _INSTANCE.fullmatch(select) if select is not None else None
     if select is not None and number is None:
         raise InputError(f"--select {select!r} is not understood", 'it looks like --select "instance=2"')
-    written = editing.edit(
-        video,
-        parse_change(change),
-        out,
-        instance=int(number[1]) if number else None,
-        mask=mask,
-        pick=None if pick is None else _pixel("--pick", pick),
-        tolerance=tolerance,
-        strength=strength,
-        truth=truth,
-        mask_out=mask_out,
-        show=show,
-        settings=settings,
-    )
-    print(*written, sep="\n")
+    changed = parse_change(change)
+    with open_film(video) as film:
+        written = editing.edit(
+            film,
+            changed,
+            out,
+            instance=int(number[1]) if number else None,
+            mask=mask,
+            pick=None if pick is None else _pixel("--pick", pick),
+            tolerance=tolerance,
+            strength=strength,
+            truth=truth,
+            mask_out=mask_out,
+            show=show,
+            settings=settings,
+        )
+        say(*written)
+        _say_problems(film)
     return 0
 
 
@@ -139,20 +150,30 @@ def insert(
         gbuffers: folder for the G-buffers with the object, as a clip of exact codec.
         settings: which renderers, and how.
     """
-    made = editing.insert(
-        video,
-        asset,
-        _pixel("--at", at),
-        out,
-        scale=scale,
-        rotate=rotate,
-        depth=depth,
-        catalogue=catalogue,
-        gbuffers=gbuffers,
-        settings=settings,
-    )
-    print(*made.said, f"object     {made.placed}", *made.written, sep="\n")
+    from editing.film import open_film
+
+    place = _pixel("--at", at)
+    with open_film(video) as film:
+        made = editing.insert(
+            film,
+            asset,
+            place,
+            out,
+            scale=scale,
+            rotate=rotate,
+            depth=depth,
+            catalogue=catalogue,
+            gbuffers=gbuffers,
+            settings=settings,
+        )
+        say(*made.said, f"object     {made.placed}", *made.written)
+        _say_problems(film)
     return 0
+
+
+def _say_problems(film: Film) -> None:
+    """What could not be used of the film, once, after all that was made of it."""
+    say(*(f"lightloom: {film.name}: {problem}" for problem in film.problems), error=True)
 
 
 def _pixel(option: str, words: str) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from tyro.extras import SubcommandApp
 
 from labeling.label_settings import LabelOptions, LabelSettings, SegmentOptions, checkpoint
 from labeling.sources.footage import SourceKind, SourceOptions
+from lightloom.saying import say
 from pipeline.options import RunOptions
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(source: Positional[Source], out: Positional[Folder], /, *, wanted: Wante
 
     found, settings = _found(source, wanted), _settings(wanted)
     report = label(out, found, settings, options)
-    print(report.line())
+    say(report.line())
     return 0 if report.complete and not report.failed else 1
 
 
@@ -99,7 +99,7 @@ def plan(
 
     found = _found(source, wanted)
     for line in measure_plan(found, _settings(wanted), videos, measure, price, options=options).lines():
-        print(line)
+        say(line)
     return 0
 
 
@@ -114,7 +114,7 @@ def status(dataset: Positional[Annotated[Path, tyro.conf.arg(metavar="DATASET")]
     """
     from labeling.label_run import status_lines
 
-    print("\n".join(status_lines(dataset)))
+    say(*status_lines(dataset))
     return 0
 
 
@@ -124,9 +124,9 @@ def _found(source: Path, wanted: LabelRequest) -> Discovery:
 
     found = discover(source, kind=wanted.kind, options=wanted.known)
     for problem in found.problems[:_SHOWN]:
-        print(f"lightloom: {problem.path}: {problem.reason}: {problem.message}", file=sys.stderr)
+        say(f"lightloom: {problem.path}: {problem.reason}: {problem.message}", error=True)
     if len(found.problems) > _SHOWN:
-        print(f"lightloom: {len(found.problems) - _SHOWN} more problems of the source", file=sys.stderr)
+        say(f"lightloom: {len(found.problems) - _SHOWN} more problems of the source", error=True)
     return found
 
 

@@ -10,8 +10,11 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from lightloom.saying import say
+
 if TYPE_CHECKING:
     from training.config import Task
+    from training.loop import TrainingOutcome
 
 app = SubcommandApp()
 Dataset = Annotated[str, tyro.conf.arg(metavar="DATASET")]
@@ -23,8 +26,9 @@ class TrainOptions:
     """How to train.
 
     Attributes:
-        preset: `tiny` (minutes on a laptop's CPU), `tiny-continued` (with --start), `tiny-large` (inverse, minutes on
-            a GPU), `svd` (the published size, a GPU), `debug`, or a YAML file.
+        preset: `tiny` (minutes on a laptop's CPU), `tiny-continued` (with --start), `photo` (inverse, hours, on an
+            encoder of photographs), `tiny-large` (inverse, minutes on a GPU), `svd` (the published size, a GPU),
+            `debug`, or a YAML file.
         more: further datasets, as one set with the first.
         minutes: wall time; the learning rate is spread over it.
         steps: optimizer steps.
@@ -168,10 +172,21 @@ def _train(
 
         train_distributed(request, options.workers, options.ray_address)
     else:
-        done = train(request)
-        print(
-            f"{done.step} steps in {done.seconds / 60:.1f} minutes, loss {done.loss:.4g}, "
-            f"waited for data {100 * done.waiting:.1f} % of the time"
-        )
-    print(f"{out / 'renderer'}")
+        try:
+            done = train(request)
+        except KeyboardInterrupt:
+            say("lightloom: interrupted; the same command with --resume goes on from here", error=True)
+            return 1
+        if not done.made:
+            say(f"has its {done.step} steps; nothing to do")
+        else:
+            say(_summary(done))
+    say(f"{out / 'renderer'}")
     return 0
+
+
+def _summary(done: TrainingOutcome) -> str:
+    return (
+        f"{done.step} steps in {done.seconds / 60:.1f} minutes, loss {done.loss:.4g}, "
+        f"waited for data {100 * done.waiting:.1f} % of the time"
+    )

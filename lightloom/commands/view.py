@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from lightloom.saying import say
 from manifests.errors import InputError
 
 
@@ -36,5 +37,5 @@ def view(
     found = find_clips(dataset, clips)
     show(found, dataset, save)
     if save is not None:
-        print(f"{save}: {len(found)} clips; `rerun {save}` shows them")
+        say(f"{save}: {len(found)} clips; `rerun {save}` shows them")
     return 0

@@ -17,7 +17,7 @@ from editing.film import Film, VideoWriter, open_film, resized
 from editing.relighting import estimated
 from editing.settings import FilmRenderers, FilmSettings
 from manifests.contract.attributes import GBUFFERS
-from manifests.contract.camera import Camera, fitted
+from manifests.contract.camera import fitted
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_decode
 from manifests.contract.environment import Environment
@@ -113,6 +113,6 @@ def _first_frame(clip: Clip) -> Clip:
     return replace(
         clip,
         arrays={name: array[:1] for name, array in clip.arrays.items()},
-        camera=None if camera is None else Camera(camera.intrinsics, camera.camera_to_world[:1]),
+        camera=None if camera is None else camera.at(slice(1)),
         environment=None if light is None else Environment(light.image, light.rotation[:1]),
     )

@@ -23,18 +23,20 @@ from manifests.store.tables import to_table
 def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in memory whose views `clips` and `failures` hold the committed rows; fetches no extension.
 
-    Columns have the names of today, whatever the contract. DatasetError when a manifest cannot be read.
+    Columns have the names of today, whatever the contract; those that came later are NULL. DatasetError when a manifest
+    cannot be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     try:
         for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
             files = [str(layout.shard_file(dataset.path, folder, shard)) for shard in dataset.shards()]
+            connection.register(empty := f"no_{view}", to_table([], row_type))
+            rows = f"SELECT * FROM {empty}"
             if files:
                 names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
                 table = f"read_parquet([{names}], union_by_name = true)"
-                connection.execute(f"CREATE VIEW {view} AS SELECT {_columns(connection, table)} FROM {table}")
-            else:
-                connection.register(view, to_table([], row_type))
+                rows += f" UNION ALL BY NAME SELECT {_columns(connection, table)} FROM {table}"
+            connection.execute(f"CREATE VIEW {view} AS {rows}")
         yield connection
     except duckdb.Error as error:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
@@ -85,6 +87,7 @@ class Stats:
     bytes: int
     splits: dict[str, int]
     sizes: dict[str, int]
+    settings: dict[str, int]
     motions: dict[str, int]
     assets: dict[str, int]
     materials: dict[str, int]
@@ -141,6 +144,7 @@ def stats(dataset: Dataset | Path | str) -> Stats:
             sizes=counts(
                 connection, "SELECT frames || ' x ' || width || ' x ' || height, count(*) FROM clips GROUP BY 1"
             ),
+            settings=counts(connection, "SELECT setting, count(*) FROM clips WHERE setting <> '' GROUP BY 1"),
             motions=counts(
                 connection,
                 "SELECT motion, count(*) FROM (SELECT unnest(CASE len(motions) WHEN 0 THEN ['still'] ELSE motions END) "

@@ -11,16 +11,17 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from manifests.codec.formats import QUALITIES, SCHEMES
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.errors import ClipError, CodecError
+from manifests.untrusted import decode_json
 
-VERSION = 1
-"""Version of this file's own format, apart from the contract of rows."""
+VERSION = 2
+"""Newest version of this file's own format, apart from the contract of rows: 2 has intrinsics by frame."""
 
 MAX_JSON = 16 << 20
 """Largest accepted clip.json in bytes."""
@@ -60,10 +61,11 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CameraJson(msgspec.Struct, frozen=True, kw_only=True):
-    """`Camera` as nested lists, row by row."""
+    """`Camera` as nested lists, row by row; either `intrinsics`, or `frame_intrinsics` where the camera zooms."""
 
-    intrinsics: Matrix3
+    intrinsics: Matrix3 | UnsetType = UNSET
     camera_to_world: list[Matrix4]
+    frame_intrinsics: list[Matrix3] | UnsetType = UNSET
 
 
 class EnvironmentJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +77,12 @@ class EnvironmentJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClipHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything of a clip but its pixels; see docs/codecs.md for the fields."""
+    """Everything of a clip but its pixels; see docs/codecs.md for the fields.
 
-    version: int = VERSION
+    `version` is the oldest whose readers understand it.
+    """
+
+    version: int = 1
     codec: Codec
     frames: Annotated[int, Meta(ge=1, le=MAX_FRAMES)]
     height: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
@@ -93,10 +98,12 @@ class ClipHeader(msgspec.Struct, frozen=True, kw_only=True):
         """The camera at the wanted `frames` (indices), or None."""
         if self.camera is None:
             return None
-        intrinsics = np.array(self.camera.intrinsics, dtype=np.float64)
+        zooms = self.camera.frame_intrinsics is not UNSET
+        lens = self.camera.frame_intrinsics if zooms else self.camera.intrinsics
+        intrinsics = np.array(lens, dtype=np.float64)
         if not np.isfinite(intrinsics).all():
             raise CodecError(f"clip {key}, clip.json: camera intrinsics are not finite")
-        return Camera(intrinsics, np.array(self.camera.camera_to_world, dtype=np.float64)[frames])
+        return Camera(intrinsics, np.array(self.camera.camera_to_world, dtype=np.float64)).at(frames)
 
     def read_rotation(self, frames: np.ndarray) -> np.ndarray:
         """The environment's rotations (T, 3, 3) at the wanted `frames`."""
@@ -108,14 +115,18 @@ def describe(clip: Clip, codec: Codec, attributes: dict[str, Stored]) -> ClipHea
     """The header of `clip`; its attributes are stored as `attributes` says."""
     camera, light = None, None
     if clip.camera is not None:
+        lens = clip.camera.intrinsics.tolist()
         camera = CameraJson(
-            intrinsics=clip.camera.intrinsics.tolist(), camera_to_world=clip.camera.camera_to_world.tolist()
+            intrinsics=UNSET if clip.camera.zooms else lens,
+            camera_to_world=clip.camera.camera_to_world.tolist(),
+            frame_intrinsics=lens if clip.camera.zooms else UNSET,
         )
     if clip.environment is not None:
         rows, columns = clip.environment.image.shape[:2]
         light = EnvironmentJson(height=rows, width=columns, rotation=clip.environment.rotation.tolist())
     height, width = clip.size
     return ClipHeader(
+        version=VERSION if clip.camera is not None and clip.camera.zooms else 1,
         codec=codec,
         frames=clip.frames,
         height=height,
@@ -143,8 +154,8 @@ def load(key: str, data: bytes) -> ClipHeader:
     if len(data) > MAX_JSON:
         raise CodecError(f"{len(data)} bytes, more than the accepted {MAX_JSON}", where=where)
     try:
-        header = msgspec.json.decode(data, type=ClipHeader)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        header = decode_json(data, ClipHeader)
+    except msgspec.DecodeError as error:
         raise CodecError(f"{error}", where=where) from None
     if header.version > VERSION:
         raise CodecError(
@@ -159,12 +170,16 @@ def load(key: str, data: bytes) -> ClipHeader:
     _check_attributes(where, header)
     if not (0 < header.exposure < np.inf):
         raise CodecError(f"exposure is {header.exposure}, expected a positive number", where=where)
-    for what, poses in (
-        ("camera", header.camera.camera_to_world if header.camera else None),
-        ("environment", header.environment.rotation if header.environment else None),
+    lens = header.camera.frame_intrinsics if header.camera else UNSET
+    if header.camera is not None and (lens is UNSET) == (header.camera.intrinsics is UNSET):
+        raise CodecError("camera has both or neither of intrinsics and frame_intrinsics, expected one", where=where)
+    for what, rows in (
+        ("camera has {} poses", header.camera.camera_to_world if header.camera else None),
+        ("camera has {} frame_intrinsics", None if lens is UNSET else lens),
+        ("environment has {} poses", header.environment.rotation if header.environment else None),
     ):
-        if poses is not None and len(poses) != header.frames:
-            raise CodecError(f"{what} has {len(poses)} poses for {header.frames} frames", where=where)
+        if rows is not None and len(rows) != header.frames:
+            raise CodecError(f"{what.format(len(rows))} for {header.frames} frames", where=where)
     return header
 
 

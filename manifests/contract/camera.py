@@ -1,4 +1,4 @@
-"""Pinhole camera of a clip: intrinsics and one pose a frame (docs/conventions.md).
+"""Pinhole camera of a clip: intrinsics, one pose a frame, and where it zooms a lens for each (docs/conventions.md).
 
 Pixel coordinates have their origin at the top-left corner of the image, x right and y down, with pixel centres
 at half-integers. The camera frame has x right, y up and z toward the viewer (OpenGL, Blender): what is in front
@@ -8,13 +8,19 @@ has negative z, and planar depth is -z.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """intrinsics: (3, 3) float64 in pixels; camera_to_world: (T, 4, 4) float64 rigid poses."""
+    """The camera of T frames.
+
+    Attributes:
+        intrinsics: (3, 3) float64 in pixels, or (T, 3, 3) where the focal length changes.
+        camera_to_world: (T, 4, 4) float64 rigid poses.
+    """
 
     intrinsics: np.ndarray
     camera_to_world: np.ndarray
@@ -23,6 +29,21 @@ class Camera:
     def frames(self) -> int:
         """Number of poses."""
         return int(self.camera_to_world.shape[0])
+
+    @property
+    def zooms(self) -> bool:
+        """Whether every frame has intrinsics of its own."""
+        return self.intrinsics.ndim == 3
+
+    @property
+    def frame_intrinsics(self) -> np.ndarray:
+        """Intrinsics (T, 3, 3) of every frame, whether they change or not; not to be written to."""
+        return np.broadcast_to(self.intrinsics, (self.frames, 3, 3))
+
+    def at(self, frames: Any) -> Camera:
+        """The camera at some frames: a slice, or their indices (n,)."""
+        lens = self.intrinsics[frames] if self.zooms else self.intrinsics
+        return Camera(lens, self.camera_to_world[frames])
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Project world points (N, 3) in every frame: pixels (T, N, 2) and planar depth (T, N).
@@ -34,16 +55,21 @@ class Camera:
         origin = self.camera_to_world[:, :3, 3]
         local = np.einsum("tij,tni->tnj", rotation, points[None] - origin[:, None])
         depth = -local[..., 2]
+        lens = self.frame_intrinsics[:, None]  # (T, 1, 3, 3)
         with np.errstate(divide="ignore", invalid="ignore"):
-            u = self.intrinsics[0, 2] + self.intrinsics[0, 0] * local[..., 0] / depth
-            v = self.intrinsics[1, 2] - self.intrinsics[1, 1] * local[..., 1] / depth
+            u = lens[..., 0, 2] + lens[..., 0, 0] * local[..., 0] / depth
+            v = lens[..., 1, 2] - lens[..., 1, 1] * local[..., 1] / depth
         return np.stack([u, v], axis=-1), depth
 
     def rays(self, height: int, width: int) -> np.ndarray:
-        """Camera-frame directions through the pixel centres, (H, W, 3), scaled so that z is -1 (planar depth 1)."""
-        x = (np.arange(width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
-        y = -(np.arange(height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
-        grid_x, grid_y = np.meshgrid(x, y)
+        """Camera-frame directions through the pixel centres, scaled so that z is -1 (planar depth 1).
+
+        (H, W, 3) for all frames, or (T, H, W, 3) where the camera zooms.
+        """
+        lens = self.intrinsics[..., None]  # (..., 3, 3, 1)
+        x = (np.arange(width) + 0.5 - lens[..., 0, 2, :]) / lens[..., 0, 0, :]  # (..., W)
+        y = -(np.arange(height) + 0.5 - lens[..., 1, 2, :]) / lens[..., 1, 1, :]  # (..., H)
+        grid_x, grid_y = np.broadcast_arrays(x[..., None, :], y[..., :, None])
         return np.stack([grid_x, grid_y, -np.ones_like(grid_x)], axis=-1)
 
 

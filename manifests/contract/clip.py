@@ -28,7 +28,8 @@ class Clip:
     Attributes:
         key: WebDataset key; lower-case letters, digits, `_` and `-` (a dot would split the sample).
         arrays: (T, H, W, C) by attribute name, in the dtype, space and range of the attribute table.
-        camera: intrinsics and a pose for each of the T frames, or None where unknown (real video).
+        camera: intrinsics, one for all or for each of the T frames, and a pose for each, or None where unknown (real
+            video).
         environment: the light, with a rotation for each of the T frames, or None where unknown.
         fps: frames per second.
         exposure: factor from scene-linear rgb to what the networks see before sRGB encoding.
@@ -102,10 +103,11 @@ class Clip:
         if self.camera is None:
             return
         poses = self.camera.camera_to_world
-        if poses.shape != (self.frames, 4, 4) or self.camera.intrinsics.shape != (3, 3):
+        lenses = ((3, 3), (self.frames, 3, 3))
+        if poses.shape != (self.frames, 4, 4) or self.camera.intrinsics.shape not in lenses:
             raise ClipError(
                 f"clip {self.key}, camera: intrinsics {self.camera.intrinsics.shape} and poses {poses.shape}, "
-                f"expected (3, 3) and ({self.frames}, 4, 4)"
+                f"expected (3, 3) or ({self.frames}, 3, 3), and ({self.frames}, 4, 4)"
             )
         _check_rotations(self.key, "camera", poses[:, :3, :3])
 

@@ -38,6 +38,7 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
             one item share camera, geometry and G-buffers.
         item_clips: how many clips the item has. A stage may leave 0 where the header says it (`Header.lights`).
         network, sampler: of a labelled clip, the name of the inverse renderer's network and how it sampled.
+        setting: of a rendered clip, the kind of scene: "table", "room", "terrain", "street"; "" where nobody said.
         statistics: scalar summaries (see `clip_summary.py`).
         codec_errors: the lossy codec's measured round-trip errors by "attribute.metric".
         confidence: of a labelled clip, a number in [0, 1] by attribute.
@@ -62,6 +63,7 @@ class ClipRow(msgspec.Struct, frozen=True, kw_only=True):
     fps: float
     exposure: float = 1.0
     attributes: tuple[str, ...] = ()
+    setting: str = ""
     motions: tuple[str, ...] = ()
     assets: tuple[AssetUse, ...] = ()
     materials: tuple[MaterialUse, ...] = ()

@@ -16,8 +16,11 @@ from manifests.contract.attributes import ATTRIBUTES, CONTRACT_VERSION
 from manifests.errors import DatasetError
 from manifests.files import write_bytes
 from manifests.store import layout
+from manifests.untrusted import decode_json, read_bounded
 
 FORMAT = "lightloom dataset"
+MOST_ITEMS = 10_000_000
+"""Work items of a dataset, and whatever else a header counts; what it claims decides how much memory is taken."""
 _LARGEST = 64 << 20
 
 
@@ -40,15 +43,15 @@ class MergedSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A dataset that was merged into this one: its shards begin at `first_shard`, and its items
     keep their numbers."""
 
-    first_shard: int
-    shards: int
+    first_shard: Annotated[int, Meta(ge=0, le=MOST_ITEMS)]
+    shards: Annotated[int, Meta(ge=0, le=MOST_ITEMS)]
     prefix: str
     stage: str
     recipe: dict[str, Any]
     seed: int
-    items: int
-    per_shard: int
-    lights: int
+    items: Annotated[int, Meta(ge=0, le=MOST_ITEMS)]
+    per_shard: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+    lights: Annotated[int, Meta(ge=0, le=MOST_ITEMS)]
     catalogue: str
 
 
@@ -66,9 +69,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     codec: Literal["exact", "compact"]
     recipe: dict[str, Any]
     seed: int
-    items: Annotated[int, Meta(ge=0)]
-    per_shard: Annotated[int, Meta(ge=1)]
-    lights: Annotated[int, Meta(ge=0)] = 1
+    items: Annotated[int, Meta(ge=0, le=MOST_ITEMS)]
+    per_shard: Annotated[int, Meta(ge=1, le=MOST_ITEMS)]
+    lights: Annotated[int, Meta(ge=0, le=MOST_ITEMS)] = 1
     catalogue: str = ""
     attributes: dict[str, dict[str, Any]] = msgspec.field(default_factory=attribute_table)
     sources: tuple[MergedSource, ...] = ()
@@ -138,15 +141,13 @@ def read_document(dataset: Path) -> Document:
     """Read dataset.json; DatasetError says what is wrong with it."""
     path = dataset / layout.HEADER
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DatasetError(f"larger than {_LARGEST} bytes", "this is not a dataset header", where=path)
-        data = path.read_bytes()
+        data = read_bounded(path, _LARGEST)
     except FileNotFoundError:
         raise DatasetError(f"no {layout.HEADER} here", "give the folder of a dataset", where=dataset) from None
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}", where=path) from None
     try:
-        raw = msgspec.json.decode(data)
+        raw = decode_json(data, dict[str, Any])
         contract = raw["header"]["contract"]
         if raw["format"] == FORMAT and isinstance(contract, int) and contract > CONTRACT_VERSION:
             raise DatasetError(

@@ -87,7 +87,8 @@ def strip(sample: Sample) -> Image.Image:
 def _caption(sample: Sample) -> str:
     row = sample.row
     motions = ", ".join(motion.replace("_", " ") for motion in row.motions) or "still"
-    parts = [f"{row.frames} x {row.width} x {row.height}", motions, row.split, *row.flags]
+    setting = [row.setting] if row.setting not in ("", "table") else []
+    parts = [f"{row.frames} x {row.width} x {row.height}", *setting, motions, row.split, *row.flags]
     return " · ".join(parts)[:120]
 
 

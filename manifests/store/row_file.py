@@ -13,6 +13,7 @@ import msgspec
 
 from manifests.contract.row import ClipRow, Sample, row_from
 from manifests.errors import DatasetError
+from manifests.untrusted import decode_json
 
 ROW = "row.json"
 LARGEST_ROW = 16 << 20
@@ -67,9 +68,9 @@ def row_json(sample: Sample) -> bytes:
 def parse_row(key: str, data: bytes) -> RowDocument:
     """Read the `row.json` of clip `key` and check its own digest; DatasetError otherwise."""
     try:
-        stored = msgspec.json.decode(data, type=_Stored)
-        row = row_from(msgspec.json.decode(stored.row, type=dict[str, Any]), ClipRow)
-        document = RowDocument(row, msgspec.json.decode(stored.files, type=dict[str, FileNote]), stored.digest)
+        stored = decode_json(data, _Stored)
+        row = row_from(decode_json(stored.row, dict[str, Any]), ClipRow)
+        document = RowDocument(row, decode_json(stored.files, dict[str, FileNote]), stored.digest)
     except msgspec.DecodeError as error:
         raise DatasetError(f"{ROW} cannot be read: {error}", where=f"clip {key}") from None
     if document.digest != _digest(bytes(stored.row), bytes(stored.files)):

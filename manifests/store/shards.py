@@ -27,9 +27,13 @@ from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet
 from manifests.store.row_file import LARGEST_ROW, ROW, parse_sample, row_json, without_packing
 from manifests.store.tables import encode_parquet, from_table, read_parquet, to_table
+from manifests.untrusted import decode_json, read_bounded
 
 LARGEST_MANIFEST = 1 << 30
 _SEAL = b"lightloom"
+
+
+_LARGEST_NOTE = 1 << 20
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +76,8 @@ def write_failure(path: Path, failure: FailureRow) -> None:
 def read_failure(path: Path) -> FailureRow:
     """Read what `write_failure` wrote; DatasetError when it cannot be read."""
     try:
-        return row_from(msgspec.json.decode(path.read_bytes(), type=dict[str, Any]), FailureRow)
-    except msgspec.DecodeError as error:
+        return row_from(decode_json(read_bounded(path, _LARGEST_NOTE), dict[str, Any]), FailureRow)
+    except (msgspec.DecodeError, OSError) as error:
         raise DatasetError(f"not a failure note: {error}", "delete it and run again", where=path) from None
 
 
@@ -208,7 +212,7 @@ def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
     path = layout.shard_file(dataset, layout.MANIFEST, shard)
     table = _read_table(path)
     try:
-        seal = msgspec.json.decode((table.schema.metadata or {})[_SEAL], type=Seal)
+        seal = decode_json((table.schema.metadata or {})[_SEAL], Seal)
         return seal, from_table(table, ClipRow)
     except KeyError:
         raise DatasetError("not written by a dataset: its metadata has no seal", "run repair", where=path) from None

@@ -11,7 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.contract.row import AssetUse, ClipRow, FailureRow, MaterialUse, row_from
+from manifests.display import human_size
+from manifests.untrusted import read_bounded
 
+_LARGEST = 1 << 30
+_ROWS = 256
 _FLOATS = pa.map_(pa.string(), pa.float64())
 _ASSETS = pa.list_(pa.struct([(name, pa.string()) for name in AssetUse.__struct_fields__]))
 _MATERIALS = pa.list_(
@@ -58,8 +62,19 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The table at `path`, all of it or some columns; pa.ArrowException, OSError or ValueError where it is not whole.
 
     The file is read at once and decoded by this thread: pyarrow's pools of threads abort a process that ends soon
-    after a read ("terminate called").
+    after a read ("terminate called"). A few kilobytes may stand for gigabytes, so rows are decoded some at a time and
+    counted; ValueError beyond 1 GiB.
     """
-    file = pa.BufferReader(pa.py_buffer(path.read_bytes()))
+    file = pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))
     parquet = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
-    return parquet.read(columns=None if columns is None else list(columns), use_threads=False)
+    names = None if columns is None else list(columns)
+    batches, size = [], 0
+    for batch in parquet.iter_batches(_ROWS, columns=names, use_threads=False):
+        size += batch.nbytes
+        if size > _LARGEST:
+            raise ValueError(f"holds more than {human_size(_LARGEST)}")
+        batches.append(batch)
+    schema = parquet.schema_arrow
+    if names is not None:
+        schema = pa.schema([schema.field(name) for name in names if name in schema.names], schema.metadata)
+    return pa.Table.from_batches(batches, schema)

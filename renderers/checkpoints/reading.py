@@ -8,12 +8,14 @@ pickles (.bin, .pt, .ckpt, .pkl) are refused without being opened. Every failure
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.errors import CheckpointError
+from manifests.untrusted import read_bounded
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +92,10 @@ def read_json(root: Path, relative: str | Path) -> dict[str, Any]:
     path = inside(root, relative)
     if not path.is_file():
         raise CheckpointError("missing", f"the checkpoint is incomplete or {root} is not one", where=path)
-    if path.stat().st_size > MAX_JSON:
-        raise CheckpointError(f"{path.stat().st_size} bytes of JSON, more than the {MAX_JSON} allowed", where=path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path, MAX_JSON))
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror}", where=path) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"not valid JSON ({error})", "fetch it again", where=path) from error
     if not isinstance(content, dict):
@@ -102,6 +104,25 @@ def read_json(root: Path, relative: str | Path) -> dict[str, Any]:
     if refused:
         raise CheckpointError(f"key {refused[0]!r} is not supported", "save the model without it", where=path)
     return content
+
+
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16}
+_BITS |= {"U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64}
+
+
+def _checked_end(header: dict[str, Any]) -> int:
+    """Where the data of a safetensors header ends; ValueError unless tensors lie end to end, each as large as its shape
+    says."""
+    end = 0
+    entries = (entry for name, entry in header.items() if name != "__metadata__")
+    for entry in sorted(entries, key=lambda entry: entry["data_offsets"][0]):
+        first, last = entry["data_offsets"]
+        if not all(isinstance(length, int) and length >= 0 for length in entry["shape"]):
+            raise ValueError("a shape that is none")
+        if first != end or 8 * (last - first) != math.prod(entry["shape"]) * _BITS[entry["dtype"]]:
+            raise ValueError("offsets that do not fit the shapes")
+        end = last
+    return end
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -117,8 +138,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"not a safetensors file, or cut off ({size} bytes)", "fetch it again", where=path)
         try:
             header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-            whole = 8 + length + max(ends, default=0) == size
+            whole = 8 + length + _checked_end(header) == size
         except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
             raise CheckpointError("the safetensors header is damaged", "fetch it again", where=path) from error
     if not whole:

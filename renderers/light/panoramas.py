@@ -185,7 +185,7 @@ def backgrounds(
 ) -> Tensor:
     """What each frame's camera would see if nothing stood before the environment: (T, 3, H, W), bilinear.
 
-    As `panoramas`, along `rays` (H, W, 3) of the camera frame, of any length (`manifests.contract.camera.Camera.rays`).
+    As `panoramas`, along `rays` (H, W, 3) or (T, H, W, 3) of the camera frame, of any length (`Camera.rays`).
     """
     source = torch.as_tensor(image, dtype=torch.float32).permute(2, 0, 1)  # (h, w, 3) -> (3, h, w)
     turns = _camera_to_environment(environment_rotation, camera_to_world)
@@ -226,8 +226,8 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _planar(directions: np.ndarray) -> Tensor:
-    """Directions (h, w, 3) as float32 (3, h, w)."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(directions, -1, 0), dtype=np.float32))
+    """Directions (..., h, w, 3) as float32 (..., 3, h, w)."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(directions, -1, -3), dtype=np.float32))
 
 
 def row_edges(height: int) -> np.ndarray:
@@ -259,11 +259,12 @@ def _camera_to_environment(environment_rotation: Tensor | np.ndarray, camera_to_
 
 def _stored_lookups(image: Tensor, camera_to_environment: Tensor, directions: Tensor) -> Iterator[Tensor]:
     """For each rotation (T, 3, 3), bilinear values (3, H, W) of a planar stored image (3, h, w) along directions
-    (3, H, W), of any length, of the camera frame."""
+    (3, H, W), or (T, 3, H, W), of any length, of the camera frame."""
     height, width = image.shape[1:]
     wide = framed(image[None])
-    for rotation in camera_to_environment.to(directions):
-        x, y, z = torch.tensordot(rotation, directions, 1)
+    along = directions.expand(len(camera_to_environment), *directions.shape[-3:])
+    for rotation, rays in zip(camera_to_environment.to(directions), along, strict=True):
+        x, y, z = torch.tensordot(rotation, rays, 1)
         column = (0.5 - torch.atan2(y, x) / (2 * math.pi)) * width - 0.5
         row = torch.atan2(torch.hypot(x, y), z) / math.pi * height - 0.5
         yield lookup_framed(wide, column[None], row[None].clamp_(0.0, height - 1.0))[0]
@@ -312,15 +313,20 @@ class GivenLight:
         return self.exposure * panoramas(self.source.image, self.source.rotation, self.poses, height, width)[None]
 
     def behind(self, intrinsics: Tensor, height: int, width: int) -> Tensor:
-        """The light along every viewing ray, (1, T or 1, 3, height, width), exposed, as finely as it was given."""
-        rays = camera_rays(height, width, intrinsics)  # (3, H, W)
+        """The light along every viewing ray, (1, T or 1, 3, height, width), exposed, as finely as it was given.
+
+        intrinsics: (3, 3), or (1, T, 3, 3) where the camera zooms.
+        """
+        rays = camera_rays(height, width, intrinsics).reshape(-1, 3, height, width)  # (1 or T, 3, H, W)
         if isinstance(self.source, Tensor):
-            column, row = panorama_position(rays, *self.source.shape[-2:])
-            return self.exposure * lookup(self.source, column[None], row[None])[None]
+            return (
+                self.exposure
+                * lookup(self.source, *panorama_position(rays.movedim(1, 0), *self.source.shape[-2:]))[None]
+            )
         assert self.poses is not None
-        directions = rays.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)
+        directions = rays.expand(len(self.poses), -1, -1, -1).movedim(1, -1).numpy()  # (T, H, W, 3)
         seen = [
-            self.source.radiance(directions @ pose[:3, :3].T, frame).astype(np.float32)
+            self.source.radiance(directions[frame] @ pose[:3, :3].T, frame).astype(np.float32)
             for frame, pose in enumerate(self.poses)
         ]
         return self.exposure * planar(np.stack(seen))

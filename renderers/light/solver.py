@@ -23,7 +23,7 @@ from manifests.errors import InputError
 from renderers.light.panoramas import panorama_directions, panorama_pixels, solid_angles
 from renderers.modelspace import planar, srgb_decode
 from renderers.shading.split_sum import split_sum
-from renderers.shading.view_geometry import plane_rays, surface_coverage
+from renderers.shading.view_geometry import camera_rays, pinhole, surface_coverage
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def solve_light(
         gbuffers: basecolor, normal, depth, roughness, metallic (T, H, W, C) as values, depth relative or true; `mask`
             where coverage is known.
         fov_degrees: angle of the larger image side, where no intrinsics are given.
-        intrinsics: (3, 3) in pixels.
+        intrinsics: (3, 3) in pixels, or (T, 3, 3) where the camera zooms.
         camera_rotations: (T, 3, 3) from each camera's frame to the first one's; None where the camera does not turn.
         height: rows of the panorama.
         linear: whether rgb is linear.
@@ -137,8 +137,8 @@ def _draw(
 ) -> _Samples:
     """Check the input and take pixels from it, always the same ones."""
     frames, height, width = _check(rgb, gbuffers, camera_rotations)
-    matrix = None if intrinsics is None else torch.as_tensor(np.asarray(intrinsics))
-    rays = plane_rays(height, width, matrix, fov_degrees=fov_degrees if matrix is None else None)[0]
+    rays = camera_rays(height, width, pinhole(fov_degrees, intrinsics, height, width, frames))
+    rays = rays.expand(1, frames, 3, height, width)
     maps = {name: planar(gbuffers[name]) for name in (*GBUFFERS, "mask") if name in gbuffers}
     if "mask" not in maps:
         finite = torch.isfinite(maps["depth"])
@@ -154,7 +154,7 @@ def _draw(
         """(1, T, C, H, W) -> (C, N)."""
         return video[0].transpose(0, 1).flatten(1)[:, index]
 
-    view = (rays / rays.norm(dim=0)).flatten(1)[:, index % (height * width)]  # (3, N)
+    view = pick(rays)  # (3, N)
     points = {name: pick(values)[None, None, :, None] for name, values in maps.items() if name != "depth"}
     white = split_sum(points, torch.ones(1, 1, 3, 16, 32), view[:, None])  # the N pixels as one row
     picture = pick(planar(rgb))

@@ -76,7 +76,7 @@ def hints(
     Args:
         gbuffers: the five G-buffers (B, T, C, H, W) as values, true or predicted; depth relative, in [0, 1].
         panorama: (B, T, 3, h, w) linear HDR in each frame's camera frame, times the exposure of the pictures.
-        intrinsics: (B, 3, 3) or (3, 3) in pixels.
+        intrinsics: (3, 3), (B, 3, 3) or (B, T, 3, 3) in pixels.
         mask: (B, T, 1, H, W) surface coverage where it is known; otherwise it is guessed from the G-buffers.
         offset: (B,) near / (far - near) of each clip where it is known; otherwise it is estimated from the normals.
         behind: (B, T, 3, H, W) the light along every viewing ray, linear and exposed, where it is known more finely
@@ -94,18 +94,19 @@ def hints(
             offset = depth_offset(relative, normal, rays, mask)
         surface = points(relative + offset.view(-1, 1, 1, 1, 1), rays)
         covered = {**gbuffers, "mask": coverage}
-        view = (rays / rays.norm(dim=1, keepdim=True)).expand(len(panorama), -1, -1, -1)
+        view = (rays / rays.norm(dim=-3, keepdim=True)).expand(len(panorama), *rays.shape[1:])
         shading = split_sum(covered, panorama, view)
         white = split_sum(covered, torch.ones_like(panorama), view)
         if behind is not None:
             shading = replace(shading, background=(1 - coverage) * behind)
         lights = cluster(panorama, _CLUSTERS)
         frames = panorama.shape[1]
+        lens = intrinsics.to(relative) if intrinsics.ndim != 3 else intrinsics.to(relative)[:, None]
         buffer = DepthBuffer(  # (B, T, ...) -> (N, ...)
             surface.flatten(0, 1),
             normal.flatten(0, 1),
             coverage.flatten(0, 1),
-            intrinsics.to(relative).expand(len(panorama), 3, 3).repeat_interleave(frames, 0),
+            lens.expand(len(panorama), frames, 3, 3).flatten(0, 1),
             depth_noise(surface, normal, coverage).repeat_interleave(frames),
         )
         lit = transport(shading, white, buffer, gbuffers["roughness"], lights)

@@ -41,7 +41,7 @@ from renderers.light.panoramas import (
 )
 from renderers.modelspace import channels_last, gbuffer_values
 from renderers.shading.brdf import Response, response, upright, widest
-from renderers.shading.view_geometry import camera_rays, pinhole
+from renderers.shading.view_geometry import by_frame, camera_rays, pinhole
 
 LEVELS = 8
 """GGX levels above the mirror: level i has roughness i / LEVELS."""
@@ -77,8 +77,8 @@ def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) ->
     """Shade G-buffers, values (B, T, C, H, W), under panoramas (B, T, 3, h, w) of linear radiance.
 
     gbuffers: basecolor, normal, roughness, metallic, and `mask` (coverage) or, without it, metric `depth` (+inf is
-    background; relative depth cannot tell). rays: `camera_rays`, (3, H, W) or (B, 3, H, W). Panoramas above 64x128 are
-    filtered at that size, but mirrors and the background show them as they are. Differentiable in all.
+    background; relative depth cannot tell). rays: `camera_rays`, (3, H, W), (B, 3, H, W) or (B, T, 3, H, W). Panoramas
+    above 64x128 are filtered at that size, but mirrors and the background show them as they are. Differentiable in all.
     """
     missing = [name for name in _NEEDED if name not in gbuffers]
     if missing or not {"mask", "depth"} & set(gbuffers):
@@ -91,7 +91,8 @@ def split_sum(gbuffers: Mapping[str, Tensor], panorama: Tensor, rays: Tensor) ->
     batch, frames = panorama.shape[:2]
     basecolor, normal, roughness, metallic = (gbuffers[name].flatten(0, 1) for name in _NEEDED)  # (N, C, H, W)
     light = panorama.flatten(0, 1)
-    view = rays if rays.ndim == 3 else rays.repeat_interleave(frames, dim=0)  # (3, H, W) or (N, 3, H, W)
+    each = rays if rays.ndim == 3 else by_frame(rays).expand(batch, frames, *rays.shape[-3:])
+    view = each if rays.ndim == 3 else each.flatten(0, 1)  # (3, H, W) or (N, 3, H, W)
 
     facing = -(normal * view).sum(dim=1, keepdim=True)  # n.v, (N, 1, H, W)
     mirror = view + 2 * facing * normal
@@ -221,7 +222,8 @@ def automatic_exposure(
     light = given_light(environment, frames, camera_to_world).panorama(*_EXPOSURE_GRID)
     light = light[:, chosen] if light.shape[1] == frames else light.expand(-1, len(chosen), -1, -1, -1)
     covered = values.pop("mask", (values["depth"] < BACKGROUND).float())
-    rays = camera_rays(height, width, pinhole(fov_degrees, intrinsics, height, width))
+    lens = pinhole(fov_degrees, intrinsics, height, width, frames)
+    rays = camera_rays(height, width, lens if lens.ndim == 2 else lens[:, chosen])
     shaded = split_sum({**values, "mask": torch.ones_like(covered)}, light, rays).radiance
     level = surface_level(channels_last(shaded), channels_last(covered)[..., 0] > 0.5)
     return TARGET / level if level > 1e-9 else 1.0

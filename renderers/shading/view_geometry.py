@@ -45,30 +45,35 @@ def plane_rays(
     Args:
         height: H.
         width: W.
-        intrinsics: (B, 3, 3) or (3, 3) in pixels; or
+        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3) in pixels; or
         fov_degrees: angle of the larger image side, for a centred pinhole with square pixels.
 
     Returns:
-        (B, 3, H, W) float32; B is 1 for (3, 3) intrinsics and for a field of view.
+        (B, 3, H, W) float32, or (B, T, 3, H, W); B is 1 for (3, 3) intrinsics and for a field of view.
     """
     if (intrinsics is None) == (fov_degrees is None):
         raise InputError("viewing rays need either intrinsics or fov_degrees")
     if intrinsics is None:
         assert fov_degrees is not None
         intrinsics = torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width))
-    matrix = intrinsics.to(torch.float32).reshape(-1, 3, 3)  # (B, 3, 3)
+    matrix = intrinsics.to(torch.float32)
+    matrix = matrix[None] if matrix.ndim == 2 else matrix  # (B, 3, 3) or (B, T, 3, 3)
     column = torch.arange(width, device=matrix.device) + 0.5
     row = torch.arange(height, device=matrix.device) + 0.5
-    x = (column - matrix[:, 0, 2, None]) / matrix[:, 0, 0, None]  # (B, W)
-    y = -(row - matrix[:, 1, 2, None]) / matrix[:, 1, 1, None]  # (B, H)
-    x = x[:, None, :].expand(-1, height, -1)  # (B, H, W)
-    y = y[:, :, None].expand(-1, -1, width)  # (B, H, W)
-    return torch.stack([x, y, -torch.ones_like(x)], dim=1)
+    x = (column - matrix[..., 0, 2, None]) / matrix[..., 0, 0, None]  # (..., W)
+    y = -(row - matrix[..., 1, 2, None]) / matrix[..., 1, 1, None]  # (..., H)
+    x, y = torch.broadcast_tensors(x[..., None, :], y[..., :, None])  # (..., H, W)
+    return torch.stack([x, y, -torch.ones_like(x)], dim=-3)
+
+
+def by_frame(rays: Tensor) -> Tensor:
+    """Rays (B, 3, H, W) that serve all frames as (B, 1, 3, H, W); those of a zoom, (B, T, 3, H, W), as they are."""
+    return rays if rays.ndim == 5 else rays[:, None]
 
 
 def points(depth: Tensor, rays: Tensor) -> Tensor:
-    """Camera-frame points (B, T, 3, H, W) of planar `depth` (B, T, 1, H, W) along `plane_rays` (B, 3, H, W)."""
-    return depth * rays[:, None]
+    """Camera-frame points (B, T, 3, H, W) of planar `depth` (B, T, 1, H, W) along `plane_rays`."""
+    return depth * by_frame(rays)
 
 
 def depth_offset(relative: Tensor, normal: Tensor, rays: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -82,7 +87,7 @@ def depth_offset(relative: Tensor, normal: Tensor, rays: Tensor, mask: Tensor | 
     Args:
         relative: (B, T, 1, H, W) relative depth in [0, 1].
         normal: (B, T, 3, H, W) unit camera-frame normals.
-        rays: (B or 1, 3, H, W) from `plane_rays`.
+        rays: (B or 1, 3, H, W) or (B or 1, T, 3, H, W) from `plane_rays`.
         mask: (B, T, 1, H, W) surface coverage; pixels below 0.99 do not count. None counts all.
 
     Returns:
@@ -96,7 +101,7 @@ def depth_offset(relative: Tensor, normal: Tensor, rays: Tensor, mask: Tensor | 
         size = relative.shape[axis] - 1
         first, second = (0, size), (1, size)
         rel_p, rel_q = relative.narrow(axis, *first), relative.narrow(axis, *second)
-        ray_p, ray_q = rays[:, None].narrow(axis, *first), rays[:, None].narrow(axis, *second)
+        ray_p, ray_q = (by_frame(rays).narrow(axis, *part) for part in (first, second))
         middle = normal.narrow(axis, *first) + normal.narrow(axis, *second)
         bent = 1 - 0.25 * middle.square().sum(2, keepdim=True)  # 0 where both normals agree
         step = (middle * (rel_q * ray_q - rel_p * ray_p)).sum(2, keepdim=True)
@@ -163,16 +168,22 @@ def surface_coverage(relative: Tensor, basecolor: Tensor, normal: Tensor, *, sha
     return 1 - (far * dark * facing / peak.to(relative)).clamp(0, 1)
 
 
-def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int) -> Tensor:
-    """Intrinsics (3, 3) in pixels: those given, or a centred pinhole whose larger image side spans `fov_degrees`."""
+def pinhole(fov_degrees: float, intrinsics: Any, height: int, width: int, frames: int) -> Tensor:
+    """Intrinsics of one video of T frames: those given, or a centred pinhole of a field of view.
+
+    `intrinsics` are None, (3, 3) or, where it zooms, (T, 3, 3), in pixels; `fov_degrees` is the angle of the larger
+    image side. Gives (3, 3) or (1, T, 3, 3), as `plane_rays` takes them.
+    """
     if intrinsics is None:
         if not 0.0 < fov_degrees < 180.0:
             raise InputError(f"fov_degrees is {fov_degrees}, expected an angle between 0 and 180")
         return torch.from_numpy(intrinsics_from_fov(fov_degrees, height, width)).float()
     matrix = torch.as_tensor(intrinsics, dtype=torch.float32)
-    if matrix.shape != (3, 3) or not bool(torch.isfinite(matrix).all()):
-        raise InputError(f"intrinsics have shape {tuple(matrix.shape)}, expected a finite (3, 3) matrix in pixels")
-    return matrix
+    if matrix.shape not in ((3, 3), (frames, 3, 3)) or not bool(torch.isfinite(matrix).all()):
+        raise InputError(
+            f"intrinsics have shape {tuple(matrix.shape)}, expected finite (3, 3) or ({frames}, 3, 3) in pixels"
+        )
+    return matrix if matrix.ndim == 2 else matrix[None]
 
 
 def camera_rays(
@@ -180,8 +191,9 @@ def camera_rays(
 ) -> Tensor:
     """Unit viewing rays through the pixel centres in the camera frame (x right, y up, z toward the viewer).
 
-    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W); or a field of view of the larger image side.
+    intrinsics: (3, 3) gives (3, H, W), (B, 3, 3) gives (B, 3, H, W), (B, T, 3, 3) gives (B, T, 3, H, W); or a field of
+    view of the larger image side.
     """
     rays = plane_rays(height, width, intrinsics, fov_degrees=fov_degrees)
-    rays = rays / rays.norm(dim=1, keepdim=True)
-    return rays if intrinsics is not None and intrinsics.ndim == 3 else rays[0]
+    rays = rays / rays.norm(dim=-3, keepdim=True)
+    return rays if intrinsics is not None and intrinsics.ndim > 2 else rays[0]

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from renderers.light.panoramas import encode_log, panorama_directions, panorama_pixels
 from renderers.modelspace import from_model, split, srgb_decode
+from renderers.shading.view_geometry import by_frame
 from renderers.tiny.video_unet import VideoUNet
 
 CHANNELS = 16
@@ -78,7 +79,7 @@ class TinyLighting(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
             sample: ignored; there is no noise to remove.
             timestep: ignored.
             condition: rgb (B, T, 3, H, W) in model space, H and W multiples of `multiple`.
-            rays: (B, 3, H, W) unit viewing rays in the camera frame (`renderers.shading.split_sum.camera_rays`).
+            rays: (B, 3, H, W) or (B, T, 3, H, W), unit viewing rays in the camera frame (`camera_rays`).
             gbuffers: (B, T, 9, H, W) in model space, in GBUFFERS order, where they are known.
             rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
         """
@@ -97,7 +98,7 @@ class TinyLighting(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
         batch, frames, _, height, width = condition.shape
         known = torch.full_like(condition[:, :, :1], 0.0 if gbuffers is None else 1.0)
         surfaces = condition.new_zeros(batch, frames, _GBUFFERS, height, width) if gbuffers is None else gbuffers
-        view = rays.to(condition)[:, None].expand(batch, frames, 3, height, width)
+        view = by_frame(rays).to(condition).expand(batch, frames, 3, height, width)
         features = self.frames(torch.cat([condition, surfaces, known, view], dim=2).flatten(0, 1))  # (B*T, E, h, w)
         clip = features.unflatten(0, (batch, frames))
         return self.summary(torch.cat([clip.mean(dim=(1, 3, 4)), clip.amax(dim=(1, 3, 4))], dim=1))
@@ -111,14 +112,14 @@ def gather(
     Args:
         rgb: (B, T, 3, H, W) in model space.
         gbuffers: (B, T, 9, H, W) in model space, or None: then only what is seen counts, the rest is 0.
-        rays: (B, 3, H, W) unit viewing rays in the camera frame.
+        rays: (B, 3, H, W) or (B, T, 3, H, W), unit viewing rays in the camera frame.
         rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
         height: of the panorama.
         width: of the panorama.
     """
     batch, frames = rgb.shape[:2]
     colour = srgb_decode((0.5 * rgb.float() + 0.5).clamp(0, 1))  # linear, exposed
-    view = rays.float()[:, None].expand(batch, frames, *rays.shape[1:])  # (B, T, 3, H, W)
+    view = by_frame(rays).float().expand(batch, frames, *rays.shape[-3:])  # (B, T, 3, H, W)
     one = torch.ones_like(colour[:, :, :1])
     seen = [(view, colour, one)]
     if gbuffers is not None:

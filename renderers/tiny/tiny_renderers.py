@@ -85,10 +85,10 @@ class TinyInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers m
         lit = (condition + 1) * (1 + gain) - 1  # sRGB in [0, 1] times a gain: textures stay, the light goes
         if self.joint:
             basecolor, normal, rest = values.split([3, 3, 3], dim=2)
-            return torch.cat([lit + basecolor, _unit(normal), rest], dim=2)
+            return torch.cat([lit + basecolor, unit(normal), rest], dim=2)
         asked = attribute.view(-1, 1, 1, 1, 1)
         values = torch.where(asked == _BASECOLOR_ROW, lit + values, values)
-        return torch.where(asked == _NORMAL_ROW, _unit(values), values)
+        return torch.where(asked == _NORMAL_ROW, unit(values), values)
 
 
 class TinyForward(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]  # diffusers mixes its own like this
@@ -143,7 +143,7 @@ class TinyForward(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[mi
         return condition[:, :, _GBUFFERS : _GBUFFERS + 3] + residual
 
 
-def _unit(normal: Tensor) -> Tensor:
+def unit(normal: Tensor) -> Tensor:
     """Unit vectors (B, T, 3, H, W); a new network's zeros become the viewer's direction (0, 0, 1)."""
     toward_viewer = functional.pad(torch.ones_like(normal[:, :, :1]), (0, 0, 0, 0, 2, 0))  # (B, T, 3, H, W)
     long = normal.float() + toward_viewer.float()

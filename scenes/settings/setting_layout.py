@@ -51,24 +51,37 @@ class TakenSpace:
     ground: Callable[[np.ndarray], np.ndarray] | None = None
     bounds: np.ndarray | None = None
 
+    def local(self, points: np.ndarray, boxes: slice | np.ndarray) -> np.ndarray:
+        """Points (..., B, 3) in the frames of `boxes`, B of them: turned, from their centres."""
+        yaws = np.radians(self.yaws[boxes])
+        cos, sin = np.cos(yaws), np.sin(yaws)
+        x, y, z = np.moveaxis(points - self.centres[boxes], -1, 0)
+        return np.stack([cos * x + sin * y, cos * y - sin * x, z], axis=-1)
+
+    def distances(self, points: np.ndarray, boxes: slice | np.ndarray) -> np.ndarray:
+        """Distances (..., B) from points (..., B, 3) or (..., 1, 3) to `boxes`, each to its own; negative inside."""
+        beyond = np.abs(self.local(points, boxes)) - self.halves[boxes]
+        outside = np.sqrt((np.maximum(beyond, 0.0) ** 2).sum(axis=-1))
+        return outside + np.minimum(beyond.max(axis=-1), 0.0)
+
     def clearance(self, points: np.ndarray) -> np.ndarray:
         """Distance (...) from points (..., 3) to what is nearest; negative inside of something or out of bounds.
 
         To the ground the distance is the height above it.
         """
-        yaws = np.radians(self.yaws)
-        local = points[..., None, :] - self.centres
-        x = np.cos(yaws) * local[..., 0] + np.sin(yaws) * local[..., 1]
-        y = -np.sin(yaws) * local[..., 0] + np.cos(yaws) * local[..., 1]
-        beyond = np.abs(np.stack([x, y, local[..., 2]], axis=-1)) - self.halves
-        outside = np.linalg.norm(np.maximum(beyond, 0.0), axis=-1)
-        nearest = (outside + np.minimum(beyond.max(axis=-1), 0.0)).min(axis=-1, initial=np.inf)
+        nearest = np.full(points.shape[:-1], np.inf)
+        for box in range(len(self.centres)):  # one by one: there may be many points
+            nearest = np.minimum(nearest, self.distances(points[..., None, :], slice(box, box + 1))[..., 0])
         if self.ground is not None:
             nearest = np.minimum(nearest, points[..., 2] - self.ground(points[..., :2]))
-        if self.bounds is not None:
-            low, high = self.bounds
-            nearest = np.minimum(nearest, np.minimum(points - low, high - points).min(axis=-1))
-        return nearest
+        return np.minimum(nearest, self.to_bounds(points))
+
+    def to_bounds(self, points: np.ndarray) -> np.ndarray:
+        """Distance (...) from points (..., 3) to the edge of `bounds`; negative outside, infinite without bounds."""
+        if self.bounds is None:
+            return np.full(points.shape[:-1], np.inf)
+        low, high = self.bounds
+        return np.minimum(points - low, high - points).min(axis=-1)
 
 
 @dataclass(frozen=True, eq=False)

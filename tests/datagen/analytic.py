@@ -139,7 +139,7 @@ def sphere_hits(camera: Camera, frame: int, size: tuple[int, int]) -> tuple[np.n
     Returns (inside (H, W) bool: well inside the outline, world normals (H, W, 3), planar depth (H, W)).
     """
     pose = camera.camera_to_world[frame]
-    rays = camera.rays(*size) @ pose[:3, :3].T
+    rays = camera.at([frame]).rays(*size).reshape(*size, 3) @ pose[:3, :3].T
     offset = pose[:3, 3] - np.array([0.0, 0.0, 0.5])
     a, b, c = (rays**2).sum(-1), rays @ offset, offset @ offset - 0.25
     discriminant = b**2 - a * c

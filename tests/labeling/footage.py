@@ -52,9 +52,10 @@ def encode(
     aspect: Fraction | None = None,
     tagged: bool = True,
 ) -> Path:
-    """Write (T, H, W, 3 or 4) uint8 sRGB frames; `stamps` are times in 1/1000 s, for variable rates."""
+    """Write (T, H, W, 3 or 4) uint8 sRGB frames, or uint16 as they are; `stamps` are in 1/1000 s, for odd rates."""
     settings = {"crf": "12", "preset": "ultrafast"} if codec == "libx264" else {}
-    source = "rgba" if frames[0].shape[2] == 4 else "rgb24"
+    deep = frames[0].dtype == np.uint16
+    source = "rgb48le" if deep else "rgba" if frames[0].shape[2] == 4 else "rgb24"
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options={**settings, **(options or {})})
         assert isinstance(stream, av.VideoStream)

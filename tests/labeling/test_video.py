@@ -6,6 +6,7 @@ import os
 import pickle
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 from labeling.sources.discovery import discover
 from labeling.sources.footage import Discovery, Footage, Frame, Reader, SourceOptions
 from labeling.sources.frame_reader import open_footage
+from labeling.sources.tone_map import tone_mapped
 from labeling.sources.video_reader import VideoReader
+from manifests.contract.color import srgb_decode, srgb_encode, to_rec709
 from manifests.errors import FootageError, InputError
 from tests.labeling.footage import encode, shot
 
@@ -140,13 +143,68 @@ def test_interlaced_and_wide_gamut_footage_is_flagged(tmp_path: Path, frames: np
     assert read(encode(tmp_path / "b.mp4", frames, primaries=9, matrix=9, transfer=14))[0].flags == {"wide-gamut"}
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_refused_by_name(tmp_path: Path, frames: np.ndarray, transfer: int, name: str) -> None:
+@pytest.mark.parametrize(("transfer", "name"), [(8, "linear"), (9, "logarithmic")])
+def test_curves_without_a_reading_are_refused_by_name(
+    tmp_path: Path, frames: np.ndarray, transfer: int, name: str
+) -> None:
     path = encode(tmp_path / "a.mp4", frames, transfer=transfer, primaries=9, matrix=9, pixels="yuv420p10le")
     with pytest.raises(FootageError, match=f"a.mp4: .*{name}") as caught:
         read(path)
     assert caught.value.reason == "hdr"
     assert pickle.loads(pickle.dumps(caught.value)).reason == "hdr"  # noqa: S301
+
+
+def chart() -> np.ndarray:
+    """Patches (64, 96, 3) of linear Rec.709 light: greys up to 0.92, and colours, in blocks of 16 pixels."""
+    greys = [np.full(3, grey) for grey in (0.0, 0.01, 0.03, 0.09, 0.18, 0.3, 0.45, 0.6, 0.75, 0.85, 0.9, 0.92)]
+    colours = [np.array(colour) for colour in np.ndindex(2, 2, 2)][1:]
+    patches = [*greys, *(0.05 + 0.8 * colour for colour in colours), *(0.02 + 0.3 * colour for colour in colours[:5])]
+    return np.kron(np.array(patches).reshape(4, 6, 3), np.ones((16, 16, 1)))
+
+
+def hdr(light: np.ndarray, transfer: int) -> np.ndarray:
+    """R'G'B' uint16 in BT.2020 of linear Rec.709 light, reference white 1, by BT.2100's formulas."""
+    wide = light @ np.linalg.inv(to_rec709((0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290))).T
+    if transfer == 18:
+        scene = np.maximum(wide, 0) * 0.26496256  # of which 75 % signal
+        high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+        signal = np.where(scene <= 1 / 12, np.sqrt(3 * scene), high)
+    else:
+        power = np.maximum(wide * 203 / 10_000, 0) ** 0.1593017578125
+        signal = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    return np.rint(np.clip(signal, 0, 1) * 65535).astype(np.uint16)
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_a_chart_in_hdr_is_the_chart_in_sdr(tmp_path: Path, transfer: int) -> None:
+    """As a phone films it: HEVC of ten bits, BT.2020, upside down by its rotation matrix."""
+    light = chart()
+    deep: dict[str, Any] = {"codec": "libx265", "pixels": "yuv420p10le", "options": {"crf": "4", "preset": "ultrafast"}}
+    path = encode(
+        tmp_path / "phone.mov",
+        [hdr(light, transfer)] * 3,
+        transfer=transfer,
+        primaries=9,
+        matrix=9,
+        rotation=180,
+        **deep,
+    )
+    reader, found = read(path)
+    assert "tone-mapped" in reader.flags
+    expected = np.rint(255 * srgb_encode(light))[::-1, ::-1]
+    for middle in (np.s_[7::16], np.s_[8::16]):  # chroma of 4:2:0 bleeds over a patch's rim
+        assert np.abs(found[1].rgb[middle, middle].astype(float) - expected[middle, middle]).max() <= 3
+
+
+def test_highlights_of_hdr_roll_off_and_keep_their_hue() -> None:
+    ramp = np.linspace(0, 65535, 4096).astype(np.uint16)
+    greys = tone_mapped(np.repeat(ramp[None, :, None], 3, axis=2), 18)[0]
+    assert (np.diff(greys[:, 0].astype(int)) >= 0).all() and np.ptp(greys, axis=1).max() <= 1
+    white = round(0.75 * 4095)
+    assert 251 <= greys[white, 0] <= 253 and greys[-1, 0] == 255
+    sun = tone_mapped(hdr(np.array([[[4.0, 2.0, 1.0]]]), 18), 18)[0, 0]
+    red, green, blue = srgb_decode(sun / 255)
+    assert red > 0.95 and green / red == pytest.approx(0.5, abs=0.02) and blue / red == pytest.approx(0.25, abs=0.02)
 
 
 def test_a_variable_frame_rate_keeps_the_frames_and_their_times(tmp_path: Path, frames: np.ndarray) -> None:

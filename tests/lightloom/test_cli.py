@@ -1,5 +1,6 @@
 """The command line: exit codes, help that teaches, errors of one line, completion."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -130,3 +131,39 @@ def test_an_unknown_shell_is_a_usage_error():
     with pytest.raises(SystemExit) as stop:
         run(["completion", "tcsh"])
     assert stop.value.code == 2
+
+
+def test_an_error_of_no_one_we_know_is_one_line(capsys):
+    class Broken:
+        @staticmethod
+        def cli(**_):
+            raise ZeroDivisionError("division\x1b[31m by zero\nand more")
+
+    assert run(["data", "stats", "x"], Broken) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "\x1b" not in said
+    assert said.startswith("lightloom: ZeroDivisionError: division\\x1b[31m by zero\\nand more (test_cli.py:")
+    with pytest.raises(ZeroDivisionError):
+        run(["data", "stats", "x", "--debug"], Broken)
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path):
+    command = [sys.executable, "-c", "from lightloom.cli import main; main()", "datagen", "run", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        error = running.stderr.read()
+        assert running.wait() == 141 and error == b""
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_escapes(tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "from lightloom.cli import main; main()",
+        "data",
+        "stats",
+        str(tmp_path / "日本\x1b"),
+    ]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 1 and b"\\u65e5\\u672c\\x1b" in done.stderr and done.stderr.count(b"\n") == 1

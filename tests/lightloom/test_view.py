@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,26 @@ def test_mistakes_are_one_line(dataset, tmp_path, arguments, expected):
     assert (done.returncode, done.stdout) == (1, "")
     assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_zoom_has_a_lens_in_every_frame_and_its_points_stay_on_the_ground(tmp_path):
+    pytest.importorskip("rerun")
+    make_dataset(tmp_path / "zoom", sample=partial(clip_sample, zoom=1.6), items=1, per_shard=1)
+    save = tmp_path / "zoom.rrd"
+    assert run(str(tmp_path / "zoom"), "--save", str(save)).returncode == 0
+    found, clip = entities(save), decode_clip("k", clip_sample(0, zoom=1.6).files)
+    lenses = [
+        lens
+        for batch in found["/00000000-00/camera"]
+        if "Pinhole:image_from_camera" in batch.schema.names
+        for lens in batch.column("Pinhole:image_from_camera").to_pylist()
+        if lens
+    ]
+    assert len(lenses) == 3
+    for lens, expected in zip(lenses, clip.camera.intrinsics, strict=True):
+        assert np.allclose(np.ravel(lens), expected.T.ravel(), rtol=1e-6)  # rerun's columns come first
+    frames = [row for batch in found["/00000000-00/points"] for row in batch.column("Points3D:positions").to_pylist()]
+    for frame, places in enumerate(np.array(row) for row in frames):
+        depth = clip.arrays["depth"][frame, ..., 0]
+        on_ground = (clip.arrays["instance"][frame, ..., 0] == 1)[np.isfinite(depth)]
+        assert np.abs(places[on_ground][:, 2]).max() < 1e-4

@@ -30,20 +30,26 @@ def environment(frames: int, seed: int = 0, height: int = 16) -> Environment:
     return Environment(image, np.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1).reshape(frames, 3, 3))
 
 
-def sphere_clip(key: str, frames: int = 3, size: int = 32, seed: int = 0) -> Clip:
-    """A unit-diameter sphere on a ground plane seen by an orbiting camera, every attribute exact per pixel centre."""
+def sphere_clip(key: str, frames: int = 3, size: int = 32, seed: int = 0, zoom: float = 1.0) -> Clip:
+    """A unit-diameter sphere on a ground plane seen by an orbiting camera, every attribute exact per pixel centre.
+
+    With a `zoom` the focal length grows by that factor over the clip.
+    """
     rng = np.random.default_rng([7, seed])
     colours = rng.uniform(0.05, 0.9, (2, 3))
     rough, metal = rng.uniform(0.05, 1.0, 2), np.array([0.0, float(rng.random() > 0.5)])
     intrinsics = intrinsics_from_fov(45.0, size, size)
     start = rng.uniform(0, 2 * np.pi)
     poses = np.stack([_look_at(start + 0.25 * frame) for frame in range(frames)])
-    rays = Camera(intrinsics, poses).rays(size, size)
-    layers = [_trace(pose, rays, colours, rough, metal) for pose in poses]
+    if zoom != 1:
+        growth = np.geomspace(1.0, zoom, frames)
+        intrinsics = intrinsics * np.stack([growth, growth, np.ones(frames)], axis=1)[:, :, None]
+        intrinsics[:, :2, 2] = size / 2
+    camera = Camera(intrinsics, poses)
+    rays = np.broadcast_to(camera.rays(size, size), (frames, size, size, 3))
+    layers = [_trace(pose, rays[frame], colours, rough, metal) for frame, pose in enumerate(poses)]
     arrays = {name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
-    return Clip(
-        key, arrays, Camera(intrinsics, poses), environment(frames, seed), fps=8.0, exposure=1.0, meta={"seed": seed}
-    )
+    return Clip(key, arrays, camera, environment(frames, seed), fps=8.0, exposure=1.0, meta={"seed": seed})
 
 
 def _look_at(azimuth: float) -> np.ndarray:
@@ -119,10 +125,12 @@ def raw_sample(scene: int, light: int = 0, size: int = 700) -> Sample:
     return Sample(key, files, row(key, scene, light, attributes=("rgb", "depth")))
 
 
-def clip_sample(scene: int, light: int = 0, size: int = 32, frames: int = 3, codec: str = "exact") -> Sample:
+def clip_sample(
+    scene: int, light: int = 0, size: int = 32, frames: int = 3, codec: str = "exact", zoom: float = 1.0
+) -> Sample:
     """A sample whose clip decodes."""
     key = f"{scene:08d}-{light:02d}"
-    clip = sphere_clip(key, frames=frames, size=size, seed=scene)
+    clip = sphere_clip(key, frames=frames, size=size, seed=scene, zoom=zoom)
     files, errors = codecs.encode_clip(clip, codec)  # type: ignore[arg-type]
     details = {"statistics": summarise(clip), "codec_errors": errors}
     return Sample(key, files, row(key, scene, light, frames=frames, height=size, width=size, **details))

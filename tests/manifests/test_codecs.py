@@ -20,6 +20,7 @@ from manifests.contract.azimuthal import STEPS
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.errors import ClipError, CodecError
+from tests.manifests.clips import sphere_clip
 from tests.manifests.codec_clips import make_clip
 
 CODECS = ("exact", "compact")
@@ -308,6 +309,38 @@ def test_a_header_that_lies_is_refused(
     header = json.loads(compact_files["clip.json"]) | change
     with pytest.raises(CodecError, match=message):
         decode_clip(clip.key, {**compact_files, "clip.json": json.dumps(header).encode()})
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_zoom_comes_back_and_a_lens_that_stays_is_written_as_ever(codec: str) -> None:
+    zooming = sphere_clip("zoom", frames=4, zoom=1.7)
+    files, _ = encode_clip(zooming, codec)
+    header = json.loads(files["clip.json"])
+    assert header["version"] == 2  # older readers refuse it, rather than take one lens for all
+    assert "intrinsics" not in header["camera"]
+    back, some = decode_clip("zoom", files), decode_clip("zoom", files, frames=[3, 1])
+    assert back.camera is not None and some.camera is not None and zooming.camera is not None
+    np.testing.assert_array_equal(back.camera.intrinsics, zooming.camera.intrinsics)
+    np.testing.assert_array_equal(some.camera.intrinsics, zooming.camera.intrinsics[[3, 1]])
+    still = json.loads(encode_clip(sphere_clip("still"), codec)[0]["clip.json"])
+    assert still["version"] == 1
+    assert list(still["camera"]) == ["intrinsics", "camera_to_world"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intrinsics": np.eye(3).tolist()}, "both or neither"),
+        ({"frame_intrinsics": [np.eye(3).tolist()] * 3}, "3 frame_intrinsics for 4 frames"),
+        ({"frame_intrinsics": np.eye(3).tolist()}, "clip.json"),
+    ],
+)
+def test_a_header_that_lies_about_its_lens_is_refused(change: dict[str, object], message: str) -> None:
+    files, _ = encode_clip(sphere_clip("zoom", frames=4, zoom=1.7), "compact")
+    header = json.loads(files["clip.json"])
+    header["camera"] |= change
+    with pytest.raises(CodecError, match=message):
+        decode_clip("zoom", {**files, "clip.json": json.dumps(header).encode()})
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b" " * (MAX_JSON + 1), b"null"])

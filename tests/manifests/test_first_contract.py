@@ -53,7 +53,7 @@ def translated(row: dict) -> dict:
     """A row of contract 1 in the words of today, by hand."""
     new = {name: row[RENAMED.get(name, name)] for name in ClipRow.__struct_fields__ if RENAMED.get(name, name) in row}
     new["statistics"] = {name: value for name, value in row["statistics"].items() if name != "item.clips"}
-    new |= {"network": "", "sampler": "", "item_clips": int(row["statistics"].get("item.clips", 0))}
+    new |= {"setting": "", "network": "", "sampler": "", "item_clips": int(row["statistics"].get("item.clips", 0))}
     if row["stage"] == "label":
         new |= {"recipe": "", "network": "tiny teacher", "sampler": "one-step"}
     return new

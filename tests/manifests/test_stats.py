@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from manifests.audit.stats import stats
@@ -32,6 +33,19 @@ def test_counts_by_everything(tmp_path: Path) -> None:
     assert result.sizes == {"3 x 32 x 32": 10} and result.devices == {"CPU": 10}
     assert result.hours == pytest.approx(2 * sum(1.6 + scene for scene in (0, 1, 2, 3, 5)) / 3600)
     assert result.bytes == sum(row.size for row in dataset.rows())
+
+
+def test_settings_are_counted_and_older_manifests_have_none(tmp_path: Path) -> None:
+    def set_in(scene: int, light: int) -> Sample:
+        plain = raw_sample(scene, light)
+        return replace(plain, row=msgspec.structs.replace(plain.row, setting="room" if scene % 2 else "table"))
+
+    dataset = make_dataset(tmp_path / "d", sample=set_in)
+    assert stats(dataset.path).settings == {"table": 4, "room": 3}
+    for path in (dataset.path / "manifest").iterdir():
+        pq.write_table(pq.read_table(path).drop_columns("setting"), path)
+    assert stats(dataset.path).settings == {}
+    assert stats(dataset.path).clips == 7
 
 
 def test_text_and_json_hold_the_numbers(tmp_path: Path) -> None:

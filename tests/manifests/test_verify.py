@@ -7,6 +7,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,13 @@ def test_whole_dataset_has_no_findings(dataset: Dataset) -> None:
         assert report.ok and (report.shards, report.clips, report.missing) == (3, 6, 0)
     tars = sum(path.stat().st_size for path in (dataset.path / "shards").iterdir())
     assert report.bytes == tars and sum(done) == 2 * tars - 3 * len(archive.END)
+
+
+def test_clips_that_zoom_are_whole(tmp_path: Path) -> None:
+    made = make_dataset(tmp_path / "zoom", sample=partial(clip_sample, zoom=1.5), items=2)
+    made.finish()
+    report = verify(made.path, "full")
+    assert report.ok and report.clips == 2
 
 
 def test_every_flipped_byte_of_a_shard_is_found(dataset: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,9 +46,17 @@ def _ball(origin: Tensor, ray: Tensor) -> Tensor:
     return torch.where((inside > 0) & (distance > 1e-3), distance, torch.inf)
 
 
-def scene(size: int = 48, *, ball: bool = True) -> Scene:
+def zoom(size: int = 48, fields: tuple[float, ...] = (45.0, 30.0)) -> Scene:
+    """A clip of one frame for each field of view; its lens is (1, T, 3, 3), and `ground` and `ball` are the first's."""
+    frames = [scene(size, fov=fov) for fov in fields]
+    parts = {name: torch.cat([getattr(frame, name) for frame in frames], 1) for name in ("depth", "normal", "points")}
+    lens = torch.stack([frame.intrinsics for frame in frames], 1)
+    return replace(frames[0], intrinsics=lens, **parts)
+
+
+def scene(size: int = 48, *, ball: bool = True, fov: float = 45.0) -> Scene:
     """Trace the scene at size x size pixels, field of view 45 degrees."""
-    matrix = torch.from_numpy(intrinsics_from_fov(45.0, size, size)).float()
+    matrix = torch.from_numpy(intrinsics_from_fov(fov, size, size)).float()
     pixel = (torch.arange(size) + 0.5 - size / 2) / matrix[0, 0]
     plane = torch.stack([pixel.expand(size, size), -pixel[:, None].expand(size, size), -torch.ones(size, size)])
     ray = plane / plane.norm(dim=0)

@@ -255,6 +255,32 @@ def test_the_view_behind_the_scene_is_as_fine_as_the_light_that_was_given() -> N
     torch.testing.assert_close(straight[0, 0, :, 16, 16], exact)
 
 
+def test_a_zoom_sees_the_light_behind_the_scene_through_each_frames_lens() -> None:
+    poses = np.tile(np.eye(4), (2, 1, 1))
+    lens = torch.stack([torch.from_numpy(intrinsics_from_fov(fov, 9, 9)).float() for fov in (60.0, 25.0)])
+    for given in (given_light(sky(), 2), given_light(Environment(sky(), np.tile(np.eye(3), (2, 1, 1))), 2, poses)):
+        seen = given.behind(lens[None], 9, 9)
+        assert seen.shape == (1, 2, 3, 9, 9)
+        for frame in range(2):
+            torch.testing.assert_close(seen[:, frame], given.behind(lens[frame], 9, 9)[:, -1])
+
+
+def test_a_renderer_takes_a_lens_for_every_frame() -> None:
+    renderer, given = tiny(), gbuffers()
+    wide, tele = (intrinsics_from_fov(fov, 64, 64) for fov in (60.0, 25.0))
+
+    def render(lens: np.ndarray | None, source: Any = given) -> np.ndarray:
+        return np.asarray(renderer(source, sky(), intrinsics=lens, generator=seeded()).video)
+
+    np.testing.assert_allclose(render(np.stack([wide, wide])), render(wide), atol=1e-5)
+    zoomed = render(np.stack([wide, tele]))
+    assert np.abs(zoomed[1] - render(wide)[1]).max() > 1e-3
+    clip = Clip("zoom", given, Camera(np.stack([wide, tele]), np.tile(np.eye(4), (2, 1, 1))))
+    np.testing.assert_array_equal(render(None, clip), render(np.stack([wide, tele]), clip))
+    with pytest.raises(InputError, match=r"\(2, 3, 3\)"):
+        render(np.stack([wide] * 3))
+
+
 def test_panoramas_keep_their_light_on_another_grid() -> None:
     uniform = torch.full((1, 3, 16, 32), 2.0)
     for size in ((8, 16), (64, 64), (16, 32)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,11 +12,12 @@ from renderers.shading.view_geometry import (
     PRIOR_OFFSET,
     depth_noise,
     depth_offset,
+    pinhole,
     plane_rays,
     points,
     surface_coverage,
 )
-from tests.renderers.analytic import materials, scene
+from tests.renderers.analytic import materials, scene, zoom
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,27 @@ def test_rays_agree_with_the_camera_and_both_ways_to_give_it():
     assert torch.allclose(points(depth, rays)[seen], traced.points[seen], atol=1e-5)
     with pytest.raises(InputError, match="either"):
         plane_rays(32, 32)
+
+
+def test_every_frame_of_a_zoom_has_its_own_rays_and_all_share_an_offset():
+    traced = zoom(32)
+    rays = plane_rays(32, 32, traced.intrinsics)
+    assert rays.shape == (1, 2, 3, 32, 32)
+    for frame, fov in enumerate((45.0, 30.0)):
+        assert torch.equal(rays[0, frame], plane_rays(32, 32, fov_degrees=fov)[0])
+    seen = traced.mask.bool().expand_as(traced.points)
+    depth = torch.where(torch.isfinite(traced.depth), traced.depth, 1.0)
+    assert torch.allclose(points(depth, rays)[seen], traced.points[seen], atol=1e-5)
+    relative, near, far = relative_depth(traced.depth)
+    found = depth_offset(relative, traced.normal, rays, traced.mask)
+    assert torch.allclose(found, near / (far - near), rtol=0.01)
+
+
+def test_a_lens_of_the_wrong_shape_is_one_line():
+    assert pinhole(45.0, np.eye(3), 8, 8, 4).shape == (3, 3)
+    assert pinhole(45.0, np.stack([np.eye(3)] * 4), 8, 8, 4).shape == (1, 4, 3, 3)
+    with pytest.raises(InputError, match=r"expected finite \(3, 3\) or \(4, 3, 3\)"):
+        pinhole(45.0, np.stack([np.eye(3)] * 3), 8, 8, 4)
 
 
 @pytest.mark.parametrize("ball", [False, True])

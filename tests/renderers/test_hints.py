@@ -27,7 +27,7 @@ from renderers.shading.hints import (
 from renderers.shading.split_sum import split_sum
 from renderers.shading.view_geometry import camera_rays
 from renderers.shading.visibility import DepthBuffer, DirectionalLights
-from tests.renderers.analytic import UP, Scene, materials, scene
+from tests.renderers.analytic import UP, Scene, materials, scene, zoom
 from tests.renderers.test_visibility import OTHER, SIDE, sky
 
 
@@ -80,6 +80,22 @@ def test_radiance_is_split_sum_shading_of_the_same_buffers():
     for name in ("radiance", "diffuse", "specular", "background"):
         expected = (to_model("rgb", getattr(shading, name))[0, 0] + 1) / 2
         assert torch.allclose(picture(found, name), expected, atol=1e-5), name
+
+
+def test_every_frame_of_a_zoom_is_shaded_through_its_own_lens():
+    traced = zoom()
+    relative, near, far = relative_depth(traced.depth)
+    values = {**materials(traced, roughness=0.4), "depth": relative}
+    light, offset = sky((SIDE, 300.0)), near / (far - near)
+    together = hints(values, light.expand(-1, 2, -1, -1, -1), traced.intrinsics, mask=traced.mask, offset=offset).image
+    for frame in range(2):
+        part = slice(frame, frame + 1)
+        own = {name: value[:, part] for name, value in values.items()}
+        alone = hints(own, light, traced.intrinsics[:, frame], mask=traced.mask[:, part], offset=offset).image
+        for name in ("radiance", "diffuse", "specular", "background"):
+            assert torch.allclose(picture(together[:, part], name), picture(alone, name), atol=1e-5), name
+        assert (picture(together[:, part], "shadowed") - picture(alone, "shadowed")).abs().mean() < 2e-3
+    assert not torch.allclose(together[:, 0], together[:, 1], atol=0.1)
 
 
 def test_the_shadowed_picture_is_dark_in_the_cast_shadow_and_nowhere_else():

@@ -156,3 +156,11 @@ def test_a_soft_edge_mixes_the_object_with_the_video_behind_it():
     expected = srgb_encode(0.5 * srgb_decode(np.array([0.9, 0.0, 0.0])) + 0.5 * srgb_decode(np.array(0.7)))
     assert np.allclose(made[:, :, 2], expected, atol=1e-5)
     assert (made[:, :, 3:] == video[:, :, 3:]).all()
+
+
+def test_where_the_camera_zooms_the_first_frames_lens_places_the_object():
+    still = camera()
+    lens = np.stack([still.intrinsics, still.intrinsics * [[2.0], [2.0], [1.0]]])
+    for pixel in ((20, 15), (3, 22)):
+        places = [stand(view, ground_depth(still), pixel, UP) for view in (still, Camera(lens, still.camera_to_world))]
+        assert np.array_equal(places[0].object_to_world, places[1].object_to_world)

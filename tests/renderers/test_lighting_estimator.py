@@ -126,6 +126,21 @@ def test_a_clip_brings_its_camera_and_long_videos_are_sampled_evenly() -> None:
     assert seen.intrinsics[0, 0].item() == pytest.approx(0.5 * 32 / np.tan(np.radians(35.0)))
 
 
+def test_a_zoom_is_seen_through_each_frames_lens() -> None:
+    lens = np.stack([intrinsics_from_fov(fov, 32, 32) for fov in (70.0, 60.0, 50.0, 40.0, 30.0)])
+    clip = Clip("zoom", {"rgb": video(5)}, Camera(lens, np.tile(np.eye(4), (5, 1, 1))))
+    seen = observe(clip, None, 45.0, None, None, frames=3, height=32)
+    np.testing.assert_allclose(seen.intrinsics[0].numpy(), lens[[0, 2, 4]], rtol=1e-6)
+    estimate = tiny()
+    once, still, zooming = (
+        estimate(video(5), intrinsics=given).ldr for given in (lens[0], np.repeat(lens[:1], 5, axis=0), lens)
+    )
+    np.testing.assert_allclose(once, still, atol=1e-6)
+    assert np.abs(zooming - once).max() > 1e-4
+    solved = SolverLightingEstimator(rows=4)(video(5), gbuffers(5), intrinsics=lens, height=8)
+    assert np.isfinite(solved.environment).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [

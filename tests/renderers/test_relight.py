@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from editing.film import resized
+from editing.film import Film, resized
 from editing.relighting import enlarged
-from manifests.contract.color import luminance, srgb_encode
+from manifests.contract.color import luminance, srgb_encode, surface_level
 from manifests.contract.environment import Environment, latlong_directions
 from renderers import ForwardRenderer
 from renderers.backbones import BACKBONES
 from renderers.light.panoramas import panorama_directions, panoramas
 from renderers.modelspace import channels_last, relative_depth
+from renderers.sampling.windows import Window
 from renderers.shading.split_sum import automatic_exposure, matching_exposure, split_sum
 from renderers.shading.view_geometry import camera_rays
-from tests.renderers.analytic import materials, scene
+from tests.manifests.clips import sphere_clip
+from tests.renderers.analytic import materials, scene, zoom
 
 torch.set_num_threads(1)
 SIZE = 48
@@ -131,3 +133,26 @@ def test_an_estimated_light_is_made_as_bright_as_the_video() -> None:
     darker = {**maps, "basecolor": 0.5 * maps["basecolor"]}
     assert factor < matching_exposure(video, darker, light) < 2.05 * factor
     assert matching_exposure(np.zeros_like(video), maps, light) == 1.0
+
+
+def test_a_film_that_zooms_has_the_lenses_of_each_window_at_the_size_that_networks_see() -> None:
+    known = sphere_clip("zoom", frames=5, size=32, zoom=2.0)
+    film = Film("zoom", known)
+    lens = film.intrinsics((16, 8), Window(1, 4, 4))
+    assert lens is not None and known.camera is not None
+    np.testing.assert_allclose(lens, np.diag([0.25, 0.5, 1.0]) @ known.camera.intrinsics[1:4])
+    still = Film("still", sphere_clip("still", frames=5, size=32))
+    assert still.intrinsics((16, 8), Window(1, 4, 4)).shape == (3, 3)
+
+
+def test_a_zoom_is_exposed_and_relit_through_each_frames_lens() -> None:
+    traced = zoom(SIZE)
+    values = {**materials(traced), "depth": relative_depth(traced.depth)[0], "mask": traced.mask}
+    buffers = {name: channels_last(value) for name, value in values.items()}
+    lens = traced.intrinsics[0].numpy()
+    light = torch.from_numpy(sky()).permute(2, 0, 1).expand(1, 2, -1, -1, -1)
+    shaded = split_sum(values, light, camera_rays(SIZE, SIZE, traced.intrinsics)).radiance
+    exposure = automatic_exposure(buffers, sky(), intrinsics=lens)
+    covered = channels_last(traced.mask)[..., 0] > 0.5
+    assert exposure == pytest.approx(0.7 / surface_level(channels_last(shaded), covered), rel=1e-5)
+    assert relit(buffers, sky(), intrinsics=lens).shape == (2, SIZE, SIZE, 3)

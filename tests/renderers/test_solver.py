@@ -24,7 +24,7 @@ from renderers.modelspace import channels_last, planar
 from renderers.modelspace import srgb_encode as encode
 from renderers.shading.split_sum import split_sum
 from renderers.shading.view_geometry import camera_rays
-from tests.renderers.analytic import materials, scene
+from tests.renderers.analytic import materials, scene, zoom
 
 QUICK = Fit(pixels=900, rounds=4)
 
@@ -90,6 +90,24 @@ def test_a_known_environment_comes_back():
     assert np.sqrt(np.square(rerender(found) - picture).mean()) < 0.02
     constant = np.broadcast_to(truth.mean((0, 1)), truth.shape)
     assert visible_error(found, truth) < 0.3 * visible_error(constant, truth)
+
+
+def test_a_known_environment_comes_back_from_a_zoom():
+    truth = 0.35 * environment().permute(1, 2, 0).numpy()
+    traced = zoom(32)
+    values = {**materials(traced, roughness=0.35), "mask": traced.mask}
+    light = 0.35 * environment()[None, None].expand(-1, 2, -1, -1, -1)
+    picture = channels_last(split_sum(values, light, camera_rays(32, 32, traced.intrinsics)).radiance)
+    buffers = {name: channels_last(value) for name, value in {**values, "depth": traced.depth}.items()}
+    lens = traced.intrinsics[0].numpy()
+    found = solve_light(picture, buffers, intrinsics=lens, height=8, linear=True, fit=QUICK)
+    assert visible_error(found, truth) < 0.08
+    still, same = (
+        solve_light(picture, buffers, intrinsics=given, height=8, linear=True, fit=QUICK)
+        for given in (lens[0], np.repeat(lens[:1], 2, axis=0))
+    )
+    np.testing.assert_array_equal(still, same)
+    assert np.abs(found - still).max() > 0.01
 
 
 def test_the_result_is_deterministic():

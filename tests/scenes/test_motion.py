@@ -1,11 +1,16 @@
+import msgspec
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from manifests.contract.camera import Camera
 from manifests.contract.environment import Environment, latlong_directions
 from scenes.motion import (
     camera_at,
+    camera_of,
     camera_to_world,
+    draw_handling,
+    draw_names,
     frame_times,
     intrinsics,
     light_rotations,
@@ -13,13 +18,19 @@ from scenes.motion import (
     moved_at,
     object_at,
     object_to_world,
+    shake_at,
     turned_at,
+    within_fov,
+    zoom_at,
 )
+from scenes.recipes import load_recipe
 from scenes.spec import (
     Builtin,
     CameraView,
     Dolly,
+    Flight,
     Footprint,
+    Handheld,
     LightRotation,
     Native,
     Object,
@@ -27,9 +38,13 @@ from scenes.spec import (
     ObjectTranslation,
     Orbit,
     Oscillation,
+    Pan,
     RenderSettings,
     SceneLight,
     SceneSpec,
+    Tilt,
+    Walk,
+    Zoom,
 )
 
 RENDER = RenderSettings(width=64, height=48, samples=1)
@@ -179,3 +194,184 @@ def test_motion_names_are_sorted_and_unique():
         render=RENDER,
     )
     assert motion_names(spec) == ("light_rotation", "object_rotation", "orbit")
+
+
+# --- cameras as people hold them -------------------------------------------------------------------------------------
+
+
+def looks(poses):
+    """Azimuth and elevation (T,) in degrees of where cameras look."""
+    ahead = -poses[:, :3, 2]
+    return np.degrees(np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))), np.degrees(np.arcsin(ahead[:, 2]))
+
+
+LEVEL = {"azimuth": 180.0, "elevation": 0.0}  # looks along +x
+
+
+def test_pan_turns_in_place_and_looks_at_the_target_halfway():
+    poses = camera_to_world(view(Pan(degrees=40.0)), 5)
+    still = camera_to_world(view(), 5)
+    azimuth, elevation = looks(poses)
+    assert np.allclose(azimuth, looks(still)[0] + [-20, -10, 0, 10, 20])
+    assert np.allclose(elevation, -35.0)
+    assert np.allclose(poses[:, :3, 3], still[:, :3, 3])
+    assert np.allclose(poses[:, 2, 0], 0.0)  # level
+
+
+def test_tilt_looks_up_in_place():
+    poses = camera_to_world(view(Tilt(degrees=20.0)), 5)
+    azimuth, elevation = looks(poses)
+    assert np.allclose(azimuth, -160.0)
+    assert np.allclose(elevation, -35 + np.array([-10, -5, 0, 5, 10]))
+    assert np.allclose(np.ptp(poses[:, :3, 3], axis=0), 0.0)
+
+
+def test_walk_goes_straight_ahead_bobs_with_every_step_and_sways_with_every_second():
+    walk = Walk(distance=2.0, rise=0.4, steps=2.0, bob=0.03, sway=0.01)
+    eyes = camera_at(view(walk, **LEVEL), np.array([0, 0.125, 0.25, 0.75, 1]))[:, :3, 3] - [0.3 - 3, -0.2, 0.5]
+    assert np.allclose(eyes[:, 0], [0, 0.25, 0.5, 1.5, 2])
+    assert np.allclose(eyes[:, 1], [0, 0.01 * np.sqrt(0.5), 0.01, -0.01, 0])
+    assert np.allclose(eyes[:, 2] - [0, 0.05, 0.1, 0.3, 0.4], [0, 0.03, 0, 0, 0])
+
+
+def test_walk_sets_out_at_its_heading_and_keeps_its_look():
+    poses = camera_to_world(view(Walk(distance=2.0, heading=90.0, steps=1.0, bob=0.0, sway=0.0), **LEVEL), 3)
+    assert np.allclose(poses[:, :3, 3] - poses[0, :3, 3], [[0, 0, 0], [0, 1, 0], [0, 2, 0]], atol=1e-12)
+    assert np.allclose(looks(poses)[0], 0.0)
+
+
+def test_flight_along_a_quarter_of_a_circle_ends_at_right_angles_a_radius_away_and_higher():
+    radius = 4.0
+    poses = camera_to_world(view(Flight(distance=radius * np.pi / 2, turn=90.0, rise=3.0), **LEVEL), 9)
+    eyes = poses[:, :3, 3] - poses[0, :3, 3]
+    assert np.allclose(eyes[-1], [radius, radius, 3.0])
+    assert np.allclose(np.linalg.norm(eyes[:, :2] - [0, radius], axis=1), radius)  # on the circle
+    assert np.allclose(looks(poses)[0], np.linspace(0, 90, 9))
+    assert np.allclose(np.linalg.norm(np.diff(eyes, axis=0), axis=1), np.linalg.norm(eyes[1] - eyes[0]))  # one speed
+
+
+def test_flight_round_its_target_keeps_it_in_the_middle():
+    shot = view(Flight(distance=3.0 * np.pi, heading=-90.0, turn=180.0), **LEVEL)
+    pixels, depth = camera_of(shot, RENDER, 7).project(np.array([shot.target]))
+    assert np.allclose(pixels, [32.0, 24.0])
+    assert np.allclose(depth, 3.0)
+
+
+LONG = np.linspace(0, 1, 400, endpoint=False)
+SHAKE = Handheld(seed=5, degrees=0.8, shift=0.02, slowest=3.0, fastest=60.0)
+
+
+def test_shake_has_the_strength_that_it_says_on_every_axis():
+    rolls = np.array([np.concatenate(shake(seed), axis=1) for seed in range(40)])  # (S, T, 6)
+    root = np.sqrt((rolls**2).mean(axis=(0, 1)))
+    assert np.allclose(root[:3], np.radians(0.8), rtol=0.15)
+    assert np.allclose(root[3:], 0.02, rtol=0.15)
+    assert abs(np.corrcoef(rolls.reshape(-1, 6).T) - np.eye(6)).max() < 0.1  # each axis by itself
+
+
+def shake(seed, times=LONG):
+    return shake_at(msgspec.structs.replace(SHAKE, seed=seed), times)
+
+
+def test_shake_is_band_limited_with_the_spectrum_of_a_random_walk():
+    times = np.linspace(0, 20, 20 * 400, endpoint=False)  # long, so that frequencies can be told apart
+    angles = np.array([shake(seed, times)[0] for seed in range(20)])
+    power = (np.abs(np.fft.rfft(angles * np.hanning(len(times))[:, None], axis=1)) ** 2).mean(axis=(0, 2))
+    cycles = np.fft.rfftfreq(len(times), 1 / 400)
+    assert power[(cycles > 2.8) & (cycles < 62)].sum() > 0.999 * power.sum()
+    low, high = (power[(cycles >= f) & (cycles < 2 * f)].sum() for f in (5.0, 20.0))  # octaves, two apart
+    assert low / high == pytest.approx(4.0, rel=0.3)
+
+
+def test_shake_depends_on_its_seed_alone():
+    assert np.array_equal(shake(5)[0], shake(5)[0])
+    assert not np.allclose(shake(5)[0], shake(6)[0])
+    some = np.array([0.1, 0.7])
+    assert np.allclose(camera_at(view(SHAKE), some), camera_at(view(SHAKE), np.array([0.0, 0.1, 0.3, 0.7]))[[1, 3]])
+
+
+def test_shake_turns_and_moves_the_camera_by_what_it_is():
+    poses, still = camera_to_world(view(SHAKE), 50), camera_to_world(view(), 50)
+    angles, shift = shake_at(SHAKE, frame_times(50))
+    turns = still[:, :3, :3].transpose(0, 2, 1) @ poses[:, :3, :3]
+    expected = [np.asarray(Rotation.from_rotvec(angle).as_matrix()) for angle in angles]
+    assert np.allclose(turns, expected)
+    moved = poses[:, :3, 3] - still[:, :3, 3]
+    assert np.allclose(moved, (still[:, :3, :3] @ shift[..., None])[..., 0])
+
+
+def test_zoom_changes_the_focal_length_gently_and_nothing_else():
+    shot = view(Zoom(factor=2.0))
+    camera = camera_of(shot, RENDER, 25)
+    focal = 32 / np.tan(np.radians(22.5))
+    assert camera.intrinsics.shape == (25, 3, 3)
+    for axis in (0, 1):
+        assert np.allclose(camera.intrinsics[[0, 12, 24], axis, axis], [focal, focal * np.sqrt(2), focal * 2])
+    assert np.allclose(camera.intrinsics[:, :2, 2], [32, 24])
+    growth = np.diff(np.log(camera.intrinsics[:, 0, 0]))
+    assert growth[0] < 0.2 * growth.max()
+    assert growth[-1] < 0.2 * growth.max()
+    assert np.array_equal(camera.camera_to_world, camera_to_world(view(), 25))
+    assert np.allclose(zoom_at((Zoom(factor=2.0), Zoom(factor=3.0)), np.ones(1)), 6.0)
+
+
+@pytest.mark.parametrize(("motions", "frames"), [((), 8), (ALL, 8), ((Zoom(factor=2.0),), 1)])
+def test_intrinsics_are_one_matrix_unless_the_lens_moves(motions, frames):
+    assert camera_of(view(*motions), RENDER, frames).intrinsics.shape == (3, 3)
+
+
+def test_motions_apply_in_one_order_whatever_the_order_they_are_listed_in():
+    motions = (*ALL, Walk(distance=1.0, steps=2.0, bob=0.1, sway=0.1, turn=20.0), Pan(degrees=30.0), SHAKE)
+    times = frame_times(9)
+    assert np.allclose(camera_at(view(*motions), times), camera_at(view(*reversed(motions)), times))
+
+
+def test_walks_and_shakes_are_timed_by_the_clock_and_turns_by_the_clip():
+    rules = load_recipe("world").motions
+    names = frozenset({"walk", "flight", "pan", "tilt", "handheld", "zoom"})
+    short, long = (
+        {type(m): m for m in draw_handling(rules, names, seconds, np.random.default_rng(1))} for seconds in (1.0, 4.0)
+    )
+    for kind, fields in (
+        (Walk, ("distance", "steps")),
+        (Flight, ("distance", "rise")),
+        (Handheld, ("slowest", "fastest")),
+    ):
+        for name in fields:
+            assert getattr(long[kind], name) == pytest.approx(4 * getattr(short[kind], name), abs=1e-5)
+    assert long[Handheld].degrees == short[Handheld].degrees
+    for kind in (Pan, Tilt, Zoom):
+        assert long[kind] == short[kind]
+
+
+def test_a_setting_has_only_motions_that_suit_it():
+    rules = load_recipe("world").motions
+    drawn = {
+        kind: set().union(*(draw_names(rules, np.random.default_rng(seed), kind) for seed in range(300)))
+        for kind in ("table", "room", "terrain", "street")
+    }
+    assert "orbit" not in drawn["room"] | drawn["street"] | drawn["terrain"]
+    assert not {"object_rotation", "object_translation"} & (drawn["room"] | drawn["street"] | drawn["terrain"])
+    assert not {"walk", "flight"} & drawn["table"]
+    assert "flight" not in drawn["room"]
+    assert all({"handheld", "zoom", "pan", "tilt", "light_rotation"} <= names for names in drawn.values())
+
+
+def test_recipes_without_new_motions_draw_what_they_drew():
+    rules = load_recipe("paper").motions
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        weights = [0.35, 0.25, 0.15, 0.3, 0.3, 0.3]
+        happens = rng.random(6) < weights
+        names = ("orbit", "oscillation", "dolly", "light_rotation", "object_rotation", "object_translation")
+        if happens.any():
+            expected = {name for name, does in zip(names, happens, strict=True) if does}
+            assert draw_names(rules, np.random.default_rng(seed)) == expected
+
+
+def test_a_zoom_stays_within_the_fields_of_view_of_the_recipe():
+    fov, rules = np.array([25.0, 50.0, 85.0]), load_recipe("world").camera
+    assert within_fov(fov, (), rules).all()
+    assert within_fov(fov, (Zoom(factor=1.5),), rules).tolist() == [False, True, True]
+    assert within_fov(fov, (Zoom(factor=0.7),), rules).tolist() == [True, True, False]
+    assert within_fov(fov, (Zoom(factor=0.7),), load_recipe("paper").camera).all()

@@ -25,7 +25,7 @@ def test_paper_has_the_published_ranges():
     assert (recipe.primitives.scale, recipe.primitives.area) == ((0.3, 0.8), 1.5)
     assert (recipe.camera.distance, recipe.camera.elevation, recipe.camera.fov) == ((2.0, 4.0), (5.0, 85.0), 45.0)
     assert recipe.lights.per_scene == 1
-    assert all(getattr(recipe.motions, name).probability > 0 for name in recipe.motions.__struct_fields__)
+    assert all(motion["probability"] > 0 for motion in msgspec.to_builtins(recipe.motions).values())
 
 
 def test_a_file_changes_only_what_it_says(tmp_path):
@@ -122,3 +122,19 @@ def test_a_missing_recipe_is_one_line_with_the_shipped_names():
 def test_recipes_can_be_made_from_plain_data():
     plain = msgspec.to_builtins(load_recipe("tiny")) | {"frames": 3}
     assert make_recipe(plain).frames == 3
+
+
+def test_motions_that_need_a_setting_are_refused_on_a_table_top():
+    for name in ("walk", "flight"):
+        with pytest.raises(SpecError, match=rf"motions\.{name}: nothing of it happens on a table-top"):
+            make_recipe(msgspec.to_builtins(load_recipe("tiny")) | {"motions": {name: {"probability": 1.0}}})
+    world = load_recipe("world")
+    assert world.motions.walk.probability > 0
+    assert world.camera.fov == (20.0, 90.0)
+
+
+@pytest.mark.parametrize("name", ["tiny", "paper", "demo", "synthetic-scenes"])
+def test_recipes_that_name_no_new_motion_say_nothing_of_it(name):
+    assert list(msgspec.to_builtins(load_recipe(name))["motions"]) == [
+        *("orbit", "oscillation", "dolly", "light_rotation", "object_rotation", "object_translation")
+    ]

@@ -121,7 +121,7 @@ def test_camera_stays_out_of_real_meshes_between_frames(thousand):
 def test_every_clip_moves_and_every_motion_occurs(thousand):
     names = [motion_names(spec) for spec in thousand]
     assert all(names)
-    shares = {name: np.mean([name in found for found in names]) for name in TINY.motions.__struct_fields__}
+    shares = {name: np.mean([name in found for found in names]) for name in msgspec.to_builtins(TINY.motions)}
     for name, share in shares.items():
         probability = getattr(TINY.motions, name).probability
         assert 0.85 * probability <= share <= probability + 0.2, name
@@ -248,7 +248,7 @@ def test_recipes_without_motions_give_still_clips(catalogue):
         TINY,
         motions={
             name: msgspec.structs.replace(getattr(TINY.motions, name), probability=0.0)
-            for name in TINY.motions.__struct_fields__
+            for name in msgspec.to_builtins(TINY.motions)
         },
     )
     assert motion_names(sample_scene(catalogue, still, 0, 0)) == ()

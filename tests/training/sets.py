@@ -27,11 +27,12 @@ def make_set(path: Path, codec: str = "compact", size: int = SIZE, **row: object
 
 
 def normals_from_depth(depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Camera-space normals (T, H-2, W-2, 3) from the slopes of planar depth (T, H, W)."""
+    """Camera-space normals (T, H-2, W-2, 3) from the slopes of planar depth (T, H, W); lenses (3, 3) or (T, 3, 3)."""
     height, width = depth.shape[1:]
-    x = (np.arange(width) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
-    y = -(np.arange(height) + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1]
-    points = np.stack([depth * x, depth * y[:, None], -depth], axis=-1)
+    lens = np.broadcast_to(intrinsics, (len(depth), 3, 3))[..., None]
+    x = (np.arange(width) + 0.5 - lens[:, 0, 2]) / lens[:, 0, 0]
+    y = -(np.arange(height) + 0.5 - lens[:, 1, 2]) / lens[:, 1, 1]
+    points = np.stack([depth * x[:, None], depth * y[..., None], -depth], axis=-1)
     across = points[:, 1:-1, 2:] - points[:, 1:-1, :-2]
     down = points[:, 2:, 1:-1] - points[:, :-2, 1:-1]
     normal = np.cross(down, across)

@@ -10,12 +10,23 @@ import pytest
 import torch
 
 from manifests.contract.camera import Camera
-from manifests.contract.color import srgb_encode
-from manifests.contract.environment import camera_directions
+from manifests.contract.color import srgb_decode, srgb_encode
+from manifests.contract.environment import Environment, camera_directions
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
-from training.data.augment import Augmentation, ClipCut, apply_cut, crop, draw_cut, fits, mirror, permute
+from training.data.augment import (
+    Augmentation,
+    ClipCut,
+    apply_cut,
+    crop,
+    draw_cut,
+    fits,
+    mirror,
+    permute,
+    scaled,
+    select,
+)
 from training.data.batch import (
     BACKGROUND,
     Batch,
@@ -34,10 +45,10 @@ SIZE = 32
 WANTED = ("rgb", "basecolor", "normal", "depth", "roughness", "metallic", "mask")
 
 
-@pytest.fixture(scope="module")
-def clip():  # type: ignore[no-untyped-def]
+@pytest.fixture(scope="module", params=[1.0, 1.4], ids=["still-lens", "zoom"])
+def clip(request):  # type: ignore[no-untyped-def]
     """A sphere on a plane seen by an orbiting camera, colours encoded as those of an image folder."""
-    made = sphere_clip("ball", frames=4, size=SIZE, seed=3)
+    made = sphere_clip("ball", frames=4, size=SIZE, seed=3, zoom=request.param)
     arrays = {name: made.arrays[name] for name in WANTED}
     for name in ("rgb", "basecolor"):
         arrays[name] = np.clip(srgb_encode(arrays[name]), 0, 1).astype(np.float32)
@@ -95,7 +106,9 @@ def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: ClipCod
     sun = SUN * np.array([-1, 1, 1])
     for frame in range(4):
         points = (
-            camera.rays(SIZE, SIZE) * np.nan_to_num(depth, posinf=0.0)[frame, ..., None] @ rotations[frame].T
+            camera.at([frame]).rays(SIZE, SIZE).reshape(SIZE, SIZE, 3)
+            * np.nan_to_num(depth, posinf=0.0)[frame, ..., None]
+            @ rotations[frame].T
             + camera.camera_to_world[frame, :3, 3]
         )
         normal = normals(flipped.arrays["normal"])[frame] @ rotations[frame].T
@@ -123,7 +136,7 @@ def test_mirroring_reflects_the_panorama_and_what_lies_behind(packed: ClipCodes)
 
 def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
     pose, light = clip.camera.camera_to_world[2], clip.environment
-    rays = clip.camera.rays(SIZE, SIZE)
+    rays = clip.camera.at([2]).rays(SIZE, SIZE).reshape(SIZE, SIZE, 3)
     world = rays / np.linalg.norm(rays, axis=-1, keepdims=True) @ pose[:3, :3].T
     expected = light.radiance(world, 2)
     np.testing.assert_allclose(packed.arrays[BACKGROUND][2].transpose(1, 2, 0), expected, rtol=2e-3, atol=1e-3)
@@ -135,9 +148,63 @@ def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, 
 def test_cropping_moves_the_principal_point(packed: ClipCodes) -> None:
     small = crop(packed, 5, 9, 16, 12)
     assert small.arrays["rgb"].shape == (4, 3, 16, 12)
-    whole, part = Camera(packed.intrinsics, np.eye(4)[None]), Camera(small.intrinsics, np.eye(4)[None])
-    np.testing.assert_allclose(part.rays(16, 12), whole.rays(SIZE, SIZE)[5:21, 9:21], atol=1e-12)
+    poses = np.tile(np.eye(4), (4, 1, 1))
+    whole, part = Camera(packed.intrinsics, poses), Camera(small.intrinsics, poses)
+    np.testing.assert_allclose(part.rays(16, 12), whole.rays(SIZE, SIZE)[..., 5:21, 9:21, :], atol=1e-12)
     np.testing.assert_array_equal(small.arrays["depth"], packed.arrays["depth"][..., 5:21, 9:21])
+
+
+def test_frames_are_selected_with_their_lenses() -> None:
+    zooming = sphere_clip("zoom", frames=4, size=SIZE, zoom=2.0)
+    whole = codes_of(zooming, (16, 32), background=True)
+    for frames in ((0, 2), (3, 2, 1), (1,)):
+        cut = select(whole, frames)
+        np.testing.assert_array_equal(cut.intrinsics, zooming.camera.intrinsics[list(frames)])
+
+
+def test_a_still_camera_that_zooms_sees_another_background_in_every_frame() -> None:
+    made = sphere_clip("zoom", frames=3, size=SIZE, zoom=2.0)
+    still = np.repeat(made.camera.camera_to_world[:1], 3, axis=0)
+    light = Environment(made.environment.image, np.repeat(made.environment.rotation[:1], 3, axis=0))
+    fixed = dataclasses.replace(made, camera=Camera(made.camera.intrinsics, still), environment=light)
+    behind = codes_of(fixed, (16, 32), background=True).arrays[BACKGROUND]
+    for frame in range(3):
+        rays = fixed.camera.rays(SIZE, SIZE)[frame] @ still[0, :3, :3].T
+        expected = light.radiance(rays / np.linalg.norm(rays, axis=-1, keepdims=True), frame)
+        np.testing.assert_allclose(behind[frame].transpose(1, 2, 0), expected, rtol=2e-3, atol=1e-3)
+
+
+def test_a_batch_of_zooms_and_still_lenses_has_a_lens_for_every_frame() -> None:
+    still, zooming = (codes_of(sphere_clip("c", frames=4, size=SIZE, zoom=zoom), None) for zoom in (1.0, 2.0))
+    assert values([still, still]).intrinsics.shape == (2, 3, 3)
+    lens = values([still, zooming]).intrinsics
+    assert lens.shape == (2, 4, 3, 3)
+    for codes, row in ((still, 0), (zooming, 1)):
+        expected = np.broadcast_to(codes.intrinsics, (4, 3, 3))
+        np.testing.assert_allclose(lens[row].numpy(), expected, rtol=1e-6)
+
+
+def test_scaling_keeps_rays_light_and_surfaces(packed: ClipCodes) -> None:
+    small = scaled(packed, SIZE // 2, SIZE // 4)
+    poses = np.tile(np.eye(4), (4, 1, 1))
+    whole, part = Camera(packed.intrinsics, poses), Camera(small.intrinsics, poses)
+    rays = whole.rays(SIZE, SIZE).reshape(-1, SIZE // 2, 2, SIZE // 4, 4, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(part.rays(SIZE // 2, SIZE // 4).reshape(rays.shape), rays, atol=1e-12)
+    linear = srgb_decode(packed.arrays["rgb"] / 255).reshape(4, 3, SIZE // 2, 2, SIZE // 4, 4).mean(axis=(3, 5))
+    assert np.abs(small.arrays["rgb"] - 255 * srgb_encode(linear)).max() <= 0.51
+    for name in ("depth", "normal"):
+        np.testing.assert_array_equal(small.arrays[name], packed.arrays[name][..., 1::2, 2::4])
+    assert {name: array.dtype for name, array in small.arrays.items()} == {
+        name: array.dtype for name, array in packed.arrays.items()
+    }
+
+
+def test_a_wide_film_fills_a_square_size_without_distortion() -> None:
+    rng = np.random.default_rng(0)
+    cuts = [draw_cut(Augmentation(1, (64, 64)), 1, 214, 512, rng) for _ in range(200)]
+    heights = [cut.window[2] for cut in cuts]
+    assert min(heights) < 70 and max(heights) > 200
+    assert all(cut.window[2] == cut.window[3] for cut in cuts)
 
 
 def test_exposure_brightens_picture_and_light_alike(packed: ClipCodes) -> None:
@@ -166,7 +233,9 @@ def test_views_use_every_window_stride_and_choice() -> None:
     )
     cuts = [draw_cut(options, 6, 10, 12, rng) for _ in range(400)]
     assert {cut.frames for cut in cuts} >= {(0, 1, 2), (3, 4, 5), (0, 2, 4), (1, 3, 5), (5, 3, 1)}
-    assert {cut.top for cut in cuts} == {0, 1, 2} and {cut.left for cut in cuts} == {0, 1, 2, 3, 4}
+    tops, lefts, heights, widths = (set(values) for values in zip(*(cut.window for cut in cuts), strict=True))
+    assert tops == {0, 1, 2} and lefts == {0, 1, 2, 3, 4}
+    assert heights == widths == {8, 9, 10} and {cut.size for cut in cuts} == {(8, 8)}
     assert {cut.channels for cut in cuts} == {(a, b, 3 - a - b) for a in range(3) for b in range(3) if a != b}
     assert 0.4 < np.mean([cut.mirrored for cut in cuts]) < 0.6
     assert 0.12 < np.mean([cut.unconditional for cut in cuts]) < 0.28
@@ -195,7 +264,9 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
 
 
 def test_values_come_back_as_the_table_says(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
-    cut = ClipCut((1, 2), 0, 0, (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False)
+    cut = ClipCut(
+        (1, 2), (0, 0, SIZE, SIZE), (SIZE, SIZE), mirrored=False, channels=(0, 1, 2), gain=1.0, unconditional=False
+    )
     sample = values([apply_cut(packed, cut)])
     truth = {name: torch.from_numpy(clip.arrays[name][1:3].transpose(0, 3, 1, 2)) for name in WANTED}
     torch.testing.assert_close(sample.rgb[0], 2 * truth["rgb"] - 1, rtol=0, atol=1 / 255 + 1e-6)

@@ -8,6 +8,8 @@ from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from renderers.light.panoramas import panorama_directions
+from renderers.modelspace import channels_last, planar, relative_depth
+from tests.manifests.clips import sphere_clip
 from tests.training.analytic_benchmark import GROUND, LIGHTS, SIZE, THING, TILT, clip_of, write_part
 from training.baselines import forward_baselines, inverse_baselines
 from training.baselines.inverse_baselines import gather_averages
@@ -135,3 +137,22 @@ def test_light_ratio_turns_one_even_light_into_another(shots):
     assert (found[forward_baselines.UNCHANGED] == shots[0].video).all()
     expected = srgb_encode(np.clip(srgb_decode(shots[0].video) * np.divide(LIGHTS[1], LIGHTS[0]), 0, 1))
     assert found[forward_baselines.LIGHT_RATIO] == pytest.approx(expected, abs=2e-3)
+
+
+def test_baselines_take_a_clip_that_zooms():
+    zooming, still = (Shot(sphere_clip("c", frames=2, size=16, zoom=zoom), "objects", 0, 0) for zoom in (2.0, 1.0))
+    seen, expected = forward_baselines.forward_baselines(zooming), forward_baselines.forward_baselines(still)
+    for name in (forward_baselines.SPLIT_SUM, forward_baselines.MEAN_LIGHT, forward_baselines.IRRADIANCE):
+        assert np.allclose(seen[name][0], expected[name][0], atol=1e-5), name  # both lenses are the same there
+        assert not np.allclose(seen[name][1], expected[name][1], atol=0.1), name
+    assert np.isfinite(seen[forward_baselines.TRACED]).all()
+
+
+def test_an_endless_plane_is_seen_through_each_frames_lens():
+    normals, heights = np.tile([0.0, 0.6, 0.8], (2, 1)), np.full(2, 4.0)
+    camera = sphere_clip("c", frames=2, size=16, zoom=2.0).camera
+    both = inverse_baselines.plane(normals, heights, camera.rays(16, 16))
+    assert both["normal"].shape == (2, 16, 16, 3)
+    falling = -(camera.rays(16, 16) @ normals[0])
+    depth = np.where(falling > 1e-6, 4 / falling.clip(1e-6), np.inf)
+    assert np.array_equal(both["depth"][..., 0], channels_last(relative_depth(planar(depth[..., None]))[0])[..., 0])

@@ -71,10 +71,13 @@ def test_two_gloo_workers_equal_one_with_the_same_global_batch(folder: Path, tmp
 
 
 @pytest.mark.slow
-def test_ray_train_runs_the_same_loop(folder: Path, tmp_path: Path) -> None:
+def test_ray_train_runs_the_same_loop_with_relative_paths(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = request_of(folder, tmp_path / "alone", optimise=STEPS)
     train(alone)
-    shared = request_of(folder, tmp_path / "shared", optimise=STEPS)
+    monkeypatch.chdir(folder.parent)
+    shared = request_of(Path(folder.name), tmp_path / "shared", optimise=STEPS)
     train_distributed(shared, workers=2)
     _close(alone, shared)
     with pytest.raises(TrainingError, match="holds a run already"):

@@ -1,5 +1,7 @@
 """Metrics against numbers that can be worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,17 @@ def ground_clip(frames=3, step=0.5):
         "instance": np.ones((frames, 32, 32, 1), dtype=np.uint16),
     }
     return Clip("ground", arrays, camera)
+
+
+def test_true_motion_of_a_zoom_goes_away_from_the_middle():
+    clip = ground_clip(frames=2, step=0.0)
+    lens = np.stack([clip.camera.intrinsics] * 2)
+    lens[1, [0, 1], [0, 1]] *= 1.25
+    flow = true_flow(dataclasses.replace(clip, camera=Camera(lens, clip.camera.camera_to_world)))
+    pixels = np.arange(32) + 0.5
+    assert flow.source[0, 1, 7] == pytest.approx((pixels - 16) / 1.25 + 16 - 0.5)
+    assert flow.source[0, 0, :, 7] == pytest.approx((pixels - 16) / 1.25 + 16 - 0.5)
+    assert flow.valid.all()
 
 
 def test_true_motion_follows_a_textured_plane():

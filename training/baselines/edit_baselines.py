@@ -11,7 +11,7 @@ import torch
 from manifests.contract.color import TARGET, luminance, on_screen, srgb_decode, srgb_encode, surface_level
 from renderers.modelspace import channels_last, planar
 from renderers.shading.split_sum import split_sum
-from renderers.shading.view_geometry import camera_rays
+from renderers.shading.view_geometry import camera_rays, pinhole
 
 UNCHANGED = "input unchanged"
 RATIO = "2D recolour, base colours known"
@@ -70,7 +70,7 @@ def paste(video: np.ndarray, arrays: dict[str, np.ndarray], coverage: np.ndarray
     values["mask"] = torch.ones_like(values["roughness"])
     frames = values["mask"].shape[1]
     light = torch.ones(1, frames, 3, *_GRID)
-    rays = camera_rays(height, width, torch.from_numpy(intrinsics))
+    rays = camera_rays(height, width, pinhole(0.0, intrinsics, height, width, frames))
     shaded = channels_last(split_sum(values, light, rays).radiance)
     level = surface_level(shaded, coverage[..., 0] > 0.5) or TARGET
     return _laid(video, on_screen(shaded * (TARGET / max(level, _LEAST))), coverage)

@@ -17,7 +17,7 @@ from renderers.light.panoramas import panorama_directions, solid_angles
 from renderers.modelspace import channels_last, from_model, planar
 from renderers.shading.hints import hints
 from renderers.shading.split_sum import split_sum
-from renderers.shading.view_geometry import camera_rays
+from renderers.shading.view_geometry import camera_rays, pinhole
 from training.evaluation.benchmark import Shot
 
 MEAN_LIGHT = "base colour x mean light"
@@ -37,14 +37,14 @@ def forward_baselines(shot: Shot, panorama: np.ndarray | None = None) -> dict[st
     planes = planar(shot.panorama if panorama is None else panorama)  # (1, T, 3, h, w)
     coverage = planar(shot.clip.arrays["mask"])
     gbuffers = {name: planar(value) for name, value in shot.gbuffers.items()} | {"mask": coverage}
-    intrinsics = torch.from_numpy(shot.camera.intrinsics).float()
-    rays = camera_rays(*shot.clip.size, intrinsics)
+    lens = pinhole(0.0, shot.camera.intrinsics, *shot.clip.size, shot.clip.frames)
+    rays = camera_rays(*shot.clip.size, lens)
     shaded = split_sum(gbuffers, planes, rays)
     mean = mean_radiance(planes[0])[None, :, :, None, None]  # (T, 3) -> (1, T, 3, 1, 1)
     irradiance = sh_irradiance(planes[0], gbuffers["normal"][0])[None]
     behind = planar(shot.background)
     background = (1 - coverage) * behind
-    traced = hints(gbuffers, planes, intrinsics[None], mask=coverage, behind=behind).image[:, :, :3]  # `shadowed`
+    traced = hints(gbuffers, planes, lens, mask=coverage, behind=behind).image[:, :, :3]  # `shadowed`
     radiance = {
         MEAN_LIGHT: coverage * gbuffers["basecolor"] * mean + background,
         IRRADIANCE: coverage * gbuffers["basecolor"] * irradiance + background,

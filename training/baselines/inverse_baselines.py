@@ -167,12 +167,13 @@ def _value(name: str, mean: np.ndarray) -> np.ndarray:
 def plane(normals: np.ndarray, heights: np.ndarray, rays: np.ndarray) -> Maps:
     """G-buffers of an endless plane, seen by a camera at `heights` (T,) above it: unit normal and relative depth.
 
-    normals: (T, 3) unit, camera frame; rays: (H, W, 3) with z = -1. Depth is 1 above the horizon.
+    normals: (T, 3) unit, camera frame; rays: (H, W, 3) or (T, H, W, 3) with z = -1. Depth is 1 above the horizon.
     """
-    falling = -np.einsum("hwi,ti->thw", rays, normals)[..., None]  # (T, H, W, 1)
+    each = np.broadcast_to(rays, (len(normals), *rays.shape[-3:]))
+    falling = -np.einsum("thwi,ti->thw", each, normals)[..., None]  # (T, H, W, 1)
     depth = np.where(falling > 1e-6, heights[:, None, None, None] / np.maximum(falling, 1e-6), np.inf)
     relative = channels_last(relative_depth(planar(depth))[0])
-    shape = (len(normals), *rays.shape[:2], 3)
+    shape = (len(normals), *rays.shape[-3:])
     return {"normal": np.broadcast_to(normals[:, None, None].astype(np.float32), shape), "depth": relative}
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from manifests.contract.color import srgb_decode, srgb_encode
 from training.data.batch import BACKGROUND, ClipCodes
 
 _COLOURS = ("rgb", "basecolor", BACKGROUND)
+_LINEAR = srgb_decode(np.arange(256) / 255).astype(np.float32)
 _FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
@@ -25,7 +27,8 @@ class Augmentation:
 
     Attributes:
         frames: T of the window.
-        size: (H, W) of the crop; None takes the whole picture.
+        size: (H, W) of the visit: a cut of the picture, scaled down by anything between not at all and as far as the
+            picture reaches; None takes the whole picture as it is.
         strides: frame steps to choose from; those that do not fit the clip are left out.
         mirror: whether half of the visits are mirrored left to right.
         permute: whether red, green and blue trade places.
@@ -47,11 +50,11 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class ClipCut:
-    """What a visit sees of a clip: frame indices, crop origin and size, and the draws of everything else."""
+    """What a visit sees of a clip: frames, the window (top, left, height, width) in the clip's own pixels, the size
+    (H, W) to which that is scaled, and the draws of everything else."""
 
     frames: tuple[int, ...]
-    top: int
-    left: int
+    window: tuple[int, int, int, int]
     size: tuple[int, int]
     mirrored: bool
     channels: tuple[int, int, int]
@@ -72,7 +75,10 @@ def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, r
     strides = [stride for stride in augmentation.strides if (wanted - 1) * stride < frames]
     stride = strides[rng.integers(len(strides))]
     first = int(rng.integers(frames - (wanted - 1) * stride))
-    rows, columns = augmentation.size or (height, width)
+    size = augmentation.size or (height, width)
+    smallest = max(size[0] / height, size[1] / width)  # at this scale the whole picture is seen, but for its aspect
+    scale = smallest ** rng.random()
+    rows, columns = min(height, round(size[0] / scale)), min(width, round(size[1] / scale))
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
     mirrored, order = bool(rng.random() < 0.5), rng.permutation(3)
     stops, dropped = rng.uniform(*augmentation.exposure_stops), rng.random() < augmentation.dropout
@@ -80,9 +86,8 @@ def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, r
     reversed_ = rng.random() < 0.5
     return ClipCut(
         frames=chosen[::-1] if reversed_ and augmentation.reverse else chosen,
-        top=top,
-        left=left,
-        size=(rows, columns),
+        window=(top, left, rows, columns),
+        size=size,
         mirrored=mirrored and augmentation.mirror,
         channels=(int(order[0]), int(order[1]), int(order[2])) if augmentation.permute else (0, 1, 2),
         gain=float(2**stops),
@@ -97,7 +102,9 @@ def apply_cut(codes: ClipCodes, cut: ClipCut) -> ClipCodes:
 
 def cut_selected(codes: ClipCodes, cut: ClipCut) -> ClipCodes:
     """As `apply_cut`, of a clip whose frames are selected already."""
-    codes = crop(codes, cut.top, cut.left, *cut.size)
+    codes = crop(codes, *cut.window)
+    if cut.window[2:] != cut.size:
+        codes = scaled(codes, *cut.size)
     if cut.mirrored:
         codes = mirror(codes)
     return permute(codes, cut.channels) if cut.channels != (0, 1, 2) else codes
@@ -112,6 +119,7 @@ def select(codes: ClipCodes, frames: Sequence[int]) -> ClipCodes:
         codes,
         arrays={name: array[index] for name, array in codes.arrays.items()},
         panorama=None if codes.panorama is None else codes.panorama[index],
+        intrinsics=codes.intrinsics[index] if codes.intrinsics.ndim == 3 else codes.intrinsics,
         camera_to_world=None if codes.camera_to_world is None else codes.camera_to_world[index],
     )
 
@@ -119,11 +127,41 @@ def select(codes: ClipCodes, frames: Sequence[int]) -> ClipCodes:
 def crop(codes: ClipCodes, top: int, left: int, height: int, width: int) -> ClipCodes:
     """The window of (height, width) pixels at (top, left); the principal point moves with it."""
     intrinsics = codes.intrinsics.copy()
-    intrinsics[0, 2] -= left
-    intrinsics[1, 2] -= top
+    intrinsics[..., 0, 2] -= left
+    intrinsics[..., 1, 2] -= top
     window = (..., slice(top, top + height), slice(left, left + width))
     arrays = {name: array[window] for name, array in codes.arrays.items()}
     return dataclasses.replace(codes, arrays=arrays, intrinsics=intrinsics)
+
+
+def scaled(codes: ClipCodes, height: int, width: int) -> ClipCodes:
+    """The clip at (height, width), no larger than it is; intrinsics follow.
+
+    Colours are means of linear light, roughness, metallic and mask means. Normals and depth are those of the pixel
+    under each new pixel's centre: means of them belong to no surface.
+    """
+    rows, columns = codes.arrays["rgb"].shape[-2:]
+    y = ((np.arange(height) + 0.5) * rows / height).astype(int)
+    x = ((np.arange(width) + 0.5) * columns / width).astype(int)
+    arrays = {
+        name: array[..., y[:, None], x] if name in ("normal", "depth") else _averaged(name, array, height, width)
+        for name, array in codes.arrays.items()
+    }
+    intrinsics = codes.intrinsics * np.array([[width / columns], [height / rows], [1.0]])
+    return dataclasses.replace(codes, arrays=arrays, intrinsics=intrinsics)
+
+
+def _averaged(name: str, array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Means (T, C, height, width) of codes (T, C, H, W): of linear light where they are colours."""
+    eight = array.dtype == np.uint8
+    values = _LINEAR[array] if eight and name in _COLOURS else array.astype(np.float32)
+    frames, channels = values.shape[:2]
+    flat = np.ascontiguousarray(values.reshape(-1, *values.shape[2:]))
+    means = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in flat])
+    means = means.reshape(frames, channels, height, width)
+    if not eight:
+        return means.astype(array.dtype)
+    return np.rint(srgb_encode(means) * 255 if name in _COLOURS else means).astype(np.uint8)
 
 
 def mirror(codes: ClipCodes) -> ClipCodes:
@@ -139,7 +177,7 @@ def mirror(codes: ClipCodes) -> ClipCodes:
             np.negative(arrays[name][:, 0], out=arrays[name][:, 0])
     width = codes.arrays["rgb"].shape[-1]
     intrinsics = codes.intrinsics.copy()
-    intrinsics[0, 2] = width - intrinsics[0, 2]
+    intrinsics[..., 0, 2] = width - intrinsics[..., 0, 2]
     poses = codes.camera_to_world
     return dataclasses.replace(
         codes,

@@ -71,7 +71,7 @@ class ClipCodes:
             where it was asked for.
         panorama: (T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None when not asked for.
         exposure: factor that brings the panorama to the scale of rgb.
-        intrinsics: (3, 3) float64 in pixels.
+        intrinsics: (3, 3) float64 in pixels, or (T, 3, 3) where the camera zooms.
         camera_to_world: (T, 4, 4) float64 or None.
     """
 
@@ -106,12 +106,14 @@ def codes_of(clip: Clip, panorama: tuple[int, int] | None, *, background: bool =
                 where=f"clip {clip.key}",
             )
         rotation, poses = clip.environment.rotation, clip.camera.camera_to_world
-        turns = np.concatenate([rotation, poses[:, :3, :3]], axis=1).reshape(len(poses), -1)
+        seen = [rotation, poses[:, :3, :3], *([clip.camera.intrinsics] if background and clip.camera.zooms else [])]
+        turns = np.concatenate(seen, axis=1).reshape(len(poses), -1)
         _, which, back = np.unique(turns, axis=0, return_index=True, return_inverse=True)  # many clips never turn
         image, rotation, poses = clip.environment.image, rotation[which], poses[which]
         light = _halves(panoramas(image, rotation, poses, *panorama))[back]
         if background:
-            arrays[BACKGROUND] = _halves(backgrounds(image, rotation, poses, clip.camera.rays(*clip.size)))[back]
+            rays = clip.camera.at(which).rays(*clip.size)
+            arrays[BACKGROUND] = _halves(backgrounds(image, rotation, poses, rays))[back]
     height, width = clip.size
     known = clip.camera
     intrinsics = intrinsics_from_fov(_UNKNOWN_FOV, height, width) if known is None else known.intrinsics
@@ -227,7 +229,7 @@ def collate(visits: Sequence[Visit]) -> CodedBatch:
         depth_range=depth_range,
         tables=torch.from_numpy(np.stack([_exposed(visit.gain) for visit in visits])).float(),
         exposures=torch.tensor([visit.codes.exposure * visit.gain for visit in visits]),
-        intrinsics=torch.from_numpy(np.stack([cut.intrinsics for cut in cuts])).float(),
+        intrinsics=torch.from_numpy(np.stack(np.broadcast_arrays(*(cut.intrinsics for cut in cuts)))).float(),
         camera_to_world=None if poses is None else poses.float(),
         keys=tuple(entry.key for entry in entries),
         confidence={
@@ -270,7 +272,8 @@ class Batch:
             exposure; None where the light was not asked for.
         background: (B, T, 3, H, W) what the environment would show in every pixel if nothing stood before it, linear,
             exposed as the panorama is; None where it was not asked for.
-        intrinsics: (B, 3, 3) in pixels of this crop; a 45 degree field of view where the camera is unknown.
+        intrinsics: (B, 3, 3), or (B, T, 3, 3) where a clip zooms, in pixels of this crop; a 45 degree field of view
+            where the camera is unknown.
         camera_to_world: (B, T, 4, 4), or None where a clip of the batch has no known poses.
         keys: the clips' keys, for messages.
         confidence: (B,) in [0, 1] by attribute; 1 for rendered truth.

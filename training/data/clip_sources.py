@@ -10,9 +10,10 @@ import dataclasses
 import re
 import shutil
 import threading
+import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import webdataset
 
@@ -29,6 +30,9 @@ from training.data.image_folders import ImageSource, is_image_folder
 
 SCHEMES = ("http://", "https://", "gs://", "hf://")
 """What a URL may begin with; webdataset's `gopen` reads it."""
+
+
+_PATIENCE_S = 60
 
 
 class ClipSource(Protocol):
@@ -113,7 +117,7 @@ class UrlSource:
         if path.is_file():
             return
         try:
-            with webdataset.gopen(f"{self._url}/{name}") as stream, atomic_file(path) as file:
+            with _opened(f"{self._url}/{name}") as stream, atomic_file(path) as file:
                 shutil.copyfileobj(stream, file, 1 << 20)
         except OSError as error:
             raise DatasetError(
@@ -131,6 +135,13 @@ class UrlSource:
                     (self._folder / layout.SHARDS / f"{old:06d}{layout.SUFFIX[layout.SHARDS]}").unlink(missing_ok=True)
                     del self._used[old]
                     lock.release()
+
+
+def _opened(url: str) -> Any:
+    """A stream of what lies at `url`; OSError says in one line why not."""
+    if url.startswith("http"):
+        return urllib.request.urlopen(url, timeout=_PATIENCE_S)  # webdataset asks curl, whose reasons are numbers
+    return webdataset.gopen(url)
 
 
 class JoinedSources:

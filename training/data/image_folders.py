@@ -30,7 +30,6 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
-import yaml
 from msgspec import Meta
 from PIL import Image
 
@@ -41,6 +40,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.color import TARGET, srgb_decode, srgb_encode, surface_level
 from manifests.contract.environment import sanitize
 from manifests.errors import CodecError, DatasetError
+from manifests.untrusted import read_yaml
 from training.data.batch import ClipEntry
 
 LAYOUT = "images.yaml"
@@ -176,11 +176,11 @@ def _read_layout(folder: Path) -> Layout:
     if not path.is_file():
         return Layout()
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        plain = read_yaml(path) or {}
         unknown = [name for name in plain if name not in Layout.__struct_fields__] if isinstance(plain, dict) else []
         if not unknown:
             return msgspec.convert(plain, Layout)
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"cannot be read ({' '.join(str(error).split())})", where=path) from None
     near = difflib.get_close_matches(str(unknown[0]), Layout.__struct_fields__)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(Layout.__struct_fields__)}"

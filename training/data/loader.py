@@ -7,6 +7,7 @@ together have consumed since the first epoch began. A resumed run neither repeat
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 import time
@@ -24,6 +25,9 @@ from manifests.errors import DatasetError
 from training.data.augment import Augmentation, ClipCut, apply_cut, cut_selected, draw_cut, fits, select
 from training.data.batch import ClipCodes, CodedBatch, Visit, codes_of, collate
 from training.data.clip_sources import ClipSource
+
+_SIZES = 0x512E5
+"""Keeps the draw of a batch's size apart from the draws of clips."""
 
 
 def epoch_order(shards: np.ndarray, seed: int, epoch: int, mixed: int) -> np.ndarray:
@@ -72,6 +76,8 @@ class LoaderOptions:
 
     Attributes:
         augmentation: which cuts of a clip are seen.
+        sizes: (H, W) that batches may have, with weights; each batch has one of them, drawn for all workers alike.
+            Empty takes what the augmentation says.
         batch: samples of a batch on this worker.
         attributes: G-buffers to decode, of `GBUFFERS`.
         panorama: (h, w) of the light; None leaves it out.
@@ -88,6 +94,7 @@ class LoaderOptions:
 
     augmentation: Augmentation
     batch: int
+    sizes: tuple[tuple[tuple[int, int], float], ...] = ()
     attributes: tuple[str, ...] = GBUFFERS
     panorama: tuple[int, int] | None = (32, 64)
     background: bool = False
@@ -108,6 +115,7 @@ class Loader:
     They come as codes; `batch.to(device)` makes the `Batch` that objectives take.
 
     Attributes:
+        left_out: clips that are too short or too small.
         position: samples that all workers together have consumed; save it and give it back to go on exactly there.
         waited: seconds that `next` has waited for batches so far.
     """
@@ -116,6 +124,9 @@ class Loader:
         self._options = options
         self._source = source
         augmentation = options.augmentation
+        if options.sizes:  # a clip must be large enough for each
+            largest = max(size[0] for size, _ in options.sizes), max(size[1] for size, _ in options.sizes)
+            augmentation = dataclasses.replace(augmentation, size=largest)
         self._clips = [
             index
             for index, entry in enumerate(source.entries)
@@ -129,6 +140,7 @@ class Loader:
                 ),
                 "ask for less in the preset's data",
             )
+        self.left_out = len(source.entries) - len(self._clips)
         self._order = Order([source.entries[index].shard for index in self._clips], options.seed, options.mixed)
         self._cache = _Cache(options.cache_bytes)
         self._decoders = ThreadPoolExecutor(options.threads, "decode", initializer=_use_one_thread)
@@ -183,10 +195,21 @@ class Loader:
         index = self._clips[place]
         entry = self._source.entries[index]
         rng = np.random.default_rng([self._options.seed, epoch, index])
-        cut = draw_cut(self._options.augmentation, entry.frames, entry.height, entry.width, rng)
+        cut = draw_cut(self._augmentation(position), entry.frames, entry.height, entry.width, rng)
         codes = self._codes(index, cut)
         real = entry.real if self._options.real is None else self._options.real
         return Visit(codes, entry, cut.gain, real, cut.unconditional, int(rng.integers(1 << 62)))
+
+    def _augmentation(self, position: int) -> Augmentation:
+        """What the batch at `position` looks like: one size for all of it, on every worker."""
+        options = self._options
+        if not options.sizes:
+            return options.augmentation
+        batch = position // (options.batch * options.world)
+        shares = np.cumsum([weight for _, weight in options.sizes])
+        drawn = np.random.default_rng([options.seed, batch, _SIZES]).random() * shares[-1]
+        size, _ = options.sizes[int(np.searchsorted(shares, drawn, side="right"))]
+        return dataclasses.replace(options.augmentation, size=size)
 
     def _codes(self, index: int, cut: ClipCut) -> ClipCodes:
         """The cut, from the cache, or from the whole clip if the cache will take it, or from the frames needed."""

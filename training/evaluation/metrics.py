@@ -147,13 +147,13 @@ def true_flow(clip: Clip, moving: frozenset[int] = frozenset()) -> Flow:
     depth = clip.arrays["depth"][..., 0].astype(np.float64)
     instance = clip.arrays["instance"][..., 0]
     (height, width), poses = clip.size, clip.camera.camera_to_world
-    rays = clip.camera.rays(height, width)  # (H, W, 3)
+    rays = np.broadcast_to(clip.camera.rays(height, width), (clip.frames, height, width, 3))
     still = np.isfinite(depth) & (instance > 0) & ~np.isin(instance, list(moving))
     source = np.zeros((clip.frames - 1, 2, height, width))
     valid = np.zeros((clip.frames - 1, height, width), dtype=bool)
-    matrix = clip.camera.intrinsics
     for t in range(clip.frames - 1):
-        points = rays * np.where(still[t + 1], depth[t + 1], 1.0)[..., None]
+        matrix = clip.camera.frame_intrinsics[t]
+        points = rays[t + 1] * np.where(still[t + 1], depth[t + 1], 1.0)[..., None]
         world = points @ poses[t + 1, :3, :3].T + poses[t + 1, :3, 3]
         local = (world - poses[t, :3, 3]) @ poses[t, :3, :3]
         ahead = np.maximum(-local[..., 2], 1e-6)

@@ -56,7 +56,7 @@ class ForwardObjective(Objective):
     @property
     def needs(self) -> Needs:
         """All G-buffers and the light; the background too where hints are made of it."""
-        return Needs(panorama=True, background=self.backbone.hints)
+        return Needs(panorama=True, background=self.backbone.hints, multiple=self.multiple)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`; a batch is either all rendered or all footage."""

@@ -11,9 +11,10 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
 from renderers.backbones import JOINT, RenderInputs, attribute_rows
-from renderers.inverse import InverseRenderer
+from renderers.inverse import COVERAGE, InverseRenderer
 from training.config import TrainConfig
 from training.data.batch import Batch
+from training.data.photographic import photographed
 from training.objectives.objective import Called, Losses, Needs, Objective, denoising, grid, one_step, surface_weight
 from training.objectives.starting_networks import Networks
 
@@ -30,26 +31,30 @@ class InverseObjective(Objective):
 
     def __init__(self, config: TrainConfig, networks: Networks) -> None:
         super().__init__(config, networks)
-        self._channels = {name: self.space.channels(name) for name in GBUFFERS}
+        self._channels = {name: self.space.channels(name) for name in self._given}
         self.joint = self.backbone.out_channels(self.network) == sum(self._channels.values())
         if config.rerender and not self.joint:
             raise InputError("rerender: needs a network that predicts all attributes at once", where=config.name)
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The G-buffers, and the picture where it is rendered again."""
-        return (*GBUFFERS, "rgb") if self.config.rerender else GBUFFERS
+        """What the network gives, and the picture where it is rendered again."""
+        return (*self._given, "rgb") if self.config.rerender else self._given
+
+    @property
+    def _given(self) -> tuple[str, ...]:
+        return (*GBUFFERS, COVERAGE) if self.backbone.coverage else GBUFFERS
 
     @property
     def needs(self) -> Needs:
         """All G-buffers; the light where the picture is rendered again."""
         lit = self.config.rerender is not None
-        return Needs(panorama=lit, background=lit)
+        return Needs(panorama=lit, background=lit, multiple=self.multiple)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`."""
         asked = [JOINT] * batch.size if self.joint else self._drawn(batch)
-        true = {name: modelspace.to_model(name, values) for name, values in batch.gbuffers.items()}
+        true = self._true(batch)
         if self.config.sampler == "diffusion":
             with torch.no_grad():
                 clean = self._latents(asked, true)
@@ -76,18 +81,27 @@ class InverseObjective(Objective):
             torch.cat([loss.total for loss in losses]), {name: torch.cat(values) for name, values in parts.items()}
         )
 
+    def _true(self, batch: Batch) -> dict[str, Tensor]:
+        """What the network is to give, in model space."""
+        values = dict(batch.gbuffers)
+        if self.backbone.inverse_depth:
+            values["depth"] = modelspace.inverse_depth(values["depth"], batch.mask, batch.depth_range)
+        if self.backbone.coverage:
+            values[COVERAGE] = batch.mask
+        return {name: modelspace.to_model(name, value) for name, value in values.items()}
+
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """The middle frame of some clips: the picture, then prediction and truth of each attribute side by side."""
         frame = batch.rgb.shape[1] // 2
         if self.config.sampler == "diffusion":
             return {}
-        predicted = self._all(batch)
-        rows = []
+        predicted, true, rows = self._all(batch), self._true(batch), []
         for clip in range(batch.size):
             row = [modelspace.display(batch.rgb[clip, frame])]
             for name in GBUFFERS:
-                true = modelspace.to_model(name, batch.gbuffers[name])
-                row += [modelspace.display(video[clip, frame]) for video in (predicted[name].to(true), true)]
+                row += [
+                    modelspace.display(video[clip, frame]) for video in (predicted[name].to(true[name]), true[name])
+                ]
             rows.append(row)
         return {"inverse": grid(rows)}
 
@@ -110,7 +124,10 @@ class InverseObjective(Objective):
         """The network with the pictures and the attributes bound."""
         called, rows = Called(network, self.network), attribute_rows(asked).to(batch.rgb.device)
         with torch.no_grad():
-            rgb = self.space.encode(batch.rgb)
+            shown = batch.rgb
+            if share := self.config.data.photographic:
+                shown = photographed(shown, batch.seeds, share)
+            rgb = self.space.encode(shown)
         return lambda noisy, timestep: self.backbone.inverse(called, noisy, timestep, rgb, rows)
 
     def _sampled(self, network: nn.Module, batch: Batch, asked: list[str]) -> Tensor:
@@ -122,7 +139,7 @@ class InverseObjective(Objective):
     def _predicted(self, network: nn.Module, batch: Batch, asked: list[str]) -> dict[str, Tensor]:
         """All G-buffers in model space from a joint pass."""
         pieces = self._sampled(network, batch, asked).split(list(self._channels.values()), dim=2)
-        return {name: self.space.decode(name, piece) for name, piece in zip(GBUFFERS, pieces, strict=True)}
+        return {name: self.space.decode(name, piece) for name, piece in zip(self._given, pieces, strict=True)}
 
     def _rerendered(self, predicted: dict[str, Tensor], batch: Batch) -> Tensor:
         """The picture (B, T, 3, H, W), in model space, of predictions in model space under the clip's light."""
@@ -154,6 +171,6 @@ class InverseObjective(Objective):
     def _latents(self, asked: list[str], true: dict[str, Tensor]) -> Tensor:
         """What a network is to denoise: scaled latents of each clip's attribute, or of all five side by side."""
         if self.joint:
-            return torch.cat([self.space.encode(true[name]) for name in GBUFFERS], dim=2) * self.space.scaling
+            return torch.cat([self.space.encode(true[name]) for name in self._given], dim=2) * self.space.scaling
         clips = [modelspace.replicate(true[name][index]) for index, name in enumerate(asked)]
         return self.space.encode(torch.stack(clips)) * self.space.scaling

@@ -22,7 +22,7 @@ class LightingObjective(Objective):
     @property
     def needs(self) -> Needs:
         """All G-buffers, which the network may be shown, and the light, which it is to find."""
-        return Needs(panorama=True)
+        return Needs(panorama=True, multiple=self.backbone.lighting_multiple(self.network, self.space))
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`."""

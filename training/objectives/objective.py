@@ -19,6 +19,7 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers.backbones import Backbone, backbone
 from renderers.base import Renderer
+from renderers.inverse import COVERAGE
 from renderers.modelspace import Space
 from renderers.sampling import samplers
 from training.config import TrainConfig
@@ -33,11 +34,12 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective takes from the loader."""
+    """What an objective takes from the loader; heights and widths must be multiples of `multiple`."""
 
     attributes: tuple[str, ...] = GBUFFERS
     panorama: bool = False
     background: bool = False
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Objective(ABC):
     def needs(self) -> Needs:
         """What batches must hold."""
 
+    @property
+    def multiple(self) -> int:
+        """Pixels that heights and widths must be multiples of for the network."""
+        return self.backbone.multiple(self.network) * self.space.factor
+
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """Loss of each clip; `network` is `self.network`, possibly wrapped."""
@@ -125,9 +132,9 @@ class Objective(ABC):
         return parameter_groups(self.network, self.config)
 
     def parts(self, predicted: Mapping[str, Tensor], true: Mapping[str, Tensor], weight: Tensor) -> Losses:
-        """The preset's pixel losses of what was predicted, by name and in model space."""
+        """The preset's pixel losses of what was predicted, by name and in model space; coverage counts everywhere."""
         parts = {
-            name: LOSSES[loss](predicted[what], true[what], weight)
+            name: LOSSES[loss](predicted[what], true[what], torch.ones_like(weight) if what == COVERAGE else weight)
             for name in self.weights
             for what, loss in [name.split(".")]
             if what in predicted
@@ -163,15 +170,22 @@ def loss_weights(config: TrainConfig, known: Sequence[str]) -> dict[str, float]:
 def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Trainable parameters of `network` for the optimizer, in the order of their names' first use.
 
-    A group's `scale` is a factor on the schedule's rate.
+    A group's `scale` is a factor on the schedule's rate. What a network names as `slow` was trained already.
     """
     optimise = config.optimise
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    known: list[nn.Parameter] = []
+    trained: list[nn.Parameter] = []
+    slow = getattr(network, "slow", None)
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            (known if slow and name.startswith(slow) else trained).append(parameter)
     groups: list[dict[str, Any]] = []
+    if known:
+        groups.append({"params": known, "weight_decay": 0.0, "scale": optimise.slow_rate})
     if optimise.optimizer == "muon":
         turned = [parameter for parameter in trained if orthogonal(parameter)]
         scale = optimise.muon_rate / optimise.learning_rate
-        groups = [{"params": turned, "weight_decay": optimise.weight_decay, "orthogonal": True, "scale": scale}]
+        groups += [{"params": turned, "weight_decay": optimise.weight_decay, "orthogonal": True, "scale": scale}]
         trained = [parameter for parameter in trained if not orthogonal(parameter)]
     return [
         *(group for group in groups if group["params"]),

@@ -16,6 +16,7 @@ from renderers import load
 from renderers.backbones import backbone, named_class
 from renderers.checkpoints import reading
 from renderers.checkpoints.summary import Kind
+from renderers.photo.efficientnet_lite import published_encoder
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from training.config import TrainConfig
 
@@ -41,6 +42,8 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # what diffusers' classes draw from; restored on the way out
         networks = _start(config, kind) if config.start else Networks(family.create(kind, **config.network))
+    if config.photographs and not config.start:
+        _start_encoder(networks.unet, config)
     if config.encoder:
         root = reading.locate(config.encoder)
         networks.env_encoder = reading.load_model(EnvironmentEncoder, root, "env_encoder", dtype=None, variant=None)
@@ -57,6 +60,15 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
     return networks
 
 
+def _start_encoder(network: Any, config: TrainConfig) -> None:
+    """Put the published weights into the network's picture encoder."""
+    assert config.photographs is not None
+    try:
+        network.encoder.load_state_dict(published_encoder(config.photographs, network.config.variant))
+    except AttributeError:
+        raise InputError("photographs: only `photo` has a picture encoder", where=config.name) from None
+
+
 def _start(config: TrainConfig, kind: Kind) -> Networks:
     """From a renderer of this kind as it is; from anything else with a UNet and a vae, its weights where they fit."""
     assert config.start is not None
@@ -68,7 +80,14 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
         if renderer.kind == kind:
             parts: Mapping[str, Any] = renderer.components
             return Networks(parts["unet"], parts.get("vae"), parts.get("scheduler"), parts.get("env_encoder"))
-    unet = backbone(config.backbone).create(kind, **config.network)
+    family = backbone(config.backbone)
+    if renderers and not family.latent:
+        raise InputError(
+            f"start: {config.start} is a {index.get('kind', 'renderer')} renderer",
+            f"give a {kind} renderer",
+            where=config.name,
+        )
+    unet = family.create(kind, **config.network)
     tensors: dict[str, torch.Tensor] = {}
     for path in reading.weight_files(root, "unet"):
         tensors |= load_file(path)
