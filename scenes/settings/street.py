@@ -196,10 +196,10 @@ _View = tuple[np.ndarray, np.ndarray, float]
 def _view_of_thing(subject: tuple[np.ndarray, float], rng: np.random.Generator) -> _View:
     """From somebody's height or a little above, so near that the thing fills a good part of the picture."""
     centre, radius = subject
-    fov = float(rng.uniform(25, 65))
-    distance = max(radius / np.tan(np.radians(fov / 2)) * rng.uniform(1.3, 3.2), radius + 0.5)
+    fov = float(rng.uniform(28, 75))
+    distance = max(radius / np.tan(np.radians(fov / 2)) * rng.uniform(1.6, 5.5), radius + 0.5)
     turn = rng.uniform(0, 2 * np.pi)
-    height = rng.uniform(0.5, 2.0) if rng.random() < 0.75 else rng.uniform(2.0, 6.0)
+    height = rng.uniform(0.5, 1.9) if rng.random() < 0.8 else rng.uniform(1.9, 6.0)
     rise = np.clip(height - centre[2], -0.8 * distance, 0.8 * distance)
     level = np.sqrt(distance**2 - rise**2)
     return centre + np.array([level * np.cos(turn), level * np.sin(turn), rise]), centre, fov
@@ -208,36 +208,28 @@ def _view_of_thing(subject: tuple[np.ndarray, float], rng: np.random.Generator) 
 def _view(plan: StreetPlan, rng: np.random.Generator) -> _View:
     """A pedestrian's view, a driver's, one from a window, or one from a drone."""
     kind, along = rng.random(), float(rng.uniform(-NEAR, NEAR) * 0.9)
-    way = -1 if along > 0 else 1
+    way, side = -1 if along > 0 else 1, int(rng.choice([-1, 1]))
     distance = float(np.exp(rng.uniform(np.log(3.0), np.log(35.0))))
     fov = float(rng.uniform(35, 90))
     if kind < 0.45:  # on foot: along the street, across it, or at what is near
         walk = plan.half + KERB + rng.uniform(0.4, max(plan.pavement - 0.5, 0.5))
-        eye = (
-            along,
-            rng.choice([-1, 1]) * (walk if rng.random() < 0.7 else rng.uniform(0, plan.half)),
-            rng.uniform(1.35, 1.8),
-        )
-        swing = np.radians(rng.normal(0, 28))
-        rise = np.sin(np.radians(rng.uniform(-8, 14)))
+        aside = side * float(walk if rng.random() < 0.7 else rng.uniform(0, plan.half))
+        height, swing, pitch = rng.uniform(1.35, 1.8), rng.normal(0, 28), rng.uniform(-8, 14)
     elif kind < 0.6:  # at a wheel
-        eye = (along, way * plan.keep * plan.lane * (rng.integers(plan.lanes) + 0.5), rng.uniform(1.1, 1.5))
-        swing, rise = np.radians(rng.normal(0, 8)), np.sin(np.radians(rng.uniform(-3, 3)))
+        aside = way * plan.keep * plan.lane * (float(rng.integers(plan.lanes)) + 0.5)
+        height, swing, pitch = rng.uniform(1.1, 1.5), rng.normal(0, 8), rng.uniform(-3, 3)
     elif kind < 0.8:  # from a window or a balcony
-        eye = (
-            along,
-            rng.choice([-1, 1]) * (plan.half + plan.pavement + plan.setback * 0.5 - 1.7),
-            rng.uniform(3.5, 16.0),
-        )
-        swing, rise = np.radians(rng.normal(0, 25)), np.sin(np.radians(rng.uniform(-40, 2)))
+        aside = side * (plan.half + plan.pavement + plan.setback * 0.5 - 1.7)
+        height, swing, pitch = rng.uniform(3.5, 16.0), rng.normal(0, 25), rng.uniform(-40, 2)
         distance = max(distance, 6.0)
     else:  # a drone
-        eye = (along, rng.uniform(-1, 1) * plan.front * 0.8, rng.uniform(7.0, 42.0))
-        swing, rise = np.radians(rng.uniform(-70, 70)), np.sin(np.radians(rng.uniform(-60, -10)))
-        distance = max(distance, eye[2] * 0.9)
+        aside = float(rng.uniform(-1, 1)) * plan.front * 0.8
+        height, swing, pitch = rng.uniform(7.0, 42.0), rng.uniform(-70, 70), rng.uniform(-60, -10)
+        distance = max(distance, height * 0.9)
+    rise = np.sin(np.radians(pitch))
     level = distance * np.sqrt(1 - rise**2)
-    heading = np.radians(plan.line.yaw(eye[0])) + (0.0 if way > 0 else np.pi) + swing
-    start = np.array([*plan.line.at(eye[0], eye[1]), eye[2]])
+    heading = np.radians(plan.line.yaw(along) + swing) + (0.0 if way > 0 else np.pi)
+    start = np.array([*plan.line.at(along, aside), height])
     target = start + np.array([level * np.cos(heading), level * np.sin(heading), distance * rise])
     target[2] = max(target[2], 0.2)
     return start, target, fov

@@ -193,16 +193,16 @@ def build_town(street: Street, plan: StreetPlan, rng: np.random.Generator) -> No
         params["floors"] = int(params["floors"]) + int(rng.integers(0, 5 if style.floors[1] > 6 else 2))  # type: ignore[arg-type]
         materials = _house_materials(street, params, rng)
         instance = street.new_instance()
-        ring: dict[str, Value] = {"seed": int(rng.integers(1 << 30)), "count": 60, "clear": clear, "far": 620.0}
+        ring: dict[str, Value] = {"seed": int(rng.integers(1 << 30)), "count": 60, "clear": clear, "far": 440.0}
         copies = Builtin(
-            uid="street/ring_poses", generator="ring_poses", params={**ring, "low": 0.9, "z": 0.0, "cell": 42.0}
+            uid="street/ring_poses", generator="ring_poses", params={**ring, "low": 0.9, "z": 0.0, "cell": 38.0}
         )
         for part, material in _grouped(materials, False).items():
             street.add(f"town {number} {part}", instance, "building", params | {"part": part}, material, copies=copies)
     tree: dict[str, Value] = {"kind": "tree", "size": 11.0, "seed": int(rng.integers(1 << 30))}
-    ring = {"seed": int(rng.integers(1 << 30)), "count": 150, "clear": clear, "far": 520.0}
+    ring = {"seed": int(rng.integers(1 << 30)), "count": 200, "clear": clear, "far": 600.0}
     copies = Builtin(
-        uid="street/ring_poses", generator="ring_poses", params={**ring, "low": 0.6, "z": 0.0, "cell": 24.0}
+        uid="street/ring_poses", generator="ring_poses", params={**ring, "low": 0.6, "z": 0.0, "cell": 26.0}
     )
     instance = street.new_instance()
     for part, material in (("leaf", street.materials.leaf()), ("wood", street.materials.timber())):

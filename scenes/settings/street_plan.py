@@ -39,44 +39,76 @@ class Quarter:
 
 QUARTERS = {
     "city": Quarter(
-        **{"floors": (4, 12), "storey": (3.0, 3.7), "ground": (3.8, 5.2), "frontage": (13.0, 28.0), "bay": (1.8, 4.2)},
-        **{"gap": (0.0, 0.0), "setback": (0.0, 0.0), "pavement": (3.4, 5.6), "lanes": (1, 1, 2)},
+        floors=(4, 12),
+        storey=(3.0, 3.7),
+        ground=(3.8, 5.2),
+        frontage=(13.0, 28.0),
+        bay=(1.8, 4.2),
+        gap=(0.0, 0.0),
+        setback=(0.0, 0.0),
+        pavement=(3.4, 5.6),
+        lanes=(1, 1, 2),
         walls=("stone", "concrete", "sheet", "brick", "plaster"),
         bases=("stone", "stone", "concrete", "sheet"),
         windows=("curtain", "ribbon", "casement", "tall", "casement"),
         fronts=("shops", "shops", "lobby"),
         roofs=("flat",),
-        **{"trees": 0.5, "wires": 0.0},
+        trees=0.5,
+        wires=0.0,
     ),
     "old": Quarter(
-        **{"floors": (2, 6), "storey": (2.8, 3.6), "ground": (3.2, 4.4), "frontage": (7.0, 15.0), "bay": (2.0, 3.2)},
-        **{"gap": (0.0, 0.0), "setback": (0.0, 0.0), "pavement": (1.8, 3.6), "lanes": (1,)},
+        floors=(2, 6),
+        storey=(2.8, 3.6),
+        ground=(3.2, 4.4),
+        frontage=(7.0, 15.0),
+        bay=(2.0, 3.2),
+        gap=(0.0, 0.0),
+        setback=(0.0, 0.0),
+        pavement=(1.8, 3.6),
+        lanes=(1,),
         walls=("plaster", "plaster", "plaster", "brick", "stone"),
         bases=("plaster", "stone", "stone", "brick"),
         windows=("casement", "tall"),
         fronts=("shops", "shops", "homes"),
         roofs=("gable", "gable", "gable", "flat", "hip"),
-        **{"trees": 0.4, "wires": 0.1},
+        trees=0.4,
+        wires=0.1,
     ),
     "suburb": Quarter(
-        **{"floors": (1, 3), "storey": (2.6, 3.0), "ground": (2.7, 3.1), "frontage": (9.0, 15.0), "bay": (2.4, 3.6)},
-        **{"gap": (3.0, 7.0), "setback": (4.0, 7.5), "pavement": (1.6, 2.4), "lanes": (1,)},
+        floors=(1, 3),
+        storey=(2.6, 3.0),
+        ground=(2.7, 3.1),
+        frontage=(9.0, 15.0),
+        bay=(2.4, 3.6),
+        gap=(3.0, 7.0),
+        setback=(4.0, 7.5),
+        pavement=(1.6, 2.4),
+        lanes=(1,),
         walls=("brick", "plaster", "wood", "brick", "plaster"),
         bases=("brick", "plaster", "stone"),
         windows=("casement", "casement", "tall"),
         fronts=("homes",),
         roofs=("gable", "gable", "hip"),
-        **{"trees": 0.8, "wires": 0.6},
+        trees=0.8,
+        wires=0.6,
     ),
     "works": Quarter(
-        **{"floors": (1, 3), "storey": (3.4, 4.4), "ground": (4.4, 6.0), "frontage": (18.0, 36.0), "bay": (3.6, 6.0)},
-        **{"gap": (2.0, 9.0), "setback": (3.0, 9.0), "pavement": (1.6, 2.6), "lanes": (1, 1, 2)},
+        floors=(1, 3),
+        storey=(3.4, 4.4),
+        ground=(4.4, 6.0),
+        frontage=(18.0, 36.0),
+        bay=(3.6, 6.0),
+        gap=(2.0, 9.0),
+        setback=(3.0, 9.0),
+        pavement=(1.6, 2.6),
+        lanes=(1, 1, 2),
         walls=("sheet", "sheet", "brick", "concrete"),
         bases=("concrete", "brick", "sheet"),
         windows=("ribbon", "casement"),
         fronts=("sheds", "sheds", "lobby"),
         roofs=("flat", "flat", "gable"),
-        **{"trees": 0.3, "wires": 0.6},
+        trees=0.3,
+        wires=0.6,
     ),
 }
 _SHARES = {"city": 0.35, "old": 0.3, "suburb": 0.2, "works": 0.15}
@@ -178,7 +210,8 @@ def draw_plan(rng: np.random.Generator) -> StreetPlan:
     lane, parking = _in(rng, (2.8, 3.4)), 2.2 if rng.random() < 0.7 else 0.0
     pavement, setback = _in(rng, style.pavement), _in(rng, style.setback)
     cross_half, cross_pavement = _in(rng, (3.2, 4.8)), _in(rng, (1.8, 3.2))
-    bend, crossings, end = 0.0, (), _in(rng, (82.0, 115.0))
+    bend, end = 0.0, _in(rng, (82.0, 115.0))
+    crossings: tuple[float, ...] = ()
     shape = rng.random()
     if shape < 0.3:
         bend = round(float(rng.choice([-1, 1]) / rng.uniform(110.0, 260.0)), 6)
