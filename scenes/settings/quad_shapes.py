@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scenes.meshgen.surface import MeshData, grid, polygon, revolve, sweep
 from scenes.meshgen.surface import join as join_parts
@@ -34,10 +35,10 @@ def quad_mesh(quads: np.ndarray | Iterable[np.ndarray], smooth: bool = False) ->
     )
 
 
-def boxes(low: np.ndarray, high: np.ndarray, closed: bool = True) -> np.ndarray:
+def boxes(low: ArrayLike, high: ArrayLike, closed: bool = True) -> np.ndarray:
     """Faces (N * 6, 4, 3) of boxes between corners (N, 3); without the face of lowest z unless `closed`."""
-    low, high = np.atleast_2d(np.asarray(low, float)), np.atleast_2d(np.asarray(high, float))
-    corners = low[:, None] + _CORNERS * (high - low)[:, None]
+    start, stop = np.atleast_2d(np.asarray(low, float)), np.atleast_2d(np.asarray(high, float))
+    corners = start[:, None] + _CORNERS * (stop - start)[:, None]
     return corners[:, _FACES if closed else _FACES[:5]].reshape(-1, 4, 3)
 
 
@@ -60,7 +61,7 @@ def turned_profile(profile: list[tuple[float, float]], segments: int = 20) -> Me
     return revolve(np.concatenate([ends[0], points, ends[1]]), segments, crease=35.0)
 
 
-def pipe(points: list[tuple[float, float, float]], radius: float | np.ndarray, sides: int = 8) -> MeshData:
+def pipe(points: Sequence[Sequence[float]], radius: float | np.ndarray, sides: int = 8) -> MeshData:
     """Round pipe through points, with a radius or one a point."""
     angles = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     section = np.stack([np.cos(angles), np.sin(angles)], axis=1)
