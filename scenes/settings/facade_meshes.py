@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scenes.meshgen.surface import MeshData, join
 from scenes.settings.quad_shapes import boxes, openings_in, quad_mesh
@@ -141,7 +142,9 @@ class _Wall:
     def at(self, points: np.ndarray) -> np.ndarray:
         return self.origin + points @ self.axes
 
-    def boxes(self, u0: object, u1: object, v0: object, v1: object, n0: object, n1: object) -> np.ndarray:
+    def boxes(
+        self, u0: ArrayLike, u1: ArrayLike, v0: ArrayLike, v1: ArrayLike, n0: ArrayLike, n1: ArrayLike
+    ) -> np.ndarray:
         """Boxes open to the wall; each bound is a number or (N,)."""
         low, high = (
             np.stack(np.broadcast_arrays(*bounds), axis=-1).astype(float) for bounds in ((u0, v0, n0), (u1, v1, n1))

@@ -51,7 +51,7 @@ def pavements(blocks: tuple[float, ...], radius: float) -> MeshData:
 
 def kerbs(blocks: tuple[float, ...], radius: float) -> MeshData:
     """Kerb stones around the same blocks, a little above the paving."""
-    return join([_kerb(*row, radius) for row in np.array(blocks).reshape(-1, 4).tolist()])
+    return join([_kerb(a, b, c, d, radius) for a, b, c, d in np.array(blocks).reshape(-1, 4).tolist()])
 
 
 def _kerb(a: float, b: float, c: float, d: float, radius: float) -> MeshData:
