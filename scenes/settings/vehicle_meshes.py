@@ -117,9 +117,9 @@ def _body(shape: _Shape, detail: int) -> tuple[MeshData, MeshData]:
         rise = shape.wheel + np.sqrt(np.maximum(arch**2 - offset**2, 0.0))
         bottom = np.where(offset < arch, np.maximum(bottom, rise), bottom)
     bottom = np.minimum(bottom, top - 0.06)
-    half = shape.width / 2 * (1 - 0.30 * np.abs(2 * share - 1) ** 7) * (1 - 0.03 * np.abs(2 * share - 1) ** 2)
+    half = shape.width / 2 * _plan(share)
     angle = np.linspace(0, np.pi, 1 + 10 * detail)
-    across, up = _superellipse(angle, 5.5)
+    across, up = _superellipse(angle, 7.0)
     height = bottom[:, None] + (top - bottom)[:, None] * up[None]
     waist = 1 - 0.07 * np.maximum(0.62 - height, 0.0) - 0.10 * np.maximum(height - 0.62, 0.0) ** 1.5
     points = np.stack(np.broadcast_arrays(x[:, None], half[:, None] * across[None] * waist, height), axis=-1)
@@ -127,6 +127,11 @@ def _body(shape: _Shape, detail: int) -> tuple[MeshData, MeshData]:
     caps = [polygon(points[0], upward=False), polygon(points[-1])]
     floor = points[:, [-1, 0]].copy()
     return join([shell, *caps]), grid(floor, smooth=False)
+
+
+def _plan(share: np.ndarray) -> np.ndarray:
+    """Half width (n,) along the length, seen from above, as a share of the greatest."""
+    return (1 - 0.24 * np.abs(2 * share - 1) ** 8) * (1 - 0.03 * np.abs(2 * share - 1) ** 2)
 
 
 def _superellipse(angle: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
@@ -145,23 +150,26 @@ def _cabin(shape: _Shape, detail: int) -> tuple[MeshData, MeshData]:
     share = np.unique(np.concatenate([np.linspace(start, stop, 12 * detail), marks]).round(5))
     x = (share - 0.5) * shape.length
     top = _along(shape, shape.roof, share)
-    belt = np.minimum(np.interp(share, *np.array(shape.deck).T), top - 0.01) - 0.03
+    belt = np.minimum(np.interp(share, *np.array(shape.deck).T), top - 0.01)
+    foot = belt - 0.15  # within the body, below its rounded shoulders
     angle = np.linspace(0, np.pi, 1 + 18 * detail)
     across, up = _superellipse(angle, 4.2)
-    height = belt[:, None] + (top - belt)[:, None] * up[None]
+    height = foot[:, None] + (top - foot)[:, None] * up[None]
     ends = 1 - 0.10 * np.clip((share - 0.62) / 0.3, 0, 1) ** 2 - 0.06 * np.clip((0.12 - share) / 0.12, 0, 1) ** 2
-    narrowing = 1 - shape.lean * np.maximum(height - belt[:, None] - 0.03, 0.0) / (1.35 if shape.lean > 0.15 else 1.6)
-    half = 0.955 * shape.width / 2 * ends[:, None] * narrowing
+    narrowing = 1 - shape.lean * np.maximum(height - belt[:, None], 0.0) / (1.35 if shape.lean > 0.15 else 1.6)
+    half = 0.955 * shape.width / 2 * np.minimum(ends, _plan(share))[:, None] * narrowing
     points = np.stack(np.broadcast_arrays(x[:, None], half * across[None], height), axis=-1)
     middle = (share[:-1] + share[1:]) / 2
     theta = np.degrees((angle[:-1] + angle[1:]) / 2)
     theta = np.minimum(theta, 180 - theta)[None]
     peak = float(top.max())
     slanted = ((top[:-1] + top[1:]) / 2 < peak - 0.075)[:, None]
-    side = (theta < 30) & (middle > first)[:, None] & (middle < last)[:, None]
+    level = height[:, :-1] + height[:, 1:]  # twice the cells' mean, and so is the belt
+    above = (level[:-1] + level[1:]) / 2 > (belt[:-1] + belt[1:])[:, None] + 0.04
+    side = above & (theta < 30) & (middle > first)[:, None] & (middle < last)[:, None]
     for one in middles:
         side &= ~(np.abs(middle - one) < pillar / 2)[:, None]
-    screens = (theta > 50) & slanted & ((middle > 0.5)[:, None] | (shape.lean > 0.15))
+    screens = above & (theta > 50) & slanted & ((middle > 0.5)[:, None] | (shape.lean > 0.15))
     screens &= ((middle > start + 0.012) & (middle < stop - 0.004))[:, None]
     clear = (side | screens).ravel()
     whole = grid(points)
@@ -214,8 +222,8 @@ def _fittings(shape: _Shape) -> tuple[MeshData, MeshData, MeshData, list[MeshDat
         body = rounded_box(*size, 0.35 * min(size), 1)
         return [place(body, (at[0], sign * at[1], at[2])) for sign in (-1.0, 1.0)]
 
-    lamps = pair((0.24, 0.34, 0.15), (nose - 0.15, 0.66 * half, front - 0.1))
-    tails = pair((0.12, 0.2, 0.3 if shape.lean > 0.21 else 0.5), (0.075 - nose, 0.74 * half, rear - 0.1))
+    lamps = pair((0.24, 0.34, 0.15), (nose - 0.13, 0.5 * half, front - 0.17))
+    tails = pair((0.12, 0.2, 0.3 if shape.lean > 0.21 else 0.5), (0.09 - nose, 0.6 * half, rear - 0.17))
     bars = [
         box((nose - 0.1, nose + 0.005), (-0.48 * half, 0.48 * half), (front - 0.25, front - 0.09)),
         box((nose - 0.1, nose + 0.005), (-0.6 * half, 0.6 * half), (0.31, 0.41)),
