@@ -250,20 +250,24 @@ def _wires(size: float, rng: np.random.Generator) -> Parts:
     return {"metal": join(lines)}
 
 
-def _fence(size: float, rng: np.random.Generator) -> Parts:
-    """`size` metres along x of iron bars, boards, or wire mesh's posts and rails."""
-    tall = rng.uniform(0.9, 1.7)
-    count = max(int(size / 2.0), 1)
-    posts = np.linspace(0, size, count + 1)[:, None]
-    made = [boxes(posts * [1, 0, 0] + [-0.035, -0.035, 0], posts * [1, 0, 0] + [0.035, 0.035, tall])]
-    made += [box((0, size), (-0.018, 0.018), (z, z + 0.045)) for z in (0.15, tall - 0.16)]
-    kind = rng.random()
-    step, wide, deep = (0.12, 0.009, 0.009) if kind < 0.5 else (0.13, 0.055, 0.012)
-    at = np.arange(step / 2, size, step)[:, None]
-    shift = 0.0 if kind < 0.5 else -0.031
-    low, high = [-wide, shift - deep, 0.08], [wide, shift + deep, tall + 0.06]
-    made.append(boxes(at * [1, 0, 0] + low, at * [1, 0, 0] + high))
-    return {"metal" if kind < 0.5 else "wood": quad_mesh(made)}
+def _railings(size: float, rng: np.random.Generator) -> Parts:
+    """`size` metres along x of iron bars between posts."""
+    return {"metal": _fence(size, rng.uniform(0.9, 1.7), 0.12, (0.009, 0.009), 0.0)}
+
+
+def _boards(size: float, rng: np.random.Generator) -> Parts:
+    """`size` metres along x of upright boards before posts."""
+    return {"wood": _fence(size, rng.uniform(0.9, 1.7), 0.13, (0.055, 0.012), -0.031)}
+
+
+def _fence(size: float, tall: float, step: float, half: tuple[float, float], shift: float) -> MeshData:
+    """Posts, two rails, and pales every `step` metres of half sizes `half`, `shift` before the rails."""
+    posts = np.linspace(0, size, max(int(size / 2.0), 1) + 1)[:, None] * [1, 0, 0]
+    pales = np.arange(step / 2, size, step)[:, None] * [1, 0, 0]
+    rails = [box((0, size), (-0.018, 0.018), (z, z + 0.045)) for z in (0.15, tall - 0.16)]
+    low, high = [-half[0], shift - half[1], 0.08], [half[0], shift + half[1], tall + 0.06]
+    standing = boxes(posts - np.array([0.035, 0.035, 0.0]), posts + np.array([0.035, 0.035, tall]))
+    return quad_mesh([standing, *rails, boxes(pales + low, pales + high)])
 
 
 def _shelter(size: float, rng: np.random.Generator) -> Parts:
@@ -376,5 +380,12 @@ def _leaf_quads(spots: np.ndarray, out: np.ndarray, size: float, rng: np.random.
 KINDS: dict[str, Callable[[float, np.random.Generator], Parts]] = {
     **{"lamp": _lamp, "light": _light, "sign": _sign, "bollard": _bollard, "bench": _bench, "bin": _bin},
     **{"cabinet": _cabinet, "hydrant": _hydrant, "cone": _cone, "crates": _crates, "pole": _pole, "wires": _wires},
-    **{"fence": _fence, "shelter": _shelter, "planter": _planter, "hedge": _hedge, "tree": _tree},
+    **{
+        "railings": _railings,
+        "boards": _boards,
+        "shelter": _shelter,
+        "planter": _planter,
+        "hedge": _hedge,
+        "tree": _tree,
+    },
 }

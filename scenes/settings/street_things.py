@@ -15,7 +15,6 @@ from scenes.settings.setting_layout import SettingDraws
 from scenes.settings.street_builder import Street
 from scenes.settings.street_meshes import WIRES
 from scenes.settings.street_plan import NEAR, StreetPlan
-from scenes.settings.vehicle_meshes import KINDS as CARS
 from scenes.settings.vehicle_meshes import PARTS as CAR_PARTS
 from scenes.settings.vehicle_meshes import car_size
 from scenes.spec import Material, Object, Value
@@ -23,6 +22,11 @@ from scenes.spec import Material, Object, Value
 _FROM_KERB = 0.5
 _PAINTS = 8
 _NEAR_CARS = 20.0
+_FENCES = {
+    "hedge": {"soil": "soil", "leaf": "leaf"},
+    "railings": {"metal": "iron"},
+    "boards": {"wood": "timber"},
+}
 _CROWN = 0.34  # of a tree's height: its crown's radius
 
 
@@ -207,7 +211,8 @@ def _trees(street: Street, plan: StreetPlan, rng: np.random.Generator, kerb: flo
 
 def _fences(street: Street, plan: StreetPlan, rng: np.random.Generator) -> None:
     """Along front gardens and yards: fences or hedges with gaps."""
-    kind = "hedge" if plan.quarter == "suburb" and rng.random() < 0.5 else "fence"
+    kinds = ("hedge", "hedge", "railings", "boards") if plan.quarter == "suburb" else ("railings", "boards")
+    kind = kinds[int(rng.integers(len(kinds)))]
     aside = plan.half + plan.pavement + 0.35
     seed = int(rng.integers(1 << 30))
     for start, stop in plan.spans():
@@ -223,22 +228,10 @@ def _fences(street: Street, plan: StreetPlan, rng: np.random.Generator) -> None:
                 x, y = plan.line.at(begin, side * aside).tolist()
                 x2, y2 = plan.line.at(end, side * aside).tolist()
                 size, yaw = round(float(np.hypot(x2 - x, y2 - y)), 3), float(np.degrees(np.arctan2(y2 - y, x2 - x)))
-                parts = (
-                    {"soil": "soil", "leaf": "leaf"}
-                    if kind == "hedge"
-                    else {_fence_part(seed): "iron" if _fence_part(seed) == "metal" else "timber"}
-                )
                 if rng.random() < 0.8:
-                    add_furniture(street, kind, parts, size, seed, (x, y, PAVEMENT, yaw))
+                    add_furniture(street, kind, _FENCES[kind], size, seed, (x, y, PAVEMENT, yaw))
                     street.take((x + x2) / 2, (y + y2) / 2, 0.0, PAVEMENT + 2.0, (size / 2, 0.45), yaw)
                 at += length + float(rng.uniform(1.0, 4.0))
-
-
-def _fence_part(seed: int) -> str:
-    """Which of its two materials a fence of that seed is of, as `street_meshes` draws it."""
-    rng = np.random.default_rng(seed)
-    rng.uniform()
-    return "metal" if rng.random() < 0.5 else "wood"
 
 
 # --- cars -----------------------------------------------------------------------------------------------------------
@@ -285,7 +278,6 @@ def _add_car(
     ahead: bool,
     rng: np.random.Generator,
 ) -> None:
-    assert kind in CARS
     x, y = plan.line.at(along, aside).tolist()
     yaw = plan.line.yaw(along) + (0.0 if ahead else 180.0) + float(rng.normal(0, 0.8))
     instance, make, paints = street.new_instance(), street.materials, street.paints
