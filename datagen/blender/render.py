@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from datagen.blender.light_image import LightImage, light_image
 from datagen.blender.passes import attribute_names, enable_passes, read_frames
 from datagen.blender.pilot import sampled_as, sampling_for
 from datagen.clip_checks import clip_exposure, image_flags
+from datagen.flow import optical_flow
 from datagen.noise_model import Sampling
 from datagen.resolver import Resolver
 from manifests.contract.clip import Clip
@@ -99,7 +101,7 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
             log_tail, most_samples = _animate(scene, spec)
             images = _read(spec, assembled, Path(scratch), wanted, most_samples)
             tail += log_tail
-            shared = shared or {name: array for name, array in images.arrays.items() if name != "rgb"}
+            shared = shared or _gbuffers(spec, assembled, images)
             arrays = shared | images.arrays
             clip = Clip(
                 key=f"{spec.index:08d}-{number:02d}",
@@ -148,6 +150,15 @@ def _animate(scene: Any, spec: SceneSpec) -> tuple[str, list[int]]:
     return log.tail, samples
 
 
+def _gbuffers(spec: SceneSpec, assembled: Assembled, images: _Images) -> dict[str, np.ndarray]:
+    """What the clips of all lights share: the passes but for rgb, and the flow that they give."""
+    shared = {name: array for name, array in images.arrays.items() if name != "rgb"}
+    if spec.render.flow is True:
+        flow = optical_flow(shared["depth"], shared["instance"], assembled.camera, assembled.poses)
+        shared["flow"], shared["flow_visible"] = flow
+    return shared
+
+
 def _pilot(scene: Any, spec: SceneSpec, light: int, folder: Path) -> Sampling | None:
     """What the pilot under this light chooses, where the spec asks for a quality."""
     if not isinstance(spec.render.quality, float):
@@ -167,9 +178,8 @@ def _read(
 ) -> _Images:
     """Read the frames back and delete them."""
     rotations = assembled.camera.camera_to_world[:, :3, :3]
-    arrays, shares = read_frames(
-        folder, names, (spec.render.height, spec.render.width), rotations, f"scene {spec.index}"
-    )
+    size, threads = (spec.render.height, spec.render.width), session.current().threads or os.cpu_count() or 1
+    arrays, shares = read_frames(folder, names, size, rotations, f"scene {spec.index}", threads=threads)
     samples = [share * most for share, most in zip(shares, most_samples, strict=True)]
     nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
     if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
