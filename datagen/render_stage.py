@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from datagen.noise_model import Sampling
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import Codec
@@ -167,7 +168,7 @@ def samples_of(
             motions=motion_names(spec),
             assets=asset_uses(spec, light, catalogue),
             materials=rendered.materials,
-            statistics=summarise(clip),
+            statistics=summarise(clip) | _sampling(rendered.samplings[light]),
             codec_errors=errors,
             seconds=rendered.seconds[light],
             encode_seconds=time.perf_counter() - began,
@@ -178,6 +179,11 @@ def samples_of(
         )
         samples.append(Sample(clip.key, files, row))
     return samples
+
+
+def _sampling(chosen: Sampling | None) -> dict[str, float]:
+    """Statistics `sampling.*` of a clip: what its pilot chose and expected of it, if there was one."""
+    return {} if chosen is None else {f"sampling.{name}": float(value) for name, value in vars(chosen).items()}
 
 
 def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[AssetUse, ...]:

@@ -20,7 +20,7 @@ from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 
-_PICTURES = ("rgb", *(name for name in GBUFFERS if name != "depth"), "geometric_normal", "mask")
+_PICTURES = ("rgb", *(name for name in GBUFFERS if name != "depth"), "geometric_normal", "mask", "flow")
 _MOST_POINTS = 1 << 16
 _LIGHT_HEIGHT = 256
 _PLANE = 0.15

@@ -23,6 +23,7 @@ def pictures(clip: Clip, name: str) -> np.ndarray:
 
     rgb is exposed and clipped, base colour sRGB-encoded, normals 0.5 n + 0.5, roughness and metallic grey, depth
     coloured from near (light) to far (dark) over the clip's 1 to 98 % range; G-buffers fade to `PAPER` off surfaces.
+    Of flow the way to the next frame is shown: its direction as hue, its length as strength, up to the clip's 98 %.
     """
     array = clip.arrays[name]
     if name == "rgb":
@@ -30,15 +31,17 @@ def pictures(clip: Clip, name: str) -> np.ndarray:
     known = ATTRIBUTES[name]
     if name == "depth":
         colour = _depth_colours(array[..., 0])
+    elif name == "flow":
+        colour = _flow_colours(array[..., :2])
     elif known.is_vector:
         colour = array * 127.5 + 127.5
     elif name == "basecolor":
         colour = srgb_encode(array) * 255
     else:
         scale = 255.0 / max(float(array.max()), 1.0)
-        colour = np.repeat(array.astype(np.float32) * scale, 3, axis=-1)
+        colour = np.repeat(array.astype(np.float32).mean(axis=-1, keepdims=True) * scale, 3, axis=-1)
     coverage = clip.arrays.get("mask")
-    if coverage is not None and name != "mask":
+    if coverage is not None and name not in ("mask", "flow", "flow_visible"):
         paper = np.array(PAPER, dtype=np.float32)
         colour = paper + (colour - paper) * coverage
     return np.clip(colour + 0.5, 0, 255).astype(np.uint8)
@@ -96,3 +99,11 @@ def _depth_colours(depth: np.ndarray) -> np.ndarray:
     position = np.where(finite, np.clip(position, 0, 1), 1.0) * (len(_DEPTH_RAMP) - 1)
     steps = np.arange(len(_DEPTH_RAMP))
     return np.stack([np.interp(position, steps, _DEPTH_RAMP[:, channel]) for channel in range(3)], axis=-1)
+
+
+def _flow_colours(flow: np.ndarray) -> np.ndarray:
+    """(T, H, W, 2) pixels to float colours (T, H, W, 3) in [0, 255]: still is white, to the right red."""
+    length = np.linalg.norm(flow, axis=-1, keepdims=True)
+    strength = np.minimum(length / max(float(np.quantile(length, 0.98)), 1e-6), 1)
+    angle = np.arctan2(flow[..., 1:], flow[..., :1]) - np.radians([0, 120, 240])
+    return 255 * (1 - strength * (1 - np.cos(angle)) / 2)

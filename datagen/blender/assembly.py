@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from msgspec import UNSET
 
 from datagen.blender.keyframes import add_camera, pose
@@ -25,12 +26,14 @@ GROUND_INSTANCE = 1
 class Assembled:
     """A scene that is ready but for its light.
 
-    `shares` says by instance which materials its surface shows and in which shares (of mesh area, adding up to 1).
+    `shares` says by instance which materials its surface shows and in which shares (of mesh area, adding up to 1);
+    `poses` (T, 4, 4) where it is in the world, of every instance that may move.
     """
 
     camera: Camera
     world: World
     shares: dict[int, list[tuple[MaterialUse, float]]] = field(default_factory=dict)
+    poses: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
@@ -50,7 +53,8 @@ def assemble(scene: Any, spec: SceneSpec, resolver: Resolver) -> Assembled:
         for part in (root, *root.children_recursive):
             if not part.users_scene:
                 scene.collection.objects.link(part)
-        pose(root, motion.object_to_world(obj, spec.frames))
+        assembled.poses[obj.instance] = motion.object_to_world(obj, spec.frames)
+        pose(root, assembled.poses[obj.instance])
         assembled.shares[obj.instance] = set_materials(meshes, obj.material, materials, obj.instance)
     if spec.setting is not UNSET:
         build_setting(scene, spec.setting, materials, assembled.shares)

@@ -29,8 +29,8 @@ _BUILTIN_PASSES = {"Combined", "Normal", "Depth", "Object Index"}
 
 
 def attribute_names(geometric_normal: bool) -> tuple[str, ...]:
-    """Return the attributes that a rendered clip holds, in the order of the table."""
-    return tuple(name for name, known in ATTRIBUTES.items() if known.required or geometric_normal)
+    """Return the attributes that Cycles renders for a clip, in the order of the table."""
+    return tuple(name for name, known in ATTRIBUTES.items() if known.cycles and (known.required or geometric_normal))
 
 
 def enable_passes(view_layer: Any, names: Iterable[str]) -> None:
@@ -118,6 +118,21 @@ def read_frame(
         else:
             found[name] = planes(known)
     return found, float(_channel(channels, SAMPLES).mean())
+
+
+def read_noisy(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A frame's radiance (H, W, 3) before and after the denoiser, if it was told to keep both; the same without one.
+
+    Raises RenderError (`render-error`) for a frame that is missing or damaged.
+    """
+    try:
+        channels = read_exr(path.read_bytes(), size)
+        denoised = np.stack([_channel(channels, f"Combined.{name}") for name in "RGB"], axis=-1)
+        if f"{LAYER}.Noisy Image.R" not in channels:
+            return denoised, denoised
+        return np.stack([_channel(channels, f"Noisy Image.{name}") for name in "RGB"], axis=-1), denoised
+    except (OSError, CodecError) as error:
+        raise RenderError("render-error", f"pilot: {error}") from None
 
 
 def _channel(channels: dict[str, np.ndarray], name: str) -> np.ndarray:

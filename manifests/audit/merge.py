@@ -101,7 +101,7 @@ def _header(datasets: Sequence[Dataset], prefixes: Sequence[str]) -> Header:
         seed=0,
         items=sum(source.items for source in sources),
         per_shard=max(source.per_shard for source in sources),
-        attributes=datasets[0].header.attributes,
+        attributes={name: row for dataset in datasets for name, row in dataset.header.attributes.items()},
         sources=tuple(sources),
     )
 

@@ -33,10 +33,10 @@ def encode_clip(clip: Clip, codec: Codec, *, threads: int = 1) -> tuple[dict[str
     """Files of `clip` by suffix, and the round-trip errors measured on them by "attribute.metric".
 
     The errors are empty for `exact`. For `compact` they are (see `fidelity.py`) rgb.psnr_db, basecolor.psnr_db,
-    normal.mean_angle_degrees, normal.p99_angle_degrees, depth.mean_relative, and mean_absolute of roughness,
-    metallic, mask and instance; clips of more than 2^20 pixels are measured on every third frame. Equal clips
-    give equal bytes, whatever the `threads`, of which it can use one per attribute. Raises ClipError when `meta`
-    is not plain JSON.
+    normal.mean_angle_degrees, normal.p99_angle_degrees, depth.mean_relative, depth.max_relative, flow.mean_pixels,
+    flow.p99_pixels, and mean_absolute of roughness, metallic, mask, instance and flow_visible; clips of more than
+    2^20 pixels are measured on every third frame. Equal clips give equal bytes, whatever the `threads`, of which it
+    can use one per attribute. Raises ClipError when `meta` is not plain JSON.
     """
     errors: dict[str, float] = {}
     if codec == "exact":

@@ -32,6 +32,8 @@ _SLOPE = 1 / 6.5
 """Doublings of the error for each step of the quantizer, where the clip has not shown its own."""
 _DENSE = 1.0
 """Bits a pixel from which half a step of the quantizer is worth another encoding."""
+_MOST_LEVELS = 4095
+"""Of depth in 12 bits: the code 0 is taken."""
 _TOGETHER = 1 << 16
 """Pixels that are restored at once: frames of small clips are too short for a call each, large ones leave the cache."""
 _MEASURE_ALL = 1 << 20
@@ -104,11 +106,12 @@ def _surface(clip: Clip) -> np.ndarray:
 
 
 def _stored(clip: Clip, known: Attribute, array: np.ndarray) -> Stored:
+    low, high, levels = depth_range(array) if known.compact == "log-depth" else (0.0, 1.0, 0)
     codings = SCHEMES[known.compact]
-    coding = codings[-1] if known.dtype == "uint16" and array.max() > 255 else codings[0]
+    large = levels > _MOST_LEVELS or (known.dtype == "uint16" and array.max() > 255)
+    coding = codings[-1 if large else 0]
     stored = Stored(scheme=known.compact, file=f"{known.name}.{FORMATS[coding].suffix}", coding=coding)
-    if known.compact == "log-depth":
-        low, high, levels = depth_range(array)
+    if levels:
         return msgspec.structs.replace(stored, low=low, high=high, levels=levels)
     if known.name in QUALITIES and "mask" in clip.arrays:
         outside = clip.arrays["mask"][..., 0] == 0

@@ -51,9 +51,11 @@ def decode(
 
 
 def channels(known: Attribute) -> list[str]:
-    """Channel names of an attribute in an exact frame: `rgb.R`, `normal.X`, `depth.Z`, `instance.I`, `mask.Y`."""
+    """Channel names of an attribute in an exact frame: `rgb.R`, `normal.X`, `depth.Z`, `instance.I`, `mask.Y` ..."""
     if known.channels == 3:
         letters = "XYZ" if known.is_vector else "RGB"
+    elif known.channels > 1:
+        letters = "XYZW"[: known.channels]
     else:
         letters = {"planar z": "Z", "index": "I"}.get(known.space, "Y")
     return [f"{known.name}.{letter}" for letter in letters]

@@ -16,8 +16,9 @@ class Fidelity:
     """Collects the error of one attribute frame by frame, so that no whole clip is held twice.
 
     psnr_db: `srgb` attributes, which are given as `quantize.displayed` makes them. mean_angle_degrees and
-    p99_angle_degrees: vectors. mean_relative: depth, where both are finite. mean_absolute: everything else.
-    Every metric but rgb's and mask's counts only pixels of `surface`.
+    p99_angle_degrees: vectors. mean_relative and max_relative: depth, where both are finite. mean_pixels and
+    p99_pixels: how far apart flow ends, in either direction. mean_absolute: everything else.
+    Depth and the filtered G-buffers count only where there is `surface`.
     """
 
     def __init__(self, known: Attribute) -> None:
@@ -38,9 +39,11 @@ class Fidelity:
             original, decoded = original[surface], decoded[surface]
             self._parts.append((np.abs(original - decoded) / np.maximum(np.abs(original), 1e-12))[..., 0])
             return
+        elif self._known.compact == "asinh":
+            error = np.linalg.norm((original - decoded).reshape(-1, 2), axis=-1)
         else:
-            error = np.abs(original.astype(np.float32) - decoded.astype(np.float32))[..., 0]
-        everywhere = self._known.name in ("rgb", "mask")
+            error = np.abs(original.astype(np.float32) - decoded.astype(np.float32)).mean(axis=-1)
+        everywhere = self._known.sampling == "centre" or self._known.name in ("rgb", "mask")
         self._parts.append(error.ravel() if everywhere else error[surface])
 
     def result(self) -> dict[str, float]:
@@ -54,7 +57,11 @@ class Fidelity:
                 "mean_angle_degrees": mean,
                 "p99_angle_degrees": float(np.percentile(error, 99)) if error.size else 0.0,
             }
-        return {"mean_relative" if self._known.compact == "log-depth" else "mean_absolute": mean}
+        if self._known.compact == "log-depth":
+            return {"mean_relative": mean, "max_relative": float(error.max(initial=0.0))}
+        if self._known.compact == "asinh":
+            return {"mean_pixels": mean, "p99_pixels": float(np.percentile(error, 99)) if error.size else 0.0}
+        return {"mean_absolute": mean}
 
 
 def excess(metric: str, value: float, bound: float) -> float:

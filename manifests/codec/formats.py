@@ -2,8 +2,8 @@
 
 The choice is measured; docs/codecs.md has the table. Lossy planes are 10-bit 4:4:4 H.264: at these qualities its
 successors save nothing on normals and a fifth on colours, for about three times the encoding time. What must come
-back bit for bit (depth, coverage, index) is FFV1. Frames that refer both ways (B-frames) are off: at these qualities
-they cost bytes and decoding time.
+back bit for bit (depth, coverage, index, flow) is FFV1. Frames that refer both ways (B-frames) are off: at these
+qualities they cost bytes and decoding time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "ffv1-gray8": Format("ffv1", "ffv1", "matroska", "gray", "gray", 1, "uint8", _LOSSLESS),
         "ffv1-gray12": Format("ffv1", "ffv1", "matroska", "gray12le", "gray12le", 1, "uint16", _LOSSLESS),
         "ffv1-gray16": Format("ffv1", "ffv1", "matroska", "gray16le", "gray16le", 1, "uint16", _LOSSLESS),
+        "ffv1-planes16": Format("ffv1", "ffv1", "matroska", "yuva444p16le", "yuva444p16le", 4, "uint16", _LOSSLESS),
     }
 )
 """What clip.json's `coding` names. A decoder shows 10-bit gray H.264 as 4:2:0 with neutral chroma."""
@@ -39,8 +40,10 @@ SCHEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "unit": ("h264-gray",),
         "coverage": ("ffv1-gray8",),
         "azimuthal": ("h264-planes",),
-        "log-depth": ("ffv1-gray12",),
+        "log-depth": ("ffv1-gray12", "ffv1-gray16"),
         "index": ("ffv1-gray8", "ffv1-gray16"),
+        "asinh": ("ffv1-planes16",),
+        "bits": ("ffv1-gray8",),
     }
 )
 """The formats in which a scheme's planes may be kept."""

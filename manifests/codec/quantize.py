@@ -6,6 +6,8 @@ coverage    round(255 v), but 0 and 255 only where v is exactly 0 and 1, so that
 azimuthal   a unit vector as two 10-bit planes, its place in the projection of `azimuthal.py`
 log-depth   0 is +inf, k >= 1 is low * (high / low) ** ((k - 1) / (levels - 1)): the same relative step everywhere
 index       the integer itself
+asinh       32768 + round(2048 asinh(v / 32)) for each channel: steps of 1/64 near 0, of 1/2048 of the value far from it
+bits        the sum of 2^c over the channels c that are 1
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import cv2
 import numpy as np
 
 from manifests.codec.clip_json import Stored
+from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.azimuthal import STEPS, project
 from manifests.contract.color import LUMINANCE, srgb_decode, srgb_encode
 
 DEPTH_STEP = 2e-3
-"""Relative step of `log-depth`, as long as 12 bits cover the clip's range with it (far / near up to 3,600)."""
+"""Relative step of `log-depth`: 12 bits cover far / near up to 3,600 with it, 16 bits all that occurs."""
 
 TOP = 1023
 MIDDLE = 512
@@ -30,8 +33,8 @@ SPREAD = STEPS / 2**FINER
 """Steps of a plane to a unit of the projection."""
 CB = 2 * (1 - LUMINANCE[2])
 CR = 2 * (1 - LUMINANCE[0])
-_DEPTH_TOP = 4095
-_FARTHEST = 1e6
+_FARTHEST = 1e9
+_ASINH_ZERO, _ASINH_SCALE, _ASINH_KNEE = 1 << 15, 1 << 11, 32.0
 _CODE = 255
 _TABLE = 4095
 
@@ -44,27 +47,34 @@ def depth_range(depth: np.ndarray) -> tuple[float, float, int]:
         return 1.0, 1.0, 2
     low = max(float(finite.min()), high / _FARTHEST)
     levels = int(np.ceil(np.log(high / low) / DEPTH_STEP)) + 1
-    return low, high, min(max(levels, 2), _DEPTH_TOP)
+    return low, high, max(levels, 2)
 
 
 def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np.ndarray]:
     """Planes (H, W) of uint8 or uint16 of one frame's `values` (H, W, C); `factor` is the exposure for `srgb`."""
     match stored.scheme:
         case "srgb":
-            return ycc(displayed(values, factor))
+            planes = ycc(displayed(values, factor))
         case "unit":
-            return [np.rint(np.clip(values[..., 0], 0, 1) * TOP).astype(np.uint16)]
+            planes = [np.rint(np.clip(values[..., 0], 0, 1) * TOP).astype(np.uint16)]
         case "coverage":
             value = values[..., 0]
             code = np.clip(np.rint(value * 255), 1, 254)
-            return [np.where(value <= 0, 0, np.where(value >= 1, 255, code)).astype(np.uint8)]
+            planes = [np.where(value <= 0, 0, np.where(value >= 1, 255, code)).astype(np.uint8)]
         case "azimuthal":
-            return _project(values)
+            planes = _project(values)
         case "log-depth":
-            return [_log_codes(values[..., 0], stored)]
+            planes = [_log_codes(values[..., 0], stored)]
         case "index":
-            return [values[..., 0]]
-    raise ValueError(f"unknown scheme {stored.scheme!r}")
+            planes = [values[..., 0]]
+        case "asinh":
+            codes = np.rint(_ASINH_SCALE * np.arcsinh(values / np.float32(_ASINH_KNEE))) + _ASINH_ZERO
+            planes = list(np.moveaxis(codes.astype(np.uint16), -1, 0))
+        case "bits":
+            planes = [np.packbits(values > 0, axis=-1, bitorder="little")[..., 0]]
+        case _:
+            raise ValueError(f"unknown scheme {stored.scheme!r}")
+    return planes
 
 
 def displayed(values: np.ndarray, factor: float) -> np.ndarray:
@@ -74,11 +84,18 @@ def displayed(values: np.ndarray, factor: float) -> np.ndarray:
 
 
 def depth_table(stored: Stored) -> np.ndarray:
-    """Depth (float64) by code of `log-depth`; no code is beyond the table."""
-    place = np.clip(np.arange(_DEPTH_TOP + 1) - 1.0, 0, stored.levels - 1) / (stored.levels - 1)
+    """Depth (float64) by code of `log-depth`; codes beyond the table mean its last."""
+    place = np.maximum(np.arange(stored.levels + 1) - 1.0, 0) / (stored.levels - 1)
     table = stored.low * np.exp(place * np.log(stored.high / stored.low))
     table[0] = np.inf
     return table
+
+
+@functools.cache
+def asinh_table() -> np.ndarray:
+    """Value (float64) by 16-bit code of `asinh`, within what the contract allows."""
+    values = _ASINH_KNEE * np.sinh((np.arange(1 << 16) - _ASINH_ZERO) / _ASINH_SCALE)
+    return np.clip(values, ATTRIBUTES["flow"].low, ATTRIBUTES["flow"].high)
 
 
 class Restorer:
@@ -96,6 +113,8 @@ class Restorer:
             self._table = colours.astype(np.float32)
         elif stored.scheme == "log-depth":
             self._table = depth_table(stored).astype(np.float32)
+        elif stored.scheme == "asinh":
+            self._table = asinh_table().astype(np.float32)
 
     def restore(self, planes: list[np.ndarray], out: np.ndarray) -> None:
         """Write the values of `planes`, (T, H, W) each, into `out` (T, C, H, W)."""
@@ -110,6 +129,11 @@ class Restorer:
                 self._directions(planes, out)
             case "log-depth":
                 self._look_up(planes[0], out[:, 0])
+            case "asinh":
+                for channel, plane in enumerate(planes):
+                    out[:, channel] = self._table[plane]
+            case "bits":
+                _spread(planes[0], out, 1)
             case _:
                 out[:, 0] = planes[0]
 
@@ -204,6 +228,8 @@ class Recoder:
         if stored.scheme == "log-depth":
             with np.errstate(over="ignore"):  # what is too far for a half float is background
                 self._table = depth_table(stored).astype(np.float16)
+        elif stored.scheme == "asinh":
+            self._table = asinh_table().astype(np.float16)
 
     def restore(self, planes: list[np.ndarray], out: np.ndarray) -> None:
         """Write the codes of `planes`, (T, H, W) each, into `out` (T, C, H, W)."""
@@ -218,6 +244,11 @@ class Recoder:
                 np.left_shift(out, FINER, out=out)
             case "log-depth":
                 np.take(self._table, planes[0], out=out[:, 0], mode="clip")
+            case "asinh":
+                for channel, plane in enumerate(planes):
+                    out[:, channel] = self._table[plane]
+            case "bits":
+                _spread(planes[0], out, _CODE)
             case _:
                 out[:, 0] = planes[0]
 
@@ -233,6 +264,12 @@ class Recoder:
         )
         for chroma, weight, colour in ((red, CR * scale, out[0]), (both, 1.0, out[1]), (blue, CB * scale, out[2])):
             cv2.addWeighted(planes[0], scale, chroma, weight, 0, colour, cv2.CV_8U)
+
+
+def _spread(plane: np.ndarray, out: np.ndarray, one: int) -> None:
+    """Bit c of `plane` (T, H, W), as 0 or `one`, to channel c of `out` (T, C, H, W)."""
+    for channel in range(out.shape[1]):
+        out[:, channel] = (plane >> channel & 1) * one
 
 
 def _flat(planes: np.ndarray) -> np.ndarray:

@@ -27,14 +27,16 @@ class Attribute:
 
     `sampling` says how a pixel gets its value: `filtered` is averaged over the pixel footprint (anti-aliased),
     `centre` is the surface hit by the ray through the pixel centre. `cycles` names the channels in Cycles'
-    multilayer EXR, without the view-layer prefix. `embedding` is the row in the published inverse renderer's
-    attribute embedding table (16 x 1024).
+    multilayer EXR, without the view-layer prefix; what has none is computed from the rest. `embedding` is the row in
+    the published inverse renderer's attribute embedding table (16 x 1024).
     """
 
     name: str
     channels: int
     cycles: tuple[str, ...]
-    space: Literal["scene-linear Rec.709", "linear Rec.709", "camera", "planar z", "linear", "coverage", "index"]
+    space: Literal[
+        "scene-linear Rec.709", "linear Rec.709", "camera", "planar z", "linear", "coverage", "index", "image"
+    ]
     unit: str
     low: float
     high: float
@@ -42,7 +44,7 @@ class Attribute:
     sampling: Literal["filtered", "centre"]
     dtype: Literal["float32", "uint16"]
     exact: Literal["half", "float", "uint"]
-    compact: Literal["srgb", "unit", "coverage", "azimuthal", "log-depth", "index"]
+    compact: Literal["srgb", "unit", "coverage", "azimuthal", "log-depth", "index", "asinh", "bits"]
     embedding: int | None
     required: bool
     meaning: str
@@ -107,6 +109,17 @@ _TABLE = (
         "instance", 1, ("Object Index.X",), "index", "index",
         0.0, 65535.0, (0.0,), "centre", "uint16", "uint", "index", None, True,
         "object index: 0 background, 1 ground, 2 and up the objects in the order of the spec",
+    ),
+    Attribute(
+        "flow", 4, (), "image", "pixel",
+        -16384.0, 16384.0, (0.0, 0.0, 0.0, 0.0), "centre", "float32", "float", "asinh", None, False,
+        "x and y (right, down) to where the surface is in the next frame, then to where it was in the last; the sky "
+        "turns with the camera. 0 where there is no such frame, or the point is then not in front of the camera",
+    ),
+    Attribute(
+        "flow_visible", 2, (), "coverage", "1",
+        0.0, 1.0, (0.0, 0.0), "centre", "float32", "half", "bits", None, False,
+        "1 where the surface is seen in the next frame too, then in the last: not hidden, and inside the image",
     ),
 )
 # fmt: on

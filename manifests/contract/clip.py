@@ -131,8 +131,8 @@ class CodedClip(Clip):
     """A clip in few bytes, as networks see it.
 
     Attributes of the range [0, 1] are uint8, 255 being 1, and colours are sRGB-encoded (rgb exposed before). Normals
-    are two int16, their place in the plane of `azimuthal.py`, depth is a half float (to 0.05 %), instances are as in
-    `Clip`.
+    are two int16, their place in the plane of `azimuthal.py`, depth and flow are half floats (to 0.05 %), instances are
+    as in `Clip`.
     """
 
     def _form(self, known: Attribute) -> tuple[int, str]:
@@ -140,7 +140,10 @@ class CodedClip(Clip):
 
     def _check_values(self, known: Attribute, array: np.ndarray) -> None:
         """Whole numbers are right by their making; halves that are not negative are ordered as their bits are."""
-        if array.dtype == np.float16 and array.view(np.uint16).max() > np.float16(known.high).view(np.uint16):
+        if array.dtype != np.float16:
+            return
+        halves = np.abs(array) if known.low < 0 else array
+        if halves.view(np.uint16).max() > np.float16(known.high).view(np.uint16):
             raise ClipError(f"clip {self.key}, {known.name}: NaN or a value outside [{known.low:g}, {known.high:g}]")
 
 
@@ -164,7 +167,7 @@ def to_codes(known: Attribute, values: np.ndarray) -> np.ndarray:
             return azimuthal.to_codes(values)
         case "float16":
             with np.errstate(over="ignore"):  # what is too far for a half float is background
-                return np.abs(values).astype(np.float16)
+                return (values if known.low < 0 else np.abs(values)).astype(np.float16)
         case _:
             return values
 

@@ -169,7 +169,18 @@ def write_document(dataset: Path, document: Document) -> None:
 
 
 def difference(old: Header, new: Header) -> str | None:
-    """The first field in which two headers differ, as "recipe.render.samples is 16, not 32"; None when equal."""
+    """The first field in which two headers differ, as "recipe.render.samples is 16, not 32"; None when equal.
+
+    An optional attribute that only one of them knows is no difference: a later release added it.
+    """
+    tables = [header.attributes for header in (old, new)]
+    later = {name for name in tables[0].keys() ^ tables[1].keys() if not (tables[0] | tables[1])[name].get("required")}
+    old, new = (
+        msgspec.structs.replace(
+            header, attributes={name: row for name, row in header.attributes.items() if name not in later}
+        )
+        for header in (old, new)
+    )
     found = first_difference(_normal(old), _normal(new), missing=msgspec.UNSET)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Small clips with everything that a codec can get wrong: edges, backgrounds, infinities, odd sizes."""
+"""Small clips with everything that a codec can get wrong: edges, backgrounds, infinities, signs, odd sizes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def make_clip(frames: int = 3, height: int = 64, width: int = 64, **changes: Any
             "metallic": np.where(inside, 0.5 + 0.5 * np.sin(12 * x), 0.0)[..., None],
             "mask": mask[..., None],
             "instance": np.where(inside, 2 + (x > 0.45), 0)[..., None],
+            "flow": np.stack([100 * dx, -30 * y, inside - 0.7, 3000 * dy**3], axis=-1) * (frame > 0),
+            "flow_visible": np.stack([inside, x > y], axis=-1),
         }
         for name, image in images.items():
             dtype = np.uint16 if name == "instance" else np.float32

@@ -15,6 +15,7 @@ from manifests.codec.clip_json import MAX_JSON
 from manifests.codec.codecs import decode_clip, encode_clip
 from manifests.codec.exr import read_exr
 from manifests.codec.formats import QUALITIES
+from manifests.codec.quantize import DEPTH_STEP
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.azimuthal import STEPS
 from manifests.contract.clip import Clip
@@ -63,12 +64,14 @@ def test_exact_returns_half_representable_values_bit_for_bit(clip: Clip) -> None
 def test_exact_rounds_other_values_to_the_nearest_half(clip: Clip, exact_files: dict[str, bytes]) -> None:
     back = decode_clip(clip.key, exact_files)
     np.testing.assert_array_equal(back.arrays["rgb"], clip.arrays["rgb"].astype(np.float16).astype(np.float32))
-    np.testing.assert_array_equal(back.arrays["depth"], clip.arrays["depth"])
+    for name in ("depth", "flow"):
+        np.testing.assert_array_equal(back.arrays[name], clip.arrays[name])
 
 
 def test_an_exact_frame_is_a_multilayer_exr_that_names_its_channels(exact_files: dict[str, bytes]) -> None:
     channels = read_exr(exact_files["0003.exr"])
     assert set(channels) >= {"rgb.R", "basecolor.B", "normal.X", "depth.Z", "roughness.Y", "mask.Y", "instance.I"}
+    assert set(channels) >= {"flow.X", "flow.W", "flow_visible.X", "flow_visible.Y"}
     assert channels["depth.Z"].dtype == np.float32 and channels["instance.I"].dtype == np.uint32
 
 
@@ -98,7 +101,11 @@ def test_compact_keeps_what_the_dataset_promises(clip: Clip, compact_files: dict
     for name in ("roughness", "metallic"):
         assert np.abs(clip.arrays[name] - back.arrays[name])[surface].mean() <= SURFACE_ERROR[name]
     assert np.abs(clip.arrays["mask"] - back.arrays["mask"]).max() <= 0.01
-    np.testing.assert_array_equal(back.arrays["instance"], clip.arrays["instance"])
+    for name in ("instance", "flow_visible"):
+        np.testing.assert_array_equal(back.arrays[name], clip.arrays[name])
+    flow = clip.arrays["flow"]
+    assert (np.abs(back.arrays["flow"] - flow) <= 0.51 * np.hypot(32, flow) / 2048).all()
+    assert (back.arrays["flow"][flow == 0] == 0).all()
 
 
 def test_compact_restores_every_background_exactly(clip: Clip, compact_files: dict[str, bytes]) -> None:
@@ -131,11 +138,20 @@ def test_measured_errors_are_those_of_a_reader(clip: Clip) -> None:
         "normal.mean_angle_degrees",
         "normal.p99_angle_degrees",
         "depth.mean_relative",
+        "depth.max_relative",
         "roughness.mean_absolute",
         "metallic.mean_absolute",
         "mask.mean_absolute",
         "instance.mean_absolute",
+        "flow.mean_pixels",
+        "flow.p99_pixels",
+        "flow_visible.mean_absolute",
     }
+    ends = np.linalg.norm((clip.arrays["flow"] - back.arrays["flow"]).reshape(-1, 2), axis=-1)
+    assert errors["flow.mean_pixels"] == pytest.approx(ends.mean(), rel=1e-3) and 0 < ends.mean() < 0.01
+    assert errors["flow.p99_pixels"] == pytest.approx(np.percentile(ends, 99), rel=1e-3)
+    depth, kept = clip.arrays["depth"][surface], back.arrays["depth"][surface]
+    assert errors["depth.max_relative"] == pytest.approx((np.abs(kept - depth) / depth).max(), rel=1e-3)
 
 
 def test_a_clip_of_pure_noise_is_encoded_again_until_it_meets_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +195,29 @@ def test_a_clip_of_one_attribute_without_camera_light_or_mask_survives(codec: st
     back = decode_clip(given.key, encode_clip(given, codec)[0])
     assert list(back.arrays) == ["roughness"] and back.camera is None and back.environment is None
     assert np.abs(back.arrays["roughness"] - given.arrays["roughness"]).mean() <= 0.004
+
+
+@pytest.mark.parametrize(("near", "far"), [(0.1, 1e4), (1e-3, 1e5), (5.0, 5.2)])
+def test_depth_keeps_its_bound_from_at_hand_to_the_horizon(near: float, far: float) -> None:
+    depth = np.geomspace(near, far, 4 * 32 * 48).astype(np.float32).reshape(4, 32, 48, 1)
+    depth[:, :4] = np.inf
+    files, errors = encode_clip(Clip("far", {"depth": depth}), "compact")
+    back = decode_clip("far", files).arrays["depth"]
+    np.testing.assert_array_equal(np.isinf(back), np.isinf(depth))
+    finite = np.isfinite(depth)
+    relative = np.abs(back[finite].astype(np.float64) - depth[finite]) / depth[finite]
+    assert relative.max() <= 0.501 * DEPTH_STEP
+    assert errors["depth.max_relative"] == pytest.approx(relative.max(), rel=1e-3)
+    assert errors["depth.mean_relative"] == pytest.approx(relative.mean(), rel=1e-3)
+
+
+def test_flow_of_many_images_keeps_its_relative_bound() -> None:
+    far = np.geomspace(1e-3, 16384, 2 * 16 * 24).astype(np.float32).reshape(2, 16, 24, 1)
+    flow = np.concatenate([far, -far, np.flip(far), 0 * far], axis=-1)
+    files, _ = encode_clip(Clip("quick", {"flow": flow}), "compact")
+    back = decode_clip("quick", files).arrays["flow"]
+    assert (np.abs(back - flow) <= 0.51 * np.hypot(32, flow) / 2048).all()
+    assert (back[..., 3] == 0).all()
 
 
 def test_instances_beyond_one_byte_survive(clip: Clip) -> None:
@@ -227,7 +266,7 @@ def test_codes_are_the_rounded_values(codec: str, clip: Clip, request: pytest.Fi
             assert np.degrees(np.linalg.norm(back - known, axis=-1)).max() < 0.003
             continue
         if array.dtype != np.uint8:
-            np.testing.assert_allclose(array, known, rtol=2**-11)
+            np.testing.assert_allclose(array, known, rtol=2**-11, atol=2**-25)
             continue
         if ATTRIBUTES[name].compact == "srgb":
             known = np.minimum(srgb_encode(known * np.float32(clip.exposure if name == "rgb" else 1)), 1)

@@ -40,6 +40,15 @@ def test_difference_names_the_field(change: dict[str, object], named: str) -> No
     assert difference(header(), header(**change)) == named
 
 
+def test_only_an_optional_attribute_may_have_come_with_a_later_release() -> None:
+    now = attribute_table()
+    for name, expected in (("flow", None), ("geometric_normal", None), ("mask", "attributes.mask is not set, not {")):
+        earlier = {other: row for other, row in now.items() if other != name}
+        found = difference(header(attributes=earlier), header(attributes=now))
+        assert found is None if expected is None else str(found).startswith(expected)
+        assert (difference(header(attributes=now), header(attributes=earlier)) is None) == (expected is None)
+
+
 def test_equal_headers_do_not_differ_and_share_a_digest() -> None:
     assert difference(header(), header(recipe={"render": {"samples": 16.0}, "name": "toy"})) is None
     assert header().digest() == header(recipe={"render": {"samples": 16}, "name": "toy"}).digest()

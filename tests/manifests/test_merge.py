@@ -13,6 +13,7 @@ from manifests.audit.verify import verify
 from manifests.contract.row import Sample
 from manifests.errors import DatasetError
 from manifests.store.dataset import open_or_create
+from manifests.store.header import attribute_table
 from tests.manifests.clips import header, make_dataset, raw_sample
 
 
@@ -54,6 +55,14 @@ def test_distinct_keys_link_the_tars(tmp_path: Path) -> None:
     merge([first.path, second.path], tmp_path / "out")
     assert (tmp_path / "out/shards/000003.tar").samefile(second.path / "shards/000000.tar")
     assert verify(tmp_path / "out").ok and stats(tmp_path / "out").clips == 14
+
+
+def test_datasets_of_releases_with_more_and_with_fewer_attributes_merge(tmp_path: Path) -> None:
+    earlier = {name: row for name, row in attribute_table().items() if name != "flow"}
+    first = make_dataset(tmp_path / "a", sample=sampler(7, "x-"), attributes=earlier)
+    second = make_dataset(tmp_path / "b", sample=sampler(8, "y-"), seed=8)
+    merge([first.path, second.path], tmp_path / "out")
+    assert merge_header(tmp_path).attributes == attribute_table() and verify(tmp_path / "out").ok
 
 
 def test_merged_datasets_merge_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.display import PAPER, light_picture, pictures, tile
 from manifests.store.previews import MOST_STRIPS, TILE, ContactSheet, strip
@@ -30,6 +31,10 @@ def test_pictures_follow_the_attributes_conventions() -> None:
     depth = pictures(clip, "depth").astype(int).sum(-1)
     near, far = clip.arrays["depth"][..., 0] < 2.2, hit & (clip.arrays["depth"][..., 0] > 5)
     assert depth[near].min() > depth[far].max()
+    flow = np.zeros((1, 2, 2, 4), np.float32)
+    flow[0, 0, :, 0] = (8, -8)
+    shown = pictures(Clip("b", {"flow": flow, "flow_visible": np.ones((1, 2, 2, 2), np.float32)}), "flow")
+    assert shown[0].tolist() == [[[255, 64, 64], [0, 191, 191]], [[255, 255, 255]] * 2]
 
 
 def test_strip_shows_frames_then_gbuffers() -> None:

@@ -59,8 +59,7 @@ def test_depth_keeps_infinity_and_its_relative_step(far: float) -> None:
     back = round_trip(depth, Stored(scheme="log-depth", low=low, high=high, levels=levels))
     np.testing.assert_array_equal(np.isinf(back), np.isinf(depth))
     finite = np.isfinite(depth)
-    step = max(DEPTH_STEP, np.log(far / 2) / 4094)
-    assert (np.abs(back[finite] - depth[finite]) / depth[finite]).max() < 0.51 * step
+    assert (np.abs(back[finite] - depth[finite]) / depth[finite]).max() < 0.51 * DEPTH_STEP
 
 
 def test_depth_that_is_constant_or_nowhere_finite_survives() -> None:

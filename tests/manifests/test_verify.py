@@ -11,17 +11,20 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from manifests.audit.verify import verify
-from manifests.contract.row import ClipRow
+from manifests.codec.codecs import encode_clip
+from manifests.contract.clip_summary import summarise
+from manifests.contract.row import ClipRow, Sample
 from manifests.errors import DatasetError
 from manifests.store import archive
 from manifests.store.dataset import Dataset
 from manifests.store.header import Document, write_document
 from manifests.store.shards import read_manifest, write_item, write_manifest
-from tests.manifests.clips import clip_sample, header, make_dataset, raw_sample
+from tests.manifests.clips import clip_sample, header, make_dataset, raw_sample, row, sphere_clip
 
 
 @pytest.fixture
@@ -53,6 +56,21 @@ def test_whole_dataset_has_no_findings(dataset: Dataset) -> None:
         assert report.ok and (report.shards, report.clips, report.missing) == (3, 6, 0)
     tars = sum(path.stat().st_size for path in (dataset.path / "shards").iterdir())
     assert report.bytes == tars and sum(done) == 2 * tars - 3 * len(archive.END)
+
+
+def test_a_dataset_of_clips_with_flow_is_whole(tmp_path: Path) -> None:
+    def sample(scene: int, light: int) -> Sample:
+        plain = sphere_clip(f"{scene:08d}-{light:02d}", seed=scene)
+        flow, visible = (np.full((3, 32, 32, channels), scene, np.float32) for channels in (4, 2))
+        clip = replace(plain, arrays={**plain.arrays, "flow": flow - 0.5, "flow_visible": np.minimum(visible, 1)})
+        files, errors = encode_clip(clip, "compact")
+        details = {"statistics": summarise(clip), "codec_errors": errors, "attributes": tuple(clip.arrays)}
+        return Sample(clip.key, files, row(clip.key, scene, light, **details))
+
+    made = make_dataset(tmp_path / "set", sample=sample, items=2, codec="compact")
+    assert verify(made.path, "decode").ok
+    measured = made.finish().codec_errors
+    assert measured["flow.p99_pixels"].worst < 0.01 and measured["depth.max_relative"].worst < 1.001e-3
 
 
 def test_clips_that_zoom_are_whole(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ SIZES = [(64, 64), (33, 47), (1, 50), (50, 1), (1, 1), (17, 16)]
 def pattern(name: str, frames: int, size: tuple[int, int]) -> list[np.ndarray]:
     """Smooth moving planes that use the whole range of the format."""
     coding = FORMATS[name]
-    top = {"ffv1-gray8": 255, "ffv1-gray12": 4095, "ffv1-gray16": 65535}.get(name, 1023)
-    count = 1 if "gray" in name else 3
+    top = {"ffv1-gray8": 255, "ffv1-gray12": 4095, "ffv1-gray16": 65535, "ffv1-planes16": 65535}.get(name, 1023)
+    count = 1 if "gray" in name else 4 if name == "ffv1-planes16" else 3
     t, y, x = np.mgrid[:frames, : size[0], : size[1]]
     return [
         np.rint(top * (0.5 + 0.5 * np.sin(x / 9 + y / 7 + t / 5 + plane))).astype(coding.dtype)
@@ -34,12 +34,12 @@ def decode(name: str, data: bytes, size: tuple[int, int], total: int, wanted: li
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["ffv1-gray8", "ffv1-gray12", "ffv1-gray16"])
+@pytest.mark.parametrize("name", ["ffv1-gray8", "ffv1-gray12", "ffv1-gray16", "ffv1-planes16"])
 def test_lossless_formats_keep_every_bit_at_every_size(name: str, size: tuple[int, int]) -> None:
     planes = pattern(name, 3, size)
     back = decode(name, encode_video(planes, FORMATS[name]), size, 3, [0, 1, 2])
     for frame in range(3):
-        np.testing.assert_array_equal(back[frame][0], planes[0][frame])
+        np.testing.assert_array_equal(back[frame], [plane[frame] for plane in planes])
 
 
 @pytest.mark.parametrize("size", SIZES)
