@@ -38,14 +38,15 @@ def first_clip(dataset: Path) -> Clip:
     return decode_clip(key, files)
 
 
-def sample_of(clip: Clip, index: int) -> Sample:
-    """What the factory does with a rendered clip."""
+def sample_of(clip: Clip, index: int, pause: float) -> Sample:
+    """What the factory does with a rendered clip; with `pause` it only waits, which leaves the schedule alone."""
     key = f"{index:08d}-00"
-    files, errors = encode_clip(clip, "compact")
+    time.sleep(pause)
+    files, errors = ({"data.bin": b"-"}, {}) if pause else encode_clip(clip, "compact")
     frames, (height, width) = clip.frames, clip.size
     row = ClipRow(
         key=key, item=index, stage="overlap", frames=frames, height=height, width=width, fps=clip.fps,
-        attributes=tuple(clip.arrays), statistics=summarise(clip), codec_errors=errors,
+        attributes=tuple(clip.arrays), statistics={} if pause else summarise(clip), codec_errors=errors,
     )  # fmt: skip
     return Sample(key, files, row)
 
@@ -59,6 +60,7 @@ class OverlapStage:
     per_shard: int
     seconds: float
     hold: bool
+    pause: float
     notes: Path
     name: str = "overlap"
 
@@ -77,12 +79,12 @@ class OverlapWorker:
         began = time.perf_counter()
         with self._stage.notes.open("a") as file:
             file.write(f"{index} {time.time()}\n")
+        arrays = {name: array.copy() for name, array in self._clip.arrays.items()}
+        clip = Clip(self._clip.key, arrays, self._clip.camera, self._clip.environment, exposure=self._clip.exposure)
         while self._stage.hold and time.perf_counter() - began < self._stage.seconds:
             pass
         time.sleep(max(0.0, self._stage.seconds - (time.perf_counter() - began)))
-        arrays = {name: array.copy() for name, array in self._clip.arrays.items()}
-        clip = Clip(self._clip.key, arrays, self._clip.camera, self._clip.environment, exposure=self._clip.exposure)
-        return lambda: [sample_of(clip, index)]
+        return lambda: [sample_of(clip, index, self._stage.pause)]
 
     def close(self) -> None:
         pass
@@ -96,11 +98,11 @@ def through_the_engine(stage: OverlapStage, folder: Path, cores: int) -> float:
     return (begun[-1] - begun[WARM]) / (len(begun) - 1 - WARM)
 
 
-def encoding_alone(clip: Clip, cores: int) -> float:
+def encoding_alone(clip: Clip, cores: int, pause: float) -> float:
     """Seconds a clip when `cores` threads do nothing but encode."""
     began = time.perf_counter()
     with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(lambda index: sample_of(clip, index), range(2 * cores)))
+        list(pool.map(lambda index: sample_of(clip, index, pause), range(2 * cores)))
     return (time.perf_counter() - began) / (2 * cores)
 
 
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--render", type=float, default=1.0, help="seconds that the stand-in takes")
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--pause", type=float, default=0.0, help="wait so many seconds in place of encoding")
     options = parser.parse_args()
     clip = first_clip(options.dataset)
     print("| renderer | render s | encoding / cores s | ideal s | engine s a clip | of the ideal throughput |")
@@ -118,11 +121,17 @@ def main() -> None:
         with TemporaryDirectory(prefix="lightloom-bench-") as name:
             folder = Path(name)
             stage = OverlapStage(
-                options.dataset.absolute(), options.clips, options.clips, options.render, hold, folder / "notes.txt"
+                source=options.dataset.absolute(),
+                items=options.clips,
+                per_shard=options.clips,
+                seconds=options.render,
+                hold=hold,
+                pause=options.pause,
+                notes=folder / "notes.txt",
             )
-            before = encoding_alone(clip, options.cores)
+            before = encoding_alone(clip, options.cores, options.pause)
             seconds = through_the_engine(stage, folder / "set", options.cores)
-            alone = (before + encoding_alone(clip, options.cores)) / 2
+            alone = (before + encoding_alone(clip, options.cores, options.pause)) / 2
         ideal = max(options.render, alone)
         print(
             f"| {label} | {options.render:.2f} | {alone:.2f} | {ideal:.2f} | {seconds:.2f} | {ideal / seconds:.2f} |",
