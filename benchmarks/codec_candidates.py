@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from manifests.codec.clip_json import Stored
-from manifests.codec.formats import FORMATS
+from manifests.codec.formats import FORMATS, QUALITIES
 from manifests.codec.plane_video import Format
 from manifests.codec.quantize import Restorer, depth_range, quantize
 from manifests.contract.clip import Clip
@@ -50,6 +50,11 @@ _VP9 = Format("libvpx-vp9", "vp9", "mp4", "gbrp", "gbrp", 3, "uint8", {"cpu-used
 
 def _qp(value: int) -> dict[str, str]:
     return {"qp": str(value)}
+
+
+def _chosen(name: str) -> Callable[[int], Mapping[str, str]]:
+    """The codec's own options for an attribute."""
+    return lambda value: {"qp": str(value), "x264-params": QUALITIES[name].search}
 
 
 def _qp265(value: int) -> dict[str, str]:
@@ -134,7 +139,8 @@ def _ten(planes: Planes) -> Planes:
 def _colours(name: str) -> Iterator[Candidate]:
     ycc = _scheme(Stored(scheme="srgb"), 3)
     ten, eight = (_gbr(top, srgb_encode, srgb_decode) for top in (1023, 255))
-    yield Candidate(name, "H.264 10-bit Y'CbCr 4:4:4 (chosen)", FORMATS["h264-colour"], *ycc, _qp)
+    yield Candidate(name, "H.264 10-bit Y'CbCr 4:4:4 (chosen)", FORMATS["h264-colour"], *ycc, _chosen(name))
+    yield Candidate(name, "H.264 10-bit Y'CbCr 4:4:4, preset medium", FORMATS["h264-colour"], *ycc, _qp)
     yield Candidate(name, "H.264 10-bit GBR 4:4:4", _x264(0, decoded="gbrp10le"), *ten, _qp)
     yield Candidate(name, "H.265 10-bit Y'CbCr 4:4:4", _x265("yuv444p10le", 3), *ycc, _qp265)
     yield Candidate(name, "H.265 10-bit GBR 4:4:4", _x265("gbrp10le", 3, 0), *ten, _qp265)
@@ -148,8 +154,10 @@ def _normals() -> Iterator[Candidate]:
     eight = _gbr(255, lambda v: v / 2 + 0.5, _unit)
     octahedral = (_octahedral, _from_octahedral)
     wide = (lambda v: _twelve(flat[0](v)), lambda p: flat[1](_ten(p)))
-    yield Candidate("normal", "azimuthal, H.264 10-bit 4:4:4 (chosen)", FORMATS["h264-planes"], *flat, _qp)
-    yield Candidate("normal", "octahedral, H.264 10-bit 4:4:4", FORMATS["h264-planes"], *octahedral, _qp)
+    planes = FORMATS["h264-planes"]
+    yield Candidate("normal", "azimuthal, H.264 10-bit 4:4:4 (chosen)", planes, *flat, _chosen("normal"))
+    yield Candidate("normal", "azimuthal, H.264 10-bit 4:4:4, preset medium", planes, *flat, _qp)
+    yield Candidate("normal", "octahedral, H.264 10-bit 4:4:4", planes, *octahedral, _qp)
     yield Candidate("normal", "xyz, H.264 10-bit 4:4:4", _x264(0, decoded="gbrp10le"), *ten, _qp)
     yield Candidate("normal", "azimuthal, H.265 10-bit 4:4:4", _x265("yuv444p10le", 2), *flat, _qp265)
     yield Candidate("normal", "azimuthal, H.265 10-bit, slow", _x265("yuv444p10le", 2, preset="slow"), *flat, _qp265)
@@ -165,7 +173,8 @@ def _scalars(name: str) -> Iterator[Candidate]:
         (plane,) = gray[0](values)
         return _halve([plane, *[np.full_like(plane, 512)] * 2])
 
-    yield Candidate(name, "H.264 10-bit gray (chosen)", FORMATS["h264-gray"], *gray, _qp)
+    yield Candidate(name, "H.264 10-bit gray (chosen)", FORMATS["h264-gray"], *gray, _chosen(name))
+    yield Candidate(name, "H.264 10-bit gray, preset medium", FORMATS["h264-gray"], *gray, _qp)
     yield Candidate(name, "H.265 10-bit gray", _x265("gray10le", 1), *gray, _qp265)
     yield Candidate(name, "AV1 (SVT) 10-bit luma", _av1(1), neutral, gray[1], _crf, (1, 60))
     yield Candidate(name, "FFV1 10-bit gray (lossless)", _ffv1("gray10le", 1), *gray)

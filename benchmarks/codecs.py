@@ -26,6 +26,7 @@ from manifests.codec.codecs import decode_clip, encode_clip
 from manifests.codec.fidelity import Fidelity, excess
 from manifests.codec.formats import QUALITIES
 from manifests.codec.plane_video import decode_video, encode_video
+from manifests.codec.quantize import displayed
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.clip import Clip
 
@@ -114,11 +115,14 @@ def attempt(candidate: Candidate, clip: Clip, quantizer: int) -> Trial:
     _, decode_seconds = cpu(
         lambda: sum(1 for _ in decode_video(data, candidate.coding, clip.size, clip.frames, everything)), REPEATS
     )
-    fidelity, worst = Fidelity(known, factor), 0.0
+    fidelity, worst = Fidelity(known), 0.0
     surface = clip.arrays["mask"][..., 0] > 0
     for frame, stored in decode_video(data, candidate.coding, clip.size, clip.frames, everything):
         decoded = candidate.backward([plane.copy() for plane in stored]).astype(original.dtype)
-        fidelity.add(original[frame], decoded, surface[frame])
+        pair = [original[frame], decoded]
+        if known.compact == "srgb":
+            pair = [displayed(image, factor) for image in pair]
+        fidelity.add(*pair, surface[frame])
         if known.name == "depth":
             finite = np.isfinite(original[frame]) & surface[frame][..., None]
             true, kept = original[frame][finite], np.minimum(decoded[finite], 1e30)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from datagen.noise_model import Sampling
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import Codec
@@ -25,7 +26,7 @@ from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, Ren
 from manifests.files import Scratch, write_bytes
 from manifests.store.previews import strip
 from manifests.untrusted import read_bounded
-from pipeline.options import DeviceKind
+from pipeline.options import DeviceKind, encoders
 from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
 from scenes.motion import motion_names
@@ -102,9 +103,10 @@ class RenderWorker:
         self._scratch = Scratch()
         self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path))
         started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
-        self._encoders = 1  # on a CPU the cores are busy with path tracing
-        if started.device.kind != "CPU":  # a GPU is done with a clip sooner than one core has encoded the last
-            self._encoders = started.threads or os.cpu_count() or 1
+        self._threads = 1  # to encode a clip with, beside other clips; on a CPU the cores are busy with path tracing
+        if started.device.kind != "CPU":
+            threads = started.threads or os.cpu_count() or 1
+            self._threads = threads // encoders(threads)
             started.warm_up()
 
     def produce(self, index: int) -> Encode:
@@ -120,7 +122,7 @@ class RenderWorker:
         except ClipError as error:
             raise ItemError("bad-clip", str(error)) from error
         assets, codec = self._stage.assets(), self._stage.codec
-        return lambda: samples_of(spec, rendered, assets, codec, self._encoders)
+        return lambda: samples_of(spec, rendered, assets, codec, self._threads)
 
     def close(self) -> None:
         """Remove the temporary files."""
@@ -166,7 +168,7 @@ def samples_of(
             motions=motion_names(spec),
             assets=asset_uses(spec, light, catalogue),
             materials=rendered.materials,
-            statistics=summarise(clip),
+            statistics=summarise(clip) | _sampling(rendered.samplings[light]),
             codec_errors=errors,
             seconds=rendered.seconds[light],
             encode_seconds=time.perf_counter() - began,
@@ -177,6 +179,11 @@ def samples_of(
         )
         samples.append(Sample(clip.key, files, row))
     return samples
+
+
+def _sampling(chosen: Sampling | None) -> dict[str, float]:
+    """Statistics `sampling.*` of a clip: what its pilot chose and expected of it, if there was one."""
+    return {} if chosen is None else {f"sampling.{name}": float(value) for name, value in vars(chosen).items()}
 
 
 def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[AssetUse, ...]:

@@ -26,12 +26,12 @@ from labeling.sources.footage import Footage, FootageProblem
 from labeling.sources.frame_reader import open_footage
 from manifests.contract.row import Sample
 from manifests.errors import CheckpointError, ClipError, InputError, ItemError, LightloomError
+from pipeline.options import encoders
 from pipeline.stage import Encode
 
 _POLL_S = 0.1
 LOW_CONFIDENCE = "low-confidence"
 _AHEAD = 2
-_ENCODING = 2
 type _Piece = Segment | Dropped | tuple[FootageProblem, ...]
 
 
@@ -72,7 +72,7 @@ class LabelStage:
 
 
 class LabelWorker:
-    """The networks in this process, a thread that decodes and one that encodes."""
+    """The networks in this process, a thread that decodes and those that encode."""
 
     def __init__(self, stage: LabelStage) -> None:
         # torch is first imported here, with the threads that the engine gives this worker; threads that wait must
@@ -83,8 +83,9 @@ class LabelWorker:
         self._stage = stage
         self._labeler = Labeler(stage.settings)
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode-clip")
-        self._room = Semaphore(_ENCODING)
+        at_a_time = encoders(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        self._encoder = ThreadPoolExecutor(at_a_time, thread_name_prefix="encode-clip")
+        self._room = Semaphore(at_a_time + 1)
         self._following: int | None = None
         self._next: tuple[int, SegmentPrefetch[_Piece]] | None = None
 

@@ -1,5 +1,8 @@
 """The Ray actor around a worker: one process that produces items on its main thread and encodes them beside that.
 
+Threads are enough for encoding: Blender lets go of Python's lock while it renders, networks, video encoders and numpy
+while they compute.
+
 The process commits each finished item itself, as a file in `work/`, so a finished item survives the death of this
 process, of the driver and of Ray. Replies only tell the driver sooner what the disk already says.
 """
@@ -14,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -27,6 +30,7 @@ from manifests.errors import ERROR, ItemError
 from manifests.files import is_disk_full
 from manifests.store import layout
 from manifests.store.shards import write_item
+from pipeline.options import encoders
 from pipeline.stage import Encode, Prefetching, Stage, Worker
 
 LOG_BYTES = 1 << 20
@@ -71,8 +75,9 @@ class ItemActor:
         self._threads = threads
         self._worker: Worker | None = None
         self._log: OutputLog | None = None
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._pending: tuple[int, Future[Outcome]] | None = None
+        self._encoders = encoders(threads)
+        self._pool = ThreadPoolExecutor(self._encoders, thread_name_prefix="encode")
+        self._pending: list[Future[Outcome]] = []
 
     def start(self) -> Started:
         """Redirect the output, then build the worker; what that raises reaches the driver as it is.
@@ -89,10 +94,11 @@ class ItemActor:
         return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Prefetching))
 
     def run(self, index: int, attempt: int, alone: bool, following: int | None = None) -> Reply:
-        """Produce an item and leave it to the encoder; replies with the items that ended since the last reply.
+        """Produce an item and leave it to the encoders; replies with the items that ended since the last reply.
 
-        At most one item waits for the encoder. With `alone` the item is finished before the reply. `following` is the
-        item that comes next, if that is known and the worker looks ahead.
+        At most one item waits for an encoder, so the memory of a worker is bounded: one item in production, one that
+        waits, and one at each encoder. With `alone` the item is finished before the reply. `following` is the item
+        that comes next, if that is known and the worker looks ahead.
         """
         assert self._worker is not None and self._log is not None
         self._log.begin(index)
@@ -101,18 +107,18 @@ class ItemActor:
                 self._worker.prefetch(following)
             encode = self._worker.produce(index)
         except BaseException as error:
-            return self._reply([*self._drain(), _failure(index, error)])
-        outcomes = self._drain()
-        self._pending = index, self._encoder.submit(self._commit, index, attempt, encode)
-        return self._reply([*outcomes, *(self._drain() if alone else self._drain(wait=False))])
+            return self._reply([*self._ended(), _failure(index, error)])
+        outcomes = self._ended(most=self._encoders)
+        self._pending.append(self._pool.submit(self._commit, index, attempt, encode))
+        return self._reply([*outcomes, *self._ended(most=0 if alone else None)])
 
     def flush(self) -> Reply:
         """Wait until nothing is under way."""
-        return self._reply(self._drain())
+        return self._reply(self._ended(most=0))
 
     def close(self) -> None:
         """Close the worker. The driver then kills the process: native libraries may crash on a regular exit."""
-        self._encoder.shutdown()
+        self._pool.shutdown()
         if self._worker is not None:
             self._worker.close()
 
@@ -127,12 +133,13 @@ class ItemActor:
             return _failure(index, error)
         return Outcome(index, "done", clips=len(samples))
 
-    def _drain(self, wait: bool = True) -> list[Outcome]:
-        if self._pending is None or not (wait or self._pending[1].done()):
-            return []
-        outcome = self._pending[1].result()
-        self._pending = None
-        return [outcome]
+    def _ended(self, most: int | None = None) -> list[Outcome]:
+        """What became of items since the last call, oldest first; waits until at most `most` are being encoded."""
+        while most is not None and len(busy := [item for item in self._pending if not item.done()]) > most:
+            wait(busy, return_when=FIRST_COMPLETED)
+        ended = [item for item in self._pending if item.done()]
+        self._pending = [item for item in self._pending if item not in ended]
+        return [item.result() for item in ended]
 
     def _reply(self, outcomes: list[Outcome]) -> Reply:
         return Reply(tuple(outcomes), psutil.Process().memory_info().rss / 2**20)

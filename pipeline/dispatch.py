@@ -35,8 +35,8 @@ _START_DEATHS = 3
 class Schedule:
     """Work items that are still to be done, in order, with their lost attempts; without Ray and without files.
 
-    A worker has up to two items under way: one that it produces and one that it encodes. When it dies, either may be
-    the culprit. Items that were lost together therefore run again one by one, each alone on its worker, so that only
+    A worker has several items under way: one that it produces and those that it encodes. When it dies, any may be the
+    culprit. Items that were lost together therefore run again one by one, each alone on its worker, so that only
     the item that really kills workers is quarantined and no other clip is lost.
     """
 

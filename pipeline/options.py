@@ -10,6 +10,7 @@ import psutil
 
 CORES_PER_WORKER = 8
 MEMORY_PER_WORKER = 4 << 30
+MOST_ENCODERS = 4
 
 DeviceKind = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
 """What Cycles may render on; "auto" takes the fastest that is there."""
@@ -100,6 +101,14 @@ def share(options: RunOptions, cpus: float, gpus: float, memory: float) -> Share
     each = options.cpus_per_worker or max(1.0, cpus // workers)
     placement = min(each, int(1000 * cpus / workers) / 1000)
     return Share(workers=workers, cpus=each, gpus=gpus_each, placement=placement)
+
+
+def encoders(threads: int) -> int:
+    """Items that a worker of `threads` CPU threads encodes at a time: as many, but no more than memory has room for.
+
+    A clip of 512x512x24 is 0.3 GB, and one more waits while the next is made.
+    """
+    return max(1, min(threads, MOST_ENCODERS))
 
 
 def this_machine() -> tuple[float, float]:

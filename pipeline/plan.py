@@ -14,7 +14,7 @@ from manifests.store import layout
 from manifests.store.dataset import Dataset
 from pipeline.cluster import connect
 from pipeline.engine import run
-from pipeline.options import RunOptions
+from pipeline.options import RunOptions, encoders
 from pipeline.stage import Stage
 
 _WORKERS = (1, 8, 32, 128)
@@ -29,9 +29,10 @@ class ClipCost:
         size: their (T, H, W).
         device: what made them.
         threads: CPU threads of the worker.
-        seconds: wall time; encoding runs beside the next clip's work and counts where it is longer.
+        seconds: wall time; encoding runs beside the work on later clips, `encoders` at a time, and counts where it is
+            what the worker waits for.
         work_seconds: of the heavy part, rendering or the networks.
-        encode_seconds: of encoding.
+        encode_seconds: of encoding one clip, beside others.
         bytes: on disk, with a share of manifests and previews.
         spread: relative standard error of `seconds`; 0 for a single clip.
     """
@@ -74,7 +75,8 @@ def measure_clips(
             raise LightloomError(f"no clip could be measured: {failure.reason}: {failure.message}")
         files = [path for name in layout.SUFFIX for path in (dataset.path / name).iterdir()]
         size = sum(path.stat().st_size for path in files) / len(every)
-    times = [max(row.seconds, row.encode_seconds) for row in rows]
+    at_a_time = encoders(cluster.share.threads)
+    times = [max(row.seconds, row.encode_seconds / at_a_time) for row in rows]
     cost = ClipCost(
         measured=len(rows),
         size=(rows[0].frames, rows[0].height, rows[0].width),

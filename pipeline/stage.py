@@ -12,7 +12,8 @@ from typing import Protocol, runtime_checkable
 from manifests.contract.row import Sample
 
 type Encode = Callable[[], list[Sample]]
-"""The second half of an item: encodes what was produced, on a thread beside the next item's first half."""
+"""The second half of an item: encodes what was produced, on a thread beside the first half of the next items and the
+second half of others."""
 
 
 class Worker(Protocol):

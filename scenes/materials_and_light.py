@@ -20,6 +20,7 @@ from scenes.spec import Builtin, File, Material, Native, Principled, Procedural,
 _DULL, _VIVID = (0.0, 0.35), (0.35, 0.95)
 _DARK, _BRIGHT = 0.12, 0.95
 _TRIES_FOR_ANOTHER_MAP = 32
+_INDOORS = frozenset({"hotel_room", "studio_small_01", "courtyard"})  # places of captured maps with a ceiling
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ def light_kind(asset: Asset) -> str:
     source = asset.environment
     generator = source.generator if isinstance(source, Builtin) else ""
     return generator if generator in ("sky", "studio") else "hdri"
+
+
+def outdoor_lights(choices: dict[str, tuple[Asset, ...]]) -> dict[str, tuple[Asset, ...]]:
+    """Those of `choices` that show the open sky, for scenes that reach the horizon; all where there are none."""
+    kinds = {kind: tuple(asset for asset in assets if asset.place not in _INDOORS) for kind, assets in choices.items()}
+    return {kind: assets for kind, assets in kinds.items() if assets and kind != "studio"} or choices
 
 
 def draw_material(rules: MaterialRules, mesh: Asset, surfaces: tuple[Asset, ...], rng: np.random.Generator) -> Material:

@@ -25,7 +25,7 @@ from scenes.catalogue import Asset, Catalogue
 from scenes.distributions import draw, draw_many
 from scenes.framing import BoundingCylinders, find_view
 from scenes.generators import generator
-from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface
+from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface, outdoor_lights
 from scenes.motion import clip_seconds, draw_camera, draw_handling, draw_light, draw_names, draw_slides, draw_turns
 from scenes.placement import ThingsToPlace, place
 from scenes.recipes import Recipe
@@ -248,6 +248,7 @@ def _draw_kind(draws: _Draws) -> str:
 def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
     """A scene in a setting; like the table-top, drawn again until it can be laid out and a camera finds its place."""
     recipe = draws.recipe
+    lights = draws.choices.lights if kind == "room" else outdoor_lights(draws.choices.lights)
     for attempt in range(recipe.placement.attempts):
         layout = LAYOUTS[kind](SettingDraws(recipe, draws.choices, draws.seed, draws.index, attempt))
         if layout is None:
@@ -267,7 +268,7 @@ def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
                 fps=recipe.fps,
                 ground=None,
                 objects=layout.objects,
-                lights=draw_lights(recipe.lights, draws.choices.lights, draws.rng("light")),
+                lights=draw_lights(recipe.lights, lights, draws.rng("light")),
                 light_motion=light_motion,
                 view=view,
                 render=recipe.render,

@@ -323,7 +323,10 @@ class RenderSettings(SpecData, frozen=True, kw_only=True):
     is the height of the lat-long image that is rendered and stored (width is twice that); `importance_width` the
     greatest width of Cycles' importance map of it (`datagen.blender.world`): twice the image's, or small suns are
     missed.
-    `clamp_indirect` 0 means no clamp. `flow` true adds the attributes `flow` and `flow_visible`.
+    `clamp_indirect` 0 means no clamp. `flow` true adds the attributes `flow` and `flow_visible`. `adaptive_minimum` are
+    the samples before adaptive sampling first looks (16). `quality` asks for a PSNR in dB, and a pilot of each light
+    chooses `samples`, `adaptive_threshold` and `adaptive_minimum` in place of what stands here
+    (`datagen.blender.pilot`); "fixed", or nothing, takes them as they stand.
     """
 
     width: Annotated[int, Meta(ge=8, le=8192)]
@@ -339,6 +342,8 @@ class RenderSettings(SpecData, frozen=True, kw_only=True):
     importance_width: Annotated[int, Meta(ge=4, le=8192)] = 2048
     geometric_normal: bool = False
     flow: bool | UnsetType = UNSET
+    adaptive_minimum: Annotated[int, Meta(ge=1, le=65536)] | UnsetType = UNSET
+    quality: Annotated[float, Meta(ge=24.0, le=56.0)] | Literal["fixed"] | UnsetType = UNSET
 
 
 class SceneSpec(SpecData, frozen=True, kw_only=True):

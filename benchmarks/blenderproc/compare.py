@@ -1,12 +1,14 @@
-"""PSNR against CPU seconds: the factory's defaults beside BlenderProc 2.8.0 at 64 samples and at its own default.
+"""PSNR against CPU seconds: the factory's settings beside BlenderProc 2.8.0 at several numbers of samples.
 
-usage: python -m benchmarks.blenderproc.compare [OUT]     (about an hour on two cores)
+usage: python -m benchmarks.blenderproc.compare [OUT] [--curve]     (about an hour on two cores)
 
 Finished renders of the same code and settings are kept.
 Both render the same GLB, HDR map and camera with the same light transport: four bounces of each kind, caustics,
 indirect light clamped at 10 (Blender's default, which BlenderProc keeps). PSNR is of the first frame's tone-mapped
-beauty against 2,048 samples of another seed, denoised by OIDN at its best; CPU seconds a frame are those of the render
-call alone, over four frames (one for the references, BlenderProc's default and `fine`).
+beauty against the mean of two renders of 512 samples, other seeds, each denoised by OIDN at its best; CPU seconds a
+frame are those of the render call alone, over two frames (one for the references, BlenderProc's default and `fine`).
+`quality` asks for what BlenderProc reached with 64 samples a moment before; a 24th of its pilot is counted to a frame,
+as in a clip of `paper`. `--curve` adds fewer samples, less and more dB, and leaves out the defaults.
 BlenderProc runs in a virtual environment of its own (Python 3.11) made from requirements.txt.
 """
 
@@ -30,11 +32,14 @@ HERE = Path(__file__).parent
 SCENES = ("room", "metal", "sun")
 BOUNCES = "4"
 OURS = {
-    "Lightloom, 64 fixed": {"samples": 64, "adaptive_threshold": 0.0},
-    "Lightloom, default": {},
+    "Lightloom, 64 fixed": {"samples": 64, "adaptive_threshold": 0.0, "frames": 2},
+    "Lightloom, default": {"frames": 2},
     "Lightloom, fine": {"samples": 512, "adaptive_threshold": 0.02, "denoiser": "accurate", "frames": 1},
 }
-THEIRS = {"BlenderProc, 64": ("64", "0", BOUNCES, "4"), "BlenderProc, default": ("1024", "0.01", BOUNCES, "1")}
+THEIRS = {"BlenderProc, 64": ("64", "0", BOUNCES, "2"), "BlenderProc, default": ("1024", "0.01", BOUNCES, "1")}
+THEIR_CURVE = {f"BlenderProc, {samples}": (samples, "0", BOUNCES, "2") for samples in ("16", "32")}
+REFERENCE = {"frames": 1, "samples": 512, "adaptive_threshold": 0.0, "denoiser": "accurate"}
+CLIP_FRAMES = 24
 
 
 def environment(out: Path) -> Path:
@@ -54,7 +59,10 @@ def code_digest() -> str:
 
 
 def measure(label: Path, command: list, settings: str) -> float:
-    """CPU seconds a frame of a render command, or what an earlier run with equal `settings` measured."""
+    """CPU seconds a frame of a render command, or what an earlier run with equal `settings` measured.
+
+    Of a pilot, a frame bears what it does in a clip of `CLIP_FRAMES`.
+    """
     note, made_with = label / "seconds.json", label / "settings.txt"
     if not note.exists() or not made_with.exists() or made_with.read_text() != settings:
         shutil.rmtree(label, ignore_errors=True)
@@ -65,7 +73,8 @@ def measure(label: Path, command: list, settings: str) -> float:
             sys.exit(f"{label}: failed\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         note.write_text(lines[-1])
         made_with.write_text(settings)
-    return json.loads(note.read_text())["cpu_seconds_per_frame"]
+    measured = json.loads(note.read_text())
+    return measured["cpu_seconds_per_frame"] + measured.get("pilot", 0.0) / CLIP_FRAMES
 
 
 def their_frames(folder: Path) -> np.ndarray:
@@ -79,7 +88,7 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((tone[0] - tone[1]) ** 2)))
 
 
-def main(out: Path) -> None:
+def main(out: Path, curve: bool) -> None:
     python, code = environment(out), code_digest()
     if not (out / "scenes" / "sun" / "camera.json").exists():
         subprocess.run([sys.executable, "-m", "benchmarks.blenderproc.scenes", out / "scenes"], check=True)
@@ -91,18 +100,31 @@ def main(out: Path) -> None:
             folder = results / label
             module = [sys.executable, "-m", "benchmarks.blenderproc.ours", place, folder, json.dumps(changes)]
             seconds = measure(folder, module, f"{code} {load_recipe('paper').render} {changes}")
-            return np.load(folder / "rgb.npy"), seconds
+            return np.load(folder / "rgb.npy")[0], seconds
 
-        truth, _ = ours(
-            "reference", {"seed": 99, "frames": 1, "samples": 2048, "adaptive_threshold": 0.0, "denoiser": "accurate"}
-        )
-        for label, changes in OURS.items():
-            image, seconds = ours(label, changes)
-            rows.setdefault(label, []).append((psnr(image[0], truth[0]), seconds))
-        for label, settings in THEIRS.items():
+        def theirs(label: str, settings: tuple, place: Path = place, results: Path = results) -> tuple:
             folder = results / label
             seconds = measure(folder, [python, HERE / "theirs.py", place, folder, *settings], " ".join(settings))
-            rows.setdefault(label, []).append((psnr(their_frames(folder)[0], truth[0]), seconds))
+            return their_frames(folder)[0], seconds
+
+        truth = np.mean([ours(f"reference {seed}", REFERENCE | {"seed": seed})[0] for seed in (91, 92)], axis=0)
+
+        def note(label: str, result: tuple[np.ndarray, float], truth: np.ndarray = truth) -> float:
+            rows.setdefault(label, []).append((psnr(result[0], truth), result[1]))
+            return rows[label][-1][0]
+
+        reached = round(note("BlenderProc, 64", theirs("BlenderProc, 64", THEIRS["BlenderProc, 64"])), 1)
+        note("Lightloom, quality", ours("Lightloom, quality", {"quality": reached, "frames": 2}))
+        if curve:
+            for label, settings in THEIR_CURVE.items():
+                note(label, theirs(label, settings))
+            for step in (-3, 3):
+                label = f"Lightloom, quality {step:+g} dB"
+                note(label, ours(label, {"quality": reached + step, "frames": 2}))
+        else:
+            for label, changes in OURS.items():
+                note(label, ours(label, changes))
+            note("BlenderProc, default", theirs("BlenderProc, default", THEIRS["BlenderProc, default"]))
     print(f"recipe `paper`: {load_recipe('paper').render}\n")
     print("| | " + " | ".join(f"{name}: dB | CPU s" for name in SCENES) + " |")
     print("|---|" + "---|---|" * len(SCENES))
@@ -111,4 +133,5 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "out/blenderproc"))
+    folders = [argument for argument in sys.argv[1:] if argument != "--curve"]
+    main(Path(folders[0] if folders else "out/blenderproc"), "--curve" in sys.argv)

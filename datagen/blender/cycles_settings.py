@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import msgspec
 
 from datagen.blender.material_aovs import ALPHA_THRESHOLD
 from scenes.spec import RenderSettings
@@ -29,7 +30,8 @@ def apply_settings(scene: Any, settings: RenderSettings, seed: int) -> None:
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = settings.adaptive_threshold > 0
     cycles.adaptive_threshold = max(settings.adaptive_threshold, 1e-5)
-    cycles.adaptive_min_samples = _ADAPTIVE_MIN_SAMPLES
+    minimum = settings.adaptive_minimum
+    cycles.adaptive_min_samples = _ADAPTIVE_MIN_SAMPLES if minimum is msgspec.UNSET else minimum
     cycles.time_limit = 0.0
     cycles.use_light_tree = settings.light_tree
     cycles.use_guiding = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from datagen.blender.graphs import GRAPHS, Canvas, MaterialParameters
+from datagen.blender.graphs import GRAPHS, SETTING_GRAPHS, Canvas, MaterialParameters
 from datagen.blender.graphs.node_canvas import Number, Socket
 from datagen.resolver import Resolver
 from manifests.errors import RenderError, SpecError
@@ -58,11 +58,13 @@ def _constants(material: Principled, shader: Any) -> None:
 
 
 def _graph(material: Procedural, shader: Any, tree: Any) -> None:
-    if material.family not in GRAPHS:
+    paint = GRAPHS.get(material.family) or SETTING_GRAPHS.get(material.family)
+    if paint is None:
         raise SpecError(f"no material family {material.family!r}", f"there are {', '.join(GRAPHS)}", where=material.uid)
     params = MaterialParameters(material.family, material.params)
     canvas = Canvas(tree, material.size, params.colour("offset"))
-    surface = GRAPHS[material.family](canvas, params)
+    surface = paint(canvas, params)
+    shader.inputs["IOR"].default_value = surface.ior
     canvas.feed(shader.inputs["Base Color"], canvas.vector("MAXIMUM", surface.basecolor, (_DARKEST,) * 3))
     canvas.feed(shader.inputs["Roughness"], canvas.math("MINIMUM", surface.roughness, 1.0))
     canvas.feed(shader.inputs["Metallic"], surface.metallic)

@@ -10,6 +10,7 @@ the surface at the pixel centre.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +52,38 @@ def enable_passes(view_layer: Any, names: Iterable[str]) -> None:
 
 
 def read_frames(
-    folder: Path, names: Sequence[str], size: tuple[int, int], rotations: np.ndarray, what: str, log: str = ""
+    folder: Path,
+    names: Sequence[str],
+    size: tuple[int, int],
+    rotations: np.ndarray,
+    what: str,
+    log: str = "",
+    threads: int = 1,
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     """Arrays (T, H, W, C) by attribute of the frames in `folder`, and of each the share that `read_frame` gives.
 
-    `rotations` (T, 3, 3) take camera vectors to the world. The files are deleted. Raises RenderError (`render-error`),
-    beginning with `what` and with the log of the rendering, for a frame that is missing or damaged.
+    `rotations` (T, 3, 3) take camera vectors to the world. `threads` frames are read at a time. The files are deleted.
+    Raises RenderError (`render-error`), beginning with `what` and with the log of the rendering, for a frame that is
+    missing or damaged.
     """
     arrays: dict[str, np.ndarray] = {}
-    shares: list[float] = []
-    for frame, rotation in enumerate(rotations):
+
+    def read(frame: int) -> float:
         path = frame_path(folder, frame)
         try:
-            found, share = read_frame(path, names, size, rotation)
+            found, share = read_frame(path, names, size, rotations[frame])
         except (OSError, CodecError) as error:
             raise RenderError("render-error", f"frame {frame}: {error}", where=what, log_tail=log) from None
         for name, image in found.items():
-            if name not in arrays:
+            if frame == 0:
                 arrays[name] = np.empty((len(rotations), *image.shape), dtype=image.dtype)
             arrays[name][frame] = image
-        shares.append(share)
         path.unlink()
-    return arrays, shares
+        return share
+
+    first = read(0)  # the others find the arrays that it has made
+    with ThreadPoolExecutor(threads, "read") as pool:
+        return arrays, [first, *pool.map(read, range(1, len(rotations)))]
 
 
 def read_frame(
@@ -107,6 +118,21 @@ def read_frame(
         else:
             found[name] = planes(known)
     return found, float(_channel(channels, SAMPLES).mean())
+
+
+def read_noisy(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A frame's radiance (H, W, 3) before and after the denoiser, if it was told to keep both; the same without one.
+
+    Raises RenderError (`render-error`) for a frame that is missing or damaged.
+    """
+    try:
+        channels = read_exr(path.read_bytes(), size)
+        denoised = np.stack([_channel(channels, f"Combined.{name}") for name in "RGB"], axis=-1)
+        if f"{LAYER}.Noisy Image.R" not in channels:
+            return denoised, denoised
+        return np.stack([_channel(channels, f"Noisy Image.{name}") for name in "RGB"], axis=-1), denoised
+    except (OSError, CodecError) as error:
+        raise RenderError("render-error", f"pilot: {error}") from None
 
 
 def _channel(channels: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,10 @@ from datagen.blender.capture import TAIL_BYTES, captured
 from datagen.blender.cycles_settings import apply_settings, counted, set_output
 from datagen.blender.light_image import LightImage, light_image
 from datagen.blender.passes import attribute_names, enable_passes, read_frames
+from datagen.blender.pilot import sampled_as, sampling_for
 from datagen.clip_checks import clip_exposure, image_flags
 from datagen.flow import optical_flow
+from datagen.noise_model import Sampling
 from datagen.resolver import Resolver
 from manifests.contract.clip import Clip
 from manifests.contract.environment import HALF_MAX, Environment
@@ -42,7 +45,9 @@ class RenderedScene:
         clips: keys `<scene index>-<light>`; their arrays other than `rgb` are the same objects.
         seconds: wall time of each; the first one's holds the assembly of the scene.
         samples: mean samples per pixel that Cycles really took.
-        flags: findings about the images (`datagen.clip_checks`), and `sanitized-environment`, `nan-pixels`.
+        samplings: what a pilot chose, None where the settings were fixed.
+        flags: findings about the images (`datagen.clip_checks`), and `sanitized-environment`, `nan-pixels`,
+            `quality-short` (no sampling was expected to reach the quality that was asked for).
         device: what rendered it.
         materials: every material, how its parameters were resolved, and its share of the surface pixels.
         log_tail: the end of what Blender printed.
@@ -53,6 +58,7 @@ class RenderedScene:
     clips: list[Clip]
     seconds: list[float]
     samples: list[float]
+    samplings: list[Sampling | None]
     flags: list[tuple[str, ...]]
     device: str
     materials: tuple[MaterialUse, ...]
@@ -79,16 +85,18 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
     names = attribute_names(spec.render.geometric_normal)
     spec_json = to_json(spec)
     spec_digest = digest(spec_json)
-    rendered = RenderedScene(spec_json, spec_digest, [], [], [], [], str(session.current().device), (), "")
+    rendered = RenderedScene(spec_json, spec_digest, [], [], [], [], [], str(session.current().device), (), "")
     with session.current().scene() as scene, tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch:
         lights, assembled, tail = _prepare(scene, spec, resolver)
-        set_output(scene, Path(scratch), spec.frames, spec.fps)
         shared: dict[str, np.ndarray] = {}
         for number, light in enumerate(lights):
             wanted = ("rgb",) if shared else names
             rotations = motion.light_rotations(spec.lights[number], spec.light_motion, spec.frames)
             assembled.world.show(light.image, rotations)
-            apply_settings(scene, spec.render, _noise_seed(spec, number))
+            sampling = _pilot(scene, spec, number, Path(scratch))
+            settings = spec.render if sampling is None else sampled_as(sampling, spec.render)
+            apply_settings(scene, settings, _noise_seed(spec, f"{number}"))
+            set_output(scene, Path(scratch), spec.frames, spec.fps)
             enable_passes(scene.view_layers[0], wanted)
             log_tail, most_samples = _animate(scene, spec)
             images = _read(spec, assembled, Path(scratch), wanted, most_samples)
@@ -102,11 +110,13 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
                 environment=Environment(light.image, rotations),
                 fps=spec.fps,
                 exposure=clip_exposure(arrays["rgb"], arrays["mask"]),
-                meta={"spec_digest": spec_digest, "light": number},
+                meta={"spec_digest": spec_digest, "light": number}
+                | ({"sampling": dict(vars(sampling))} if sampling else {}),
             )
             rendered.clips.append(clip)
             rendered.samples.append(images.samples)
-            rendered.flags.append(_flags(clip, light, images))
+            rendered.samplings.append(sampling)
+            rendered.flags.append(_flags(spec, clip, light, images, sampling))
             rendered.seconds.append(time.perf_counter() - clock)
             clock = time.perf_counter()
     uses = _material_uses(assembled.shares, shared["instance"])
@@ -149,9 +159,17 @@ def _gbuffers(spec: SceneSpec, assembled: Assembled, images: _Images) -> dict[st
     return shared
 
 
-def _noise_seed(spec: SceneSpec, light: int) -> int:
-    """Cycles' seed: another noise for each scene and light of a dataset."""
-    text = f"{spec.seed}/{spec.index}/{light}".encode()
+def _pilot(scene: Any, spec: SceneSpec, light: int, folder: Path) -> Sampling | None:
+    """What the pilot under this light chooses, where the spec asks for a quality."""
+    if not isinstance(spec.render.quality, float):
+        return None
+    first, second = (_noise_seed(spec, f"{light}/pilot/{number}") for number in (0, 1))
+    return sampling_for(spec.render.quality, scene, spec.render, spec.frames, (first, second), folder)
+
+
+def _noise_seed(spec: SceneSpec, what: str) -> int:
+    """Cycles' seed: another noise for each scene of a dataset and each of its renders, such as a light's number."""
+    text = f"{spec.seed}/{spec.index}/{what}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
 
 
@@ -160,9 +178,8 @@ def _read(
 ) -> _Images:
     """Read the frames back and delete them."""
     rotations = assembled.camera.camera_to_world[:, :3, :3]
-    arrays, shares = read_frames(
-        folder, names, (spec.render.height, spec.render.width), rotations, f"scene {spec.index}"
-    )
+    size, threads = (spec.render.height, spec.render.width), session.current().threads or os.cpu_count() or 1
+    arrays, shares = read_frames(folder, names, size, rotations, f"scene {spec.index}", threads=threads)
     samples = [share * most for share, most in zip(shares, most_samples, strict=True)]
     nan_pixels = int(np.isnan(arrays["rgb"]).any(axis=-1).sum())
     if nan_pixels > _NAN_SHARE * arrays["rgb"][..., 0].size:
@@ -171,12 +188,17 @@ def _read(
     return _Images(arrays, float(np.mean(samples)), nan_pixels)
 
 
-def _flags(clip: Clip, light: LightImage, images: _Images) -> tuple[str, ...]:
+def _flags(
+    spec: SceneSpec, clip: Clip, light: LightImage, images: _Images, sampling: Sampling | None
+) -> tuple[str, ...]:
     flags = set(image_flags(clip.arrays["rgb"], clip.arrays["instance"], clip.exposure))
     if light.sanitized > _SANITIZED_SHARE * light.image.size:
         flags.add("sanitized-environment")
     if images.nan_pixels:
         flags.add("nan-pixels")
+    asked = spec.render.quality
+    if sampling is not None and isinstance(asked, float) and sampling.quality < asked:
+        flags.add("quality-short")
     return tuple(sorted(flags))
 
 

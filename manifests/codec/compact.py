@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,9 +16,9 @@ import numpy as np
 
 from manifests.codec.clip_json import ClipHeader, Stored, need
 from manifests.codec.fidelity import Fidelity, excess
-from manifests.codec.formats import FORMATS, PATIENT, QUALITIES, SCHEMES
+from manifests.codec.formats import FORMATS, QUALITIES, SCHEMES
 from manifests.codec.plane_video import decode_video, encode_video
-from manifests.codec.quantize import Restorer, depth_range, quantize
+from manifests.codec.quantize import Restorer, depth_range, displayed, quantize, ycc
 from manifests.contract.attributes import ATTRIBUTES, Attribute
 from manifests.contract.clip import Clip, coded_form, to_codes
 from manifests.errors import CodecError
@@ -29,11 +28,10 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 4
 _FINEST = 1
-_PLAIN: Mapping[str, str] = MappingProxyType({})
 _SLOPE = 1 / 6.5
 """Doublings of the error for each step of the quantizer, where the clip has not shown its own."""
 _DENSE = 1.0
-"""Bits a pixel from which a video is worth a patient encoding."""
+"""Bits a pixel from which half a step of the quantizer is worth another encoding."""
 _MOST_LEVELS = 4095
 """Of depth in 12 bits: the code 0 is taken."""
 _TOGETHER = 1 << 16
@@ -62,10 +60,11 @@ def _encode(clip: Clip, name: str, surface: np.ndarray) -> tuple[Stored, bytes, 
     """How one attribute is kept, its file, and its measured errors."""
     known, array = ATTRIBUTES[name], clip.arrays[name]
     how = _stored(clip, known, array)
-    factor = clip.exposure if name == "rgb" else 1.0
-    frames = [quantize(array[frame], how, factor) for frame in range(clip.frames)]
+    if how.scheme == "srgb":
+        array = np.stack([displayed(frame, clip.exposure if name == "rgb" else 1.0) for frame in array])
+    frames = [ycc(frame) if how.scheme == "srgb" else quantize(frame, how) for frame in array]
     planes = [np.stack(plane) for plane in zip(*frames, strict=True)]
-    return (how, *_encode_within_bound(clip, known, how, planes, surface))
+    return (how, *_encode_within_bound(clip, known, how, planes, array, surface))
 
 
 def decode(
@@ -116,24 +115,27 @@ def _stored(clip: Clip, known: Attribute, array: np.ndarray) -> Stored:
         return msgspec.structs.replace(stored, low=low, high=high, levels=levels)
     if known.name in QUALITIES and "mask" in clip.arrays:
         outside = clip.arrays["mask"][..., 0] == 0
-        masked = bool((array[outside] == known.background_array()).all())
+        masked = not any(
+            (outside & (array[..., channel] != value)).any() for channel, value in enumerate(known.background_array())
+        )
         return msgspec.structs.replace(stored, masked=masked)
     return stored
 
 
 def _encode_within_bound(
-    clip: Clip, known: Attribute, stored: Stored, planes: list[np.ndarray], surface: np.ndarray
+    clip: Clip, known: Attribute, stored: Stored, planes: list[np.ndarray], array: np.ndarray, surface: np.ndarray
 ) -> tuple[bytes, dict[str, float]]:
+    """Bytes and errors; `array` (T, H, W, C) is what `planes` stand for, colours as `displayed`."""
     coding = FORMATS[stored.coding]
     quality = QUALITIES.get(known.name)
     if quality is None:
         data = encode_video(planes, coding, clip.fps)
-        return data, _measure(clip, known, stored, data, surface)
+        return data, _measure(known, stored, data, array, surface)
 
-    def attempt(qp: float, options: Mapping[str, str] = _PLAIN) -> tuple[bytes, dict[str, float], float]:
+    def attempt(qp: float) -> tuple[bytes, dict[str, float], float]:
         quantizer = {"qp": str(math.floor(qp)), "chromaoffset": str(round(2 * (qp % 1)))}
-        data = encode_video(planes, coding, clip.fps, {**quantizer, **options})
-        measured = _measure(clip, known, stored, data, surface)
+        data = encode_video(planes, coding, clip.fps, {**quantizer, "x264-params": quality.search})
+        measured = _measure(known, stored, data, array, surface)
         return data, measured, excess(quality.metric, measured[quality.metric], quality.bound)
 
     tried: dict[int, tuple[bytes, dict[str, float], float]] = {}
@@ -146,10 +148,9 @@ def _encode_within_bound(
     # The coarsest that is good enough, else the nearest.
     qp = min(tried, key=lambda qp: -qp if tried[qp][2] <= 1 else tried[qp][2])
     best = tried[qp]
-    if 8 * len(best[0]) > _DENSE * planes[0].size:
-        for step in (0.5, 0.0):
-            if best[2] * 2 ** (step * _SLOPE) <= 1 and (patient := attempt(qp + step, PATIENT))[2] <= 1:
-                return patient[:2]
+    dense = len(planes) > 1 and 8 * len(best[0]) > _DENSE * planes[0].size
+    if dense and best[2] * 2 ** (0.5 * _SLOPE) <= 1 and (coarser := attempt(qp + 0.5))[2] <= 1:
+        best = coarser
     return best[:2]
 
 
@@ -169,15 +170,13 @@ def _next_quantizer(tried: Mapping[int, float]) -> int:
     return max(_FINEST, coarse - step if fine is None else max(fine, coarse - step))
 
 
-def _measure(clip: Clip, known: Attribute, stored: Stored, data: bytes, surface: np.ndarray) -> dict[str, float]:
+def _measure(known: Attribute, stored: Stored, data: bytes, array: np.ndarray, surface: np.ndarray) -> dict[str, float]:
     """Decode what was just encoded, as a reader will, and compare."""
-    factor = clip.exposure if known.name == "rgb" else 1.0
-    array = clip.arrays[known.name]
-    stride = 1 if surface.size <= _MEASURE_ALL else _STRIDE
-    wanted = np.arange(0, clip.frames, stride)
-    restorer, fidelity = Restorer(stored, factor), Fidelity(known, factor)
-    decoded = np.empty((1, known.channels, *clip.size), dtype=known.dtype)
-    for frame, planes in decode_video(data, FORMATS[stored.coding], clip.size, clip.frames, wanted):
+    total, size = len(array), array.shape[1:3]
+    wanted = np.arange(0, total, 1 if surface.size <= _MEASURE_ALL else _STRIDE)
+    restorer, fidelity = Restorer(stored, linear=False), Fidelity(known)
+    decoded = np.empty((1, known.channels, *size), dtype=known.dtype)
+    for frame, planes in decode_video(data, FORMATS[stored.coding], size, total, wanted):
         restorer.restore([plane[None] for plane in planes], decoded)
         fidelity.add(array[frame], decoded[0].transpose(1, 2, 0), surface[frame])
     return fidelity.result()

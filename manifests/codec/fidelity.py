@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from manifests.contract.attributes import Attribute
-from manifests.contract.color import srgb_encode
 
 PSNR_CAP = 100.0
 """What identical images score, so that every figure stays a finite number."""
@@ -16,24 +15,24 @@ HIGHER_IS_BETTER = frozenset({"psnr_db"})
 class Fidelity:
     """Collects the error of one attribute frame by frame, so that no whole clip is held twice.
 
-    psnr_db: `srgb` attributes, after sRGB(factor * value) clipped to [0, 1]. mean_angle_degrees and
+    psnr_db: `srgb` attributes, which are given as `quantize.displayed` makes them. mean_angle_degrees and
     p99_angle_degrees: vectors. mean_relative and max_relative: depth, where both are finite. mean_pixels and
     p99_pixels: how far apart flow ends, in either direction. mean_absolute: everything else.
     Depth and the filtered G-buffers count only where there is `surface`.
     """
 
-    def __init__(self, known: Attribute, factor: float = 1.0) -> None:
+    def __init__(self, known: Attribute) -> None:
         self._known = known
-        self._factor = np.float32(factor)
         self._parts: list[np.ndarray] = []
 
     def add(self, original: np.ndarray, decoded: np.ndarray, surface: np.ndarray) -> None:
         """Compare one frame (H, W, C) on the pixels of `surface` (H, W)."""
         if self._known.compact == "srgb":
-            shown = [np.clip(srgb_encode(image * self._factor), 0, 1) for image in (original, decoded)]
-            error = np.square(shown[0] - shown[1]).mean(axis=-1)
+            apart = original - decoded
+            error = np.einsum("...c,...c->...", apart, apart) / 3
         elif self._known.is_vector:
-            chord = np.linalg.norm(original - decoded, axis=-1)
+            apart = original - decoded
+            chord = np.sqrt(np.einsum("...c,...c->...", apart, apart))
             error = np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
         elif self._known.compact == "log-depth":
             surface = surface & np.isfinite(original[..., 0]) & np.isfinite(decoded[..., 0])

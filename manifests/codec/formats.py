@@ -15,9 +15,7 @@ from types import MappingProxyType
 from manifests.codec.plane_video import Format
 
 _LOSSLESS = MappingProxyType({"level": "3", "slicecrc": "1"})
-_H264 = MappingProxyType({"preset": "medium", "tune": "psnr", "bf": "0", "x264-params": "partitions=all"})
-PATIENT = MappingProxyType({"preset": "slower"})
-"""Options that save 5 to 8 % more bytes for three times the encoding time, for the clips where that is much."""
+_H264 = MappingProxyType({"preset": "medium", "tune": "psnr", "bf": "0"})
 _BT709 = 1
 _SRGB_CURVE = 13
 
@@ -55,22 +53,29 @@ SCHEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 class Quality:
     """Start at quantizer `qp`, or as much finer as `metric` needs to reach `bound`.
 
-    `qp` is on x264's 10-bit scale, where about 6 steps double the error.
+    `qp` is on x264's 10-bit scale, where about 6 steps double the error. `search` is what x264 tries for each block.
     """
 
     metric: str
     bound: float
     qp: int
+    search: str
 
+
+_ONE_LOOK = "ref=1:weightp=0:scenecut=0:rc-lookahead=0"
+_LARGE = f"{_ONE_LOOK}:partitions=p8x8,i8x8,i4x4"
+_SMALL = f"{_ONE_LOOK}:partitions=all"
+"""Of what `medium` does, the rate-distortion search is worth its time (for normals the first half of it). More
+references and looking ahead are not, nor is motion of blocks below 8x8, but for base colours (docs/codecs.md)."""
 
 QUALITIES: Mapping[str, Quality] = MappingProxyType(
     {
-        "rgb": Quality("psnr_db", 42.1, 32),
-        "basecolor": Quality("psnr_db", 42.1, 32),
-        "normal": Quality("mean_angle_degrees", 0.49, 19),
-        "geometric_normal": Quality("mean_angle_degrees", 0.49, 19),
-        "roughness": Quality("mean_absolute", 0.0039, 29),
-        "metallic": Quality("mean_absolute", 0.0039, 31),
+        "rgb": Quality("psnr_db", 42.1, 32, _LARGE),
+        "basecolor": Quality("psnr_db", 42.1, 32, _SMALL),
+        "normal": Quality("mean_angle_degrees", 0.49, 19, f"{_LARGE}:subme=5"),
+        "geometric_normal": Quality("mean_angle_degrees", 0.49, 19, f"{_LARGE}:subme=5"),
+        "roughness": Quality("mean_absolute", 0.0039, 29, _LARGE),
+        "metallic": Quality("mean_absolute", 0.0039, 31, _LARGE),
     }
 )
 """The lossy attributes. The bounds stay a little inside what the dataset promises."""

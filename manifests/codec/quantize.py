@@ -54,7 +54,7 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
     """Planes (H, W) of uint8 or uint16 of one frame's `values` (H, W, C); `factor` is the exposure for `srgb`."""
     match stored.scheme:
         case "srgb":
-            planes = _ycc(np.clip(srgb_encode(values * np.float32(factor)), 0, 1))
+            planes = ycc(displayed(values, factor))
         case "unit":
             planes = [np.rint(np.clip(values[..., 0], 0, 1) * TOP).astype(np.uint16)]
         case "coverage":
@@ -77,6 +77,12 @@ def quantize(values: np.ndarray, stored: Stored, factor: float = 1.0) -> list[np
     return planes
 
 
+def displayed(values: np.ndarray, factor: float) -> np.ndarray:
+    """sRGB(factor * values) clipped to [0, 1], float32: the colours of `srgb`, and what their error is measured on."""
+    encoded = srgb_encode(values * np.float32(factor))
+    return np.minimum(encoded, np.float32(1), out=encoded)
+
+
 def depth_table(stored: Stored) -> np.ndarray:
     """Depth (float64) by code of `log-depth`; codes beyond the table mean its last."""
     place = np.maximum(np.arange(stored.levels + 1) - 1.0, 0) / (stored.levels - 1)
@@ -95,15 +101,16 @@ def asinh_table() -> np.ndarray:
 class Restorer:
     """Inverse of `quantize` for the frames of one attribute; holds the tables and scratch that frames share.
 
-    Every step works in place on whole planes.
+    Every step works in place on whole planes. With `linear` false colours come back as `displayed`.
     """
 
-    def __init__(self, stored: Stored, factor: float = 1.0) -> None:
+    def __init__(self, stored: Stored, factor: float = 1.0, *, linear: bool = True) -> None:
         self._scheme = stored.scheme
         self._scratch: list[np.ndarray] = []
         self._table = np.empty(0, np.float32)
         if stored.scheme == "srgb":
-            self._table = (_linear_colours() / factor).astype(np.float32)
+            colours = _linear_colours() / factor if linear else np.arange(_TABLE + 1) / _TABLE
+            self._table = colours.astype(np.float32)
         elif stored.scheme == "log-depth":
             self._table = depth_table(stored).astype(np.float32)
         elif stored.scheme == "asinh":
@@ -185,7 +192,8 @@ def _linear_colours() -> np.ndarray:
     return srgb_decode(np.arange(_TABLE + 1) / _TABLE)
 
 
-def _ycc(encoded: np.ndarray) -> list[np.ndarray]:
+def ycc(encoded: np.ndarray) -> list[np.ndarray]:
+    """The planes of `displayed` colours."""
     red, green, blue = (encoded[..., channel] for channel in range(3))
     luma = LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
     chroma = [(blue - luma) * np.float32(TOP / CB) + MIDDLE, (red - luma) * np.float32(TOP / CR) + MIDDLE]

@@ -31,11 +31,12 @@ def summarise(clip: Clip) -> dict[str, float]:
     _depth(clip, values)
     for name in ("basecolor", "roughness", "metallic"):
         if name in clip.arrays:
-            _surface(name, clip.arrays[name].mean(axis=-1), weight, values)
+            channels = [clip.arrays[name][..., channel] for channel in range(clip.arrays[name].shape[-1])]
+            _surface(name, sum(channels[1:], channels[0]) / len(channels), weight, values)
     if weight is not None:
         values["mask.coverage"] = float(weight.mean())
     if "instance" in clip.arrays:
-        values["instance.count"] = float((np.unique(clip.arrays["instance"]) >= 2).sum())
+        values["instance.count"] = float(np.count_nonzero(np.bincount(clip.arrays["instance"].ravel())[2:]))
     _environment(clip, values)
     return values
 
@@ -49,11 +50,14 @@ def histogram(values: dict[str, float], name: str) -> list[float] | None:
 def _brightness(clip: Clip, values: dict[str, float]) -> None:
     if "rgb" not in clip.arrays:
         return
-    encoded = np.minimum(srgb_encode(clip.arrays["rgb"] * clip.exposure), 1.0)
-    brightness = luminance(encoded)
+    brightness, clipped = np.empty(clip.arrays["rgb"].shape[:3], np.float32), 0
+    for frame, radiance in enumerate(clip.arrays["rgb"]):  # one at a time: a whole clip leaves the cache
+        encoded = np.minimum(srgb_encode(radiance * np.float32(clip.exposure)), 1.0)
+        brightness[frame] = luminance(encoded)
+        clipped += int(np.count_nonzero((encoded >= 1.0).any(axis=-1)))
     values["rgb.brightness"] = float(brightness.mean(dtype=np.float64))
     values["rgb.contrast"] = float(brightness.std(dtype=np.float64))
-    values["rgb.clipped"] = float((encoded.max(axis=-1) >= 1.0).mean())
+    values["rgb.clipped"] = clipped / brightness.size
     if clip.frames > 1:
         values["rgb.change"] = float(np.abs(np.diff(brightness, axis=0)).mean(dtype=np.float64))
     _histogram("rgb", brightness, None, values)

@@ -29,8 +29,13 @@ _WEIGHTS = np.array(LUMINANCE, dtype=np.float32)
 def srgb_encode(linear: np.ndarray) -> np.ndarray:
     """IEC 61966-2-1 encoding of linear values; negative input counts as 0, input above 1 goes on along the curve."""
     linear = np.maximum(linear, 0.0)
-    curve = SRGB_SCALE * np.maximum(linear, SRGB_BLACK) ** (1 / SRGB_POWER) - SRGB_OFFSET
-    return np.where(linear <= SRGB_BLACK, SRGB_SLOPE * linear, curve)
+    curve = np.maximum(linear, SRGB_BLACK)
+    curve **= 1 / SRGB_POWER
+    curve *= SRGB_SCALE
+    curve -= SRGB_OFFSET
+    dark = linear <= SRGB_BLACK
+    linear *= SRGB_SLOPE
+    return np.where(dark, linear, curve)
 
 
 def srgb_decode(encoded: np.ndarray) -> np.ndarray:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scenes.settings.interior import room
 from scenes.settings.setting_layout import SettingDraws, SettingLayout
+from scenes.settings.street import lay_out_street
+from scenes.settings.terrain import terrain
 
-LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {}
+LAYOUTS: dict[str, Callable[[SettingDraws], SettingLayout | None]] = {
+    "room": room,
+    "terrain": terrain,
+    "street": lay_out_street,
+}

@@ -13,10 +13,37 @@ import numpy as np
 from manifests.errors import SpecError
 from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build
 from scenes.meshgen.surface import MeshData
+from scenes.settings import (
+    facade_meshes,
+    plant_meshes,
+    road_meshes,
+    street_meshes,
+    terrain_meshes,
+    vehicle_meshes,
+)
+from scenes.settings.copy_poses import fixed_poses, ring_poses
+from scenes.settings.furniture_meshes import FURNITURE_PIECES
+from scenes.settings.interior_meshes import INTERIOR_PIECES
+from scenes.settings.scattering import scatter
 from scenes.spec import Value
 
-PIECES: dict[str, Callable[..., MeshData]] = {}
-COPIES: dict[str, Callable[..., np.ndarray]] = {}
+
+def _by_name[T](*functions: Callable[..., T]) -> dict[str, Callable[..., T]]:
+    return {function.__name__: function for function in functions}
+
+
+PIECES: dict[str, Callable[..., MeshData]] = {
+    **INTERIOR_PIECES,
+    **FURNITURE_PIECES,
+    **_by_name(terrain_meshes.land_surface, terrain_meshes.water_surface),
+    **_by_name(plant_meshes.tuft, plant_meshes.stalk, plant_meshes.blossom, plant_meshes.log),
+    **_by_name(plant_meshes.broadleaf_wood, plant_meshes.broadleaf_leaves),
+    **_by_name(plant_meshes.conifer_wood, plant_meshes.conifer_needles),
+    **_by_name(road_meshes.land, road_meshes.road, road_meshes.strips, road_meshes.covers),
+    **_by_name(road_meshes.pavements, road_meshes.kerbs, road_meshes.markings),
+    **_by_name(facade_meshes.building, vehicle_meshes.car, street_meshes.street_thing),
+}
+COPIES: dict[str, Callable[..., np.ndarray]] = _by_name(scatter, fixed_poses, ring_poses)
 
 
 def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:

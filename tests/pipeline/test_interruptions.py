@@ -83,6 +83,17 @@ def test_a_second_start_finishes_after_a_kill(tmp_path: Path, quick: RunOptions,
     finish(tmp_path, stage, quick)
 
 
+def test_a_worker_that_is_killed_while_it_encodes_several_items_loses_none(tmp_path: Path) -> None:
+    stage = ToyStage(items=12, per_shard=4, encode_seconds=0.3)
+    with drive(tmp_path, stage, workers=1, cpus_per_worker=2) as only:
+        wait_until(lambda: done(tmp_path) >= 3)
+        assert only.kill("worker")
+        assert only.wait() == 0, only.output()
+    dataset = toy_dataset(tmp_path, stage)
+    assert content(dataset) == expected(12) and dataset.failures() == []
+    assert max(row.attempts for row in dataset.rows()) == 2
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"

@@ -80,7 +80,9 @@ class ToyWorker:
         self._note("close", -1)
 
     def _encode(self, index: int, fault: str, begun: threading.Event) -> list[Sample]:
-        time.sleep(self._stage.encode_seconds)
+        self._note("encode", index)
+        time.sleep(self._stage.encode_seconds * (3 if fault == "encode-slow" else 1))
+        self._note("encoded", index)
         if fault == "encode-segfault":
             signal.raise_signal(signal.SIGSEGV)
         if fault == "encode-needs-next" and not begun.wait(60):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
-from datagen.blender.graphs import man_made, metals, natural
+from datagen.blender.graphs import man_made, metals, natural, outdoors
 from datagen.blender.graphs.node_canvas import Canvas, MaterialParameters, Surface
 
 _PAINTERS: tuple[Callable[[Canvas, MaterialParameters], Surface], ...] = (
@@ -16,3 +16,8 @@ _PAINTERS: tuple[Callable[[Canvas, MaterialParameters], Surface], ...] = (
 )
 GRAPHS = MappingProxyType({paint.__name__: paint for paint in _PAINTERS})
 """The graph of every family in `scenes.procedural_materials.MATERIAL_FAMILIES`, by name."""
+
+SETTING_GRAPHS = MappingProxyType(
+    {paint.__name__: paint for paint in (outdoors.land, outdoors.mottled, outdoors.water)}
+)
+"""The graphs of what only settings are made of, by name; no catalogue lists them."""

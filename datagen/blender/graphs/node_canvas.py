@@ -27,7 +27,7 @@ class Surface:
 
     `slope` is the gradient of the height along the object's axes, height and length in pattern units per `depth`:
     one vector at one point, hence cheap. `height` is for reliefs whose gradient is not known: Cycles evaluates all
-    that feeds it three times more.
+    that feeds it three times more. `ior` is the index of refraction of a dielectric.
     """
 
     basecolor: Vector
@@ -35,6 +35,7 @@ class Surface:
     metallic: Number
     slope: Vector | None = None
     height: Number | None = None
+    ior: float = 1.5
 
 
 class Canvas(NodeBuilder):
