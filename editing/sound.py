@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 
 from labeling.sources.video_reader import VideoReader
 from manifests.errors import FootageError
@@ -25,16 +25,17 @@ class SoundTrack:
         self._packets: Iterator[av.Packet] = iter(())
         self._waiting: av.Packet | None = None
         self._out: Any = None
+        self._file: BinaryIO | None = None
+        self._container: InputContainer | None = None
         try:
             self._file, self._container = reader.reopened()
         except (FootageError, av.FFmpegError, OSError) as error:
-            self._file = self._container = None
             self.missing = f"its sound cannot be read: {error}"
 
     def join(self, container: OutputContainer) -> None:
         """Give `container` a track for the sound, before its first packet is written."""
         tracks = self._container.streams.audio if self._container is not None else ()
-        if not tracks:
+        if self._container is None or not tracks:
             return
         codec = tracks[0].codec_context.name
         if codec not in container.supported_codecs:
@@ -49,7 +50,7 @@ class SoundTrack:
         while self._waiting is not None and self._seconds(self._waiting) < until:
             packet = self._waiting
             shift = round(self._begins / packet.time_base)
-            packet.pts = packet.pts - shift
+            packet.pts = (packet.pts or 0) - shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
             packet.stream = self._out
             container.mux(packet)
@@ -66,7 +67,7 @@ class SoundTrack:
         return None
 
     def _seconds(self, packet: av.Packet) -> float:
-        return float(packet.pts * packet.time_base) - self._begins
+        return float((packet.pts or 0) * packet.time_base) - self._begins
 
     def __enter__(self) -> Self:
         return self

@@ -114,7 +114,7 @@ class Furnisher:
                 if pose is None
                 else Builtin(
                     uid="room/pose",
-                    generator="upright_poses",
+                    generator="fixed_poses",
                     params={"poses": tuple(round(float(v), 4) for v in pose)},
                 ),
             )

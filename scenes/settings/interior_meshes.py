@@ -270,15 +270,6 @@ def blocks(boxes: Numbers) -> MeshData:
     return bevelled_boxes(np.asarray(boxes, float), 0.012)
 
 
-def upright_poses(poses: Numbers) -> np.ndarray:
-    """Poses (N, 4, 4) of things that stand upright: rows (x, y, z, yaw in degrees)."""
-    rows = np.asarray(poses, float).reshape(-1, 4)
-    made = np.tile(np.eye(4), (len(rows), 1, 1))
-    made[:, :3, :3] = [rotation("z", yaw) for yaw in rows[:, 3]]
-    made[:, :3, 3] = rows[:, :3]
-    return made
-
-
 INTERIOR_PIECES: dict[str, Callable[..., MeshData]] = {
     function.__name__: function
     for function in (
@@ -286,4 +277,3 @@ INTERIOR_PIECES: dict[str, Callable[..., MeshData]] = {
         *(window_frame, door_casing, door_leaf, door_handle, curtain, curtain_rod),
     )
 }
-INTERIOR_COPIES: dict[str, Callable[..., np.ndarray]] = {"upright_poses": upright_poses}

@@ -23,7 +23,7 @@ from scenes.settings import (
 )
 from scenes.settings.copy_poses import fixed_poses, ring_poses
 from scenes.settings.furniture_meshes import FURNITURE_PIECES
-from scenes.settings.interior_meshes import INTERIOR_COPIES, INTERIOR_PIECES
+from scenes.settings.interior_meshes import INTERIOR_PIECES
 from scenes.settings.scattering import scatter
 from scenes.spec import Value
 
@@ -43,7 +43,7 @@ PIECES: dict[str, Callable[..., MeshData]] = {
     **_by_name(road_meshes.pavements, road_meshes.kerbs, road_meshes.markings),
     **_by_name(facade_meshes.building, vehicle_meshes.car, street_meshes.street_thing),
 }
-COPIES: dict[str, Callable[..., np.ndarray]] = INTERIOR_COPIES | _by_name(scatter, fixed_poses, ring_poses)
+COPIES: dict[str, Callable[..., np.ndarray]] = _by_name(scatter, fixed_poses, ring_poses)
 
 
 def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:
