@@ -16,13 +16,14 @@ from typing import Annotated, Literal, get_args
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
 from manifests.files import atomic_file
 from manifests.store.tables import read_parquet
 from manifests.untrusted import decode_json
 from scenes.licences import LicencePolicy
+from scenes.physics.convex_parts import CollisionShape
 from scenes.spec import Footprint, Material, Source, SpecData, Unit
 
 Kind = Literal["mesh", "material", "environment"]
@@ -43,7 +44,8 @@ class Asset(SpecData, frozen=True, kw_only=True):
     place: all of them share a split. `split` "all" is for the plain primitives, which every split may use. `roles`
     says what a mesh ("object", "primitive") or a material ("object", "ground") may be used for; "any" is all.
     `score` in [0, 1] and `footprint` come from measuring: a mesh without a footprint, and any asset of score 0,
-    is never sampled.
+    is never sampled. `collision` is the shape of a mesh file for physics; without one it stays out of heaps and stacks.
+    Those of the built-in meshes come with the package (`scenes.meshes.collision_shapes`).
     """
 
     uid: Annotated[str, Meta(min_length=1)]
@@ -62,6 +64,7 @@ class Asset(SpecData, frozen=True, kw_only=True):
     footprint: Footprint | None = None
     score: Unit = 1.0
     flags: tuple[str, ...] = ()
+    collision: CollisionShape | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         given = [kind for kind in get_args(Kind) if getattr(self, kind) is not None]
@@ -88,6 +91,7 @@ class MeshMeasurement(SpecData, frozen=True, kw_only=True):
     score: Unit
     footprint: Footprint | None = None
     flags: tuple[str, ...] = ()
+    collision: CollisionShape | UnsetType = UNSET
 
 
 def assign_split(key: str) -> Literal["train", "val", "test"]:
@@ -232,7 +236,7 @@ class _Notes(SpecData, frozen=True, kw_only=True):
     problems: tuple[AssetProblem, ...]
 
 
-_JSON_COLUMNS: dict[str, object] = {"mesh": Source, "material": Material, "environment": Source, "footprint": Footprint}
+_JSON_COLUMNS = ("mesh", "material", "environment", "footprint", "collision")
 _LIST_COLUMNS = ("roles", "flags")
 
 
@@ -248,7 +252,9 @@ _SCHEMA = pa.schema([(name, _column_type(name)) for name in Asset.__struct_field
 def _to_row(asset: Asset) -> dict[str, object]:
     row = msgspec.structs.asdict(asset)
     for name in _JSON_COLUMNS:
-        if row[name] is not None:
+        if row[name] is UNSET:
+            row[name] = None
+        elif row[name] is not None:
             row[name] = msgspec.json.encode(row[name], order="deterministic").decode()
     return row
 
@@ -264,5 +270,9 @@ def _from_row(row: dict[str, object]) -> Asset:
 def _scored(asset: Asset, measured: MeshMeasurement) -> Asset:
     kept = tuple(flag for flag in asset.flags if flag != "unscored" and flag not in measured.flags)
     return msgspec.structs.replace(
-        asset, score=measured.score, footprint=measured.footprint, flags=kept + measured.flags
+        asset,
+        score=measured.score,
+        footprint=measured.footprint,
+        flags=kept + measured.flags,
+        collision=measured.collision,
     )

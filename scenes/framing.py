@@ -11,14 +11,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import UNSET
 
 from manifests.contract.camera import intrinsics_from_fov
 from scenes.distributions import draw_many
-from scenes.motion import carried_at, frame_times, moved_at, spherical_at, within_fov, zoom_at
+from scenes.motion import carried_at, frame_times, moved_at, object_at, spherical_at, within_fov, zoom_at
 from scenes.placement import smallest_distance
 from scenes.recipe_sections import FramingRules
 from scenes.recipes import Recipe
-from scenes.spec import CameraMotion, CameraView, Object, RenderSettings
+from scenes.spec import CameraMotion, CameraView, Fall, Object, RenderSettings
 
 _BATCHES = (4, 12, 48, 64)  # most scenes need one view or two
 _FEWEST_STEPS = 40
@@ -32,7 +33,8 @@ _RIM = np.concatenate(
 
 @dataclass(frozen=True, eq=False)
 class BoundingCylinders:
-    """The bounding cylinders that a camera sees: radii (N,), heights (N,), centres (N, P, 2) at `times` (P,).
+    """The upright bounding cylinders that a camera sees: radii (N,), heights (N,), and at `times` (P,) the centres
+    (N, P, 2) and heights of the undersides (N, P).
 
     Row 0 is the subject. Every `stride`-th time is a frame.
     """
@@ -40,6 +42,7 @@ class BoundingCylinders:
     radii: np.ndarray
     heights: np.ndarray
     centres: np.ndarray
+    bottoms: np.ndarray
     times: np.ndarray
     stride: int
 
@@ -48,13 +51,37 @@ class BoundingCylinders:
         """Cylinders of placed objects at the frames and at enough times between them."""
         stride = -(-_FEWEST_STEPS // max(frames - 1, 1))
         times = frame_times((frames - 1) * stride + 1)
+        radii, heights, centres, bottoms = zip(*(_cylinder(obj, times) for obj in objects), strict=True)
         return BoundingCylinders(
-            radii=np.array([obj.scale * obj.footprint.radius for obj in objects]),
-            heights=np.array([obj.scale * obj.footprint.height for obj in objects]),
-            centres=np.stack([np.asarray(obj.position) + moved_at(obj.motions, times) for obj in objects]),
-            times=times,
-            stride=stride,
+            np.array(radii), np.array(heights), np.stack(centres), np.stack(bottoms), times, stride
         )
+
+    @property
+    def tops(self) -> np.ndarray:
+        """Heights (N, P) of the upper sides."""
+        return self.bottoms + self.heights[:, None]
+
+
+def _cylinder(obj: Object, times: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Radius and height that serve for all times, centres (P, 2) and undersides (P,) of one thing.
+
+    Of a thing that lies or falls it is the cylinder around its own leaning one.
+    """
+    radius, height = obj.scale * obj.footprint.radius, obj.scale * obj.footprint.height
+    if obj.orientation is UNSET and not any(isinstance(motion, Fall) for motion in obj.motions):
+        bottom = 0.0 if obj.height is UNSET else obj.height
+        return radius, height, np.asarray(obj.position) + moved_at(obj.motions, times), np.full(len(times), bottom)
+    poses = object_at(obj, times)
+    axis = poses[:, :3, 2] / obj.scale
+    middle = poses[:, :3, 3] + height / 2 * axis
+    upright = np.minimum(np.abs(axis[:, 2]), 1.0)
+    leaning = np.sqrt(1 - upright**2)
+    along, across = leaning * height / 2, radius * upright  # the rim's ellipse, shifted by half the axis
+    flat = np.maximum(radius**2 - across**2, 1e-12)
+    farthest = np.minimum(along * across / flat, 1.0)  # cosine of the rim's farthest point
+    wide = np.sqrt((along + across * farthest) ** 2 + radius**2 * (1 - farthest**2)).max()
+    tall = 2 * (upright * height / 2 + radius * leaning).max()
+    return float(wide), float(tall), middle[:, :2], middle[:, 2] - tall / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +110,8 @@ def find_view(
     choice, framing = recipe.camera, recipe.framing
     at_subject = rng.random() < choice.look_at_subject
     middle = cylinders.centres[0].mean(axis=0) if at_subject else np.zeros(2)
-    target = (round(float(middle[0]), 6), round(float(middle[1]), 6), round(float(cylinders.heights[0] / 2), 6))
+    waist = float(cylinders.bottoms[0].mean() + cylinders.heights[0] / 2)
+    target = (round(float(middle[0]), 6), round(float(middle[1]), 6), round(waist, 6))
     refused: Counter[str] = Counter()
     for batch in _BATCHES:
         drawn = np.stack(
@@ -144,7 +172,7 @@ def _keeps_clear(paths: CameraPaths, cylinders: BoundingCylinders, margin: float
         sideways = smallest_distance(path, np.zeros_like(path))
         height = paths.origins[..., 2]
     beside = sideways >= (cylinders.radii + margin + bend)[..., None]
-    above = height[:, None] >= (cylinders.heights + margin + bend)[..., None]
+    above = height[:, None] >= (cylinders.tops.max(axis=1) + margin + bend)[..., None]
     return low & steep & (beside | above).all(axis=(1, 2))
 
 
@@ -158,6 +186,7 @@ def _in_view(
     centre = cylinders.centres[0, :: cylinders.stride]  # (T, 2)
     world = np.broadcast_to(points, (len(centre), *points.shape)).copy()
     world[..., :2] += centre[:, None]
+    world[..., 2] += cylinders.bottoms[0, :: cylinders.stride, None]
     origins, axes = paths.origins[:, :: cylinders.stride], paths.axes[:, :: cylinders.stride]
     local = np.matmul(world[None] - origins[:, :, None], axes)  # (C, T, K, 3)
     depth = -local[..., 2]
@@ -187,7 +216,9 @@ def _hidden_share(paths: CameraPaths, cylinders: BoundingCylinders) -> np.ndarra
     root = b * b - a * c
     half = np.sqrt(np.maximum(root, 0.0))
     enters, leaves = np.clip((-b - half) / a, 0.0, 1.0), np.clip((-b + half) / a, 0.0, 1.0)
-    rise = cylinders.heights[0] / 2 - origins[..., 2]
-    lowest = origins[..., 2] + np.minimum(rise * enters, rise * leaves)
-    cut = (root > 0) & (leaves > enters) & (lowest < cylinders.heights[None, 1:, None])
+    bottoms, tops = cylinders.bottoms[:, :: cylinders.stride], cylinders.tops[:, :: cylinders.stride]
+    rise = bottoms[0] + cylinders.heights[0] / 2 - origins[..., 2]
+    ends = origins[..., 2] + np.stack([rise * enters, rise * leaves])
+    between = (ends.min(axis=0) < tops[None, 1:]) & (ends.max(axis=0) > bottoms[None, 1:])
+    cut = (root > 0) & (leaves > enters) & between
     return cut.any(axis=1).mean(axis=-1)

@@ -4,27 +4,31 @@ The normalised frame is that of `scenes.spec.Object`: z up, bounding-box centre 
 z = 0, longest bounding-box side 1. One UV unit is about one unit of that frame. Everything is numpy and depends on
 the parameters alone; only Suzanne, whose vertices belong to Blender, is built by `datagen.blender`.
 
-Footprints are measured once and shipped as data, so that the catalogue opens at once. After a generator has changed,
-`python -m benchmarks.make_footprints` measures them again; a test does so and compares. Suzanne's is a constant: a test
-measures what Blender builds.
+Footprints and collision shapes are measured once and shipped as data, so that the catalogue opens at once. After a
+generator has changed, `python -m benchmarks.make_footprints` measures them again; tests
+do so and compare. Suzanne's is a constant: a test measures what Blender builds.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from manifests.errors import SpecError
 from scenes.meshgen import composites, curves, machined, rocks, solids, turned
 from scenes.meshgen.surface import MeshData
+from scenes.physics.convex_parts import CollisionShape
 from scenes.spec import Footprint, Value
 
 SUZANNE = "suzanne"
 FOOTPRINTS = Path(__file__).parent / "data" / "footprints.json"
+COLLISION_SHAPES = FOOTPRINTS.with_name("collision_shapes.msgpack.xz")
 SUZANNE_FOOTPRINT = Footprint(radius=0.5359, height=0.7195)
 
 
@@ -91,3 +95,10 @@ def footprints() -> dict[str, Footprint]:
     table = json.loads(FOOTPRINTS.read_text("utf-8"))
     shipped = {uid: Footprint(radius=radius, height=height) for uid, (radius, height) in table.items()}
     return shipped | {"builtin/mesh/suzanne": SUZANNE_FOOTPRINT}
+
+
+@lru_cache(maxsize=1)
+def collision_shapes() -> dict[str, CollisionShape]:
+    """Collision shape of every built-in mesh that numpy builds, by uid."""
+    packed = lzma.decompress(COLLISION_SHAPES.read_bytes())
+    return msgspec.msgpack.decode(packed, type=dict[str, CollisionShape])

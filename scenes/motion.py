@@ -19,6 +19,7 @@ from scenes.spec import (
     CameraMotion,
     CameraView,
     Dolly,
+    Fall,
     Flight,
     Handheld,
     LightRotation,
@@ -188,6 +189,9 @@ def object_to_world(obj: Object, frames: int) -> np.ndarray:
 
 def object_at(obj: Object, times: np.ndarray) -> np.ndarray:
     """Poses (T, 4, 4), scale included, at `times` (T,); a turn about z comes after the orientation."""
+    fall = next((motion for motion in obj.motions if isinstance(motion, Fall)), None)
+    if fall is not None:
+        return _falling_at(fall, obj.scale, times)
     angle = np.radians(obj.yaw + turned_at(obj.motions, times))
     poses = np.zeros((len(times), 4, 4))
     poses[:, 0, 0] = poses[:, 1, 1] = obj.scale * np.cos(angle)
@@ -202,7 +206,20 @@ def object_at(obj: Object, times: np.ndarray) -> np.ndarray:
     return poses
 
 
-def rotation_matrix(quaternion: Quaternion) -> np.ndarray:
+def _falling_at(fall: Fall, scale: float, times: np.ndarray) -> np.ndarray:
+    stored = np.asarray(fall.poses)
+    at = np.clip(times, 0.0, 1.0) * (len(stored) - 1)
+    before = np.minimum(np.floor(at).astype(int), max(len(stored) - 2, 0))
+    start, end = stored[before], stored[np.minimum(before + 1, len(stored) - 1)]
+    end[(start[:, 3:] * end[:, 3:]).sum(axis=1) < 0, 3:] *= -1  # both signs are one rotation
+    between = start + (at - before)[:, None] * (end - start)
+    poses = np.tile(np.eye(4), (len(times), 1, 1))
+    poses[:, :3, :3] = scale * np.stack([rotation_matrix(turn) for turn in between[:, 3:]])
+    poses[:, :3, 3] = between[:, :3]
+    return poses
+
+
+def rotation_matrix(quaternion: Quaternion | np.ndarray) -> np.ndarray:
     """Rotation (3, 3) of a quaternion (w, x, y, z)."""
     w, x, y, z = np.asarray(quaternion) / np.linalg.norm(quaternion)
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])

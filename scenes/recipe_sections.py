@@ -23,6 +23,23 @@ Count = tuple[Annotated[int, Meta(ge=0, le=64)], Annotated[int, Meta(ge=0, le=64
 """[fewest, most]."""
 
 
+class ArrangementRules(SpecData, frozen=True, kw_only=True):
+    """Relative weights of how the things of a table-top lie: standing apart, in a heap, spilt, stacked, fallen over.
+
+    `count` things of `scale` make a heap or a spill, `stack_count` a stack; fallen ones are those of `objects` and
+    `primitives`.
+    """
+
+    standing: Annotated[float, Meta(ge=0.0)] = 0.0
+    heap: Annotated[float, Meta(ge=0.0)] = 0.0
+    spill: Annotated[float, Meta(ge=0.0)] = 0.0
+    stack: Annotated[float, Meta(ge=0.0)] = 0.0
+    fallen: Annotated[float, Meta(ge=0.0)] = 0.0
+    count: Count = (5, 9)
+    stack_count: Count = (2, 5)
+    scale: Annotated[Spread, DrawLimits(0.01, 100)] = (0.35, 0.8)
+
+
 class ObjectRules(SpecData, frozen=True, kw_only=True):
     """The main meshes. `count` is [fewest, most]; positions lie within +-`area`; `scale` is the longest side."""
 
@@ -188,6 +205,13 @@ class ObjectTranslationRules(SpecData, frozen=True, kw_only=True):
     there_and_back: Unit = 0.5
 
 
+class FallRules(SpecData, frozen=True, kw_only=True):
+    """Things that do not stand are shown while they fall; the clip begins `start` seconds after they were let go."""
+
+    probability: Unit = 0.3
+    start: Annotated[Spread, DrawLimits(0, 60)] = (0.0, 0.25)
+
+
 class MotionRules(SpecData, frozen=True, kw_only=True):
     """Each motion is drawn by itself; a clip that drew none gets one, by the same weights. What is left out or does not
     suit a scene's setting never happens there."""
@@ -204,6 +228,7 @@ class MotionRules(SpecData, frozen=True, kw_only=True):
     tilt: TiltRules | UnsetType = UNSET
     handheld: HandheldRules | UnsetType = UNSET
     zoom: ZoomRules | UnsetType = UNSET
+    fall: FallRules | UnsetType = UNSET
 
 
 SUITED_MOTIONS = {

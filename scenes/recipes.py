@@ -21,6 +21,7 @@ from scenes.distributions import DrawLimits, fault, support
 from scenes.licences import LicencePolicy
 from scenes.recipe_sections import (
     SUITED_MOTIONS,
+    ArrangementRules,
     CameraRules,
     Count,
     FramingRules,
@@ -72,6 +73,7 @@ class Recipe(SpecData, frozen=True, kw_only=True):
     placement: PlacementRules = PlacementRules()
     framing: FramingRules = FramingRules()
     settings: SettingWeights | UnsetType = UNSET
+    arrangements: ArrangementRules | UnsetType = UNSET
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -130,6 +132,12 @@ def _check_together(recipe: Recipe, label: str) -> None:
                 "give the recipe `settings`, or leave it out",
                 where=label,
             )
+    if recipe.arrangements is not UNSET:
+        rules = recipe.arrangements
+        if not any((rules.standing, rules.heap, rules.spill, rules.stack, rules.fallen)):
+            raise SpecError("arrangements: every weight is 0", "give at least one arrangement a weight", where=label)
+        if 0 in (rules.count[0], rules.stack_count[0]):
+            raise SpecError("arrangements.count, arrangements.stack_count: a heap of nothing", where=label)
     kinds = recipe.lights.kinds
     if kinds.hdri + kinds.sky + kinds.studio == 0:
         raise SpecError("lights.kinds: every weight is 0", "give at least one kind of light a weight", where=label)

@@ -21,6 +21,7 @@ import numpy as np
 from msgspec import UNSET
 
 from manifests.errors import SpecError
+from scenes.arrangements import KINDS, ArrangementDraw, arrange, body_assets
 from scenes.catalogue import Asset, Catalogue
 from scenes.distributions import draw, draw_many
 from scenes.framing import BoundingCylinders, find_view
@@ -28,6 +29,7 @@ from scenes.generators import generator
 from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface, outdoor_lights
 from scenes.motion import clip_seconds, draw_camera, draw_handling, draw_light, draw_names, draw_slides, draw_turns
 from scenes.placement import ThingsToPlace, place
+from scenes.recipe_sections import MotionRules
 from scenes.recipes import Recipe
 from scenes.settings.camera_search import find_setting_view
 from scenes.settings.layouts import LAYOUTS
@@ -54,6 +56,7 @@ _CONFLICTS = {
     "framing": "camera.distance, camera.fov, objects.scale and objects.area cannot meet framing.size and"
     " framing.inside",
     "hidden": "objects.count, primitives.count and camera.elevation cannot meet framing.hidden",
+    "settling": "things in the arrangements do not come to rest (arrangements.count, arrangements.stack_count)",
 }
 
 
@@ -66,7 +69,7 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
     """
     if seed < 0 or index < 0:
         raise SpecError(f"seed {seed}, scene {index}: both must be 0 or more")
-    draws = _Draws(recipe, asset_pools(catalogue, recipe), seed, index)
+    draws = _Draws(catalogue, recipe, asset_pools(catalogue, recipe), seed, index)
     kind = _draw_kind(draws)
     if kind != "table":
         return _sample_setting(draws, kind)
@@ -91,6 +94,7 @@ def sample_scene(catalogue: Catalogue, recipe: Recipe, seed: int, index: int) ->
 class _Draws:
     """Where the draws of one scene come from."""
 
+    catalogue: Catalogue
     recipe: Recipe
     choices: AssetPools
     seed: int
@@ -102,10 +106,11 @@ class _Draws:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How many things there are, and which motions happen."""
+    """How many things there are, how they lie, and which motions happen."""
 
     objects: int
     primitives: int
+    arrangement: str
     motions: frozenset[str]
 
 
@@ -126,11 +131,35 @@ def _draw_plan(draws: _Draws, number: int) -> _Plan:
     )
     if objects + primitives == 0:
         objects, primitives = (1, 0) if recipe.objects.count[1] else (0, 1)
-    return _Plan(objects, primitives, draw_names(recipe.motions, draws.rng("motion plan", number)))
+    arrangement = _draw_arrangement(draws)
+    rules = _possible_motions(recipe.motions, arrangement)
+    return _Plan(objects, primitives, arrangement, draw_names(rules, draws.rng("motion plan", number)))
+
+
+def _draw_arrangement(draws: _Draws) -> str:
+    rules = draws.recipe.arrangements
+    if rules is UNSET:
+        return "standing"
+    shares = np.cumsum([getattr(rules, kind) for kind in KINDS])
+    return KINDS[int(np.searchsorted(shares / shares[-1], draws.rng("arrangement plan").random(), side="right"))]
+
+
+def _possible_motions(rules: MotionRules, arrangement: str) -> MotionRules:
+    """Things that stand do not fall; those that lie on each other neither turn nor slide."""
+    replace = msgspec.structs.replace
+    if arrangement == "standing":
+        return replace(rules, fall=UNSET)
+    return replace(
+        rules,
+        object_rotation=replace(rules.object_rotation, probability=0.0),
+        object_translation=replace(rules.object_translation, probability=0.0),
+    )
 
 
 def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str:
     """One draw of geometry, motion and camera, or what stood in the way (a key of `_CONFLICTS`)."""
+    if plan.arrangement != "standing":
+        return _draw_arranged(draws, plan, attempt)
     recipe, choices = draws.recipe, draws.choices
     geometry, motion = draws.rng("geometry", attempt), draws.rng("motion", attempt)
     assets = (
@@ -189,6 +218,23 @@ def _handling(draws: _Draws, names: frozenset[str], attempt: int) -> tuple[Camer
     return draw_handling(recipe.motions, names, seconds, draws.rng("camera handling", attempt))
 
 
+def _draw_arranged(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str:
+    recipe, motion = draws.recipe, draws.rng("motion", attempt)
+    camera_motions = draw_camera(recipe.motions, plan.motions, motion) + _handling(draws, plan.motions, attempt)
+    light_motion = draw_light(recipe.motions, plan.motions, motion)
+    pool = body_assets(draws.catalogue, recipe)
+    counts, falling = (plan.objects, plan.primitives), "fall" in plan.motions
+    one_draw = ArrangementDraw(pool, recipe, counts, falling, draws.rng("arrangement", attempt))
+    arranged = arrange(plan.arrangement, one_draw)
+    if arranged is None:
+        return "settling"
+    cylinders = BoundingCylinders.of(arranged.objects, recipe.frames)
+    view, refused = find_view(cylinders, camera_motions, recipe, draws.rng("camera", attempt))
+    if view is None:
+        return refused.most_common(1)[0][0]
+    return _PlacedScene(arranged.assets, arranged.objects, light_motion, view)
+
+
 def _pick(assets: Sequence[Asset], count: int, rng: np.random.Generator) -> list[Asset]:
     """`count` different assets, or with repetition where there are fewer."""
     if count == 0:
@@ -209,7 +255,8 @@ def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int)
     """The scene with its surfaces and lights, whose draws do not depend on the attempt."""
     recipe, choices, rng = draws.recipe, draws.choices, draws.rng("material")
     ground = None
-    if rng.random() < recipe.ground.probability:
+    lying = any(obj.orientation is not UNSET for obj in placed.objects)
+    if (rng.random() < recipe.ground.probability) | lying:
         ground = Ground(
             material=draw_surface(recipe.materials, choices.grounds, rng), size=draw(recipe.ground.size, rng)
         )

@@ -112,11 +112,21 @@ class ObjectTranslation(SpecData, frozen=True, kw_only=True, tag="object_transla
     there_and_back: bool = False
 
 
-ObjectMotion = ObjectRotation | ObjectTranslation
+class Fall(SpecData, frozen=True, kw_only=True, tag="fall", tag_field="kind"):
+    """Fall freely and knock against others: `poses` at equally spaced times from the first frame to the last.
+
+    Each is (x, y, z, qw, qx, qy, qz): where the mesh frame's origin is, and its rotation. They take the place of the
+    object's own pose, which is that of the first frame. Between two, positions go straight and turns the short way.
+    """
+
+    poses: Annotated[tuple[tuple[float, float, float, float, float, float, float], ...], Meta(min_length=1)]
+
+
+ObjectMotion = ObjectRotation | ObjectTranslation | Fall
 
 
 class Object(SpecData, frozen=True, kw_only=True):
-    """One thing standing on the ground.
+    """One thing on the ground, or on others.
 
     The mesh is in its normalised frame (see `Footprint`): bounding-box centre over the origin, lowest point at
     z = 0, longest bounding-box side 1. It is scaled by `scale`, turned by `yaw` about z and moved to `position`, its

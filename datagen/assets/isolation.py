@@ -20,10 +20,12 @@ from types import TracebackType
 
 import msgspec
 import psutil
+from msgspec import UNSET, UnsetType
 
 from datagen.child import environment
 from manifests.contract.row import MaterialUse
 from manifests.errors import RunError
+from scenes.physics.convex_parts import CollisionShape
 from scenes.spec import Footprint
 
 CHILD = "datagen.blender.import_worker"
@@ -47,6 +49,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     materials: tuple[MaterialUse, ...] = ()
     flags: tuple[str, ...] = ()
     score: float = 0.0
+    collision: CollisionShape | UnsetType = UNSET
     seconds: float = 0.0
 
 

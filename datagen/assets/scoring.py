@@ -131,4 +131,6 @@ def _examine(asset: Asset, resolver: Resolver, process: ImportProcess) -> Verdic
 def _measured(verdict: Verdict) -> MeshMeasurement:
     if verdict.reason:
         return MeshMeasurement(score=0.0, flags=(f"rejected:{verdict.reason}",))
-    return MeshMeasurement(score=verdict.score, footprint=verdict.footprint, flags=verdict.flags)
+    return MeshMeasurement(
+        score=verdict.score, footprint=verdict.footprint, flags=verdict.flags, collision=verdict.collision
+    )

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
 
 from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits
 from datagen.assets.inspection import score
@@ -22,8 +24,10 @@ from datagen.assets.isolation import READY, Verdict
 from datagen.blender.importing import Imported, import_mesh
 from datagen.blender.material_aovs import instrument
 from datagen.blender.session import leave, purge, snapshot, start
+from scenes.physics.convex_parts import CollisionShape, collision_shape
 
 _LARGEST_FILE = 2 << 30
+_MOST_TRIANGLES = 200_000
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -55,7 +59,26 @@ def _verdict(imported: Imported) -> Verdict:
         materials=uses,
         flags=imported.flags + (("unresolved-material",) if unresolved else ()),
         score=score(imported.inspection, imported.polygons, uses),
+        collision=_collision(imported),
     )
+
+
+def _collision(imported: Imported) -> CollisionShape | UnsetType:
+    """Convex parts of all meshes together; none of a mesh so fine that it would take minutes."""
+    vertices, triangles, count = [], [], 0
+    for obj in imported.objects:
+        mesh = obj.data
+        mesh.calc_loop_triangles()
+        points = np.empty(3 * len(mesh.vertices), dtype=np.float32)
+        corners = np.empty(3 * len(mesh.loop_triangles), dtype=np.int32)
+        mesh.vertices.foreach_get("co", points)
+        mesh.loop_triangles.foreach_get("vertices", corners)
+        vertices.append(points.reshape(-1, 3))
+        triangles.append(corners.reshape(-1, 3) + count)
+        count += len(mesh.vertices)
+    if sum(map(len, triangles)) > _MOST_TRIANGLES:
+        return UNSET
+    return collision_shape(np.concatenate(vertices), np.concatenate(triangles))
 
 
 def _restrain() -> None:

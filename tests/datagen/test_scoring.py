@@ -123,6 +123,8 @@ def test_a_catalogue_is_scored_whatever_its_files_do(tmp_path: Path) -> None:
     assert good.footprint.height == pytest.approx(1.0)
     assert good.score == pytest.approx(0.85, abs=0.001)  # everything but the polygon count of a box
     assert good.flags == ()
+    (corners,) = good.collision.points()  # of a box
+    assert (len(corners), corners[:, 2].min(), corners[:, 2].max()) == (8, 0.0, 1.0)
     assert (scored["crash.usda"].score, scored["crash.usda"].footprint) == (0.0, None)
     assert scored["crash.usda"].flags == ("rejected:crashed",)
     assert [asset.uid for asset in scored.select("mesh", "all")] == ["good.glb", "obj/box.obj"]
