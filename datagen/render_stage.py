@@ -194,7 +194,7 @@ def asset_uses(spec: SceneSpec, light: int, catalogue: Catalogue) -> tuple[Asset
     uids = {spec.lights[light].map.uid}
     surfaces = [obj.material for obj in spec.objects] + ([spec.ground.material] if spec.ground else [])
     if spec.setting is not UNSET:
-        surfaces += [piece.material for piece in spec.setting.pieces]
+        surfaces += [spec.setting.material_of(piece) for piece in spec.setting.pieces]
     uids |= {material.uid for material in surfaces if not isinstance(material, Native)}
     uids |= {obj.mesh.uid for obj in spec.objects}
     assets = [asset for asset in catalogue.assets if asset.uid in uids]

@@ -320,7 +320,7 @@ def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
                 view=view,
                 render=recipe.render,
                 resampled=attempt,
-                setting=layout.setting,
+                setting=layout.setting.shared(),
             )
     raise SpecError(
         f"recipe {recipe.name}, seed {draws.seed}, scene {draws.index}: none of {recipe.placement.attempts} draws of a "

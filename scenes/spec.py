@@ -9,6 +9,7 @@ where they do not apply and are then not written, so that earlier specs keep the
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Annotated, Literal
 
 import msgspec
@@ -170,13 +171,13 @@ class SettingPiece(SpecData, frozen=True, kw_only=True):
 
     `mesh` names a generator of `scenes.settings.pieces`, in scene units and in place. `copies`, if given, names a
     generator of poses there: the mesh is shown once at each, from one datablock. Pieces of one thing (a house's bricks
-    and panes) share an `instance`; 1 is the ground.
+    and panes) share an `instance`; 1 is the ground. `material` may be an index of `Setting.materials`.
     """
 
     name: str
     instance: Annotated[int, Meta(ge=1, le=65535)]
     mesh: Builtin
-    material: Material
+    material: Material | Annotated[int, Meta(ge=0)]
     copies: Builtin | UnsetType = UNSET
 
 
@@ -192,11 +193,34 @@ class Portal(SpecData, frozen=True, kw_only=True):
 
 
 class Setting(SpecData, frozen=True, kw_only=True):
-    """What surrounds the things of a scene that is not a table-top; lengths are metres."""
+    """What surrounds the things of a scene that is not a table-top; lengths are metres.
+
+    `materials` are those that several pieces have, so that a street of a hundred windows says once what glass is.
+    """
 
     kind: Literal["room", "terrain", "street"]
     pieces: tuple[SettingPiece, ...]
     portals: tuple[Portal, ...] = ()
+    materials: tuple[Material, ...] = ()
+
+    def material_of(self, piece: SettingPiece) -> Material:
+        """The material of one of the pieces."""
+        return self.materials[piece.material] if isinstance(piece.material, int) else piece.material
+
+    def shared(self) -> Setting:
+        """The same setting with every material said once that more than one piece has."""
+        counts = Counter(msgspec.json.encode(self.material_of(piece)) for piece in self.pieces)
+        index: dict[bytes, int] = {}
+        materials: list[Material] = []
+        pieces = []
+        for piece in self.pieces:
+            material = self.material_of(piece)
+            key = msgspec.json.encode(material)
+            if counts[key] > 1 and key not in index:
+                index[key] = len(materials)
+                materials.append(material)
+            pieces.append(msgspec.structs.replace(piece, material=index.get(key, material)))
+        return msgspec.structs.replace(self, pieces=tuple(pieces), materials=tuple(materials))
 
 
 # --- light -----------------------------------------------------------------------------------------------------

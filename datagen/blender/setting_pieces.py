@@ -28,7 +28,7 @@ def build_setting(scene: Any, setting: Setting, materials: BlenderMaterials, sha
         if not len(poses) or not len(mesh.sizes):
             continue
         first = build_mesh(mesh, piece.name)
-        [(use, _)] = set_materials([first], piece.material, materials, piece.instance)
+        [(use, _)] = set_materials([first], setting.material_of(piece), materials, piece.instance)
         for number, pose in enumerate(poses):
             copy = first if number == 0 else bpy.data.objects.new(piece.name, first.data)
             copy.pass_index = piece.instance
