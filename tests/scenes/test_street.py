@@ -75,7 +75,7 @@ def test_cameras_are_clear_of_everything_and_above_the_ground(specs):
     pools = asset_pools(CATALOGUE, STREETS)
     for spec in specs:
         layout = lay_out_street(SettingDraws(STREETS, pools, 11, spec.index, spec.resampled))
-        assert layout.setting == spec.setting
+        assert layout.setting.shared() == spec.setting
         eyes = camera_at(spec.view, frame_times(31))[:, :3, 3]
         assert layout.taken.clearance(eyes).min() >= STREETS.placement.camera_margin - 1e-6
         assert eyes[:, 2].min() > PAVEMENT
@@ -237,3 +237,12 @@ def test_pieces_are_built_from_their_specs_alone(specs):
             poses = copy_poses(piece.copies.generator, piece.copies.params)
             assert np.isfinite(poses).all()
             assert len(poses)
+
+
+def test_what_several_pieces_are_made_of_is_said_once(layouts):
+    setting = layouts[0].setting
+    shared = setting.shared()
+    assert [shared.material_of(piece) for piece in shared.pieces] == [piece.material for piece in setting.pieces]
+    assert len(set(map(msgspec.json.encode, shared.materials))) == len(shared.materials) > 10
+    assert len(msgspec.json.encode(shared)) < 0.8 * len(msgspec.json.encode(setting))
+    assert shared.shared() == shared
