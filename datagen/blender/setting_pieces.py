@@ -34,7 +34,7 @@ def build_setting(scene: Any, setting: Setting, materials: BlenderMaterials, sha
             copy.pass_index = piece.instance
             copy.matrix_world = Matrix(pose.tolist())
             scene.collection.objects.link(copy)
-        scaled = sum(abs(np.linalg.det(pose[:3, :3])) ** (2 / 3) for pose in poses)
+        scaled = float(sum(abs(np.linalg.det(pose[:3, :3])) ** (2 / 3) for pose in poses))
         areas.setdefault(piece.instance, []).append((use, _area(mesh) * scaled))
     for instance, parts in areas.items():
         total = sum(area for _, area in parts) or 1.0
