@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, NamedTuple, assert_never
 
 import numpy as np
@@ -103,3 +104,9 @@ def draw_many(spread: Spread, rng: np.random.Generator, count: int) -> np.ndarra
 def draw(spread: Spread, rng: np.random.Generator) -> float:
     """Draw one number."""
     return float(draw_many(spread, rng, 1)[0])
+
+
+def draw_weighted(weights: Mapping[str, float], rng: np.random.Generator) -> str:
+    """Draw a name by its weight (>= 0, not all 0)."""
+    shares = np.cumsum(list(weights.values()))
+    return list(weights)[int(np.searchsorted(shares / shares[-1], rng.random(), side="right"))]

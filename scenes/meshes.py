@@ -32,15 +32,16 @@ COLLISION_SHAPES = FOOTPRINTS.with_name("collision_shapes.msgpack.xz")
 SUZANNE_FOOTPRINT = Footprint(radius=0.5359, height=0.7195)
 
 
-def _by_name(*functions: Callable[..., MeshData]) -> dict[str, Callable[..., MeshData]]:
+def by_name[T](*functions: Callable[..., T]) -> dict[str, Callable[..., T]]:
+    """Functions by their own names."""
     return {function.__name__: function for function in functions}
 
 
-PRIMITIVES = _by_name(
+PRIMITIVES = by_name(
     *(solids.box, solids.rounded_box, solids.ellipsoid, solids.frustum, solids.capsule, solids.torus),
     *(solids.regular_prism, solids.pyramid, solids.wedge),
 )
-MESH_FAMILIES = _by_name(
+MESH_FAMILIES = by_name(
     *(curves.superquadric, curves.supertoroid, curves.knot, curves.tube, curves.spring, curves.shell),
     *(turned.lathe, turned.extrusion, rocks.rock, rocks.crystal),
     *(machined.gear, machined.bolt, machined.fitting, composites.composite),

@@ -18,12 +18,12 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from manifests.errors import SpecError
 from scenes.arrangements import KINDS, ArrangementDraw, arrange, body_assets
 from scenes.catalogue import Asset, Catalogue
-from scenes.distributions import draw, draw_many
+from scenes.distributions import draw, draw_many, draw_weighted
 from scenes.framing import BoundingCylinders, find_view
 from scenes.generators import generator
 from scenes.materials_and_light import AssetPools, asset_pools, draw_lights, draw_material, draw_surface, outdoor_lights
@@ -44,7 +44,9 @@ from scenes.spec import (
     ObjectMotion,
     ObjectRotation,
     ObjectTranslation,
+    SceneLight,
     SceneSpec,
+    Setting,
 )
 
 _SAME_PLAN = 10
@@ -140,8 +142,7 @@ def _draw_arrangement(draws: _Draws) -> str:
     rules = draws.recipe.arrangements
     if rules is UNSET:
         return "standing"
-    shares = np.cumsum([getattr(rules, kind) for kind in KINDS])
-    return KINDS[int(np.searchsorted(shares / shares[-1], draws.rng("arrangement plan").random(), side="right"))]
+    return draw_weighted({kind: getattr(rules, kind) for kind in KINDS}, draws.rng("arrangement plan"))
 
 
 def _possible_motions(rules: MotionRules, arrangement: str) -> MotionRules:
@@ -264,6 +265,21 @@ def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int)
         msgspec.structs.replace(obj, material=draw_material(recipe.materials, asset, choices.surfaces, rng))
         for obj, asset in zip(placed.objects, placed.assets, strict=True)
     )
+    lights = draw_lights(recipe.lights, choices.lights, draws.rng("light"))
+    return _scene(draws, attempt, lights, placed, ground=ground, objects=objects)
+
+
+def _scene(
+    draws: _Draws,
+    attempt: int,
+    lights: tuple[SceneLight, ...],
+    seen: _PlacedScene,
+    *,
+    objects: tuple[Object, ...],
+    ground: Ground | None = None,
+    setting: Setting | UnsetType = UNSET,
+) -> SceneSpec:
+    recipe = draws.recipe
     return SceneSpec(
         recipe=recipe.name,
         seed=draws.seed,
@@ -273,11 +289,12 @@ def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int)
         fps=recipe.fps,
         ground=ground,
         objects=objects,
-        lights=draw_lights(recipe.lights, choices.lights, draws.rng("light")),
-        light_motion=placed.light_motion,
-        view=placed.view,
+        lights=lights,
+        light_motion=seen.light_motion,
+        view=seen.view,
         render=recipe.render,
         resampled=attempt,
+        setting=setting,
     )
 
 
@@ -287,9 +304,7 @@ def _with_surfaces_and_lights(draws: _Draws, placed: _PlacedScene, attempt: int)
 def _draw_kind(draws: _Draws) -> str:
     if draws.recipe.settings is UNSET:
         return "table"
-    weights = msgspec.structs.asdict(draws.recipe.settings)
-    shares = np.cumsum(list(weights.values())) / sum(weights.values())
-    return list(weights)[int(np.searchsorted(shares, draws.rng("setting").random(), side="right"))]
+    return draw_weighted(msgspec.structs.asdict(draws.recipe.settings), draws.rng("setting"))
 
 
 def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
@@ -306,22 +321,9 @@ def _sample_setting(draws: _Draws, kind: str) -> SceneSpec:
         light_motion = draw_light(recipe.motions, names, motion)
         view = find_setting_view(layout, camera_motions, recipe, draws.rng("camera", attempt))
         if view is not None:
-            return SceneSpec(
-                recipe=recipe.name,
-                seed=draws.seed,
-                index=draws.index,
-                split=recipe.split,
-                frames=recipe.frames,
-                fps=recipe.fps,
-                ground=None,
-                objects=layout.objects,
-                lights=draw_lights(recipe.lights, lights, draws.rng("light")),
-                light_motion=light_motion,
-                view=view,
-                render=recipe.render,
-                resampled=attempt,
-                setting=layout.setting.shared(),
-            )
+            placed = _PlacedScene(layout.assets, layout.objects, light_motion, view)
+            drawn = draw_lights(recipe.lights, lights, draws.rng("light"))
+            return _scene(draws, attempt, drawn, placed, objects=layout.objects, setting=layout.setting.shared())
     raise SpecError(
         f"recipe {recipe.name}, seed {draws.seed}, scene {draws.index}: none of {recipe.placement.attempts} draws of a "
         f"{kind} has a place for the camera",

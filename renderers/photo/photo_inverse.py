@@ -18,7 +18,7 @@ from torch.nn import functional
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from renderers.photo.efficientnet_lite import EfficientNetLite
 from renderers.tiny.tiny_renderers import unit
-from renderers.tiny.video_unet import TemporalAttention, UNetLevel, image_grid, zeroed
+from renderers.tiny.video_unet import TemporalAttention, UNetLevel, image_grid, pooled_clip, zeroed
 
 _GBUFFERS = sum(ATTRIBUTES[name].channels for name in GBUFFERS)
 
@@ -86,7 +86,7 @@ class PhotoInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
         grid = image_grid(height, width, condition).expand(batch * frames, 2, height, width)
         inputs = (*reversed(self.encoder(pictures)), torch.cat([pictures, grid], dim=1))
         features = self.skips[0](inputs[0])
-        steer = self._summary(features, frames)
+        steer = self.summary(pooled_clip(features, frames)).repeat_interleave(frames, dim=0)  # (B*T, E)
         for level, blocks in enumerate(self.levels):
             if level:
                 raised = functional.interpolate(self.up[level - 1](features), scale_factor=2.0, mode="nearest")
@@ -98,9 +98,3 @@ class PhotoInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
         gain, basecolor, normal, rest = predicted.split([3, 3, 3, self.out_channels - 6], dim=2)
         lit = (condition + 1) * (1 + gain) - 1  # sRGB in [0, 1] times a gain: textures stay, the light goes
         return torch.cat([lit + basecolor, unit(normal), rest], dim=2)
-
-    def _summary(self, features: Tensor, frames: int) -> Tensor:
-        """What the whole clip says: (B*T, C, h, w) -> (B*T, E), the same for all T."""
-        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)  # (B*T, 2C)
-        clip = pooled.unflatten(0, (-1, frames)).mean(dim=1)  # (B, 2C)
-        return self.summary(clip).repeat_interleave(frames, dim=0)

@@ -47,6 +47,12 @@ def zeroed[M: nn.Module](layer: M) -> M:
     return layer
 
 
+def pooled_clip(features: Tensor, frames: int) -> Tensor:
+    """Mean and maximum over the picture of (B*T, C, h, w), averaged over the frames: (B, 2C)."""
+    pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)  # (B*T, 2C)
+    return pooled.unflatten(0, (-1, frames)).mean(dim=1)
+
+
 class FiLM(nn.Module):
     """Scale and shift of every channel by an embedding; the identity when new (arXiv 1709.07871)."""
 
@@ -168,6 +174,4 @@ class VideoUNet(nn.Module):
 
         The mean over frames, of a maximum too, so that longer clips than those of the training look the same.
         """
-        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)  # (B*T, 2C)
-        clip = pooled.unflatten(0, (-1, frames)).mean(dim=1)  # (B, 2C)
-        return self.summary(clip).repeat_interleave(frames, dim=0)
+        return self.summary(pooled_clip(features, frames)).repeat_interleave(frames, dim=0)

@@ -6,12 +6,13 @@ wall: x along the wall, y into the room, z up, the wall's face at y = 0 and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
 import numpy as np
 
+from scenes.meshes import by_name
 from scenes.meshgen.solids import frustum
 from scenes.meshgen.surface import MeshData, grid, join, place, rotation
 
@@ -270,10 +271,7 @@ def blocks(boxes: Numbers) -> MeshData:
     return bevelled_boxes(np.asarray(boxes, float), 0.012)
 
 
-INTERIOR_PIECES: dict[str, Callable[..., MeshData]] = {
-    function.__name__: function
-    for function in (
-        *(room_walls, room_slab, room_strip, blocks),
-        *(window_frame, door_casing, door_leaf, door_handle, curtain, curtain_rod),
-    )
-}
+INTERIOR_PIECES = by_name(
+    *(room_walls, room_slab, room_strip, blocks),
+    *(window_frame, door_casing, door_leaf, door_handle, curtain, curtain_rod),
+)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from manifests.errors import SpecError
-from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build
+from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build, by_name
 from scenes.meshgen.surface import MeshData
 from scenes.settings import (
     facade_meshes,
@@ -27,23 +27,18 @@ from scenes.settings.interior_meshes import INTERIOR_PIECES
 from scenes.settings.scattering import scatter
 from scenes.spec import Value
 
-
-def _by_name[T](*functions: Callable[..., T]) -> dict[str, Callable[..., T]]:
-    return {function.__name__: function for function in functions}
-
-
 PIECES: dict[str, Callable[..., MeshData]] = {
     **INTERIOR_PIECES,
     **FURNITURE_PIECES,
-    **_by_name(terrain_meshes.land_surface, terrain_meshes.water_surface),
-    **_by_name(plant_meshes.tuft, plant_meshes.stalk, plant_meshes.blossom, plant_meshes.log),
-    **_by_name(plant_meshes.broadleaf_wood, plant_meshes.broadleaf_leaves),
-    **_by_name(plant_meshes.conifer_wood, plant_meshes.conifer_needles),
-    **_by_name(road_meshes.land, road_meshes.road, road_meshes.strips, road_meshes.covers),
-    **_by_name(road_meshes.pavements, road_meshes.kerbs, road_meshes.markings),
-    **_by_name(facade_meshes.building, vehicle_meshes.car, street_meshes.street_thing),
+    **by_name(terrain_meshes.land_surface, terrain_meshes.water_surface),
+    **by_name(plant_meshes.tuft, plant_meshes.stalk, plant_meshes.blossom, plant_meshes.log),
+    **by_name(plant_meshes.broadleaf_wood, plant_meshes.broadleaf_leaves),
+    **by_name(plant_meshes.conifer_wood, plant_meshes.conifer_needles),
+    **by_name(road_meshes.land, road_meshes.road, road_meshes.strips, road_meshes.covers),
+    **by_name(road_meshes.pavements, road_meshes.kerbs, road_meshes.markings),
+    **by_name(facade_meshes.building, vehicle_meshes.car, street_meshes.street_thing),
 }
-COPIES: dict[str, Callable[..., np.ndarray]] = _by_name(scatter, fixed_poses, ring_poses)
+COPIES: dict[str, Callable[..., np.ndarray]] = by_name(scatter, fixed_poses, ring_poses)
 
 
 def build_piece(generator: str, params: Mapping[str, Value]) -> MeshData:
