@@ -122,12 +122,15 @@ class Keep(msgspec.Struct, frozen=True, kw_only=True):
         pictures: sample grids.
         checkpoint: full state.
         checkpoints: how many of the newest stay.
+        half: folder for the renderer in half precision, replaced at every checkpoint: what outlasts a machine, and
+            what the next run may `start` from, with new clips where the old ones are gone.
     """
 
     log: Count = 20
     pictures: Count = 500
     checkpoint: Count = 500
     checkpoints: Count = 2
+    half: str | None = None
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True):
