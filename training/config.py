@@ -49,6 +49,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
         photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
             (`training/data/photographic.py`).
+        skies: share of the clips whose background an inverse renderer is shown as a sky by formula.
         panorama: (h, w) of the light.
         mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
         threads: decoder threads.
@@ -67,6 +68,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     exposure_stops: tuple[float, float] = (0.0, 0.0)
     dropout: Share = 0.0
     photographic: Share = 0.0
+    skies: Share = 0.0
     panorama: tuple[Count, Count] = (32, 64)
     mixed: Annotated[int, Meta(ge=0)] = 0
     threads: Count = 2
