@@ -84,10 +84,6 @@ def chosen(kind: Kind, given: str | None) -> str | Path:
     return found
 
 
-_SIDES = {"photo": 256}
-_SIDE = 512
-"""Larger side at which networks of a backbone see pictures, where their checkpoint does not say."""
-
 _HELD, _WORKED = 4, 2500
 """Bytes per pixel of a film's frame that waits, and of a frame that a network works on (docs/benchmarks.md)."""
 _LEAST_TILE = 128 * 128
@@ -215,7 +211,7 @@ class FilmRenderers:
     def side(self) -> int:
         """Larger side at which networks see pictures; 0 is the video's own."""
         given = self._settings.side
-        return _SIDES.get(self.inverse.backbone.name, _SIDE) if given is None else given
+        return self.inverse.side if given is None else given
 
     @property
     def inverse(self) -> InverseRenderer:

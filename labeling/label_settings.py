@@ -66,7 +66,8 @@ class LabelOptions:
     """How footage is labelled, by whatever networks.
 
     Attributes:
-        size: frames are shrunk to this larger side, in pixels; 0 keeps their size.
+        size: frames are shrunk to this larger side, in pixels, by default to what the inverse renderer sees best; 0
+            keeps their size.
         steps: denoising steps of checkpoints that take several.
         window: frames that the network sees at a time.
         overlap: frames that neighbouring windows share.
@@ -80,7 +81,7 @@ class LabelOptions:
         per_shard: items of footage in a shard.
     """
 
-    size: int = 512
+    size: int | None = None
     steps: int = 20
     window: int = 24
     overlap: int = 6
@@ -95,7 +96,7 @@ class LabelOptions:
 
     def __post_init__(self) -> None:
         good = {
-            "size": self.size == 0 or self.size >= 16,
+            "size": self.size is None or self.size == 0 or self.size >= 16,
             "steps": self.steps >= 1,
             "window": self.window >= 1,
             "overlap": 0 <= self.overlap < self.window,
@@ -119,6 +120,7 @@ class Checkpoint:
         digest: SHA-256 of its files; a worker that finds other files refuses to start.
         backbone, sampler: how its network works.
         licence: licence of the weights, which labels inherit; "" when it is not recorded.
+        side: larger side, in pixels, at which its network sees pictures best.
     """
 
     source: str
@@ -126,6 +128,7 @@ class Checkpoint:
     backbone: str
     sampler: str
     licence: str
+    side: int = 512
 
     @property
     def name(self) -> str:
@@ -139,6 +142,7 @@ class Checkpoint:
 
 def checkpoint(source: str | Path, kind: Kind) -> Checkpoint:
     """Describe the checkpoint at `source`, a folder or a hub id, which must be of `kind`; raises CheckpointError."""
+    from renderers.backbones import backbone
     from renderers.checkpoints.reading import locate
     from renderers.checkpoints.summary import inspect
 
@@ -146,7 +150,8 @@ def checkpoint(source: str | Path, kind: Kind) -> Checkpoint:
     found = inspect(root)
     if found.kind != kind:
         raise CheckpointError(f"a checkpoint of kind {found.kind}, expected {kind}", where=source)
-    return Checkpoint(str(source), files_digest(root), found.backbone, found.sampler, found.licence)
+    side = backbone(found.backbone).side(found.training)
+    return Checkpoint(str(source), files_digest(root), found.backbone, found.sampler, found.licence, side)
 
 
 def files_digest(root: Path) -> str:
@@ -172,6 +177,11 @@ class LabelSettings(LabelOptions):
     inverse: Checkpoint
     lighting: Checkpoint | None = None
     segments: SegmentOptions = field(default_factory=SegmentOptions)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size is None:
+            object.__setattr__(self, "size", self.inverse.side)
 
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values for the dataset's header; names are those of datasets on disk."""

@@ -94,6 +94,9 @@ class LightingModel:
     images: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
+_SIDE = 512
+
+
 class Backbone(ABC):
     """One family of networks: which class plays which kind, how it is sampled by default, and how it is called.
 
@@ -112,6 +115,7 @@ class Backbone(ABC):
         coverage: whether its inverse networks give one more channel, the surface coverage.
         hints: whether the forward network takes analytic shading as further condition channels.
         environment_size: (h, w) of the panoramas that its networks see, of checkpoints that do not say.
+        stretch: how much larger than in training pictures may be and are still seen well.
     """
 
     name: ClassVar[str]
@@ -124,12 +128,22 @@ class Backbone(ABC):
     coverage: ClassVar[bool] = False
     hints: ClassVar[bool]
     environment_size: ClassVar[tuple[int, int]]
+    stretch: ClassVar[float] = 1.0
 
     def create(self, kind: Kind, **config: Any) -> Any:
         """A new network of `kind` with random weights; `config` is that of its class."""
         if kind not in self.networks:
             raise CheckpointError(f"backbone {self.name} has no {kind} network", f"it has {', '.join(self.networks)}")
         return named_class(self.networks[kind])(**config)
+
+    def side(self, training: Mapping[str, Any]) -> int:
+        """Larger side, in pixels, at which its networks see pictures best, by their checkpoint's record of training.
+
+        512 where it does not say, the size of the published networks.
+        """
+        sizes = training.get("sizes") or []
+        sides = [side for size in sizes if isinstance(size, list | tuple) for side in size if isinstance(side, int)]
+        return round(max(sides) * self.stretch) if sides else _SIDE
 
     @abstractmethod
     def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
@@ -349,6 +363,7 @@ class PhotoBackbone(TinyBackbone):
     }
     inverse_depth = True
     coverage = True
+    stretch = 2.0  # judged on real pictures (docs/weights.md): an encoder of photographs knows things of all sizes
 
 
 BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), PhotoBackbone(), SvdBackbone())}

@@ -92,16 +92,9 @@ class Renderer(DiffusionPipeline):
         return self.backbone.space(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
 
     @property
-    def trained_side(self) -> int | None:
-        """Larger side, in pixels, of the largest pictures that it learnt from; None where its checkpoint does not say.
-
-        Networks see best at the size that they know: `relight`, `label` and the others bring pictures to it.
-        """
-        sizes = self.config["training"].get("sizes") or []
-        sides = [
-            side for size in sizes if isinstance(size, list) for side in size if isinstance(side, int) and side > 0
-        ]
-        return max(sides, default=None)
+    def side(self) -> int:
+        """Larger side, in pixels, to which `relight`, `edit` and `insert` bring pictures for it."""
+        return self.backbone.side(self.config["training"])
 
     def enable_vae_slicing(self, frames: int = 4) -> None:
         """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders.

@@ -67,7 +67,7 @@ class Chain:
             **self._edits("", self.weights()),
         }
         if all(DEFAULTS.get(kind) is not None for kind in ("inverse", "forward")):
-            commands |= self._edits(SHIPPED, [])
+            commands |= self._edits(SHIPPED, ["--weights", "tiny"])  # its films are as small as theirs
         return [StageCommand(name, title, command) for name, (title, command) in commands.items()]
 
     def at(self, name: str | Path) -> str:

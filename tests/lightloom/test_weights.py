@@ -37,7 +37,7 @@ for kind, pipeline in (("inverse", InverseRenderer), ("forward", ForwardRenderer
 wild = Path("wild/renderer")
 network = BACKBONES["tiny"].create("inverse", **small)
 with torch.no_grad():
-    next(network.parameters())[:] = 1e6
+    max(network.parameters(), key=torch.numel)[:] = 1e6
 InverseRenderer(network).save_pretrained(wild)
 """
 AFTER = """
