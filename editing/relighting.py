@@ -93,6 +93,10 @@ def relight(
             tqdm(total=opened.frames, desc="relight", unit="frame", unit_scale=True, leave=False, mininterval=0.5)
         )
         share = 1 / (2 + len(lights))  # of the work on a frame: estimating, each light, composing and writing
+
+        def advance(frames: float) -> None:
+            bar.update(min(share * frames, opened.frames - bar.n))  # thirds do not add up to one
+
         seen_size = opened.seen_size(renderers.side)
         plan = settings.plan(opened.frames, opened.size, seen_size)
         changes = [_Change(named, rotate, opened, settings, renderers, seen_size) for named in lights]
@@ -106,9 +110,9 @@ def relight(
             """Each window's gain under every light, its coverage and, where wanted, its G-buffers; (n, h, w, C)."""
             done = 0
             for piece in opened.pieces(plan, seen_size, waiting):
-                fresh, done = share * (piece.window.stop - done), piece.window.stop
+                fresh, done = piece.window.stop - done, piece.window.stop
                 maps = estimated(piece.seen, renderers.inverse, settings)
-                bar.update(fresh)
+                advance(fresh)
                 if show and piece.window.start == 0:
                     lens = {"fov_degrees": settings.fov, "intrinsics": opened.intrinsics(seen_size, piece.window)}
                     found = renderers.estimator(piece.seen, maps, **lens).environment
@@ -119,7 +123,7 @@ def relight(
                 made = []
                 for change in changes:
                     made.append(change.gains(piece, maps, coverage, old, graded=background == "keep"))
-                    bar.update(fresh)
+                    advance(fresh)
                 yield [*made, coverage, *(maps[name] for name in (GBUFFERS if gbuffers else ()))]
 
         for index, values in enumerate(cross_faded(plan, windows())):
@@ -132,7 +136,7 @@ def relight(
             video.write(pictures[0] if sheet is None else sheet.lay([frame, *pictures]), seconds)
             if buffers is not None:
                 buffers.write(dict(zip(GBUFFERS, maps, strict=True)), seconds)
-            bar.update(share)
+            advance(1)
     return [*written, *([Path(gbuffers)] if gbuffers is not None else [])]
 
 
