@@ -15,7 +15,8 @@ import numpy as np
 LIFT = 0.04
 """Gains are on the encoded picture plus this, so that darkness stays calm."""
 
-_RADIUS = 6
+_RADIUS = 0.024
+"""Of the filter's windows, as a share of the map's larger side."""
 _EDGE = 2e-3
 """Squared contrast of luminance from which a map follows the picture's edges."""
 _ROWS = 48
@@ -64,15 +65,15 @@ def guided(maps: np.ndarray, grey: np.ndarray) -> tuple[np.ndarray, ...]:
     if grey.shape == (height, width):
         return np.zeros_like(maps), maps, *np.zeros((2, height, width, 1), dtype=np.float32)
     guide = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None]
-    mean, middle = _mean(maps), _mean(guide)
-    slope = (_mean(maps * guide) - mean * middle) / (_mean(guide * guide) - middle**2 + _EDGE * 255**2)
-    around = np.ones((2 * _RADIUS + 1, 2 * _RADIUS + 1), dtype=np.uint8)
+    side = 2 * max(2, round(_RADIUS * max(height, width))) + 1
+    mean, middle = _mean(maps, side), _mean(guide, side)
+    slope = (_mean(maps * guide, side) - mean * middle) / (_mean(guide * guide, side) - middle**2 + _EDGE * 255**2)
+    around = np.ones((side, side), dtype=np.uint8)
     limits = (edge(guide, around).reshape(guide.shape) for edge in (cv2.erode, cv2.dilate))
-    return _mean(slope), _mean(mean - slope * middle), *limits
+    return _mean(slope, side), _mean(mean - slope * middle, side), *limits
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    side = 2 * _RADIUS + 1
+def _mean(values: np.ndarray, side: int) -> np.ndarray:
     return cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT).reshape(values.shape)
 
 

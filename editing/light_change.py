@@ -32,6 +32,9 @@ RENDERED = 0.5
 _SHADOWS = 0.4
 """Of the shadows that estimated depth throws; many are not there."""
 _RATIO = 0.1, 6.0
+_MOST_EXCESS = 1.0
+_GAIN = 0.3, 2.3
+"""Least and most on the encoded picture: about `_RATIO`."""
 _SHOULDER = 0.75
 _PANORAMA = 32, 64
 _SAMPLES, _ROUNDS = 20_000, 6
@@ -107,6 +110,7 @@ def relit(seen: np.ndarray, old: np.ndarray, new: np.ndarray, rendered: np.ndarr
     before = np.log(old + FLOOR)
     ratio = np.clip(np.log(new + FLOOR) - before, *np.log(_RATIO))
     excess = ((picture - before) @ _EVEN)[..., None]  # its colour is base colour's error, more often than not
+    excess = np.clip(excess, -_MOST_EXCESS, _MOST_EXCESS)
     return np.exp(picture + ratio - rendered * excess) - FLOOR
 
 
@@ -143,7 +147,7 @@ def _calm(gain: np.ndarray) -> np.ndarray:
     bright = logs @ _EVEN  # (n, h, w)
     hue = logs - bright[..., None]
     hue = np.stack([cv2.blur(cv2.blur(frame, (side, side)), (side, side)) for frame in hue])
-    return np.exp(bright[..., None] + np.clip(hue, -_MOST_HUE, _MOST_HUE))
+    return np.clip(np.exp(bright[..., None] + np.clip(hue, -_MOST_HUE, _MOST_HUE)), *_GAIN)
 
 
 def _nearby(values: np.ndarray, share: np.ndarray) -> np.ndarray:

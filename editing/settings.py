@@ -84,9 +84,8 @@ def chosen(kind: Kind, given: str | None) -> str | Path:
     return found
 
 
-_SIDES = {"photo": 256}
 _SIDE = 512
-"""Larger side at which networks of a backbone see pictures, where their checkpoint does not say."""
+"""Larger side at which networks see pictures, where their checkpoint does not say what they learnt from."""
 
 _HELD, _WORKED = 4, 2500
 """Bytes per pixel of a film's frame that waits, and of a frame that a network works on (docs/benchmarks.md)."""
@@ -215,7 +214,9 @@ class FilmRenderers:
     def side(self) -> int:
         """Larger side at which networks see pictures; 0 is the video's own."""
         given = self._settings.side
-        return _SIDES.get(self.inverse.backbone.name, _SIDE) if given is None else given
+        if given is not None:
+            return given
+        return self.inverse.trained_side or _SIDE
 
     @property
     def inverse(self) -> InverseRenderer:
