@@ -8,6 +8,7 @@ processor's cache; no array of floats is as large as a frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ _RADIUS = 0.024
 _EDGE = 2e-3
 """Squared contrast of luminance from which a map follows the picture's edges."""
 _ROWS = 48
+_ONE: Any = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +48,15 @@ def lay(frame: np.ndarray, gain: np.ndarray, background: Background | None = Non
         at = [rows[part, near] @ slope[c, near] * light + rows[part, near] @ offset[c, near] for c in range(len(slope))]
         planes = []
         for channel, plane in enumerate(cv2.split(frame[part])):
-            lifted = cv2.add(plane, 255 * LIFT, dtype=cv2.CV_32F)
+            lifted = plane + np.float32(255 * LIFT)
             lifted *= at[channel]
             if background is not None:
                 behind = background.picture[part, :, channel] + np.float32(255 * LIFT)
                 lifted -= behind
                 lifted *= np.clip(1.1 * at[3] - 0.05, 0.0, 1.0)  # nothing of either shines through the other
                 lifted += behind
-            planes.append(cv2.subtract(lifted, 255 * LIFT, dtype=cv2.CV_8U))
+            lifted -= 255 * LIFT
+            planes.append(cv2.multiply(lifted, _ONE, dtype=cv2.CV_8U))  # rounds, and keeps within 0 and 255
         cv2.merge(planes, made[part])
     return made
 

@@ -41,7 +41,7 @@ _SAMPLES, _ROUNDS = 20_000, 6
 _RIDGE, _LEAST = 1e-3, 0.12
 _HUE, _MOST_HUE = 0.02, 0.4
 _EVEN = np.full(3, 1 / 3, dtype=np.float32)
-_TRUST, _ALIKE = 0.6, 0.04
+_TRUST, _ALIKE = 0.95, 0.04
 
 
 def covered(gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -125,7 +125,7 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     """Gains (n, h, w, 3) on the encoded picture plus `LIFT`, from the picture under the new light, linear.
 
     Light that the old picture does not have rolls off towards white. What is no surface gets the gain of surfaces
-    nearby, so that none bleeds in at silhouettes; with `graded` the mean colour of the change.
+    nearby, so that none bleeds in at silhouettes; with `graded` the mean colour of the change, never brighter.
     """
     old = srgb_decode(seen)
     over = np.maximum(made - _SHOULDER, 0.0)
@@ -134,7 +134,8 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     gain = _calm((encoded.astype(np.float32) + LIFT) / (seen + LIFT))
     if graded:
         mean = np.exp(np.average(np.log(gain), axis=(0, 1, 2), weights=np.broadcast_to(coverage + 1e-6, gain.shape)))
-        return coverage * gain + (1 - coverage) * mean.astype(np.float32)
+        mean = (mean / max(float(mean.mean()), 1.0)).astype(np.float32)  # a sky is bright already
+        return coverage * gain + (1 - coverage) * mean
     for frame, share in zip(gain, coverage, strict=True):
         frame[:] = share * frame + (1 - share) * _nearby(frame, share)
     return gain
@@ -164,18 +165,18 @@ def _nearby(values: np.ndarray, share: np.ndarray) -> np.ndarray:
     return result + (1 - done)
 
 
-def steadied(gbuffers: Mapping[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
-    """G-buffers (n, h, w, C) averaged over time along the optical flow (DIS) of `seen` (n, h, w, 3), both ways.
+def steadied(maps: Mapping[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Maps (n, h, w, C) by name averaged over time along the optical flow (DIS) of `seen` (n, h, w, 3), both ways.
 
     What does not look alike where the flow leads is left out. A window starts anew: its depth has its own scale.
     """
     frames, height, width, _ = seen.shape
     if frames < 2 or min(height, width) < 32:
-        return dict(gbuffers)
-    names = list(gbuffers)
-    stacked = np.concatenate([gbuffers[name] for name in names], axis=-1).astype(np.float32)
+        return dict(maps)
+    names = list(maps)
+    stacked = np.concatenate([maps[name] for name in names], axis=-1).astype(np.float32)
     grey = [cv2.cvtColor((255 * frame).astype(np.uint8), cv2.COLOR_RGB2GRAY) for frame in seen]
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     total = np.zeros_like(stacked)
     for order in (range(frames), range(frames - 1, -1, -1)):
@@ -183,26 +184,22 @@ def steadied(gbuffers: Mapping[str, np.ndarray], seen: np.ndarray) -> dict[str, 
         for frame in order:
             values = stacked[frame]
             if mean is not None and before is not None:
-                at = grid + flow.calc(grey[frame], grey[before], None)
-                led = cv2.remap(
-                    grey[before], at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255
-                )
+                moved = flow.calc(grey[frame], grey[before], np.zeros((height, width, 2), dtype=np.float32))
+                at = columns + moved[..., 0], rows + moved[..., 1]
+                led = cv2.remap(grey[before], *at, cv2.INTER_LINEAR, borderValue=255)
                 apart = cv2.absdiff(led, grey[frame]).astype(np.float32) / 255
                 trust = (_TRUST * np.exp(-((apart / _ALIKE) ** 2)))[..., None]
-                there = np.concatenate(
-                    [
-                        cv2.remap(
-                            mean[..., i : i + 4], at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-                        ).reshape(height, width, -1)
-                        for i in range(0, mean.shape[-1], 4)
-                    ],
-                    axis=-1,
-                )
+                carried = [
+                    cv2.remap(mean[..., channel], *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                    for channel in range(mean.shape[-1])
+                ]
+                there = np.stack(carried, axis=-1)
                 values = values + trust * (there - values)
             mean, before = values, frame
             total[frame] += values
     total /= 2
-    parts = np.split(total, np.cumsum([gbuffers[name].shape[-1] for name in names])[:-1], axis=-1)
+    parts = np.split(total, np.cumsum([maps[name].shape[-1] for name in names])[:-1], axis=-1)
     made = dict(zip(names, parts, strict=True))
-    made["normal"] = made["normal"] / np.maximum(np.linalg.norm(made["normal"], axis=-1, keepdims=True), 1e-6)
+    if "normal" in made:
+        made["normal"] /= np.maximum(np.linalg.norm(made["normal"], axis=-1, keepdims=True), 1e-6)
     return made

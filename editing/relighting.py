@@ -81,10 +81,11 @@ def relight(
     """
     several = _checked(light, rotate, background, exr=exr and gbuffers is None)
     renderers = renderers or FilmRenderers(settings)
-    renderers.require("inverse", *(["forward"] if settings.shading != "analytic" else []))  # before anything is read
+    renderers.require("inverse")  # before anything is read
+    if settings.shading != "analytic":
+        renderers.require("forward")
     lights = [find_light(each) for each in several]
-    out = Path(out)
-    written = [out]
+    written = [out := Path(out)]
     with open_film(film) as opened, ExitStack() as files:
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
         size = opened.size if sheet is None else sheet.size
@@ -114,7 +115,7 @@ def relight(
                 maps = estimated(piece.seen, renderers.inverse, settings)
                 advance(fresh)
                 if show and piece.window.start == 0:
-                    lens = {"fov_degrees": settings.fov, "intrinsics": opened.intrinsics(seen_size, piece.window)}
+                    lens: Any = {"fov_degrees": settings.fov, "intrinsics": opened.intrinsics(seen_size, piece.window)}
                     found = renderers.estimator(piece.seen, maps, **lens).environment
                     written.extend(write_light(stored_light(np.asarray(found)), out.with_suffix("")))
                 maps = steadied(maps, piece.seen)
@@ -205,7 +206,8 @@ class _Change:
         if not self._found and settings.exposure is None:
             self._gain = brightness(piece.seen, picture, coverage)
         self._found = True
-        return gains(piece.seen, np.float32(self._gain) * picture, coverage, graded=graded)
+        found = gains(piece.seen, np.float32(self._gain) * picture, coverage, graded=graded)
+        return found if self._rotate else steadied({"gain": found}, piece.seen)["gain"]
 
     def behind(self, frame: int, *, blurred: bool) -> np.ndarray:
         """The light as frame `frame` shows it where there is no surface, (H, W, 3) uint8 sRGB."""
