@@ -35,11 +35,12 @@ class Background:
 def lay(frame: np.ndarray, gain: np.ndarray, background: Background | None = None) -> np.ndarray:
     """The frame (H, W, 3), uint8, times a gain (h, w, 3) on it plus `LIFT`, as uint8; background laid behind it."""
     height, width = frame.shape[:2]
+    frame = np.ascontiguousarray(frame)  # a dataset's clip may lie in memory in another order
     maps = gain if background is None else np.concatenate([gain, background.coverage], axis=-1)
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     slope, offset, *limits = (_wide(part, width) for part in guided(maps, grey))
     rows = _interpolation(maps.shape[0], height)
-    made = np.empty_like(frame)
+    made = np.empty(frame.shape, dtype=np.uint8)
     for top in range(0, height, _ROWS):
         part = slice(top, min(top + _ROWS, height))
         used = np.flatnonzero(rows[part].any(axis=0))
