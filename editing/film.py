@@ -140,8 +140,8 @@ class Film:
 
     def pose(self, frame: int) -> np.ndarray:
         """camera_to_world (4, 4) of one frame, as `poses`."""
-        known = self.clip is not None and self.clip.camera is not None
-        return self.clip.camera.camera_to_world[frame] if known else facing_camera(1)[0]
+        camera = None if self.clip is None else self.clip.camera
+        return facing_camera(1)[0] if camera is None else camera.camera_to_world[frame]
 
     def seen_size(self, side: int) -> tuple[int, int]:
         """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""
@@ -272,7 +272,7 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 16, sound: SoundTrack | None = None
+        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 15, sound: SoundTrack | None = None
     ) -> None:
         if path.suffix.lower() != ".mp4":
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
@@ -293,7 +293,7 @@ class VideoWriter:
         self._closing.callback(self._container.close)
         self._closing.push(self._flush)
         rate = min(max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001)), Fraction(1000))
-        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "faster"})
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = size[0] + self._padding[0], size[1] + self._padding[1]
         stream.pix_fmt = "yuv420p"

@@ -8,6 +8,7 @@ processor's cache; no array of floats is as large as a frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +16,12 @@ import numpy as np
 LIFT = 0.04
 """Gains are on the encoded picture plus this, so that darkness stays calm."""
 
-_RADIUS = 6
+_RADIUS = 0.024
+"""Of the filter's windows, as a share of the map's larger side."""
 _EDGE = 2e-3
 """Squared contrast of luminance from which a map follows the picture's edges."""
 _ROWS = 48
+_ONE: Any = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +35,12 @@ class Background:
 def lay(frame: np.ndarray, gain: np.ndarray, background: Background | None = None) -> np.ndarray:
     """The frame (H, W, 3), uint8, times a gain (h, w, 3) on it plus `LIFT`, as uint8; background laid behind it."""
     height, width = frame.shape[:2]
+    frame = np.ascontiguousarray(frame)  # a dataset's clip may lie in memory in another order
     maps = gain if background is None else np.concatenate([gain, background.coverage], axis=-1)
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     slope, offset, *limits = (_wide(part, width) for part in guided(maps, grey))
     rows = _interpolation(maps.shape[0], height)
-    made = np.empty_like(frame)
+    made = np.empty(frame.shape, dtype=np.uint8)
     for top in range(0, height, _ROWS):
         part = slice(top, min(top + _ROWS, height))
         used = np.flatnonzero(rows[part].any(axis=0))
@@ -45,14 +49,15 @@ def lay(frame: np.ndarray, gain: np.ndarray, background: Background | None = Non
         at = [rows[part, near] @ slope[c, near] * light + rows[part, near] @ offset[c, near] for c in range(len(slope))]
         planes = []
         for channel, plane in enumerate(cv2.split(frame[part])):
-            lifted = cv2.add(plane, 255 * LIFT, dtype=cv2.CV_32F)
+            lifted = plane + np.float32(255 * LIFT)
             lifted *= at[channel]
             if background is not None:
                 behind = background.picture[part, :, channel] + np.float32(255 * LIFT)
                 lifted -= behind
                 lifted *= np.clip(1.1 * at[3] - 0.05, 0.0, 1.0)  # nothing of either shines through the other
                 lifted += behind
-            planes.append(cv2.subtract(lifted, 255 * LIFT, dtype=cv2.CV_8U))
+            lifted -= 255 * LIFT
+            planes.append(cv2.multiply(lifted, _ONE, dtype=cv2.CV_8U))  # rounds, and keeps within 0 and 255
         cv2.merge(planes, made[part])
     return made
 
@@ -64,15 +69,15 @@ def guided(maps: np.ndarray, grey: np.ndarray) -> tuple[np.ndarray, ...]:
     if grey.shape == (height, width):
         return np.zeros_like(maps), maps, *np.zeros((2, height, width, 1), dtype=np.float32)
     guide = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None]
-    mean, middle = _mean(maps), _mean(guide)
-    slope = (_mean(maps * guide) - mean * middle) / (_mean(guide * guide) - middle**2 + _EDGE * 255**2)
-    around = np.ones((2 * _RADIUS + 1, 2 * _RADIUS + 1), dtype=np.uint8)
+    side = 2 * max(2, round(_RADIUS * max(height, width))) + 1
+    mean, middle = _mean(maps, side), _mean(guide, side)
+    slope = (_mean(maps * guide, side) - mean * middle) / (_mean(guide * guide, side) - middle**2 + _EDGE * 255**2)
+    around = np.ones((side, side), dtype=np.uint8)
     limits = (edge(guide, around).reshape(guide.shape) for edge in (cv2.erode, cv2.dilate))
-    return _mean(slope), _mean(mean - slope * middle), *limits
+    return _mean(slope, side), _mean(mean - slope * middle, side), *limits
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    side = 2 * _RADIUS + 1
+def _mean(values: np.ndarray, side: int) -> np.ndarray:
     return cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT).reshape(values.shape)
 
 

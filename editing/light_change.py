@@ -32,13 +32,16 @@ RENDERED = 0.5
 _SHADOWS = 0.4
 """Of the shadows that estimated depth throws; many are not there."""
 _RATIO = 0.1, 6.0
+_MOST_EXCESS = 1.0
+_GAIN = 0.3, 2.3
+"""Least and most on the encoded picture: about `_RATIO`."""
 _SHOULDER = 0.75
 _PANORAMA = 32, 64
 _SAMPLES, _ROUNDS = 20_000, 6
 _RIDGE, _LEAST = 1e-3, 0.12
 _HUE, _MOST_HUE = 0.02, 0.4
 _EVEN = np.full(3, 1 / 3, dtype=np.float32)
-_TRUST, _ALIKE = 0.6, 0.04
+_TRUST, _ALIKE = 0.95, 0.04
 
 
 def covered(gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -107,6 +110,7 @@ def relit(seen: np.ndarray, old: np.ndarray, new: np.ndarray, rendered: np.ndarr
     before = np.log(old + FLOOR)
     ratio = np.clip(np.log(new + FLOOR) - before, *np.log(_RATIO))
     excess = ((picture - before) @ _EVEN)[..., None]  # its colour is base colour's error, more often than not
+    excess = np.clip(excess, -_MOST_EXCESS, _MOST_EXCESS)
     return np.exp(picture + ratio - rendered * excess) - FLOOR
 
 
@@ -121,7 +125,7 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     """Gains (n, h, w, 3) on the encoded picture plus `LIFT`, from the picture under the new light, linear.
 
     Light that the old picture does not have rolls off towards white. What is no surface gets the gain of surfaces
-    nearby, so that none bleeds in at silhouettes; with `graded` the mean colour of the change.
+    nearby, so that none bleeds in at silhouettes; with `graded` the mean colour of the change, never brighter.
     """
     old = srgb_decode(seen)
     over = np.maximum(made - _SHOULDER, 0.0)
@@ -130,7 +134,8 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     gain = _calm((encoded.astype(np.float32) + LIFT) / (seen + LIFT))
     if graded:
         mean = np.exp(np.average(np.log(gain), axis=(0, 1, 2), weights=np.broadcast_to(coverage + 1e-6, gain.shape)))
-        return coverage * gain + (1 - coverage) * mean.astype(np.float32)
+        mean = (mean / max(float(mean.mean()), 1.0)).astype(np.float32)  # a sky is bright already
+        return coverage * gain + (1 - coverage) * mean
     for frame, share in zip(gain, coverage, strict=True):
         frame[:] = share * frame + (1 - share) * _nearby(frame, share)
     return gain
@@ -143,7 +148,7 @@ def _calm(gain: np.ndarray) -> np.ndarray:
     bright = logs @ _EVEN  # (n, h, w)
     hue = logs - bright[..., None]
     hue = np.stack([cv2.blur(cv2.blur(frame, (side, side)), (side, side)) for frame in hue])
-    return np.exp(bright[..., None] + np.clip(hue, -_MOST_HUE, _MOST_HUE))
+    return np.clip(np.exp(bright[..., None] + np.clip(hue, -_MOST_HUE, _MOST_HUE)), *_GAIN)
 
 
 def _nearby(values: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -160,18 +165,18 @@ def _nearby(values: np.ndarray, share: np.ndarray) -> np.ndarray:
     return result + (1 - done)
 
 
-def steadied(gbuffers: Mapping[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
-    """G-buffers (n, h, w, C) averaged over time along the optical flow (DIS) of `seen` (n, h, w, 3), both ways.
+def steadied(maps: Mapping[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Maps (n, h, w, C) by name averaged over time along the optical flow (DIS) of `seen` (n, h, w, 3), both ways.
 
     What does not look alike where the flow leads is left out. A window starts anew: its depth has its own scale.
     """
     frames, height, width, _ = seen.shape
     if frames < 2 or min(height, width) < 32:
-        return dict(gbuffers)
-    names = list(gbuffers)
-    stacked = np.concatenate([gbuffers[name] for name in names], axis=-1).astype(np.float32)
+        return dict(maps)
+    names = list(maps)
+    stacked = np.concatenate([maps[name] for name in names], axis=-1).astype(np.float32)
     grey = [cv2.cvtColor((255 * frame).astype(np.uint8), cv2.COLOR_RGB2GRAY) for frame in seen]
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     total = np.zeros_like(stacked)
     for order in (range(frames), range(frames - 1, -1, -1)):
@@ -179,26 +184,22 @@ def steadied(gbuffers: Mapping[str, np.ndarray], seen: np.ndarray) -> dict[str, 
         for frame in order:
             values = stacked[frame]
             if mean is not None and before is not None:
-                at = grid + flow.calc(grey[frame], grey[before], None)
-                led = cv2.remap(
-                    grey[before], at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255
-                )
+                moved = flow.calc(grey[frame], grey[before], np.zeros((height, width, 2), dtype=np.float32))
+                at = columns + moved[..., 0], rows + moved[..., 1]
+                led = cv2.remap(grey[before], *at, cv2.INTER_LINEAR, borderValue=255)
                 apart = cv2.absdiff(led, grey[frame]).astype(np.float32) / 255
                 trust = (_TRUST * np.exp(-((apart / _ALIKE) ** 2)))[..., None]
-                there = np.concatenate(
-                    [
-                        cv2.remap(
-                            mean[..., i : i + 4], at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-                        ).reshape(height, width, -1)
-                        for i in range(0, mean.shape[-1], 4)
-                    ],
-                    axis=-1,
-                )
+                carried = [
+                    cv2.remap(mean[..., channel], *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                    for channel in range(mean.shape[-1])
+                ]
+                there = np.stack(carried, axis=-1)
                 values = values + trust * (there - values)
             mean, before = values, frame
             total[frame] += values
     total /= 2
-    parts = np.split(total, np.cumsum([gbuffers[name].shape[-1] for name in names])[:-1], axis=-1)
+    parts = np.split(total, np.cumsum([maps[name].shape[-1] for name in names])[:-1], axis=-1)
     made = dict(zip(names, parts, strict=True))
-    made["normal"] = made["normal"] / np.maximum(np.linalg.norm(made["normal"], axis=-1, keepdims=True), 1e-6)
+    if "normal" in made:
+        made["normal"] /= np.maximum(np.linalg.norm(made["normal"], axis=-1, keepdims=True), 1e-6)
     return made

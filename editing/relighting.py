@@ -81,10 +81,11 @@ def relight(
     """
     several = _checked(light, rotate, background, exr=exr and gbuffers is None)
     renderers = renderers or FilmRenderers(settings)
-    renderers.require("inverse", *(["forward"] if settings.shading != "analytic" else []))  # before anything is read
+    renderers.require("inverse")  # before anything is read
+    if settings.shading != "analytic":
+        renderers.require("forward")
     lights = [find_light(each) for each in several]
-    out = Path(out)
-    written = [out]
+    written = [out := Path(out)]
     with open_film(film) as opened, ExitStack() as files:
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
         size = opened.size if sheet is None else sheet.size
@@ -93,6 +94,10 @@ def relight(
             tqdm(total=opened.frames, desc="relight", unit="frame", unit_scale=True, leave=False, mininterval=0.5)
         )
         share = 1 / (2 + len(lights))  # of the work on a frame: estimating, each light, composing and writing
+
+        def advance(frames: float) -> None:
+            bar.update(min(share * frames, opened.frames - bar.n))  # thirds do not add up to one
+
         seen_size = opened.seen_size(renderers.side)
         plan = settings.plan(opened.frames, opened.size, seen_size)
         changes = [_Change(named, rotate, opened, settings, renderers, seen_size) for named in lights]
@@ -106,11 +111,11 @@ def relight(
             """Each window's gain under every light, its coverage and, where wanted, its G-buffers; (n, h, w, C)."""
             done = 0
             for piece in opened.pieces(plan, seen_size, waiting):
-                fresh, done = share * (piece.window.stop - done), piece.window.stop
+                fresh, done = piece.window.stop - done, piece.window.stop
                 maps = estimated(piece.seen, renderers.inverse, settings)
-                bar.update(fresh)
+                advance(fresh)
                 if show and piece.window.start == 0:
-                    lens = {"fov_degrees": settings.fov, "intrinsics": opened.intrinsics(seen_size, piece.window)}
+                    lens: Any = {"fov_degrees": settings.fov, "intrinsics": opened.intrinsics(seen_size, piece.window)}
                     found = renderers.estimator(piece.seen, maps, **lens).environment
                     written.extend(write_light(stored_light(np.asarray(found)), out.with_suffix("")))
                 maps = steadied(maps, piece.seen)
@@ -119,7 +124,7 @@ def relight(
                 made = []
                 for change in changes:
                     made.append(change.gains(piece, maps, coverage, old, graded=background == "keep"))
-                    bar.update(fresh)
+                    advance(fresh)
                 yield [*made, coverage, *(maps[name] for name in (GBUFFERS if gbuffers else ()))]
 
         for index, values in enumerate(cross_faded(plan, windows())):
@@ -132,7 +137,7 @@ def relight(
             video.write(pictures[0] if sheet is None else sheet.lay([frame, *pictures]), seconds)
             if buffers is not None:
                 buffers.write(dict(zip(GBUFFERS, maps, strict=True)), seconds)
-            bar.update(share)
+            advance(1)
     return [*written, *([Path(gbuffers)] if gbuffers is not None else [])]
 
 
@@ -201,7 +206,8 @@ class _Change:
         if not self._found and settings.exposure is None:
             self._gain = brightness(piece.seen, picture, coverage)
         self._found = True
-        return gains(piece.seen, np.float32(self._gain) * picture, coverage, graded=graded)
+        found = gains(piece.seen, np.float32(self._gain) * picture, coverage, graded=graded)
+        return found if self._rotate else steadied({"gain": found}, piece.seen)["gain"]
 
     def behind(self, frame: int, *, blurred: bool) -> np.ndarray:
         """The light as frame `frame` shows it where there is no surface, (H, W, 3) uint8 sRGB."""

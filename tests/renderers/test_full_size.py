@@ -49,3 +49,5 @@ def test_frames_of_any_size_are_taken() -> None:
         frame = np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
         small = np.ones((max(1, height // 4), max(1, width // 4), 3), dtype=np.float32)
         np.testing.assert_array_equal(lay(frame, small), frame)
+        turned = np.moveaxis(np.ascontiguousarray(np.moveaxis(frame, -1, 0)), 0, -1)  # the same in another order
+        np.testing.assert_array_equal(lay(turned, small), frame)
