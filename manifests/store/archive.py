@@ -26,7 +26,7 @@ LARGEST_CLIP = 2 << 30
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _NAME_LIMIT = 100
-_MAGIC, _MAGIC_AT = b"ustar\x0000", 257
+_MAGIC, _MAGIC_AT = b"ustar", 257
 _PIECE = 1 << 16
 
 

@@ -2,9 +2,9 @@
 
 import io
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -164,10 +164,11 @@ def test_salvage_passes_over_what_holds_no_header(tmp_path: Path) -> None:
     path = tmp_path / "shard.tar"
     with path.open("wb") as file:
         file.write(b"x" * 300 + b"ustar\x0000" * 100)
-        file.seek(1 << 28)
+        file.seek(1 << 26)
         file.write(ours({"clip.json": b"{}"}))
-    began = time.monotonic()
+    reads = Mock()
     with path.open("rb") as file:
-        (member,) = archive.salvage(file, path.stat().st_size)
-    assert member.offset == 1 << 28
-    assert time.monotonic() - began < 2
+        reads.seek, reads.read.side_effect = file.seek, file.read
+        (member,) = archive.salvage(reads, path.stat().st_size)
+    assert member.offset == 1 << 26
+    assert reads.read.call_count < 2000  # not one a block
