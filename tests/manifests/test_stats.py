@@ -55,6 +55,12 @@ def test_text_and_json_hold_the_numbers(tmp_path: Path) -> None:
     assert "flags: none" in result.text()
 
 
+@pytest.mark.parametrize("name", ["star*", "sta?2", "[s]tar2", "a'b", "x{1,2}", "split=train", "**"])
+def test_a_folders_name_is_no_pattern(tmp_path: Path, name: str) -> None:
+    make_dataset(tmp_path / "star2")
+    assert stats(make_dataset(tmp_path / name, failed=[4, 6]).path).clips == 5
+
+
 def test_dataset_without_shards_counts_zero(tmp_path: Path) -> None:
     result = stats(make_dataset(tmp_path / "d", shards=[]).path)
     assert (result.clips, result.splits, result.failures) == (0, {}, {})
