@@ -8,7 +8,7 @@ one before, so that every frame has its place and its time, and the result is as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
-from PIL import Image
 
 from editing.sound import SoundTrack
 from labeling.sources.discovery import discover
@@ -35,6 +34,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
 from manifests.files import atomic_path
+from manifests.picture_file import Picture, read_picture
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 
@@ -211,15 +211,13 @@ def facing_camera(frames: int) -> np.ndarray:
     return level_camera(frames, toward=(1.0, 0.0))
 
 
-@contextmanager
-def open_picture(path: Path, use: str) -> Iterator[Image.Image]:
+def picture_of(path: Path, use: str) -> Picture:
     """A picture file; InputError where it is too large, or cannot be read as the "mask" or "texture" of its `use`."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise InputError(f"a {use} of {image.width}x{image.height} pixels is too large", where=path)
-            yield image
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return read_picture(path, _MOST_PIXELS)
+    except OverflowError as error:
+        raise InputError(f"a {use} of {error} is too large", where=path) from None
+    except ValueError as error:
         raise InputError(f"cannot be read as a {use}: {error}", where=path) from None
 
 

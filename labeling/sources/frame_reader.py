@@ -6,30 +6,26 @@ its place, so that no segment quietly jumps over it.
 
 from __future__ import annotations
 
-import io
 import re
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, natural
+from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
 from labeling.sources.frame_stores import FrameStore, is_image, open_store
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
-from labeling.sources.video_reader import VideoReader, over_black
+from labeling.sources.video_reader import VideoReader
 from manifests.contract.camera import fitted
 from manifests.errors import FootageError
+from manifests.picture_file import read_picture
 
-_FORMATS = ("PNG", "JPEG", "WEBP")
+FRAME_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _PROBES = 9
 _RATES = (0.1, 240.0)
 _DEFAULT_RATE = 24.0
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error)
 
 
 def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
@@ -194,30 +190,19 @@ def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
 
 
 def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, set[str]]:
-    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG or WebP; transparent pixels lie over black.
+    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG, WebP or TIFF; transparent pixels lie over black.
 
     Raises FootageError ("damaged" or "refused"). `upright` applies the camera's orientation mark.
     """
-    flags = set()
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise FootageError("refused", f"{name} is {image.width}x{image.height} pixels")
-            if image.info.get("icc_profile"):
-                flags.add("colour-profile")
-            image.load()
-            turned = ImageOps.exif_transpose(image) if upright else image
-            if turned.has_transparency_data:
-                flags.add("alpha")
-                return over_black(np.array(turned.convert("RGBA"))), flags
-            if turned.mode.startswith("I;16"):
-                gray = (np.array(turned) >> 8).astype(np.uint8)
-                return np.repeat(gray[..., None], 3, axis=2), flags
-            if turned.mode in ("I", "F"):
-                raise FootageError("refused", f"{name} holds numbers without a range ({turned.mode})")
-            return np.array(turned.convert("RGB")), flags
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise FootageError("damaged", f"{error or type(error).__name__}", where=name) from None
+        picture = read_picture(data, MAX_PIXELS, FRAME_FORMATS, upright=upright)
+    except OverflowError as error:
+        raise FootageError("refused", f"{name} is {error}") from None
+    except ValueError as error:
+        reason: Reason = "refused" if "without a range" in str(error) else "damaged"
+        raise FootageError(reason, f"{error}", where=name) from None
+    flags = {"alpha"} if picture.alpha is not None else set()
+    return picture.over_black(), flags | ({"colour-profile"} if picture.profile else set())
 
 
 def _lies_in(name: str, folder: PurePosixPath) -> bool:

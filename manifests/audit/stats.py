@@ -49,7 +49,7 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str, row_type: type[ClipRow] | type[FailureRow]) -> str:
-    """What to select of the columns that rows have: those of contract 1 under the names of today; shards may be mixed."""
+    """What to select of a row's columns, those of contract 1 under the names of today; shards may be mixed."""
     there = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
     named = {name: [name] for name in row_type.__struct_fields__ if name in there}
     for old, new in columns_1(there).items():
