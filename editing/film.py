@@ -27,7 +27,7 @@ from av.video.reformatter import ColorRange, Interpolation
 
 from editing.sound import SoundTrack
 from labeling.sources.discovery import discover
-from labeling.sources.footage import Reader, video_footage
+from labeling.sources.footage import Footage, Reader, uid_of, video_footage
 from labeling.sources.frame_reader import open_footage
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.codecs import decode_clip
@@ -187,14 +187,24 @@ def open_film(film: str | Path | Film) -> Film:
 
 
 def open_video(path: Path) -> Reader:
-    """A reader of the one video at `path`: a video file or a folder of frames. LightloomError if there is none."""
+    """A reader of the one video at `path`: a video file, a folder of frames, or some of its files, as "dir/rgba_*.png".
+
+    LightloomError if there is none.
+    """
     if path.is_file() and path.suffix.lower() != ".zip":
         path = path.resolve()
         return VideoReader(video_footage(path, path.name))
-    found = discover(path).footage
+    if not path.exists() and set("*?") & set(path.name) and path.parent.is_dir():
+        folder = path.parent.resolve()
+        return open_footage(
+            Footage(uid=uid_of(folder.name), kind="frames", name=path.name, path=str(folder), images=path.name)
+        )
+    searched = discover(path)
+    found = searched.footage
     if len(found) != 1:
+        said = f" ({searched.problems[0].message})" if searched.problems else ""
         raise InputError(
-            f"holds {len(found)} videos, expected one", "give a video file or a folder of frames", where=path
+            f"holds {len(found)} videos, expected one{said}", "give a video file or a folder of frames", where=path
         )
     return open_footage(found[0])
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +77,7 @@ class Picture:
 
 
 def read_picture(
-    source: Path | bytes, most_pixels: int, formats: Sequence[str] = PICTURE_FORMATS, *, upright: bool = True
+    source: Path | bytes, most_pixels: int, formats: tuple[str, ...] = PICTURE_FORMATS, *, upright: bool = True
 ) -> Picture:
     """Decode a picture; `upright` carries out its orientation mark.
 

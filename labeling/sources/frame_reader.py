@@ -6,6 +6,7 @@ its place, so that no segment quietly jumps over it.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from manifests.picture_file import read_picture
 
 FRAME_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _PROBES = 9
+_DIGITS = re.compile(r"[0-9]+")
 _RATES = (0.1, 240.0)
 _DEFAULT_RATE = 24.0
 
@@ -98,8 +100,19 @@ class FrameReader(Reader):
 
     def _list(self, transforms: Transforms | None) -> list[tuple[int, str]]:
         """(index, name) of every image that is there; what should be there beside them only counts for the index."""
-        folder = PurePosixPath(self.footage.images or ".")
-        names = {PurePosixPath(name).stem: name for name in self._store.names if _lies_in(name, folder)}
+        frames = self.footage.kind == "frames"
+        folder = PurePosixPath("." if frames else self.footage.images or ".")
+        images = [name for name in self._store.names if _lies_in(name, folder)]
+        if frames and self.footage.images:
+            images = [name for name in images if fnmatch.fnmatchcase(name, self.footage.images)]
+        if kinds := several_kinds(images):
+            raise FootageError(
+                "several-kinds",
+                f"holds several kinds of pictures for the same frames: {', '.join(kinds)}",
+                f"name one, as {f'FOLDER/{kinds[0]}' if frames else 'a folder of its own'!r}",
+                where=self.footage.name,
+            )
+        names = {PurePosixPath(name).stem: name for name in images}
         if not names:
             raise FootageError(
                 "no-images", f"holds no images in {self.footage.images or 'it'}", where=self.footage.name
@@ -166,6 +179,29 @@ class FrameReader(Reader):
         image, flags = read_image(name, self._store.read(name), upright=self.footage.kind == "frames")
         self.flags |= flags
         return image
+
+
+def several_kinds(names: Sequence[str]) -> list[str]:
+    """The kinds of pictures, as patterns, where several show the same frames; empty where each frame has one picture.
+
+    `rgba_*.png` and `depth_*.png` are two kinds if they share numbers, `*.jpg` and `*.png` if they share names.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(_DIGITS.sub("*", PurePosixPath(name).name), []).append(name)
+    sets = {kind: {_first_number(name) for name in held} for kind, held in kinds.items() if len(held) > 1}
+    shared = [kind for kind in sets if any(sets[kind] & sets[other] for other in sets if other != kind)]
+    stems = Counter(PurePosixPath(name).stem for name in names)
+    if max(stems.values(), default=0) > 1:
+        shared += (
+            [f"*{suffix}" for suffix in sorted({PurePosixPath(name).suffix for name in names})] if not shared else []
+        )
+    return shared
+
+
+def _first_number(name: str) -> str:
+    found = _DIGITS.search(PurePosixPath(name).name)
+    return found[0] if found else ""
 
 
 def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
