@@ -40,8 +40,8 @@ _MAPS = {  # the statements whose files Blender's importer opens
 class Phong:
     """A material of an MTL library. `shininess` is Ns, `specular` Ks; None where the file does not say.
 
-    `opacity` is `d` where the file has it (`dissolves`), else 1 - `Tr`; a `Tr` of 1 alone is that of exporters that mean
-    opaque by it, since nobody writes what cannot be seen.
+    `opacity` is `d` where the file has it (`dissolves`), else 1 - `Tr`; a `Tr` of 1 alone means opaque, as exporters
+    of scans write it.
     """
 
     name: str
