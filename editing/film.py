@@ -295,7 +295,9 @@ class VideoWriter:
         self._padding = (size[0] % 2, size[1] % 2)
         self._stamp = -1
         try:
-            self._container = av.open(str(temporary), "w", format="mp4", container_options={"movflags": "faststart"})
+            self._container = av.open(
+                f"file:{temporary}", "w", format="mp4", container_options={"movflags": "faststart"}
+            )
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"cannot be written: {error.strerror or error}", where=path) from None
         self._closing.callback(self._container.close)
