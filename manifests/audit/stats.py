@@ -11,13 +11,14 @@ from typing import Any
 
 import duckdb
 import msgspec
+import pyarrow as pa
 
 from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
 from manifests.errors import DatasetError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
-from manifests.store.tables import to_table
+from manifests.store.tables import check_table, to_table
 
 
 @contextmanager
@@ -31,8 +32,8 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
             paths = [layout.shard_file(dataset.path, folder, shard) for shard in dataset.shards()]
-            if odd := [path for path in paths if not path.is_file()]:
-                raise DatasetError("is missing or no regular file", "run `lightloom data verify`", where=odd[0])
+            for path in paths:
+                _check(path)
             files = [glob.escape(str(path)) for path in paths]
             connection.register(empty := f"no_{view}", to_table([], row_type))
             rows = f"SELECT * FROM {empty}"
@@ -46,6 +47,15 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
+
+
+def _check(path: Path) -> None:
+    """Raise DatasetError where DuckDB, which reads whatever it is given, should not be given a manifest."""
+    try:
+        check_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        what = str(error).splitlines()[0]
+        raise DatasetError(f"cannot be read: {what}", "run `lightloom data verify`", where=path) from None
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, table: str, row_type: type[ClipRow] | type[FailureRow]) -> str:

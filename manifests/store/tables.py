@@ -74,13 +74,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     file = pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))
     parquet = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
-    found = parquet.metadata
-    if found.num_rows > _MOST_ROWS:
-        raise ValueError(f"holds {found.num_rows} rows, at most {_MOST_ROWS} are read")
-    groups = [found.row_group(number) for number in range(found.num_row_groups)]
-    chunks = [group.column(column).total_uncompressed_size for group in groups for column in range(found.num_columns)]
-    if sum(chunks) > _LARGEST:
-        raise ValueError(f"holds more than {human_size(_LARGEST)}")
+    chunks = _column_sizes(parquet.metadata)
     names = None if columns is None else list(columns)
     together = min(max(_LARGEST // max(1, *chunks), _FEWEST), _TOGETHER) if chunks else _TOGETHER
     batches, size = [], 0
@@ -93,3 +87,19 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     if names is not None:
         schema = pa.schema([schema.field(name) for name in names if name in schema.names], schema.metadata)
     return pa.Table.from_batches(batches, schema)
+
+
+def check_table(path: Path) -> None:
+    """Raise ValueError, OSError or pa.ArrowException where a table's footer claims more than `read_parquet` reads."""
+    _column_sizes(pq.ParquetFile(pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))).metadata)
+
+
+def _column_sizes(footer: pq.FileMetaData) -> list[int]:
+    """Decoded bytes of each column of each row group; ValueError where they, or the rows, are too many."""
+    if footer.num_rows > _MOST_ROWS:
+        raise ValueError(f"holds {footer.num_rows} rows, at most {_MOST_ROWS} are read")
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    sizes = [group.column(column).total_uncompressed_size for group in groups for column in range(footer.num_columns)]
+    if sum(sizes) > _LARGEST:
+        raise ValueError(f"holds more than {human_size(_LARGEST)}")
+    return sizes

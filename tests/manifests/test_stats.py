@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -59,6 +60,17 @@ def test_text_and_json_hold_the_numbers(tmp_path: Path) -> None:
 def test_a_folders_name_is_no_pattern(tmp_path: Path, name: str) -> None:
     make_dataset(tmp_path / "star2")
     assert stats(make_dataset(tmp_path / name, failed=[4, 6]).path).clips == 5
+
+
+def test_a_manifest_that_is_too_much_is_not_counted(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "a")
+    pq.write_table(pa.table({"key": pa.nulls(300_000, pa.string())}), tmp_path / "a/manifest/000000.parquet")
+    with pytest.raises(DatasetError, match=r"000000\.parquet: cannot be read: holds 300000 rows"):
+        stats(dataset.path)
+    (tmp_path / "a/manifest/000000.parquet").unlink()
+    (tmp_path / "a/manifest/000000.parquet").symlink_to("/dev/zero")
+    with pytest.raises(DatasetError, match="not a regular file"):
+        stats(dataset.path)
 
 
 def test_dataset_without_shards_counts_zero(tmp_path: Path) -> None:
