@@ -7,6 +7,8 @@ hostile shard can name nothing outside itself and cannot make a reader allocate 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -134,7 +136,7 @@ def salvage(file: BinaryIO, size: int) -> Iterator[Member]:
 
 def _next_header(file: BinaryIO, offset: int, size: int) -> int | None:
     """Offset of the first block from `offset` on that may be a header: gigabytes that are none cost their reading."""
-    while offset + BLOCK <= size:
+    while (offset := _next_data(file, offset, size)) + BLOCK <= size:
         data = read_at(file, offset, min(_PIECE, size - offset))
         at = data.find(_MAGIC)
         while at >= 0 and (at - _MAGIC_AT) % BLOCK:
@@ -143,6 +145,16 @@ def _next_header(file: BinaryIO, offset: int, size: int) -> int | None:
             return offset + at - _MAGIC_AT
         offset += _PIECE
     return None
+
+
+def _next_data(file: BinaryIO, offset: int, size: int) -> int:
+    """Offset of the first block from `offset` on that is more than a hole in the file, `size` where there is none."""
+    try:
+        return file.seek(offset, os.SEEK_DATA) // BLOCK * BLOCK
+    except ValueError:  # no file of the system's
+        return offset
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else offset
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -160,15 +160,15 @@ def test_no_clip_of_more_than_its_limit_is_written_or_read(monkeypatch: pytest.M
 
 
 def test_salvage_passes_over_what_holds_no_header(tmp_path: Path) -> None:
-    """Much of nothing, and the magic of a header where none begins, before the one file that is left."""
+    """A terabyte of nothing, and the magic of a header where none begins, before the one file that is left."""
     path = tmp_path / "shard.tar"
     with path.open("wb") as file:
         file.write(b"x" * 300 + b"ustar\x0000" * 100)
-        file.seek(1 << 26)
+        file.seek(1 << 40)
         file.write(ours({"clip.json": b"{}"}))
     reads = Mock()
     with path.open("rb") as file:
         reads.seek, reads.read.side_effect = file.seek, file.read
         (member,) = archive.salvage(reads, path.stat().st_size)
-    assert member.offset == 1 << 26
+    assert member.offset == 1 << 40
     assert reads.read.call_count < 2000  # not one a block
