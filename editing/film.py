@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -24,11 +24,10 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
-from PIL import Image
 
 from editing.sound import SoundTrack
 from labeling.sources.discovery import discover
-from labeling.sources.footage import Reader, video_footage
+from labeling.sources.footage import Footage, Reader, uid_of, video_footage
 from labeling.sources.frame_reader import open_footage
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.codecs import decode_clip
@@ -37,6 +36,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
 from manifests.files import atomic_path
+from manifests.picture_file import Picture, read_picture
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 
@@ -187,14 +187,24 @@ def open_film(film: str | Path | Film) -> Film:
 
 
 def open_video(path: Path) -> Reader:
-    """A reader of the one video at `path`: a video file or a folder of frames. LightloomError if there is none."""
+    """A reader of the one video at `path`: a video file, a folder of frames, or some of its files, as "dir/rgba_*.png".
+
+    LightloomError if there is none.
+    """
     if path.is_file() and path.suffix.lower() != ".zip":
         path = path.resolve()
         return VideoReader(video_footage(path, path.name))
-    found = discover(path).footage
+    if not path.exists() and set("*?") & set(path.name) and path.parent.is_dir():
+        folder = path.parent.resolve()
+        return open_footage(
+            Footage(uid=uid_of(folder.name), kind="frames", name=path.name, path=str(folder), images=path.name)
+        )
+    searched = discover(path)
+    found = searched.footage
     if len(found) != 1:
+        said = f" ({searched.problems[0].message})" if searched.problems else ""
         raise InputError(
-            f"holds {len(found)} videos, expected one", "give a video file or a folder of frames", where=path
+            f"holds {len(found)} videos, expected one{said}", "give a video file or a folder of frames", where=path
         )
     return open_footage(found[0])
 
@@ -234,15 +244,13 @@ def facing_camera(frames: int) -> np.ndarray:
     return level_camera(frames, toward=(1.0, 0.0))
 
 
-@contextmanager
-def open_picture(path: Path, use: str) -> Iterator[Image.Image]:
+def picture_of(path: Path, use: str) -> Picture:
     """A picture file; InputError where it is too large, or cannot be read as the "mask" or "texture" of its `use`."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise InputError(f"a {use} of {image.width}x{image.height} pixels is too large", where=path)
-            yield image
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return read_picture(path, _MOST_PIXELS)
+    except OverflowError as error:
+        raise InputError(f"a {use} of {error} is too large", where=path) from None
+    except ValueError as error:
         raise InputError(f"cannot be read as a {use}: {error}", where=path) from None
 
 
@@ -287,7 +295,9 @@ class VideoWriter:
         self._padding = (size[0] % 2, size[1] % 2)
         self._stamp = -1
         try:
-            self._container = av.open(str(temporary), "w", format="mp4", container_options={"movflags": "faststart"})
+            self._container = av.open(
+                f"file:{temporary}", "w", format="mp4", container_options={"movflags": "faststart"}
+            )
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"cannot be written: {error.strerror or error}", where=path) from None
         self._closing.callback(self._container.close)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from editing.film import Film, Piece, VideoWriter, Waiting, open_film, open_picture, resized
+from editing.film import Film, Piece, VideoWriter, Waiting, open_film, picture_of, resized
 from editing.full_size import LIFT, lay
 from editing.light_change import FLOOR
 from editing.output import stored_light, write_light
@@ -383,5 +383,4 @@ def _colour(value: str | Path | np.ndarray | Sequence[float]) -> np.ndarray:
     path = Path(value)
     if str(value).startswith("#") or not path.suffix:
         raise InputError("expected #rrggbb or a picture file", where=f"`change` basecolor={value}", fields=("change",))
-    with open_picture(path, "texture") as image:
-        return srgb_decode(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).astype(np.float32)
+    return srgb_decode(picture_of(path, "texture").values).astype(np.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from editing.film import Film, open_film, open_picture, resized
+from editing.film import Film, open_film, picture_of, resized
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
@@ -105,12 +105,15 @@ def _instances(film: Film) -> np.ndarray:
 
 
 def _still(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W, 1) in [0, 1] from a grey picture, or from the alpha of one that has it."""
-    with open_picture(path, "mask") as image:
-        if (image.height, image.width) != size:
-            raise InputError(f"{image.width}x{image.height} pixels, but the video has {size[1]}x{size[0]}", where=path)
-        grey = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
-        return (np.asarray(grey, dtype=np.float32) / 255)[..., None]
+    """A mask (H, W, 1) in [0, 1] from a picture in black and white, or from the alpha of one that has it."""
+    picture = picture_of(path, "mask")
+    if picture.colour.shape[:2] != size:
+        (height, width) = picture.colour.shape[:2]
+        raise InputError(f"{width}x{height} pixels, but the video has {size[1]}x{size[0]}", where=path)
+    try:
+        return picture.mask()[..., None]
+    except ValueError as error:
+        raise InputError(f"as a mask it {error}", where=path) from None
 
 
 def _filled(mask: np.ndarray, path: Path) -> np.ndarray:

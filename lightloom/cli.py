@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from tyro.extras import SubcommandApp
 
@@ -30,6 +29,7 @@ from lightloom.commands import (
     train,
     view,
 )
+from lightloom.saying import unexpected
 from manifests.errors import LightloomError
 from manifests.untrusted import printable
 
@@ -91,11 +91,7 @@ def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "li
     except Exception as error:
         if debug:
             raise
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return _failed(
-            f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno}); this should not happen: "
-            "please report it with the output of the same command and --debug"
-        )
+        return _failed(f"{unexpected(error)} with the output of the same command and --debug")
     return code if isinstance(code, int) else 0
 
 

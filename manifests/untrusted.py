@@ -7,8 +7,10 @@ of proportion to the bytes read.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from manifests.display import human_size
 LARGEST_YAML = 2_000_000
 _DEEPEST = 32
 _LONGEST_NUMBER = 400  # characters; longer ones take Python quadratic time
+_FIRST = threading.Lock()
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
 
 
@@ -42,11 +45,29 @@ def read_bounded(path: Path, limit: int) -> bytes:
 def decode_json[T](data: bytes | str, wanted: type[T]) -> T:
     """JSON as `wanted`; msgspec.DecodeError for whatever is wrong with it, nesting and encoding included."""
     try:
-        return msgspec.json.decode(data, type=wanted)
+        decoder: msgspec.json.Decoder[T] = _decoder(wanted)
+        return decoder.decode(data)
     except msgspec.DecodeError:
         raise
     except (UnicodeError, RecursionError, OverflowError, ValueError) as error:
         raise msgspec.DecodeError(" ".join(str(error).split())[:200] or type(error).__name__) from None
+
+
+def convert[T](plain: Any, wanted: type[T]) -> T:
+    """`msgspec.convert`, from any thread."""
+    _decoder(wanted)
+    return msgspec.convert(plain, wanted)
+
+
+def _decoder(wanted: Any) -> Any:
+    """The decoder of a type, made once: msgspec crashes where two threads meet a type for the first time together."""
+    with _FIRST:
+        return _known_decoder(wanted)
+
+
+@functools.cache
+def _known_decoder(wanted: Any) -> Any:
+    return msgspec.json.Decoder(wanted)
 
 
 def decode_yaml(data: bytes) -> Any:

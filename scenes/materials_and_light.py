@@ -66,10 +66,15 @@ def asset_pools(catalogue: Catalogue, recipe: Recipe) -> AssetPools:
             "give weight to another kind or add assets",
             where=f"recipe {recipe.name}",
         )
+    objects = select("mesh", "object", recipe.objects.count[1] > 0, "objects.count")
+    primitives = select("mesh", "primitive", recipe.primitives.count[1] > 0, "primitives.count")
+    shown = (objects if recipe.objects.count[1] > 0 else ()) + (primitives if recipe.primitives.count[1] > 0 else ())
+    furnished = recipe.settings is not msgspec.UNSET
+    bare = furnished or recipe.materials.native < 1 or any(not isinstance(mesh.mesh, File) for mesh in shown)
     return AssetPools(
-        objects=select("mesh", "object", recipe.objects.count[1] > 0, "objects.count"),
-        primitives=select("mesh", "primitive", recipe.primitives.count[1] > 0, "primitives.count"),
-        surfaces=select("material", "object", recipe.materials.constant < 1, "materials.constant"),
+        objects=objects,
+        primitives=primitives,
+        surfaces=select("material", "object", recipe.materials.constant < 1 and bare, "materials.constant"),
         grounds=select("material", "ground", recipe.ground.probability > 0, "ground.probability"),
         lights=lights,
     )

@@ -38,7 +38,11 @@ _MAPS = {  # the statements whose files Blender's importer opens
 
 @dataclass(frozen=True)
 class Phong:
-    """A material of an MTL library. `shininess` is Ns, `specular` Ks; None where the file does not say."""
+    """A material of an MTL library. `shininess` is Ns, `specular` Ks; None where the file does not say.
+
+    `opacity` is `d` where the file has it (`dissolves`), else 1 - `Tr`; a `Tr` of 1 alone means opaque, as exporters
+    of scans write it.
+    """
 
     name: str
     shininess: float | None = None
@@ -47,6 +51,7 @@ class Phong:
     roughness: float | None = None
     metallic: float | None = None
     opacity: float = 1.0
+    dissolves: bool = False
     maps: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -159,14 +164,15 @@ def _with(material: Phong, keyword: str, rest: str) -> Phong:
     if keyword in _MAPS:
         name = _map_name(rest)
         return replace(material, maps=(*material.maps, (keyword, name))) if name else material
-    numbers = _numbers(rest)
+    numbers = _numbers(rest.removeprefix("-halo "))
     changed: dict[str, Any] = {}
     if numbers and keyword in _NUMBERS:
         changed[_NUMBERS[keyword]] = numbers[0]
+        changed["dissolves"] = material.dissolves or keyword == "d"
     elif numbers and keyword == "ks":
         changed["specular"] = numbers
-    elif numbers and keyword == "tr":
-        changed["opacity"] = 1.0 - numbers[0]
+    elif numbers and keyword == "tr" and not material.dissolves:
+        changed["opacity"] = 1.0 - numbers[0] if numbers[0] < 1.0 else 1.0
     elif numbers and keyword == "illum":
         changed["illumination"] = int(numbers[0])
     return replace(material, **changed)

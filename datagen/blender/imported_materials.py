@@ -37,8 +37,9 @@ def set_phong(materials: Iterable[Any], phong: Iterable[Phong]) -> None:
             _fix(material, node, "Metallic", _metallic(given))
         _fix(material, node, "IOR", _DIELECTRIC_IOR)
         _fix(material, node, "Specular IOR Level", 0.5)
+        if "map_d" not in kinds:
+            _fix(material, node, "Alpha", 1.0)  # the importer takes the last of `d` and `Tr`
         if given.opacity < 1.0 and "map_d" not in kinds:
-            _fix(material, node, "Alpha", 1.0)
             _fix(material, node, "Transmission Weight", 1.0 - max(given.opacity, 0.0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -122,7 +123,9 @@ class _Search:
             self._scene(folder)
             return
         videos = [name for name in files if name.lower().endswith(tuple(SUFFIXES))]
-        images = [name for name in files if is_image(name)]
+        wanted = self._options.images or ""
+        pattern = wanted if set("*?[") & set(wanted) else ""
+        images = [name for name in files if is_image(name) and fnmatchcase(name, pattern or "*")]
         zips = [name for name in files if name.lower().endswith(".zip")]
         used: set[str] = set()
         if "dl3dv" in self._kinds:
@@ -136,7 +139,7 @@ class _Search:
         if "frames" in self._kinds and len(images) > 1 and not ("video" in self._kinds and videos):
             used.update(images)
             where = self._name(folder)
-            self._add(Footage(uid=uid_of(where), kind="frames", name=where, path=str(folder)))
+            self._add(Footage(uid=uid_of(where), kind="frames", name=where, path=str(folder), images=pattern))
         index = self._index_file.name if self._index_file and folder == self._root else ""
         self._ignored += [self._name(folder / name) for name in files if name not in used | {SIDECAR, index}]
 

@@ -44,6 +44,7 @@ Reason = Literal[
     "bad-sidecar",  # the file that states licences cannot be read
     "duplicate",  # the same item twice
     "irregular-names",  # frame names without a regular number: order and gaps rest on the sorted names
+    "several-kinds",  # pictures of several kinds for the same frames; none is chosen
     "not-footage",  # files that are no footage
 ]
 
@@ -68,7 +69,8 @@ class Footage(msgspec.Struct, frozen=True, kw_only=True):
 
     `uid` is made of a-z, 0-9, `_` and `-`, at most 40 characters, unique in its source and the same wherever the
     source lies: it can stand in `Clip.key`. `name` is the path below the source. `path` is absolute: the video, the
-    folder or the zip; `images` (a folder) and `transforms` (a file) are names inside it (DL3DV). `fps` is the rate
+    folder or the zip; `images` (a folder) and `transforms` (a file) are names inside it (DL3DV); of a folder of
+    frames `images` is a pattern of names, empty for all. `fps` is the rate
     stated by the user, `duration` the seconds stated by the index; 0 where nothing is stated. Videos use their own.
     `licence` is an SPDX id or "unknown".
     """
@@ -106,7 +108,7 @@ class SourceOptions:
 
     Attributes:
         images: image folder of DL3DV scenes, such as images_8; the first of images_4, images_8, images_2, images if
-            not given.
+            not given. With a wildcard, which files of folders of frames are the frames: 'rgba_*.png'.
         index: DL3DV's index CSV; if not given, the one in the source.
         licence: SPDX licence of footage that states none.
         author: author of footage that states none.

@@ -6,30 +6,28 @@ its place, so that no segment quietly jumps over it.
 
 from __future__ import annotations
 
-import io
+import fnmatch
 import re
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, natural
+from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
 from labeling.sources.frame_stores import FrameStore, is_image, open_store
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
-from labeling.sources.video_reader import VideoReader, over_black
+from labeling.sources.video_reader import VideoReader
 from manifests.contract.camera import fitted
 from manifests.errors import FootageError
+from manifests.picture_file import read_picture
 
-_FORMATS = ("PNG", "JPEG", "WEBP")
+FRAME_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _PROBES = 9
+_DIGITS = re.compile(r"[0-9]+")
 _RATES = (0.1, 240.0)
 _DEFAULT_RATE = 24.0
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error)
 
 
 def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
@@ -102,8 +100,19 @@ class FrameReader(Reader):
 
     def _list(self, transforms: Transforms | None) -> list[tuple[int, str]]:
         """(index, name) of every image that is there; what should be there beside them only counts for the index."""
-        folder = PurePosixPath(self.footage.images or ".")
-        names = {PurePosixPath(name).stem: name for name in self._store.names if _lies_in(name, folder)}
+        frames = self.footage.kind == "frames"
+        folder = PurePosixPath("." if frames else self.footage.images or ".")
+        images = [name for name in self._store.names if _lies_in(name, folder)]
+        if frames and self.footage.images:
+            images = [name for name in images if fnmatch.fnmatchcase(name, self.footage.images)]
+        if kinds := several_kinds(images):
+            raise FootageError(
+                "several-kinds",
+                f"holds several kinds of pictures for the same frames: {', '.join(kinds)}",
+                f"name one, as {f'FOLDER/{kinds[0]}' if frames else 'a folder of its own'!r}",
+                where=self.footage.name,
+            )
+        names = {PurePosixPath(name).stem: name for name in images}
         if not names:
             raise FootageError(
                 "no-images", f"holds no images in {self.footage.images or 'it'}", where=self.footage.name
@@ -172,6 +181,29 @@ class FrameReader(Reader):
         return image
 
 
+def several_kinds(names: Sequence[str]) -> list[str]:
+    """The kinds of pictures, as patterns, where several show the same frames; empty where each frame has one picture.
+
+    `rgba_*.png` and `depth_*.png` are two kinds if they share numbers, `*.jpg` and `*.png` if they share names.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(_DIGITS.sub("*", PurePosixPath(name).name), []).append(name)
+    sets = {kind: {_first_number(name) for name in held} for kind, held in kinds.items() if len(held) > 1}
+    shared = [kind for kind in sets if any(sets[kind] & sets[other] for other in sets if other != kind)]
+    stems = Counter(PurePosixPath(name).stem for name in names)
+    if max(stems.values(), default=0) > 1:
+        shared += (
+            [f"*{suffix}" for suffix in sorted({PurePosixPath(name).suffix for name in names})] if not shared else []
+        )
+    return shared
+
+
+def _first_number(name: str) -> str:
+    found = _DIGITS.search(PurePosixPath(name).name)
+    return found[0] if found else ""
+
+
 def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
     """Place of each frame from the last number in its name, counted in the usual step, and whether that is regular.
 
@@ -194,30 +226,19 @@ def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
 
 
 def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, set[str]]:
-    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG or WebP; transparent pixels lie over black.
+    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG, WebP or TIFF; transparent pixels lie over black.
 
     Raises FootageError ("damaged" or "refused"). `upright` applies the camera's orientation mark.
     """
-    flags = set()
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise FootageError("refused", f"{name} is {image.width}x{image.height} pixels")
-            if image.info.get("icc_profile"):
-                flags.add("colour-profile")
-            image.load()
-            turned = ImageOps.exif_transpose(image) if upright else image
-            if turned.has_transparency_data:
-                flags.add("alpha")
-                return over_black(np.array(turned.convert("RGBA"))), flags
-            if turned.mode.startswith("I;16"):
-                gray = (np.array(turned) >> 8).astype(np.uint8)
-                return np.repeat(gray[..., None], 3, axis=2), flags
-            if turned.mode in ("I", "F"):
-                raise FootageError("refused", f"{name} holds numbers without a range ({turned.mode})")
-            return np.array(turned.convert("RGB")), flags
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise FootageError("damaged", f"{error or type(error).__name__}", where=name) from None
+        picture = read_picture(data, MAX_PIXELS, FRAME_FORMATS, upright=upright)
+    except OverflowError as error:
+        raise FootageError("refused", f"{name} is {error}") from None
+    except ValueError as error:
+        reason: Reason = "refused" if "without a range" in str(error) else "damaged"
+        raise FootageError(reason, f"{error}", where=name) from None
+    flags = {"alpha"} if picture.alpha is not None else set()
+    return picture.over_black(), flags | ({"colour-profile"} if picture.profile else set())
 
 
 def _lies_in(name: str, folder: PurePosixPath) -> bool:

@@ -27,7 +27,7 @@ _MAX_DIRECTORY = 64 << 20
 """Bytes of a zip's list of members, which is held in memory."""
 _MAX_NAME = 512
 _DEPTH = 4
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp"}
+_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"}
 
 
 class FrameStore(Protocol):
@@ -51,7 +51,7 @@ def open_store(path: Path) -> FrameStore:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name looks like a frame that can be read (PNG, JPEG or WebP)."""
+    """Whether a file name looks like a frame that can be read (PNG, JPEG, WebP or TIFF)."""
     return PurePosixPath(name).suffix.lower() in _IMAGES
 
 

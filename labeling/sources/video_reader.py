@@ -37,6 +37,7 @@ from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Rea
 from labeling.sources.tone_map import CURVES, tone_mapped
 from manifests.contract.camera import fitted
 from manifests.errors import FootageError
+from manifests.picture_file import over_black
 
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".3gp"),
@@ -392,9 +393,3 @@ class PixelConverter:
             raise FootageError("hdr", f"the video has colour matrix {matrix} (ITU-T H.273), which is not converted")
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         return _MATRICES[matrix], not full
-
-
-def over_black(rgba: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8 with straight alpha laid over black, as networks were trained to see it: (H, W, 3) uint8."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    return ((rgba[..., :3] * alpha + 127) // 255).astype(np.uint8)

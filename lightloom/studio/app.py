@@ -17,6 +17,7 @@ import numpy as np
 
 from editing.lights import NamedLight, find_light
 from editing.selection import TOLERANCE
+from lightloom.saying import say, unexpected
 from lightloom.studio.page_content import (
     CHANGES,
     LOOKS,
@@ -66,16 +67,18 @@ def label_of(field: str) -> str:
 
 
 def told[**P, R](work: Callable[P, R]) -> Callable[P, R]:
-    """`work`, whose errors for people appear on the page as one line."""
+    """`work`, whose errors appear on the page as one line; those that are not ours in the terminal, too."""
 
     @wraps(work)
     def told_work(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return work(*args, **kwargs)
         except LightloomError as error:
-            raise gr.Error(
-                html.escape(error.told(label_of), quote=False), duration=None, print_exception=False
-            ) from None
+            line = error.told(label_of)
+        except Exception as error:
+            line = unexpected(error)
+            say(line, error=True)
+        raise gr.Error(html.escape(line, quote=False), duration=None, print_exception=False)
 
     return told_work
 
@@ -222,13 +225,14 @@ class Page:
         self._hdr.upload(self._from_file, self._hdr, light, **quick)
         self._own.click(self._find_own, self._project, light, **slow)
         self._facing.change(
-            lambda light, facing: light_strip(light.turned(facing).image),
+            told(lambda light, facing: light_strip(light.turned(facing).image)),
             [self._light, self._facing],
             self._strip,
             trigger_mode="always_last",
             **quick,
         )
-        self._look.input(lambda look: LOOKS[look], self._look, [self._colour, self._roughness, self._metallic], **quick)
+        values = [self._colour, self._roughness, self._metallic]
+        self._look.input(told(lambda look: LOOKS[look]), self._look, values, **quick)
 
         controls = [
             *(self._project, self._tool, self._point, self._light, self._facing, self._turn, self._maps),
@@ -283,6 +287,7 @@ class Page:
         with project.film(whole=False) as film:
             return marked(film.frame(0), mask, None if tool == "material" else point)
 
+    @told
     def _choose(self, event: gr.SelectData) -> tuple[Any, ...]:
         return _shown_light(self._lights[int(event.index)])
 

@@ -44,7 +44,9 @@ LOOKS = {
 }
 """Base colour, roughness and metallic by name."""
 
-_NUMBERS = re.compile(r"[\d.]+")
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_NUMBER = r"\s*([0-9]{1,3}(?:\.[0-9]{0,20})?)\s*"
+_RGB = re.compile(rf"rgba?\({_NUMBER},{_NUMBER},{_NUMBER}(?:,[0-9.\s]{{1,25}})?\)")
 
 _SIDE = 960
 _TINT = np.array([1.0, 0.62, 0.16], dtype=np.float32)
@@ -86,11 +88,16 @@ def material_values(
 
 
 def hex_colour(colour: str) -> str:
-    """`#rrggbb` of what a colour picker gives: that, or `rgb(r, g, b)` and `rgba(r, g, b, a)` with fractions."""
-    if not colour.startswith("rgb"):
-        return colour
-    numbers = [min(round(float(number)), 255) for number in _NUMBERS.findall(colour)[:3]]
-    return "#" + "".join(f"{number:02x}" for number in numbers)
+    """`#rrggbb` of what a colour picker gives: that, or `rgb(r, g, b)` and `rgba(r, g, b, a)` with fractions.
+
+    InputError for anything else: an edit would take another text for the path of a texture.
+    """
+    given = str(colour).strip()
+    if _HEX.fullmatch(given):
+        return given
+    if (found := _RGB.fullmatch(given)) is None:
+        raise InputError("the base colour is no colour", "choose one")
+    return "#" + "".join(f"{min(round(float(number)), 255):02x}" for number in found.groups())
 
 
 def fitted(picture: np.ndarray) -> np.ndarray:

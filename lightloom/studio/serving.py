@@ -22,6 +22,11 @@ from manifests.errors import InputError
 
 _ELSEWHERE = re.compile(r"/(file|proxy)=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?")
+_UPLOAD = "/gradio_api/upload"
+_LARGEST_EVENT = 1 << 20
+_UPLOADS = 16
+"""Bytes of a request that is no upload, and how many of the largest uploads may lie in the work folder."""
 
 Scope = Mapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -34,28 +39,93 @@ def require_gradio() -> None:
 
 
 class Guard:
-    """ASGI middleware: answers 403 to requests for other hosts' names, from other sites' pages, and for URLs."""
+    """ASGI middleware: refuses what a page of ours never asks, before anything of it is read, and bounds what is read.
 
-    def __init__(self, app: Application, hosts: frozenset[str] | None) -> None:
-        self._app, self._hosts = app, hosts
+    403 for requests under other hosts' names, from other sites' pages, and for URLs; 413 for a body larger than an
+    event or a file may be, whatever its header says; 507 once uploads would fill more than 16 of the largest.
+
+    Args:
+        app: what is guarded.
+        hosts: names under which it is asked; None is any.
+        largest: bytes of a file that may be uploaded.
+    """
+
+    def __init__(self, app: Application, hosts: frozenset[str] | None, largest: int) -> None:
+        self._app, self._hosts, self._largest = app, hosts, largest
+        self._uploaded = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and not self._welcome(scope):
-            head = {"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]}
-            await send(head)
-            await send({"type": "http.response.body", "body": b"refused"})
-            return
-        await self._app(scope, receive, send)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        elif scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif not _welcome(scope, self._hosts):
+            await _refuse(send, 403, b"refused")
+        else:
+            await self._bounded(scope, receive, send)
 
-    def _welcome(self, scope: Scope) -> bool:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
-            return False  # a name that someone made point here
-        if origin is not None and urlsplit(origin).netloc != host:
-            return False
-        return _ELSEWHERE.search(unquote(scope["path"])) is None
+    async def _bounded(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Pass a request on, counting its body; what the application says of one that is cut is dropped."""
+        upload = scope["path"].rstrip("/") == _UPLOAD
+        limit = _LARGEST_EVENT + (self._largest if upload else 0)
+        read, refused, answered = 0, False, False
+
+        async def counted() -> Any:
+            nonlocal read, refused
+            message = await receive()
+            size = len(message.get("body", b""))
+            read += size
+            self._uploaded += size if upload else 0
+            refused = refused or read > limit or (upload and self._full)
+            return {"type": "http.disconnect"} if refused else message
+
+        async def answer(message: Any) -> None:
+            nonlocal answered
+            if not refused:
+                answered = True
+                await send(message)
+
+        claimed = _headers(scope).get("content-length", "0")
+        if not claimed.isdecimal() or len(claimed) > 18 or int(claimed) > limit:
+            await _refuse(send, 413, b"too large")
+            return
+        try:
+            await self._app(scope, counted, answer)
+        except Exception:
+            if not refused:
+                raise
+        if refused and not answered:
+            full = upload and self._full
+            await _refuse(send, *((507, b"too many uploads") if full else (413, b"too large")))
+
+    @property
+    def _full(self) -> bool:
+        return self._uploaded > _UPLOADS * self._largest
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _welcome(scope: Scope, hosts: frozenset[str] | None) -> bool:
+    headers = _headers(scope)
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if _HOST.fullmatch(host) is None:
+        return False
+    if hosts is not None and urlsplit(f"//{host}").hostname not in hosts:
+        return False  # a name that someone made point here
+    if origin is not None and urlsplit(origin).netloc != host:
+        return False
+    followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    if headers.get("sec-fetch-site") in {"cross-site", "same-site"}:  # browsers say so even where there is no origin
+        return scope["method"] == "GET" and scope["path"] == "/" and followed  # a link to the page itself
+    return _ELSEWHERE.search(unquote(scope["path"])) is None
+
+
+async def _refuse(send: Any, status: int, why: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": why})
 
 
 def serve(
@@ -107,7 +177,7 @@ def serve(
                 ),
                 css=CSS,
                 js="() => document.body.classList.add('dark')",
-                app_kwargs={"middleware": [Middleware(Guard, hosts=hosts)]},
+                app_kwargs={"middleware": [Middleware(Guard, hosts=hosts, largest=megabytes * 2**20)]},
             )
         except OSError as error:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,13 +11,14 @@ from typing import Any
 
 import duckdb
 import msgspec
+import pyarrow as pa
 
 from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
 from manifests.errors import DatasetError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
-from manifests.store.tables import to_table
+from manifests.store.tables import check_table, to_table
 
 
 @contextmanager
@@ -29,13 +31,16 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     try:
         for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
-            files = [str(layout.shard_file(dataset.path, folder, shard)) for shard in dataset.shards()]
+            paths = [layout.shard_file(dataset.path, folder, shard) for shard in dataset.shards()]
+            for path in paths:
+                _check(path)
+            files = [glob.escape(str(path)) for path in paths]
             connection.register(empty := f"no_{view}", to_table([], row_type))
             rows = f"SELECT * FROM {empty}"
             if files:
                 names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-                table = f"read_parquet([{names}], union_by_name = true)"
-                rows += f" UNION ALL BY NAME SELECT {_columns(connection, table)} FROM {table}"
+                table = f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
+                rows += f" UNION ALL BY NAME SELECT {_columns(connection, table, row_type)} FROM {table}"
             connection.execute(f"CREATE VIEW {view} AS {rows}")
         yield connection
     except duckdb.Error as error:
@@ -44,14 +49,23 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> str:
-    """What to select so that columns of contract 1 go by the names of today; some shards may be of either."""
-    there = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
-    older = columns_1(there)
-    if not older:
-        return "*"
-    named = [f"coalesce({new}, {old}) AS {new}" if new in there else f"{old} AS {new}" for old, new in older.items()]
-    return f"* EXCLUDE ({', '.join({*older, *older.values()} & {*there})}), {', '.join(named)}"
+def _check(path: Path) -> None:
+    """Raise DatasetError where DuckDB, which reads whatever it is given, should not be given a manifest."""
+    try:
+        check_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        what = str(error).splitlines()[0]
+        raise DatasetError(f"cannot be read: {what}", "run `lightloom data verify`", where=path) from None
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str, row_type: type[ClipRow] | type[FailureRow]) -> str:
+    """What to select of a row's columns, those of contract 1 under the names of today; shards may be mixed."""
+    there = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
+    named = {name: [name] for name in row_type.__struct_fields__ if name in there}
+    for old, new in columns_1(there).items():
+        named.setdefault(new, []).append(old)
+    quoted = {new: ", ".join(f'"{name}"' for name in names) for new, names in named.items()}
+    return ", ".join(f'coalesce({names}) AS "{new}"' for new, names in quoted.items())
 
 
 def counts(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:

@@ -327,7 +327,7 @@ class _ShardCheck:
     def _check_clip(self, file: BinaryIO, members: Sequence[archive.Member], row: ClipRow | None) -> None:
         key = members[0].key
         try:
-            sample = read_group(file, members)
+            sample = read_group(file, members, keep=self.level == "decode")
         except DatasetError as error:
             self._add(layout.SHARDS, error.what, key=key)
             return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+
+from manifests.untrusted import convert
 
 
 class AssetUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +104,14 @@ def clips_expected(lights: int, row: ClipRow) -> int:
     return lights or row.item_clips
 
 
-_CONTRACT_1 = {"scene": "item", "light": "part", "render_seconds": "seconds", "samples": "steps"}
+CONTRACT_1 = {"scene": "item", "light": "part", "render_seconds": "seconds", "samples": "steps"}
+"""Names of columns of contract 1, and what they are called today."""
 _ITEM_CLIPS_1 = "item.clips"
 
 
 def columns_1(columns: Collection[str]) -> dict[str, str]:
     """Names of today by those of contract 1, for what is there of the latter; a table may hold both."""
-    return {old: new for old, new in _CONTRACT_1.items() if "scene" in columns and old in columns}
+    return {old: new for old, new in CONTRACT_1.items() if "scene" in columns and old in columns}
 
 
 def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: type[Row]) -> Row:
@@ -117,7 +121,12 @@ def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: typ
     the number of clips per item among the statistics, and network and sampler under `recipe`.
     """
     names = columns_1(plain)
-    row = msgspec.convert({names.get(name, name): value for name, value in plain.items()}, row_type)
+    row = convert({names.get(name, name): value for name, value in plain.items()}, row_type)
+    for name in row.__struct_fields__:
+        value = getattr(row, name)
+        for number in value.values() if isinstance(value, dict) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise msgspec.ValidationError(f"{name} holds {number}, expected finite numbers")
     if not names or isinstance(row, FailureRow):
         return row
     statistics = dict(row.statistics)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from importlib.resources import files
 from typing import Any
 
@@ -30,6 +31,8 @@ def macro(template: str, name: str, *arguments: Any) -> Markup:
 def number(value: float) -> str:
     """A number as people read it: 1,234 or 0.0512 or 3.4."""
     value = float(value)
+    if not math.isfinite(value):
+        return str(value)
     if value == round(value) and abs(value) < 1e15:
         return f"{round(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

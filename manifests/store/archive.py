@@ -7,6 +7,8 @@ hostile shard can name nothing outside itself and cannot make a reader allocate 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -19,12 +21,15 @@ BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
 """What ends an archive."""
 
-LARGEST_FILE = 4 << 30
-"""A file of a clip may not be larger."""
+LARGEST_FILE = 1 << 30
+LARGEST_CLIP = 2 << 30
+"""A file of a clip, and all files of a clip with their headers, may not have more bytes."""
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _NAME_LIMIT = 100
+_MAGIC, _MAGIC_AT = b"ustar", 257
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ def encode(key: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
     """The bytes of one clip in an archive, in pieces: its files sorted by name, each with a header and padding."""
     if not _KEY.fullmatch(key):
         raise DatasetError(f"{key!r} cannot be the key of a clip: only a-z, 0-9, '_' and '-'")
+    if sum(BLOCK + _padded(len(data)) for data in files.values()) > LARGEST_CLIP:
+        raise DatasetError(f"more than {LARGEST_CLIP} bytes", "make shorter or smaller clips", where=f"clip {key}")
     for suffix in sorted(files):
         data = files[suffix]
         yield header(f"{key}.{suffix}", len(data))
@@ -116,18 +123,38 @@ def parse_header(block: bytes, offset: int) -> Member:
 def salvage(file: BinaryIO, size: int) -> Iterator[Member]:
     """Every whole member of a damaged archive: where a header does not parse, the search goes on block by block."""
     offset = 0
-    while offset + BLOCK <= size:
-        block = read_at(file, offset, BLOCK)
+    while (found := _next_header(file, offset, size)) is not None:
+        offset = found + BLOCK
         try:
-            member = parse_header(block, offset)
+            member = parse_header(read_at(file, found, BLOCK), found)
         except DatasetError:
-            offset += BLOCK
             continue
         if member.data + member.size <= size:
             yield member
             offset = member.end
-        else:
-            offset += BLOCK
+
+
+def _next_header(file: BinaryIO, offset: int, size: int) -> int | None:
+    """Offset of the first block from `offset` on that may be a header: gigabytes that are none cost their reading."""
+    while (offset := _next_data(file, offset, size)) + BLOCK <= size:
+        data = read_at(file, offset, min(_PIECE, size - offset))
+        at = data.find(_MAGIC)
+        while at >= 0 and (at - _MAGIC_AT) % BLOCK:
+            at = data.find(_MAGIC, at + 1)
+        if at >= 0:
+            return offset + at - _MAGIC_AT
+        offset += _PIECE
+    return None
+
+
+def _next_data(file: BinaryIO, offset: int, size: int) -> int:
+    """Offset of the first block from `offset` on that is more than a hole in the file, `size` where there is none."""
+    try:
+        return file.seek(offset, os.SEEK_DATA) // BLOCK * BLOCK
+    except ValueError:  # no file of the system's
+        return offset
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else offset
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
@@ -137,6 +164,12 @@ def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     if len(data) != size:
         raise DatasetError(f"cut off: {size} bytes expected at byte {offset}, {len(data)} there")
     return data
+
+
+def read_pieces(file: BinaryIO, member: Member) -> Iterator[bytes]:
+    """The bytes of a member, in pieces of at most 1 MiB; DatasetError when the file is shorter."""
+    for start in range(0, member.size, 1 << 20):
+        yield read_at(file, member.data + start, min(1 << 20, member.size - start))
 
 
 def _padded(size: int) -> int:

@@ -6,7 +6,6 @@ It makes a shard self-describing: without its Parquet, every clip can still be c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -78,24 +77,6 @@ def parse_row(key: str, data: bytes) -> RowDocument:
     if document.row.key != key:
         raise DatasetError(f"{ROW} is that of clip {document.row.key}", where=f"clip {key}")
     return document
-
-
-def parse_sample(key: str, files: Mapping[str, bytes]) -> Sample:
-    """A sample from all files of a clip, `row.json` included; DatasetError names the first file that is not whole."""
-    if ROW not in files:
-        raise DatasetError(f"has no {ROW}", where=f"clip {key}")
-    document = parse_row(key, files[ROW])
-    content = {suffix: data for suffix, data in files.items() if suffix != ROW}
-    odd = sorted(content.keys() ^ document.files.keys())
-    if odd:
-        raise DatasetError(
-            f"{odd[0]} is {'missing' if odd[0] in document.files else 'not its file'}", where=f"clip {key}"
-        )
-    for suffix, data in content.items():
-        note = document.files[suffix]
-        if len(data) != note.size or hashlib.sha256(data).hexdigest() != note.sha256:
-            raise DatasetError(f"{suffix} was changed: its SHA-256 does not fit", where=f"clip {key}")
-    return Sample(key, content, document.row)
 
 
 def without_packing(row: ClipRow) -> ClipRow:

@@ -25,7 +25,7 @@ from manifests.files import atomic_file, remove, write_bytes
 from manifests.store import archive, layout
 from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet
-from manifests.store.row_file import LARGEST_ROW, ROW, parse_sample, row_json, without_packing
+from manifests.store.row_file import LARGEST_ROW, ROW, parse_row, row_json, without_packing
 from manifests.store.tables import encode_parquet, from_table, read_parquet, to_table
 from manifests.untrusted import decode_json, read_bounded
 
@@ -232,6 +232,8 @@ def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
 def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
     """The files of a clip by suffix, read from its byte range; the hash is checked, DatasetError when it differs."""
     path = layout.shard_file(dataset, layout.SHARDS, row.shard)
+    if row.size > archive.LARGEST_CLIP:
+        raise DatasetError(f"clip {row.key} has more than {archive.LARGEST_CLIP} bytes", "run verify", where=path)
     with path.open("rb") as file:
         if not 0 <= row.offset < row.offset + row.size <= path.stat().st_size:
             raise DatasetError(f"clip {row.key} should lie at byte {row.offset}", "run verify", where=path)
@@ -242,15 +244,39 @@ def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
     return {member.suffix: data[member.data : member.data + member.size] for member in members if member.suffix != ROW}
 
 
-def read_group(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
-    """The sample whose files are `members`, checked against its `row.json`; DatasetError when it is not whole."""
+def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool = True) -> Sample:
+    """The sample whose files are `members`, checked against its `row.json`; DatasetError names what is not whole.
+
+    Sizes are compared before anything is read. Without `keep` files are hashed in pieces, and the sample has none.
+    """
     key = members[0].key
-    if len({member.suffix for member in members}) != len(members):
+    by_suffix = {member.suffix: member for member in members}
+    if len(by_suffix) != len(members):
         raise DatasetError("has a file twice", where=f"clip {key}")
-    for member in members:
-        if member.suffix == ROW and member.size > LARGEST_ROW:
-            raise DatasetError(f"{ROW} of {member.size} bytes is larger than {LARGEST_ROW}", where=f"clip {key}")
-    return parse_sample(key, {member.suffix: archive.read_at(file, member.data, member.size) for member in members})
+    if ROW not in by_suffix:
+        raise DatasetError(f"has no {ROW}", where=f"clip {key}")
+    noted = by_suffix.pop(ROW)
+    if noted.size > LARGEST_ROW:
+        raise DatasetError(f"{ROW} of {noted.size} bytes is larger than {LARGEST_ROW}", where=f"clip {key}")
+    if members[-1].end - members[0].offset > archive.LARGEST_CLIP:
+        raise DatasetError(f"its files have more than {archive.LARGEST_CLIP} bytes", where=f"clip {key}")
+    document = parse_row(key, archive.read_at(file, noted.data, noted.size))
+    for suffix in sorted(by_suffix.keys() ^ document.files.keys()):
+        state = "missing" if suffix in document.files else "not its file"
+        raise DatasetError(f"{suffix} is {state}", where=f"clip {key}")
+    files = {}
+    for suffix, member in by_suffix.items():
+        if member.size != document.files[suffix].size:
+            raise DatasetError(f"{suffix} was changed: its size is another", where=f"clip {key}")
+        hasher, pieces = hashlib.sha256(), []
+        for piece in archive.read_pieces(file, member):
+            hasher.update(piece)
+            if keep:
+                pieces.append(piece)
+        if hasher.hexdigest() != document.files[suffix].sha256:
+            raise DatasetError(f"{suffix} was changed: its SHA-256 does not fit", where=f"clip {key}")
+        files[suffix] = b"".join(pieces)
+    return Sample(key, files if keep else {}, document.row)
 
 
 def _samples(item: Path | Sequence[Sample]) -> Sequence[Sample]:

@@ -10,12 +10,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.contract.row import AssetUse, ClipRow, FailureRow, MaterialUse, row_from
+from manifests.contract.row import CONTRACT_1, AssetUse, ClipRow, FailureRow, MaterialUse, row_from
 from manifests.display import human_size
 from manifests.untrusted import read_bounded
 
-_LARGEST = 1 << 30
-_ROWS = 256
+_LARGEST = 1 << 28
+_MOST_ROWS = 1 << 18
+_FEWEST, _TOGETHER = 8, 1024  # rows decoded at once; each may hold the largest text of its column
+_KNOWN = {*ClipRow.__struct_fields__, *FailureRow.__struct_fields__, *CONTRACT_1}
 _FLOATS = pa.map_(pa.string(), pa.float64())
 _ASSETS = pa.list_(pa.struct([(name, pa.string()) for name in AssetUse.__struct_fields__]))
 _MATERIALS = pa.list_(
@@ -47,8 +49,13 @@ def to_table(rows: list[ClipRow] | list[FailureRow], row_type: type[ClipRow] | t
 
 def from_table[Row: (ClipRow, FailureRow)](table: pa.Table, row_type: type[Row]) -> list[Row]:
     """Inverse of `to_table`; also of contract 1. Unknown columns are ignored, missing ones take their default."""
-    plain = table.to_pylist(maps_as_pydicts="strict")
-    return [row_from({k: v for k, v in row.items() if v is not None}, row_type) for row in plain]
+    known = [name for name in table.column_names if name in _KNOWN]
+    batches = table.select(known).to_batches()
+    plain = (row for batch in batches for row in batch.to_pylist(maps_as_pydicts="strict"))
+    try:
+        return [row_from({k: v for k, v in row.items() if v is not None}, row_type) for row in plain]
+    except (OverflowError, KeyError) as error:  # a date that Python has no room for, a key given twice
+        raise ValueError(str(error)) from None
 
 
 def encode_parquet(table: pa.Table) -> bytes:
@@ -62,14 +69,16 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The table at `path`, all of it or some columns; pa.ArrowException, OSError or ValueError where it is not whole.
 
     The file is read at once and decoded by this thread: pyarrow's pools of threads abort a process that ends soon
-    after a read ("terminate called"). A few kilobytes may stand for gigabytes, so rows are decoded some at a time and
-    counted; ValueError beyond 1 GiB.
+    after a read ("terminate called"). ValueError beyond 256 Ki rows or 256 MiB: the footer is asked first, and since a
+    few kilobytes may stand for gigabytes whatever it says, rows are decoded some at a time and counted.
     """
     file = pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))
     parquet = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
+    chunks = _column_sizes(parquet.metadata)
     names = None if columns is None else list(columns)
+    together = min(max(_LARGEST // max(1, *chunks), _FEWEST), _TOGETHER) if chunks else _TOGETHER
     batches, size = [], 0
-    for batch in parquet.iter_batches(_ROWS, columns=names, use_threads=False):
+    for batch in parquet.iter_batches(together, columns=names, use_threads=False):
         size += batch.nbytes
         if size > _LARGEST:
             raise ValueError(f"holds more than {human_size(_LARGEST)}")
@@ -78,3 +87,19 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     if names is not None:
         schema = pa.schema([schema.field(name) for name in names if name in schema.names], schema.metadata)
     return pa.Table.from_batches(batches, schema)
+
+
+def check_table(path: Path) -> None:
+    """Raise ValueError, OSError or pa.ArrowException where a table's footer claims more than `read_parquet` reads."""
+    _column_sizes(pq.ParquetFile(pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))).metadata)
+
+
+def _column_sizes(footer: pq.FileMetaData) -> list[int]:
+    """Decoded bytes of each column of each row group; ValueError where they, or the rows, are too many."""
+    if footer.num_rows > _MOST_ROWS:
+        raise ValueError(f"holds {footer.num_rows} rows, at most {_MOST_ROWS} are read")
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    sizes = [group.column(column).total_uncompressed_size for group in groups for column in range(footer.num_columns)]
+    if sum(sizes) > _LARGEST:
+        raise ValueError(f"holds more than {human_size(_LARGEST)}")
+    return sizes

@@ -49,6 +49,32 @@ def test_libraries_are_read_with_options_and_odd_spacing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("lines", "opacity"),
+    [
+        ("", 1.0),
+        ("d 1.0", 1.0),
+        ("d 0.25", 0.25),
+        ("d -halo 0.25", 0.25),
+        ("Tr 0.0", 1.0),
+        ("Tr 0.75", 0.25),
+        ("Tr 1.000000", 1.0),
+        ("tr 1", 1.0),
+        ("d 1.0\nTr 1.0", 1.0),
+        ("Tr 1.0\nd 1.0", 1.0),
+        ("d 0.25\nTr 0.75", 0.25),
+        ("Tr 0.75\nd 0.25", 0.25),
+        ("d 0.5\nTr 0.5", 0.5),
+        ("d 1.0\nTr 0.25", 1.0),
+    ],
+)
+def test_opacity_is_d_and_else_what_tr_leaves(tmp_path: Path, lines: str, opacity: float) -> None:
+    path = obj(tmp_path, f"newmtl paint\n{lines}\nillum 2\n")
+    (paint,) = Wavefront.read(path).materials
+    assert paint.opacity == opacity
+    assert ("alpha" in inspect(path).flags) == (opacity < 1)
+
+
+@pytest.mark.parametrize(
     ("library", "reason"),
     [
         ("newmtl paint\nmap_Kd gone.png\n", "missing-texture"),

@@ -174,9 +174,78 @@ def test_frames_without_a_pose_or_with_a_broken_one_carry_none(tmp_path: Path) -
     ]
 
 
+FX, FY = 210.0, 212.0
+ANGLES = {"camera_angle_x": 2 * np.arctan(FULL[1] / 2 / FX), "camera_angle_y": 2 * np.arctan(FULL[0] / 2 / FY)}
+KNOWN = ("fl_x", "fl_y", "cx", "cy", "w", "h")
+
+
+def written(drop: tuple[str, ...] = (), each: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
+    """A transforms.json without some of its fields, with some moved to every frame, and some set."""
+    found = transforms()
+    for entry in found["frames"]:
+        entry.update({name: found[name] for name in each})
+    for name in (*drop, *each):
+        del found[name]
+    return found | changes
+
+
+@pytest.mark.parametrize(
+    ("described", "centre", "square"),
+    [
+        (written(), True, False),
+        (written(each=KNOWN), True, False),
+        (written(each=(*KNOWN, "k1", "k2", "p1", "p2", "camera_model")), True, False),
+        (written(drop=("fl_x", "fl_y"), **ANGLES), True, False),
+        (written(drop=KNOWN, **ANGLES), False, False),
+        (written(drop=KNOWN, camera_angle_x=ANGLES["camera_angle_x"]), False, True),
+        (written(drop=("fl_y",)), True, True),
+        (written(drop=("cx", "cy")), False, False),
+        (written(camera_model="PINHOLE", is_fisheye=False, aabb_scale=16, scale=0.5), True, False),
+        (written(applied_transform=[[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]], ply_file_path="a.ply"), True, False),
+    ],
+)
+def test_intrinsics_are_read_however_they_are_written(
+    tmp_path: Path, described: dict[str, Any], centre: bool, square: bool
+) -> None:
+    as_folder(tmp_path, HASH, files(described))
+    reader, _ = read(tmp_path)
+    assert reader.camera is not None, reader.problems
+    assert (reader.problems, sorted(reader.camera.poses)) == ([], list(range(FRAMES)))
+    middle = (130.0, 94.0) if centre else (FULL[1] / 2, FULL[0] / 2)
+    wanted = [[FX, 0, middle[0]], [0, FX if square else FY, middle[1]], [0, 0, 4]]
+    np.testing.assert_allclose(reader.camera.intrinsics * 4, wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("path", ["./images/frame_{:05d}", "images\\\\frame_{:05d}.png", "/a/b/frame_{:05d}.JPG"])
+def test_frames_are_known_by_their_names_less_a_suffix(tmp_path: Path, path: str) -> None:
+    described = transforms()
+    for number, entry in enumerate(described["frames"], 1):
+        entry["file_path"] = path.format(number)
+    as_folder(tmp_path, HASH, files(described))
+    camera = read(tmp_path)[0].camera
+    assert camera is not None and len(camera.poses) == FRAMES
+
+
+def test_a_number_after_a_dot_is_no_suffix(tmp_path: Path) -> None:
+    described, contents = transforms(), {}
+    for number, entry in enumerate(described["frames"], 1):
+        entry["file_path"] = f"images/frame.{number:04d}"
+    for name, data in files(None).items():
+        contents[name.replace("frame_0", "frame.")] = data
+    as_folder(tmp_path, HASH, contents | {"transforms.json": json.dumps(described).encode()})
+    camera = read(tmp_path)[0].camera
+    assert camera is not None and len(camera.poses) == FRAMES
+
+
 @pytest.mark.parametrize(
     "described",
     [
+        json.dumps(written(drop=("w", "h"))).encode(),  # of images four times as large, which it does not say
+        json.dumps(written(drop=("w", "h", "cx", "cy"))).encode(),
+        json.dumps(written(is_fisheye=True)).encode(),
+        json.dumps(written(k4=0.1)).encode(),
+        json.dumps(written(drop=KNOWN, camera_angle_x=3.2)).encode(),
+        json.dumps(written(drop=KNOWN, camera_angle_x=0.0)).encode(),
         b"{",
         b"[]",
         b"[" * 100_000,
@@ -190,7 +259,24 @@ def test_frames_without_a_pose_or_with_a_broken_one_carry_none(tmp_path: Path) -
         ).encode(),
         json.dumps(transforms(cx=float("nan"))).encode(),
     ],
-    ids=["cut", "list", "deep", "no-focal", "negative", "shape", "fisheye", "twice", "varying", "nan"],
+    ids=[
+        "no-size",
+        "no-size-nor-centre",
+        "fisheye-ngp",
+        "fisheye-k4",
+        "angle",
+        "no-angle",
+        "cut",
+        "list",
+        "deep",
+        "no-focal",
+        "negative",
+        "shape",
+        "fisheye",
+        "twice",
+        "varying",
+        "nan",
+    ],
 )
 def test_transforms_that_cannot_be_believed_give_frames_without_camera(tmp_path: Path, described: bytes) -> None:
     as_folder(tmp_path, HASH, files(None) | {"transforms.json": described})

@@ -12,7 +12,7 @@ from PIL import Image
 
 from labeling.sources.discovery import discover
 from labeling.sources.footage import Frame, Reader, SourceOptions
-from labeling.sources.frame_reader import numbering, open_footage, read_image
+from labeling.sources.frame_reader import numbering, open_footage, read_image, several_kinds
 from manifests.errors import FootageError
 from tests.labeling.footage import shot
 
@@ -171,3 +171,53 @@ def test_several_folders_are_several_items_and_videos_keep_stray_images_out(tmp_
     assert [problem.message for problem in found.problems] == [
         "1 files are no footage and were left out: d/frame_1.png"
     ]
+
+
+KINDS: dict[str, tuple[list[str], list[str]]] = {
+    "kubric": (["rgba_{:05d}.png", "segmentation_{:05d}.png", "normal_{:05d}.png"], ["rgba_*.png", "normal_*.png"]),
+    "blenderproc": (["{}_colors.png", "{}_normals.png"], ["*_colors.png"]),
+    "nerf": (["r_{}.png", "r_{}_depth_0001.png", "r_{}_normal_0001.png"], ["r_*.png", "r_*_depth_*.png"]),
+    "davis": (["{:05d}.jpg", "{:05d}.png"], ["*.jpg", "*.png"]),
+    "tiff": (["{:04d}.tif", "{:04d}.png"], ["*.tif"]),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_several_kinds_of_pictures_are_a_question(tmp_path: Path, name: str) -> None:
+    patterns, kinds = KINDS[name]
+    films = [shot(seed, 4) for seed in range(len(patterns))]
+    for film, pattern in zip(films, patterns, strict=True):
+        write(tmp_path / "a", film, pattern, first=0)
+    with pytest.raises(FootageError) as caught:
+        read(tmp_path / "a")
+    assert caught.value.reason == "several-kinds"
+    assert all(kind in str(caught.value) for kind in kinds)
+    if name in ("blenderproc", "kubric", "tiff"):
+        (footage,) = discover(tmp_path / "a", options=SourceOptions(fps=10, images=kinds[0])).footage
+        with open_footage(footage) as reader:
+            np.testing.assert_array_equal(np.stack([frame.rgb for frame in reader]), films[0])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"frame_{n:04d}.png" for n in range(5)],
+        [f"{n}.{suffix}" for n, suffix in enumerate(["jpg", "png", "png", "jpeg"])],
+        [f"IMG_{n}.jpg" for n in range(3)] + [f"DSC_{n}.jpg" for n in range(7, 9)],
+        [f"frame_{n:04d}_v{n % 2}.png" for n in range(4)],
+        [f"frames.{n:04d}.tiff" for n in range(3)],
+        ["a.png", "b.png", "c.png"],
+        [*(f"{n}.png" for n in range(3)), "cover_1.png"],
+        [],
+    ],
+)
+def test_one_kind_of_pictures_is_no_question(names: list[str]) -> None:
+    assert several_kinds(names) == []
+
+
+def test_sixteen_bit_tiff_frames_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((32, 32), 200 * 257, np.uint16)).save(tmp_path / "a" / f"{number:03d}.tif")
+    _, frames = read(tmp_path / "a")
+    assert [int(frame.rgb.max()) for frame in frames] == [200] * 3

@@ -2,11 +2,16 @@
 
 import io
 import tarfile
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from manifests.errors import DatasetError
-from manifests.store import archive
+from manifests.store import archive, shards
+from manifests.store.row_file import row_json
+from tests.manifests.clips import clip_sample
 
 
 def tar_of(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
@@ -65,7 +70,7 @@ def test_links_devices_and_folders_are_refused(kind: bytes) -> None:
 
 
 def test_claimed_size_beyond_the_file_is_refused_without_reading_it() -> None:
-    header = archive.header("00000001-00.rgb", 3 << 30)
+    header = archive.header("00000001-00.rgb", archive.LARGEST_FILE)
     with pytest.raises(DatasetError, match="cut off"):
         scan(header + bytes(2048))
 
@@ -97,3 +102,73 @@ def test_salvage_finds_the_members_after_a_damaged_header() -> None:
     data[1536 + 5] ^= 0xFF
     found = [member.suffix for member in archive.salvage(io.BytesIO(bytes(data)), len(data))]
     assert found == ["a", "c"]
+
+
+class Counting(io.BytesIO):
+    """A file of zero bytes after its beginning, as large as it is said to be; counts what is read of it."""
+
+    def __init__(self, beginning: bytes) -> None:
+        super().__init__(beginning)
+        self.taken = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        assert 0 <= size <= 1 << 20, "more was asked for than a piece"
+        self.taken += size
+        return super().read(size).ljust(size, b"\0")
+
+
+def test_files_of_a_claimed_size_are_not_read_before_their_row_agrees() -> None:
+    """A sparse file costs nothing to make: a header that claims a gigabyte is a finding, not an allocation."""
+    file = Counting(archive.header("00000001-00.rgb.mkv", 1 << 30))
+    (member,) = archive.scan(file, 512 + (1 << 30) + len(archive.END))
+    with pytest.raises(DatasetError, match=r"has no row\.json"):
+        shards.read_group(file, [member])
+    assert file.taken < 4096
+
+    sample = clip_sample(1)
+    files = {**sample.files, "row.json": row_json(sample)}
+    data = b"".join(archive.encode(sample.key, files))
+    large = [replace(member, size=1 << 30) if member.suffix == "clip.json" else member for member in whole(data)]
+    with pytest.raises(DatasetError, match=r"clip\.json was changed: its size"):
+        shards.read_group(Counting(data), large)
+
+
+def whole(data: bytes) -> list[archive.Member]:
+    return scan(data + archive.END)
+
+
+def test_a_clip_is_hashed_in_pieces_where_its_files_are_not_wanted() -> None:
+    sample = clip_sample(1)
+    data = b"".join(archive.encode(sample.key, {**sample.files, "row.json": row_json(sample)}))
+    assert shards.read_group(io.BytesIO(data), whole(data)).files == sample.files
+    assert shards.read_group(io.BytesIO(data), whole(data), keep=False).files == {}
+    spoilt = data.replace(sample.files["clip.json"][:8], b"!" * 8)
+    with pytest.raises(DatasetError, match=r"clip\.json was changed: its SHA-256"):
+        shards.read_group(io.BytesIO(spoilt), whole(spoilt), keep=False)
+
+
+def test_no_clip_of_more_than_its_limit_is_written_or_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = clip_sample(1)
+    files = {**sample.files, "row.json": row_json(sample)}
+    data = b"".join(archive.encode(sample.key, files))
+    monkeypatch.setattr(archive, "LARGEST_CLIP", len(data) - 1)
+    with pytest.raises(DatasetError, match="more than"):
+        shards.read_group(io.BytesIO(data), whole(data))
+    with pytest.raises(DatasetError, match="more than"):
+        list(archive.encode(sample.key, files))
+
+
+def test_salvage_passes_over_what_holds_no_header(tmp_path: Path) -> None:
+    """A terabyte of nothing, and the magic of a header where none begins, before the one file that is left."""
+    path = tmp_path / "shard.tar"
+    with path.open("wb") as file:
+        file.write(b"x" * 300 + b"ustar\x0000" * 100)
+        file.seek(1 << 40)
+        file.write(ours({"clip.json": b"{}"}))
+    reads = Mock()
+    with path.open("rb") as file:
+        reads.seek, reads.read.side_effect = file.seek, file.read
+        (member,) = archive.salvage(reads, path.stat().st_size)
+    assert member.offset == 1 << 40
+    assert reads.read.call_count < 2000  # not one a block

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -53,6 +54,23 @@ def test_text_and_json_hold_the_numbers(tmp_path: Path) -> None:
     assert json.loads(result.json())["splits"] == {"train": 3, "test": 1, "val": 2} | result.splits
     assert "clips      6 of 6 items, 18 frames" in result.text() and "corrupt-asset" in result.text()
     assert "flags: none" in result.text()
+
+
+@pytest.mark.parametrize("name", ["star*", "sta?2", "[s]tar2", "a'b", "x{1,2}", "split=train", "**"])
+def test_a_folders_name_is_no_pattern(tmp_path: Path, name: str) -> None:
+    make_dataset(tmp_path / "star2")
+    assert stats(make_dataset(tmp_path / name, failed=[4, 6]).path).clips == 5
+
+
+def test_a_manifest_that_is_too_much_is_not_counted(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "a")
+    pq.write_table(pa.table({"key": pa.nulls(300_000, pa.string())}), tmp_path / "a/manifest/000000.parquet")
+    with pytest.raises(DatasetError, match=r"000000\.parquet: cannot be read: holds 300000 rows"):
+        stats(dataset.path)
+    (tmp_path / "a/manifest/000000.parquet").unlink()
+    (tmp_path / "a/manifest/000000.parquet").symlink_to("/dev/zero")
+    with pytest.raises(DatasetError, match="not a regular file"):
+        stats(dataset.path)
 
 
 def test_dataset_without_shards_counts_zero(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from manifests.contract.row import ClipRow
 from manifests.errors import DatasetError, InputError
 from manifests.sidecars import SidecarRule, read_rules
+from manifests.store import tables
 from manifests.store.header import Header
 from manifests.store.shards import read_failure
-from manifests.store.tables import read_parquet
+from manifests.store.tables import from_table, read_parquet, to_table
 from manifests.untrusted import decode_json, decode_yaml, printable, read_bounded, read_yaml
-from tests.manifests.clips import header
+from tests.manifests.clips import header, raw_sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,6 +214,52 @@ def test_a_small_table_that_stands_for_gigabytes_is_refused(tmp_path: Path) -> N
         read_parquet(tmp_path / "bomb.parquet")
     with pytest.raises(OSError, match="not a regular file"):
         read_parquet(Path("/dev/zero"))
+
+
+def test_a_table_of_too_many_rows_is_refused_by_its_footer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"key": pa.nulls(300_000, pa.int64())}), tmp_path / "long.parquet")
+    with pytest.raises(ValueError, match="300000 rows, at most"):
+        read_parquet(tmp_path / "long.parquet")
+    monkeypatch.setattr(tables, "_LARGEST", 1 << 20)
+    pq.write_table(pa.table({"key": pa.array(["x" * (2 << 20)])}), tmp_path / "wide.parquet", compression="zstd")
+    with pytest.raises(ValueError, match="holds more than"):
+        read_parquet(tmp_path / "wide.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("fps", pa.array([float("nan")])),
+        ("seconds", pa.array([float("inf")])),
+        ("statistics", pa.array([[("rgb.mean", float("nan"))]], pa.map_(pa.string(), pa.float64()))),
+        ("confidence", pa.array([[("a", 0.5), ("a", 0.5)]], pa.map_(pa.string(), pa.float64()))),
+        ("recipe", pa.array([2**62], pa.timestamp("s"))),
+        ("frames", pa.array(["three"])),
+        ("motions", pa.array([[1]])),
+    ],
+)
+def test_a_row_that_is_no_row_is_one_error(column: str, values: pa.Array) -> None:
+    table = to_table([raw_sample(0, 0).row], ClipRow)
+    odd = table.set_column(table.schema.get_field_index(column), column, values)
+    with pytest.raises((ValueError, msgspec.ValidationError)):
+        from_table(odd, ClipRow)
+    more = table.append_column("unknown", pa.array([2**62], pa.timestamp("s")))
+    assert from_table(more, ClipRow) == from_table(table, ClipRow)
+
+
+def test_threads_that_meet_a_type_together_all_get_it() -> None:
+    """Verify reads shards in threads; msgspec crashed where two of them decoded the first of a kind together."""
+    for round_ in range(300):
+        inner = msgspec.defstruct(f"Inner{round_}", [(f"a{n}", int, 0) for n in range(40)])
+        kind = msgspec.defstruct(f"Outer{round_}", [("inner", dict[str, inner]), ("more", list[inner])])
+        start = threading.Barrier(4)
+
+        def read(kind: type = kind, start: threading.Barrier = start) -> object:
+            start.wait()
+            return decode_json(b'{"inner": {"x": {}}, "more": [{}]}', kind)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({repr(one.result()) for one in [pool.submit(read) for _ in range(4)]}) == 1
 
 
 def test_a_failure_note_of_a_stranger_is_one_line(tmp_path: Path) -> None:

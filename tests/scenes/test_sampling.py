@@ -18,7 +18,7 @@ from scenes.motion import camera_at, frame_times, motion_names, object_at
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
-from scenes.spec import Native, ObjectTranslation, Procedural, SceneSpec, digest, from_json, to_json
+from scenes.spec import File, Native, ObjectTranslation, Procedural, SceneSpec, digest, from_json, to_json
 
 TINY, PAPER = load_recipe("tiny"), load_recipe("paper")
 
@@ -212,6 +212,20 @@ def test_impossible_recipes_name_the_fields_that_conflict(catalogue, sections, f
         sample_scene(catalogue, recipe, 0, 5)
     assert field in str(error.value)
     assert "scene 5" in str(error.value)
+
+
+def test_meshes_that_keep_their_own_materials_need_no_others(catalogue):
+    mesh = next(asset for asset in catalogue.assets if asset.kind == "mesh")
+    file = File(uid="mine/a", provider="mine", path="a.glb", sha256="0" * 64)
+    mine = msgspec.structs.replace(mesh, uid="mine/a", provider="mine", mesh=file, roles=("object",))
+    lights = [asset for asset in catalogue.assets if asset.kind == "environment"]
+    recipe = changed(TINY, materials={"native": 1.0, "constant": 0.0}, primitives={"count": (0, 0)})
+    recipe = changed(recipe, ground={"probability": 0.0}, objects={"count": (1, 1)})
+    scene = sample_scene(Catalogue([mine, *lights]), recipe, 7, 0)
+    assert [obj.material for obj in scene.objects] == [Native()]
+    for other in (changed(recipe, materials={"native": 0.9}), changed(recipe, ground={"probability": 0.5})):
+        with pytest.raises(SpecError, match=r"materials\.constant needs|ground\.probability needs"):
+            sample_scene(Catalogue([mine, *lights]), other, 7, 0)
 
 
 def test_what_the_catalogue_lacks_is_named(catalogue):
