@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import av
 import cv2
@@ -212,15 +212,16 @@ def facing_camera(frames: int) -> np.ndarray:
 
 
 @contextmanager
-def open_picture(path: Path, use: str) -> Iterator[Image.Image]:
+def open_picture(path: Path | IO[bytes], use: str) -> Iterator[Image.Image]:
     """A picture file; InputError where it is too large, or cannot be read as the "mask" or "texture" of its `use`."""
+    where = path if isinstance(path, Path) else None
     try:
         with Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
-                raise InputError(f"a {use} of {image.width}x{image.height} pixels is too large", where=path)
+                raise InputError(f"a {use} of {image.width}x{image.height} pixels is too large", where=where)
             yield image
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot be read as a {use}: {error}", where=path) from None
+        raise InputError(f"cannot be read as a {use}: {error}", where=where) from None
 
 
 def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
