@@ -16,7 +16,7 @@ from tqdm import tqdm
 from editing.film import Film, Piece, VideoWriter, open_film, open_picture, resized
 from editing.output import stored_light, write_light
 from editing.relighting import FLOOR, cross_faded, estimated
-from editing.selection import TOLERANCE, SelectionRequest, Selector
+from editing.selection import TOLERANCE, Pixel, SelectionRequest, Selector, pixels
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.color import luminance, srgb_decode, srgb_encode
 from manifests.contract.environment import Environment
@@ -98,7 +98,8 @@ def edit(
     *,
     instance: int | None = None,
     mask: str | Path | None = None,
-    pick: tuple[int, int] | None = None,
+    pick: Pixel | Sequence[Pixel] = (),
+    exclude: Pixel | Sequence[Pixel] = (),
     tolerance: float = TOLERANCE,
     strength: float | None = None,
     truth: bool = False,
@@ -118,8 +119,9 @@ def edit(
         out: the .mp4 to write.
         instance: number of an object of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
-        pick: pixel (x, y) of the first frame, from its top left; what is connected to it and looks alike is selected.
-        tolerance: how alike, above 0 (equal) to 1.
+        pick: pixel (x, y) of the first frame, from its top left, or several: what they lie on is selected.
+        exclude: pixel, or several, on what does not belong to it.
+        tolerance: how much is taken, above 0 (the surest) to 1 (nearly everything).
         strength: how much of the change is made, 0 to 1. By default 1 with `truth`; without, 0.85, and 0.5 where only
             roughness changes, since estimates exaggerate.
         truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
@@ -136,7 +138,7 @@ def edit(
         CheckpointError: for renderers that cannot be had.
         DiskFull: nothing half-written stays behind.
     """
-    request = SelectionRequest(instance, None if mask is None else Path(mask), pick, tolerance)
+    request = SelectionRequest(instance, None if mask is None else Path(mask), pixels(pick), pixels(exclude), tolerance)
     change = change if isinstance(change, MaterialChange) else MaterialChange.of(change)
     renderers = renderers or FilmRenderers(settings)
     renderers.require("forward", *(() if truth else ("inverse",)))  # before anything is read
@@ -195,7 +197,7 @@ def edited_frames(
     """
     plan = settings.plan(film.frames)
     seen_size = film.size if truth else film.seen_size(settings.side)
-    selector = Selector(request, film, plan, seen_size)
+    selector = Selector(request, film, plan)
     strength = _strength(change, known=truth) if strength is None else strength
     if not 0 <= strength <= 1:
         raise InputError(f"`strength` is {strength:g}, expected a number from 0 to 1", fields=("strength",))
@@ -216,12 +218,12 @@ def edited_frames(
                 light = {"environment": panorama, "exposure": settings.exposure or 1.0}
                 if shown_light is not None and piece.window.start == 0:
                     shown_light(stored_light(panorama))
-            selected = selector.window(piece.window, seen, maps)
+            selected = selector.window(piece.window, piece.rgb)
             renders = []
-            for values in (maps, rematerial(maps, selected, change)):
+            for values in (maps, rematerial(maps, resized(selected, seen_size), change)):
                 made = renderers.forward(values, steps=settings.steps, generator=settings.noise(), **light, **lens)
                 renders.append(resized(np.asarray(made.video), film.size))
-            selection = softened(resized(selected, film.size))
+            selection = softened(selected)
             yield [composite(piece.rgb, renders[0], renders[1], selection, change, strength), selection]
 
     # A frame's time is known once the frame is: times come second in the zip.
