@@ -19,7 +19,7 @@ import tyro
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from editing.film import Film, VideoWriter, open_film
+from editing.film import Film, VideoWriter, eight_bits, open_film
 from editing.selection import Pixel, SelectionRequest, Selector, overlap
 from manifests.codec.codecs import decode_clip
 from manifests.store.dataset import open_dataset
@@ -69,9 +69,11 @@ def overlaps(target: Target) -> list[tuple[float, float]]:
     excludes: list[Pixel] = []
     made = []
     for _ in range(CLICKS):
-        plan = plan_windows(len(target.rgb))
-        selector = Selector(SelectionRequest(pick=tuple(picks), exclude=tuple(excludes)), target.film, plan)
-        found = selector.window(plan.windows[0], target.rgb)[..., 0] > 0.5
+        plan, size = plan_windows(len(target.rgb)), target.rgb.shape[1:3]
+        selector = Selector(SelectionRequest(pick=tuple(picks), exclude=tuple(excludes)), target.film, plan, size)
+        selected = selector.window(plan.windows[0], target.rgb, target.rgb[0])
+        full = [selector.enlarged(each, eight_bits(frame)) for each, frame in zip(selected, target.rgb, strict=True)]
+        found = np.stack(full)[..., 0] > 0.5
         each = [overlap(one, true) for one, true in zip(found, target.true, strict=True)]
         made.append((each[0], float(np.mean(each))))
         (add, missing), (remove, extra) = inmost(target.true[0] & ~found[0]), inmost(found[0] & ~target.true[0])

@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 
 from editing.film import Film, open_film, open_picture, resized
-from manifests.contract.camera import fitted
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
 
@@ -47,15 +46,15 @@ where that shows it larger by as much again. Radius (in pixels that it saw) and 
 much steeper edges get, were chosen on rendered clips. Parts of a selection hang together above a fifth; a pick lies on
 what is within a hundredth of the picture's larger side. Of following:"""
 
-_FLOW_SIDE, _FLOW_LEAST = 512, 256
-_LEAST = 1e-4
+_FLOW_LEAST = 256
+_LEAST, _FAINT = 1e-4, 0.02
 _BAND = 0.015
 _REACH = 0.08
 _TRUST = 0.2
 _ROUNDS = 3
 _CONTRAST = 2.0
 _NOISE = 1e-3
-"""Most and least side that flow sees; the share of the picture below which nothing is left to follow; band and reach
+"""Least side that flow sees; the share of the picture below which nothing is left to follow; band and reach
 (shares of the smaller side), trust in the flow, rounds, and the contrast (squared distance of means over variance) at
 which likeness counts half: see docs/editing.md."""
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -99,37 +98,45 @@ def pixels(given: Pixel | Sequence[Pixel]) -> tuple[Pixel, ...]:
 
 
 class Selector:
-    """Gives the selection of each window of a film, in order, at the film's size; holds a window."""
+    """Gives the selection of each window of a film, in order, at the size `seen` by the networks."""
 
-    def __init__(self, request: SelectionRequest, film: Film, plan: WindowPlan) -> None:
-        self._request, self._size = request, film.size
+    def __init__(self, request: SelectionRequest, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> None:
+        self._request, self._seen, self._size = request, seen, film.size
         self._follower: Follower | None = None
         self._video: Iterator[np.ndarray] | None = None
-        self._tail, self._start = np.empty((0, *film.size, 1), dtype=np.float32), 0
+        self._tail, self._start = np.empty((0, *seen, 1), dtype=np.float32), 0
         if request.instance is not None:
             self._instances = instance_selection(_instances(film), request.instance)
         elif request.mask is not None and request.mask.suffix.lower() in _STILLS:
-            self._follower = Follower(mask=_filled(_still(request.mask, film.size), request.mask))
+            self._follower = Follower(resized(_filled(_still(request.mask, film.size), request.mask)[None], seen)[0])
         elif request.mask is not None:
-            self._video = _masks(request.mask, film, plan)
-        else:
-            height, width = film.size
-            for x, y in (*request.pick, *request.exclude):
-                if not (0 <= x < width and 0 <= y < height):
-                    raise InputError(f"pixel {x},{y} lies outside the video of {width}x{height} pixels")
-            self._follower = Follower(request.pick, request.exclude, request.tolerance)
+            self._video = _masks(request.mask, film, plan, seen)
+        height, width = film.size
+        for x, y in (*request.pick, *request.exclude):
+            if not (0 <= x < width and 0 <= y < height):
+                raise InputError(f"pixel {x},{y} lies outside the video of {width}x{height} pixels")
 
-    def window(self, window: Window, rgb: np.ndarray) -> np.ndarray:
-        """The selection (n, H, W, 1) in [0, 1] of the next window of frames (n, H, W, 3), sRGB in [0, 1]."""
+    def window(self, window: Window, rgb: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """The selection (n, h, w, 1) in [0, 1] of the next window of frames (n, h, w, 3), sRGB in [0, 1].
+
+        first: the film's first frame (H, W, 3), uint8, in its own size, when the first window is asked for.
+        Raises InputError where the picks select nothing.
+        """
         if self._request.instance is not None:
-            return self._instances[window.start : window.stop]
+            return resized(self._instances[window.start : window.stop], self._seen)
         if self._video is not None:
             return next(self._video)
-        assert self._follower is not None
+        if self._follower is None:
+            found = picked(first, self._request.pick, self._request.exclude, self._request.tolerance)
+            self._follower = Follower(resized(found[None], self._seen)[0])
         known = self._tail[window.start - self._start :]  # frames that the last window had too
         fresh = [self._follower.step(frame) for frame in rgb[len(known) :]]
         self._tail, self._start = np.concatenate([known, *(mask[None] for mask in fresh)]), window.start
         return self._tail
+
+    def enlarged(self, selected: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """A selection (h, w, 1) of `window` at the film's size (H, W, 1); what was picked gets its `frame`'s edges."""
+        return with_edges(selected, frame) if self._request.pick else resized(selected[None], self._size)[0]
 
 
 def _instances(film: Film) -> np.ndarray:
@@ -156,8 +163,8 @@ def _filled(mask: np.ndarray, path: Path) -> np.ndarray:
     return mask
 
 
-def _masks(path: Path, film: Film, plan: WindowPlan) -> Iterator[np.ndarray]:
-    """Windows (n, H, W, 1) of a mask for every frame, from a video as long and as large as the film."""
+def _masks(path: Path, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Windows (n, h, w, 1) of a mask for every frame, from a video as long and as large as the film."""
     with open_film(path) as masks:
         if masks.frames != film.frames or masks.size != film.size:
             (height, width), (film_height, film_width) = masks.size, film.size
@@ -166,8 +173,8 @@ def _masks(path: Path, film: Film, plan: WindowPlan) -> Iterator[np.ndarray]:
                 f"but the video has {film.frames} of {film_width}x{film_height}",
                 where=path,
             )
-        for piece in masks.pieces(plan):
-            yield np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.rgb])[..., None]
+        for piece in masks.pieces(plan, seen):
+            yield np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.seen])[..., None]
 
 
 def instance_selection(instance: np.ndarray, number: int) -> np.ndarray:
@@ -188,95 +195,81 @@ def selection_network() -> ClickSelection:
     return network.float().eval()
 
 
-class Follower:
-    """Selects in the first frame that it is shown, by picks or as the mask says, and follows that over the next ones.
+def picked(
+    rgb: np.ndarray,
+    pick: Sequence[Pixel],
+    exclude: Sequence[Pixel] = (),
+    tolerance: float = TOLERANCE,
+    network: ClickSelection | None = None,
+) -> np.ndarray:
+    """The selection (H, W, 1) in [0, 1] of a picture (H, W, 3), uint8 or sRGB in [0, 1], by pixels (x, y).
 
-    Args:
-        pick, exclude: pixels (x, y) of the first frame.
-        tolerance: as `SelectionRequest` has it.
-        mask: (H, W, 1) in [0, 1], the selection of the first frame, in place of picks.
-        network: says what belongs together; the one that comes with the package, if not given.
+    network: says what belongs together; the one that comes with the package, if not given.
+    Raises InputError where nothing is selected.
     """
+    look = _Look(rgb, network or selection_network(), float(np.log(tolerance / max(1 - tolerance, 1e-3))))
+    picks, others = (np.array(points, dtype=np.float32).reshape(-1, 2) for points in (pick, exclude))
+    nothing = np.zeros(rgb.shape[:2], dtype=np.float32)
+    found = _hit(look.at(_whole(nothing), nothing, picks[:1], others[:0]), picks[:1])  # the others put it right
+    found = _hit(look.at(_around(found, picks), found, picks, others), picks)
+    if not (found > 0.5).any():
+        advice = "pick another pixel of it, or more of them, or raise `tolerance`"
+        raise InputError("nothing is found at the picked pixels", advice, fields=("pick", "tolerance"))
+    return found[..., None]
 
-    def __init__(
-        self,
-        pick: Sequence[Pixel] = (),
-        exclude: Sequence[Pixel] = (),
-        tolerance: float = TOLERANCE,
-        *,
-        mask: np.ndarray | None = None,
-        network: ClickSelection | None = None,
-    ) -> None:
-        self._points = [np.array(points, dtype=np.float32).reshape(-1, 2) for points in (pick, exclude)]
-        self._bias = float(np.log(tolerance / max(1 - tolerance, 1e-3)))
-        self._mask, self._network = mask, network
-        self._guides = mask is None
-        self._chance: np.ndarray | None = None
-        self._grey: np.ndarray | None = None
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def step(self, rgb: np.ndarray) -> np.ndarray:
-        """The selection (H, W, 1) in [0, 1] in the next frame (H, W, 3), in sRGB. InputError: picks hit nothing."""
-        size = rgb.shape[:2]
-        small = resized(rgb[None], fitted(size, _FLOW_SIDE))[0]
-        grey, last = cv2.cvtColor((np.clip(small, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY), self._grey
-        self._grey = grey
-        if self._chance is None or last is None:
-            mask = self._mask if self._mask is not None else self._closer(rgb, self._first_look(rgb))[..., None]
-            if not (mask > 0.5).any():
-                advice = "pick another pixel of it, or more of them, or raise `tolerance`"
-                raise InputError("nothing is found at the picked pixels", advice, fields=("pick", "tolerance"))
-            self._chance = resized(mask[None], grey.shape)[0]
-            return mask
-        if self._chance.mean() < _LEAST:
-            return np.zeros((*size, 1), dtype=np.float32)
-        self._chance = self._carried(last, grey)
-        for _ in range(_ROUNDS):
-            self._chance = _refined(self._chance, small)
-        if not self._guides:
-            return resized(self._chance[None], size)[0]
-        return _steep(_guided(self._chance[..., 0], small, rgb), _SHARPNESS)[..., None]
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A network's look at parts of a picture (H, W, 3); `bias` is added to its logits."""
 
-    def _first_look(self, rgb: np.ndarray) -> np.ndarray:
-        """The selection (H, W) by the first pick alone, which the others put right."""
-        everything, size = self._points, rgb.shape[:2]
-        self._points = [everything[0][:1], everything[1][:0]]
-        found = self._seen(rgb, np.zeros(size, dtype=np.float32), _whole(size))
-        self._points = everything
-        return _hit(found, everything[0][:1])
+    rgb: np.ndarray
+    network: ClickSelection
+    bias: float
 
-    def _closer(self, rgb: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-        """The selection (H, W) that the network gives for an earlier one (H, W), seen as large as it can be."""
-        return _hit(self._seen(rgb, earlier, _around(earlier, self._points[0])), self._points[0])
-
-    def _seen(self, rgb: np.ndarray, earlier: np.ndarray, box: _Box) -> np.ndarray:
-        """The selection (H, W) that the network gives when it sees a part of the picture (H, W, 3); 0 outside of it."""
+    def at(self, box: _Box, earlier: np.ndarray, picks: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The selection (H, W) when the network sees this part, an earlier selection (H, W) and points (N, 2)."""
         import torch
 
         from renderers.photo.click_selection import clicks_drawn
 
-        view, larger = rgb[box.slices], max(box.size)
-        size = (
-            max(32, 32 * round(box.size[0] * _SIDE / larger / 32)),
-            max(32, 32 * round(box.size[1] * _SIDE / larger / 32)),
-        )
-        scale = np.array([size[1] / box.size[1], size[0] / box.size[0]])
+        view, larger = _floats(self.rgb[box.slices]), max(box.size)
+        height, width = (max(32, 32 * round(side * _SIDE / larger / 32)) for side in box.size)
+        scale = np.array([width / box.size[1], height / box.size[0]])
         guides = [
-            clicks_drawn(size, ((points + 0.5 - [box.left, box.top]) * scale).tolist()) for points in self._points
+            clicks_drawn((height, width), ((points + 0.5 - [box.left, box.top]) * scale).tolist())
+            for points in (picks, others)
         ]
-        guides.append(resized(earlier[box.slices][None, ..., None], size)[0, ..., 0])
-        small = resized(view[None], size)[0]
+        guides.append(resized(earlier[box.slices][None, ..., None], (height, width))[0, ..., 0])
+        small = resized(view[None], (height, width))[0]
         picture = torch.from_numpy(small.transpose(2, 0, 1)[None] * 2 - 1)  # (h, w, 3) -> (1, 3, h, w)
         with torch.no_grad():
-            logits = (self._network or selection_network())(picture, torch.from_numpy(np.stack(guides)[None]))
-        chance = torch.sigmoid(logits + self._bias)[0, 0].numpy()
-        found = np.zeros(rgb.shape[:2], dtype=np.float32)
+            logits = self.network(picture, torch.from_numpy(np.stack(guides)[None]))
+        found = np.zeros(self.rgb.shape[:2], dtype=np.float32)
+        chance = torch.sigmoid(logits + self.bias)[0, 0].numpy()
         found[box.slices] = _steep(_guided(chance, small, view), _SHARPNESS)
         return found
 
+
+class Follower:
+    """Carries a selection from frame to frame. `mask`: (h, w, 1) in [0, 1], of the first frame."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self._mask = mask
+        self._grey: np.ndarray | None = None
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def step(self, rgb: np.ndarray) -> np.ndarray:
+        """The selection (h, w, 1) in the next frame (h, w, 3), sRGB in [0, 1]; first of all the mask itself."""
+        grey, last = cv2.cvtColor((np.clip(rgb, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY), self._grey
+        if last is not None and self._mask.mean() > _LEAST:
+            self._mask = self._carried(last, grey)
+            for _ in range(_ROUNDS):
+                self._mask = _refined(self._mask, rgb)
+        self._grey = grey
+        return self._mask
+
     def _carried(self, last: np.ndarray, grey: np.ndarray) -> np.ndarray:
         """The selection (h, w, 1) of the frame `last` (h, w) at the place where flow sees it in the frame `grey`."""
-        assert self._chance is not None
         height, width = grey.shape
         scale = max(1.0, _FLOW_LEAST / min(height, width))
         large = (round(width * scale), round(height * scale))
@@ -284,8 +277,30 @@ class Follower:
         dense = self._flow.calc(frames[0], frames[1], np.zeros((*frames[0].shape, 2), dtype=np.float32))
         flow = cv2.resize(dense, (width, height)) / scale  # from where things are now to where they were
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        there = cv2.remap(self._chance[..., 0], columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+        there = cv2.remap(self._mask[..., 0], columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
         return there[..., None]
+
+
+def with_edges(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A mask (h, w, 1) at the size of a picture (H, W, 3), uint8, with its edges; only what is around it counts."""
+    size, small = picture.shape[:2], mask.shape[:2]
+    made = np.zeros((*size, 1), dtype=np.float32)
+    within, whole = [], []
+    for axis in (0, 1):
+        there = np.flatnonzero((mask[..., 0] > _FAINT).any(axis=1 - axis))
+        if not len(there):
+            return made
+        low, high = max(int(there[0]) - 2 * _RADIUS, 0), min(int(there[-1]) + 2 * _RADIUS + 1, small[axis])
+        within.append(slice(low, high))
+        whole.append(slice(low * size[axis] // small[axis], -(-high * size[axis] // small[axis])))
+    view, part = _floats(picture[tuple(whole)]), np.ascontiguousarray(mask[tuple(within)][..., 0])
+    edged = _guided(part, resized(view[None], part.shape)[0], view)
+    made[tuple(whole)] = _steep(edged, _SHARPNESS)[..., None]
+    return made
+
+
+def _floats(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) / 255 if picture.dtype == np.uint8 else picture
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -313,8 +328,8 @@ class _Box:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-def _whole(size: tuple[int, int]) -> _Box:
-    return _Box(0, size[0], 0, size[1])
+def _whole(picture: np.ndarray) -> _Box:
+    return _Box(0, picture.shape[0], 0, picture.shape[1])
 
 
 def _around(mask: np.ndarray, points: np.ndarray) -> _Box:
@@ -323,13 +338,13 @@ def _around(mask: np.ndarray, points: np.ndarray) -> _Box:
     rows, columns = np.nonzero(mask > 0.5)
     rows, columns = np.append(rows, points[:, 1]), np.append(columns, points[:, 0])
     if not len(rows):
-        return _whole(mask.shape)
+        return _whole(mask)
     low, high = np.array([rows.min(), columns.min()]), np.array([rows.max(), columns.max()]) + 1
     margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN)
     top, left = np.maximum(low - margin, 0).astype(int)
     bottom, right = np.minimum(np.ceil(high + margin), mask.shape).astype(int)
     if max(bottom - top, right - left) > _CLOSER * max(height, width):
-        return _whole(mask.shape)
+        return _whole(mask)
     return _Box(int(top), int(bottom), int(left), int(right))
 
 

@@ -49,6 +49,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
         photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
             (`training/data/photographic.py`).
+        skies: share of the clips whose background an inverse renderer is shown as a sky by formula.
         panorama: (h, w) of the light.
         mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
         threads: decoder threads.
@@ -67,6 +68,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     exposure_stops: tuple[float, float] = (0.0, 0.0)
     dropout: Share = 0.0
     photographic: Share = 0.0
+    skies: Share = 0.0
     panorama: tuple[Count, Count] = (32, 64)
     mixed: Annotated[int, Meta(ge=0)] = 0
     threads: Count = 2
@@ -122,12 +124,15 @@ class Keep(msgspec.Struct, frozen=True, kw_only=True):
         pictures: sample grids.
         checkpoint: full state.
         checkpoints: how many of the newest stay.
+        half: folder for the renderer in half precision, replaced at every checkpoint: what outlasts a machine, and
+            what the next run may `start` from, with new clips where the old ones are gone.
     """
 
     log: Count = 20
     pictures: Count = 500
     checkpoint: Count = 500
     checkpoints: Count = 2
+    half: str | None = None
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True):

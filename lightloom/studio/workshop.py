@@ -22,14 +22,13 @@ from editing.lights import NamedLight
 from editing.material_edits import MaterialChange, edit
 from editing.output import stored_light
 from editing.relighting import relight
-from editing.selection import TOLERANCE, Pixel, SelectionRequest, Selector
+from editing.selection import TOLERANCE, Pixel, SelectionRequest, instance_selection, picked
 from editing.settings import FilmRenderers, FilmSettings
 from lightloom.stages import render_clip
 from lightloom.studio.project import Project, open_project
 from manifests.errors import InputError
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
-from renderers.sampling.windows import plan_windows
 
 EXAMPLE, PLAIN_EXAMPLE = "example: a rendered clip, all known", "example: the same as a plain video"
 """Clips that every studio offers; they are rendered when one of them is first opened."""
@@ -123,9 +122,11 @@ class Workshop:
             request = SelectionRequest(instance=number)
         else:
             request = SelectionRequest(pick=tuple(picks), exclude=tuple(excludes), tolerance=tolerance)
-        plan = plan_windows(1, 1, 0)
         with project.film(whole=False) as film:
-            return request, Selector(request, film, plan).window(plan.windows[0], film.frame(0)[None])[0]
+            first = film.frame(0)
+        if request.instance is not None:
+            return request, instance_selection(instances, request.instance)[0]
+        return request, picked(first, request.pick, request.exclude, tolerance)
 
     def relight(
         self, project: Project, light: NamedLight, *, turn: float = 0.0, gbuffers: bool = False, whole: bool = True
