@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -93,8 +93,8 @@ class SelectionRequest:
 
 def pixels(given: Pixel | Sequence[Pixel]) -> tuple[Pixel, ...]:
     """One pixel (x, y) or several as several."""
-    several = (given,) if len(given) == 2 and not isinstance(given[0], Sequence) else given
-    return tuple((int(x), int(y)) for x, y in several)  # type: ignore[misc]  # a pair of numbers is one pixel
+    several = [given] if len(given) == 2 and not isinstance(given[0], Sequence) else given
+    return tuple((int(x), int(y)) for x, y in cast("Sequence[Pixel]", several))
 
 
 class Selector:

@@ -17,6 +17,7 @@ from lightloom.commands.assets import load
 from lightloom.commands.film_commands import FilmOptions
 from lightloom.saying import say
 from manifests.contract.attributes import Codec
+from manifests.errors import InputError
 from pipeline.options import DeviceKind, RunOptions
 from training.evaluation.evaluation_settings import EvaluationSettings
 
@@ -161,8 +162,10 @@ def real(folder: Positional[Path], /, *, judgments: Path | None = None, settings
     from editing.relighting import estimated
     from editing.settings import FilmRenderers
 
-    inverse = FilmRenderers(settings).inverse
-    side = settings.side or DEFAULT.side
+    renderers = FilmRenderers(settings)
+    if settings.side == 0:
+        raise InputError("`side` 0 has no half and no double", "give pixels", fields=("side",))
+    inverse, side = renderers.inverse, renderers.side
     scores = score_real(
         folder,
         read_judgments(judgments or JUDGMENTS),

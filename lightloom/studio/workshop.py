@@ -124,7 +124,7 @@ class Workshop:
             request = SelectionRequest(pick=tuple(picks), exclude=tuple(excludes), tolerance=tolerance)
         with project.film(whole=False) as film:
             first = film.frame(0)
-        if request.instance is not None:
+        if instances is not None and request.instance is not None:
             return request, instance_selection(instances, request.instance)[0]
         return request, picked(first, request.pick, request.exclude, tolerance)
 
