@@ -29,8 +29,8 @@ KINDS: tuple[Kind, ...] = ("inverse", "forward", "lighting")
 INDEX = "model_index.json"
 LORA = "pytorch_lora_weights.safetensors"
 
-SHIPPED = Path(str(importlib.resources.files("renderers"))) / "weights" / "tiny"
-"""Where `python -m benchmarks.weights pack` puts what the package ships."""
+SHIPPED = Path(str(importlib.resources.files("renderers"))) / "weights"
+"""The sets of weights that come with the package, a folder each; `python -m benchmarks.weights pack` makes them."""
 
 
 def found_in(folder: Path) -> dict[Part, str | Path | None]:
@@ -42,7 +42,10 @@ def found_in(folder: Path) -> dict[Part, str | Path | None]:
     return parts
 
 
-DEFAULTS: dict[Part, str | Path | None] = found_in(SHIPPED)
+OWN = {name: found_in(SHIPPED / name) for name in ("tiny", "photo")}
+"""What comes with the package: `tiny` learnt from table-tops of 64 pixels, `photo` sees photographs."""
+
+DEFAULTS: dict[Part, str | Path | None] = {part: OWN["photo"][part] or small for part, small in OWN["tiny"].items()}
 """Checkpoint folders or hub ids used where none is given. Without one for lighting, light is solved without weights."""
 
 PUBLISHED: dict[str, dict[Kind, str]] = {
@@ -56,13 +59,13 @@ docs/weights.md."""
 
 
 def named(name: str) -> dict[Kind, str]:
-    """Checkpoints of a set of weights: a name of `PUBLISHED`, or a folder with `inverse`, `forward`, `lighting`."""
+    """Checkpoints of a set: a name of `OWN` or `PUBLISHED`, or a folder with `inverse`, `forward`, `lighting`."""
     if name in PUBLISHED:
         return PUBLISHED[name]
-    found = found_in(Path(name))
+    found = OWN[name] if name in OWN else found_in(Path(name))
     there = {kind: str(found[kind]) for kind in KINDS if found[kind] is not None}
     if not there:
-        known = ", ".join(PUBLISHED)
+        known = ", ".join([*OWN, *PUBLISHED])
         raise CheckpointError(
             f"no folder with {', '.join(KINDS)} checkpoints, and not one of {known}",
             where=f"`weights` {name}",
@@ -95,8 +98,9 @@ class FilmSettings:
     """Which renderers, and how. InputError or CheckpointError for what cannot be.
 
     Attributes:
-        weights: all checkpoints at once: `svd` (published, downloaded, with terms of its own: docs/weights.md), or a
-            folder with `inverse`, `forward`, `lighting`; what comes with the package, if not given.
+        weights: all checkpoints at once: `photo` or `tiny`, which come with the package, `svd` (published, downloaded,
+            with terms of its own: docs/weights.md), or a folder with `inverse`, `forward`, `lighting`; if not given,
+            `photo`, and `tiny` for what it lacks.
         inverse: checkpoint of the inverse renderer, a folder or a hub id.
         forward: checkpoint of the forward renderer.
         lighting: checkpoint of the lighting estimator; without one, light is solved from the G-buffers.
