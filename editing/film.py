@@ -244,14 +244,15 @@ def facing_camera(frames: int) -> np.ndarray:
     return level_camera(frames, toward=(1.0, 0.0))
 
 
-def picture_of(path: Path, use: str) -> Picture:
+def picture_of(source: Path | bytes, use: str) -> Picture:
     """A picture file; InputError where it is too large, or cannot be read as the "mask" or "texture" of its `use`."""
+    where = source if isinstance(source, Path) else None
     try:
-        return read_picture(path, _MOST_PIXELS)
+        return read_picture(source, _MOST_PIXELS)
     except OverflowError as error:
-        raise InputError(f"a {use} of {error} is too large", where=path) from None
+        raise InputError(f"a {use} of {error} is too large", where=where) from None
     except ValueError as error:
-        raise InputError(f"cannot be read as a {use}: {error}", where=path) from None
+        raise InputError(f"cannot be read as a {use}: {error}", where=where) from None
 
 
 def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from editing.film import Film, Piece, VideoWriter, Waiting, open_film, picture_of, resized
+from editing.film import Film, Piece, VideoWriter, Waiting, open_film, picture_of
 from editing.full_size import LIFT, lay
 from editing.light_change import FLOOR
 from editing.output import stored_light, write_light
 from editing.relighting import cross_faded, estimated, rendered
-from editing.selection import TOLERANCE, SelectionRequest, Selector
+from editing.selection import TOLERANCE, Pixel, SelectionRequest, Selector, pixels
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.color import luminance, on_screen, srgb_decode
 from manifests.contract.environment import Environment
@@ -101,7 +101,8 @@ def edit(
     *,
     instance: int | None = None,
     mask: str | Path | None = None,
-    pick: tuple[int, int] | None = None,
+    pick: Pixel | Sequence[Pixel] = (),
+    exclude: Pixel | Sequence[Pixel] = (),
     tolerance: float = TOLERANCE,
     strength: float | None = None,
     truth: bool = False,
@@ -121,8 +122,9 @@ def edit(
         out: the .mp4 to write.
         instance: number of an object of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
-        pick: pixel (x, y) of the first frame, from its top left; what is connected to it and looks alike is selected.
-        tolerance: how alike, above 0 (equal) to 1.
+        pick: pixel (x, y) of the first frame, from its top left, or several: what they lie on is selected.
+        exclude: pixel, or several, on what does not belong to it.
+        tolerance: how much is taken, above 0 (the surest) to 1 (nearly everything).
         strength: how much of the change is made, 0 to 1. By default 1 with `truth`; without, 0.85, and 0.5 where only
             roughness changes, since estimates exaggerate.
         truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
@@ -139,7 +141,7 @@ def edit(
         CheckpointError: for renderers that cannot be had.
         DiskFull: nothing half-written stays behind.
     """
-    request = SelectionRequest(instance, None if mask is None else Path(mask), pick, tolerance)
+    request = SelectionRequest(instance, None if mask is None else Path(mask), pixels(pick), pixels(exclude), tolerance)
     change = change if isinstance(change, MaterialChange) else MaterialChange.of(change)
     renderers = renderers or FilmRenderers(settings)
     renderers.require("forward", *(() if truth else ("inverse",)))  # before anything is read
@@ -221,7 +223,7 @@ def edited_frames(
                 light = {"environment": panorama, "exposure": settings.exposure or 1.0}
                 if shown_light is not None and piece.window.start == 0:
                     shown_light(stored_light(panorama))
-            selected = selector.window(piece.window, seen, maps)
+            selected = selector.window(piece.window, seen, waiting[0][0])
             renders = [
                 rendered(values, renderers, settings, whole=seen_size == film.size, **light, **lens)
                 for values in (maps, rematerial(maps, selected, change))
@@ -232,7 +234,7 @@ def edited_frames(
     def composed() -> Iterator[Edited]:
         for gain, selected in cross_faded(plan, windows()):
             frame, seconds = waiting.popleft()
-            selection = softened(resized(selected[None], film.size))[0]
+            selection = softened(selector.enlarged(selected, frame)[None])[0]
             made = frame.copy()
             rows, columns = (_extent(selection, axis) for axis in (1, 0))
             inside = selection[rows, columns]

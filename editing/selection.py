@@ -1,33 +1,64 @@
-"""What an edit selects: an instance, a mask from a file, or what a picked pixel belongs to; followed over the film."""
+"""What an edit selects: an instance, a mask from a file, or what was picked; followed over the film.
+
+A network says what belongs to the picks (`renderers.photo.click_selection`), first in the whole picture, then in a
+closer view of what it found. From frame to frame optical flow carries that (DIS, Kroeger et al. 2016, in OpenCV). Flow
+drifts, so near the edge every pixel is asked again whether it looks more like the inside or the outside close by. Both
+answers are soft and small; the picture itself gives them their edge, at full size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import importlib.resources
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 
 from editing.film import Film, open_film, picture_of, resized
 from manifests.contract.clip import Clip
-from manifests.contract.color import srgb_encode
 from manifests.errors import InputError
-from renderers.sampling.windows import Window, WindowPlan
 
-TOLERANCE = 0.12
-"""Distance of labels up to which a neighbour of the picked pixel is selected too."""
+if TYPE_CHECKING:
+    from renderers.photo.click_selection import ClickSelection
+    from renderers.sampling.windows import Window, WindowPlan
 
-_WEIGHTS = {"basecolor": 1.0, "roughness": 0.5, "metallic": 0.5, "depth": 1.0, "normal": 0.15}
+Pixel = tuple[int, int]
+TOLERANCE = 0.5
+"""A pixel is selected whose chance to belong is above 1 less this."""
+
+NETWORK = Path(str(importlib.resources.files("renderers"))) / "weights" / "selection"
+"""The network that comes with the package."""
+
+_SIDE = 192
+_MARGIN = 0.25
+_LEAST_MARGIN = 8
+_CLOSER = 0.8
+_RADIUS = 4
+_SMOOTH = 1e-4
+_SHARPNESS = 3.0
+_PART, _NEAR = 0.2, 0.01
+_DOUBTS = (0.0, 2.0, 4.0)
+"""The network sees pictures whose larger side is 192, and what it found with a margin of a quarter, and of 8 pixels,
+where that shows it larger by as much again. Radius (in pixels that it saw) and smoothing of the guided filter, and how
+much steeper edges get, were chosen on rendered clips. Parts of a selection hang together above a fifth; a pick lies on
+what is within a hundredth of the picture's larger side. Logits are raised by up to 4 before a pick is said to hit
+nothing. Of following:"""
+
+_FLOW_LEAST = 256
+_LEAST, _FAINT = 1e-4, 0.02
 _BAND = 0.015
 _REACH = 0.08
 _TRUST = 0.2
 _ROUNDS = 3
 _CONTRAST = 2.0
 _NOISE = 1e-3
-"""Band and reach (shares of the smaller side), trust in the flow, rounds, and the contrast (squared distance of means
-over variance) at which likeness counts half were chosen on rendered clips and on a mask without an edge: see
-docs/editing.md."""
+"""Least side that flow sees; the share of the picture below which nothing is left to follow; band and reach
+(shares of the smaller side), trust in the flow, rounds, and the contrast (squared distance of means over variance) at
+which likeness counts half: see docs/editing.md."""
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
@@ -38,61 +69,76 @@ class SelectionRequest:
     Attributes:
         instance: number of an object of a synthetic clip.
         mask: what is selected in white: a picture for the first frame, or a video for all of them.
-        pick: pixel (x, y) of the first frame, from its top left; what is connected to it and looks alike.
-        tolerance: how alike, from 0 (equal) to 1.
+        pick: pixels (x, y) of the first frame, from its top left; what they lie on is selected.
+        exclude: pixels of what does not belong to it.
+        tolerance: how much is taken, above 0 (the surest) to 1 (nearly everything).
     """
 
     instance: int | None = None
     mask: Path | None = None
-    pick: tuple[int, int] | None = None
+    pick: tuple[Pixel, ...] = ()
+    exclude: tuple[Pixel, ...] = ()
     tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.instance, self.mask, self.pick)) != 1:
+        if (self.instance is not None) + (self.mask is not None) + bool(self.pick) != 1:
             raise InputError(
                 "say what to edit by one of `instance`, `mask` or `pick`", fields=("instance", "mask", "pick")
             )
+        if self.exclude and not self.pick:
+            raise InputError("`exclude` takes away from what `pick` selects", fields=("exclude", "pick"))
         if not 0 < self.tolerance <= 1:
             raise InputError(
                 f"`tolerance` is {self.tolerance}, expected a number above 0, at most 1", fields=("tolerance",)
             )
 
 
+def pixels(given: Pixel | Sequence[Pixel]) -> tuple[Pixel, ...]:
+    """One pixel (x, y) or several as several."""
+    several = [given] if len(given) == 2 and not isinstance(given[0], Sequence) else given
+    return tuple((int(x), int(y)) for x, y in cast("Sequence[Pixel]", several))
+
+
 class Selector:
     """Gives the selection of each window of a film, in order, at the size `seen` by the networks."""
 
     def __init__(self, request: SelectionRequest, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> None:
-        self._request, self._film, self._seen = request, film, seen
-        self._tracker: Tracker | None = None
+        self._request, self._seen, self._size = request, seen, film.size
+        self._follower: Follower | None = None
         self._video: Iterator[np.ndarray] | None = None
         self._tail, self._start = np.empty((0, *seen, 1), dtype=np.float32), 0
         if request.instance is not None:
             self._instances = instance_selection(_instances(film), request.instance)
-        if request.mask is not None and request.mask.suffix.lower() in _STILLS:
-            self._tracker = Tracker(_filled(resized(_still(request.mask, film.size)[None], seen)[0], request.mask))
+        elif request.mask is not None and request.mask.suffix.lower() in _STILLS:
+            self._follower = Follower(resized(_filled(_still(request.mask, film.size), request.mask)[None], seen)[0])
         elif request.mask is not None:
             self._video = _masks(request.mask, film, plan, seen)
-        if request.pick is not None:
-            (x, y), (height, width) = request.pick, film.size
+        height, width = film.size
+        for x, y in (*request.pick, *request.exclude):
             if not (0 <= x < width and 0 <= y < height):
                 raise InputError(f"pixel {x},{y} lies outside the video of {width}x{height} pixels")
 
-    def window(self, window: Window, rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The selection (n, h, w, 1) in [0, 1] of the next window; its rgb and G-buffers are at the seen size."""
+    def window(self, window: Window, rgb: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """The selection (n, h, w, 1) in [0, 1] of the next window of frames (n, h, w, 3), sRGB in [0, 1].
+
+        first: the film's first frame (H, W, 3), uint8, in its own size, when the first window is asked for.
+        Raises InputError where the picks select nothing.
+        """
         if self._request.instance is not None:
             return resized(self._instances[window.start : window.stop], self._seen)
         if self._video is not None:
             return next(self._video)
-        features = labels(rgb, gbuffers)
-        if self._tracker is None:
-            assert self._request.pick is not None
-            scale = self._seen[1] / self._film.size[1]
-            x, y = (min(int(c * scale), side - 1) for c, side in zip(self._request.pick, self._seen[::-1], strict=True))
-            self._tracker = Tracker(pick(features[0], x, y, self._request.tolerance))
+        if self._follower is None:
+            found = picked(first, self._request.pick, self._request.exclude, self._request.tolerance)
+            self._follower = Follower(resized(found[None], self._seen)[0])
         known = self._tail[window.start - self._start :]  # frames that the last window had too
-        fresh = self._tracker.follow(rgb[len(known) :], features[len(known) :])
-        self._tail, self._start = np.concatenate([known, fresh]), window.start
+        fresh = [self._follower.step(frame) for frame in rgb[len(known) :]]
+        self._tail, self._start = np.concatenate([known, *(mask[None] for mask in fresh)]), window.start
         return self._tail
+
+    def enlarged(self, selected: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """A selection (h, w, 1) of `window` at the film's size (H, W, 1); what was picked gets its `frame`'s edges."""
+        return with_edges(selected, frame) if self._request.pick else resized(selected[None], self._size)[0]
 
 
 def _instances(film: Film) -> np.ndarray:
@@ -145,74 +191,204 @@ def instance_selection(instance: np.ndarray, number: int) -> np.ndarray:
     return chosen.astype(np.float32)
 
 
-def labels(rgb: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What pixels are compared by, (T, H, W, F): the G-buffers on one scale, and the picture itself, faintly."""
-    parts = [0.5 * rgb]
-    for name, weight in _WEIGHTS.items():
-        value = srgb_encode(gbuffers[name]) if name == "basecolor" else gbuffers[name]
-        parts.append(weight * np.where(np.isfinite(value), value, 1.0))
-    return np.concatenate(parts, axis=-1).astype(np.float32)
+@cache
+def selection_network() -> ClickSelection:
+    """The network that comes with the package, loaded once."""
+    from renderers.photo.click_selection import ClickSelection
+
+    network: ClickSelection = ClickSelection.from_pretrained(NETWORK, use_safetensors=True)
+    return network.float().eval()
 
 
-def pick(features: np.ndarray, x: int, y: int, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Pixels (H, W, 1) connected to (x, y), from the top left, whose `labels` (H, W, F) are within `tolerance`.
+def picked(
+    rgb: np.ndarray,
+    pick: Sequence[Pixel],
+    exclude: Sequence[Pixel] = (),
+    tolerance: float = TOLERANCE,
+    network: ClickSelection | None = None,
+) -> np.ndarray:
+    """The selection (H, W, 1) in [0, 1] of a picture (H, W, 3), uint8 or sRGB in [0, 1], by pixels (x, y).
 
-    Distance is the root mean square over channels, from the neighbourhood of the picked pixel.
+    network: says what belongs together; the one that comes with the package, if not given.
+    Raises InputError where nothing is selected.
     """
-    height, width = features.shape[:2]
-    if not (0 <= x < width and 0 <= y < height):
-        raise InputError(
-            f"({x}, {y}) is outside the picture of {width}x{height} pixels", "(0, 0) is its top left corner"
-        )
-    near = features[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(-1, features.shape[-1])
-    distance = np.sqrt(np.square(features - np.median(near, axis=0)).mean(axis=-1))
-    alike = (distance <= tolerance).astype(np.uint8)
-    alike[y, x] = 1
-    _, parts = cv2.connectedComponents(alike, connectivity=4)
-    return (parts == parts[y, x]).astype(np.float32)[..., None]
+    picks, others = (np.array(points, dtype=np.float32).reshape(-1, 2) for points in (pick, exclude))
+    nothing = np.zeros(rgb.shape[:2], dtype=np.float32)
+    for doubt in _DOUBTS:  # where the network is sure of nothing, what it thinks likeliest is taken
+        bias = float(np.log(tolerance / max(1 - tolerance, 1e-3))) + doubt
+        look = _Look(rgb, network or selection_network(), bias)
+        found = _hit(look.at(_whole(nothing), nothing, picks[:1], others[:0]), picks[:1])  # the others put it right
+        found = _hit(look.at(_around(found, picks), found, picks, others), picks)
+        if (found > 0.5).any():
+            return found[..., None]
+    advice = "pick another pixel of it, or more of them, or raise `tolerance`"
+    raise InputError("nothing is found at the picked pixels", advice, fields=("pick", "tolerance"))
 
 
-@dataclass
-class Tracker:
-    """Carries a selection from frame to frame. `mask`: (H, W, 1) in [0, 1], of the first frame.
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A network's look at parts of a picture (H, W, 3); `bias` is added to its logits."""
 
-    By dense optical flow (DIS, Kroeger et al. 2016, in OpenCV). Flow drifts, so near its edge every pixel is asked
-    again whether it is more like the inside or the outside close by, in the G-buffers' own terms.
-    """
+    rgb: np.ndarray
+    network: ClickSelection
+    bias: float
 
-    mask: np.ndarray
-    _last: np.ndarray | None = field(default=None, init=False)
-    _flow: cv2.DISOpticalFlow = field(init=False)
+    def at(self, box: _Box, earlier: np.ndarray, picks: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The selection (H, W) when the network sees this part, an earlier selection (H, W) and points (N, 2)."""
+        import torch
 
-    def __post_init__(self) -> None:
+        from renderers.photo.click_selection import clicks_drawn
+
+        view, larger = _floats(self.rgb[box.slices]), max(box.size)
+        height, width = (max(32, 32 * round(side * _SIDE / larger / 32)) for side in box.size)
+        scale = np.array([width / box.size[1], height / box.size[0]])
+        guides = [
+            clicks_drawn((height, width), ((points + 0.5 - [box.left, box.top]) * scale).tolist())
+            for points in (picks, others)
+        ]
+        guides.append(resized(earlier[box.slices][None, ..., None], (height, width))[0, ..., 0])
+        small = resized(view[None], (height, width))[0]
+        picture = torch.from_numpy(small.transpose(2, 0, 1)[None] * 2 - 1)  # (h, w, 3) -> (1, 3, h, w)
+        with torch.no_grad():
+            logits = self.network(picture, torch.from_numpy(np.stack(guides)[None]))
+        found = np.zeros(self.rgb.shape[:2], dtype=np.float32)
+        chance = torch.sigmoid(logits + self.bias)[0, 0].numpy()
+        found[box.slices] = _steep(_guided(chance, small, view), _SHARPNESS)
+        return found
+
+
+class Follower:
+    """Carries a selection from frame to frame. `mask`: (h, w, 1) in [0, 1], of the first frame."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self._mask = mask
+        self._grey: np.ndarray | None = None
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def step(self, rgb: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The selection (H, W, 1) in the next frame: rgb (H, W, 3) sRGB in [0, 1], `labels` (H, W, F)."""
-        grey = cv2.cvtColor((np.clip(rgb, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
-        if self._last is not None and self.mask.any():
-            self.mask = self._carried(grey)
+    def step(self, rgb: np.ndarray) -> np.ndarray:
+        """The selection (h, w, 1) in the next frame (h, w, 3), sRGB in [0, 1]; first of all the mask itself."""
+        grey, last = cv2.cvtColor((np.clip(rgb, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY), self._grey
+        if last is not None and self._mask.mean() > _LEAST:
+            self._mask = self._carried(last, grey)
             for _ in range(_ROUNDS):
-                self.mask = _refined(self.mask, features)
-        self._last = grey
-        return self.mask
+                self._mask = _refined(self._mask, rgb)
+        self._grey = grey
+        return self._mask
 
-    def follow(self, rgb: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The selection (T, H, W, 1) in each of the next T frames, arrays (T, H, W, C)."""
-        return np.stack([self.step(*frame) for frame in zip(rgb, features, strict=True)])
-
-    def _carried(self, grey: np.ndarray) -> np.ndarray:
-        """The last mask at the place where flow sees it in the frame `grey` (H, W)."""
-        assert self._last is not None
+    def _carried(self, last: np.ndarray, grey: np.ndarray) -> np.ndarray:
+        """The selection (h, w, 1) of the frame `last` (h, w) at the place where flow sees it in the frame `grey`."""
         height, width = grey.shape
-        scale = max(1.0, 160 / min(height, width))  # DIS works on patches of 8 pixels: small pictures are enlarged
-        size = (round(width * scale), round(height * scale))
-        frames = [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in (grey, self._last)]
+        scale = max(1.0, _FLOW_LEAST / min(height, width))
+        large = (round(width * scale), round(height * scale))
+        frames = [cv2.resize(frame, large, interpolation=cv2.INTER_CUBIC) for frame in (grey, last)]
         dense = self._flow.calc(frames[0], frames[1], np.zeros((*frames[0].shape, 2), dtype=np.float32))
-        flow = cv2.resize(dense, (width, height)) / scale
+        flow = cv2.resize(dense, (width, height)) / scale  # from where things are now to where they were
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        carried = cv2.remap(self.mask[..., 0], columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
-        return carried[..., None]
+        there = cv2.remap(self._mask[..., 0], columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+        return there[..., None]
+
+
+def with_edges(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A mask (h, w, 1) at the size of a picture (H, W, 3), uint8, with its edges; only what is around it counts."""
+    size, small = picture.shape[:2], mask.shape[:2]
+    made = np.zeros((*size, 1), dtype=np.float32)
+    within, whole = [], []
+    for axis in (0, 1):
+        there = np.flatnonzero((mask[..., 0] > _FAINT).any(axis=1 - axis))
+        if not len(there):
+            return made
+        low, high = max(int(there[0]) - 2 * _RADIUS, 0), min(int(there[-1]) + 2 * _RADIUS + 1, small[axis])
+        within.append(slice(low, high))
+        whole.append(slice(low * size[axis] // small[axis], -(-high * size[axis] // small[axis])))
+    view, part = _floats(picture[tuple(whole)]), np.ascontiguousarray(mask[tuple(within)][..., 0])
+    edged = _guided(part, resized(view[None], part.shape)[0], view)
+    made[tuple(whole)] = _steep(edged, _SHARPNESS)[..., None]
+    return made
+
+
+def _floats(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) / 255 if picture.dtype == np.uint8 else picture
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks, selected above a half; 1 where both are empty."""
+    one, other = one > 0.5, other > 0.5
+    either = (one | other).sum()
+    return float((one & other).sum() / either) if either else 1.0
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Pixels [top, bottom) x [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def _whole(picture: np.ndarray) -> _Box:
+    return _Box(0, picture.shape[0], 0, picture.shape[1])
+
+
+def _around(mask: np.ndarray, points: np.ndarray) -> _Box:
+    """What to look at closely: a mask (H, W) and points (N, 2) with a margin; everything where that is no closer."""
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask > 0.5)
+    rows, columns = np.append(rows, points[:, 1]), np.append(columns, points[:, 0])
+    if not len(rows):
+        return _whole(mask)
+    low, high = np.array([rows.min(), columns.min()]), np.array([rows.max(), columns.max()]) + 1
+    margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN)
+    top, left = np.maximum(low - margin, 0).astype(int)
+    bottom, right = np.minimum(np.ceil(high + margin), mask.shape).astype(int)
+    if max(bottom - top, right - left) > _CLOSER * max(height, width):
+        return _whole(mask)
+    return _Box(int(top), int(bottom), int(left), int(right))
+
+
+def _hit(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask (H, W) on which points (N, 2) lie, or nearly; alike things elsewhere are others."""
+    _, parts = cv2.connectedComponents((mask > _PART).astype(np.uint8), connectivity=4)
+    reach = max(1, round(_NEAR * max(mask.shape)))
+    hit = {
+        int(number)
+        for x, y in points.astype(int)
+        for number in np.unique(parts[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1])
+    } - {0}
+    return np.where(np.isin(parts, list(hit)), mask, 0.0).astype(np.float32)
+
+
+def _steep(mask: np.ndarray, times: float) -> np.ndarray:
+    return np.clip((mask - 0.5) * times + 0.5, 0.0, 1.0)
+
+
+def _guided(mask: np.ndarray, small: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A mask (h, w) at the size of a picture (H, W, 3), with the picture's edges; `small` (h, w, 3) is that picture.
+
+    Fast guided filter (He and Sun 2015): nearby, the mask is an affine function of colour.
+    """
+    side = (2 * _RADIUS + 1,) * 2
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return cv2.blur(values, side, borderType=cv2.BORDER_REFLECT)
+
+    middle, level = mean(small), mean(mask)
+    products = np.stack([mean(small * small[..., i : i + 1]) for i in range(3)], axis=-1)  # (h, w, 3, 3)
+    spread = products - middle[..., :, None] * middle[..., None, :] + _SMOOTH * np.eye(3, dtype=np.float32)
+    together = mean(small * mask[..., None]) - middle * level[..., None]
+    slope = np.linalg.solve(spread, together[..., None])[..., 0]
+    lines = mean(np.dstack([slope, level - (slope * middle).sum(axis=-1)]).astype(np.float32))
+    lines = cv2.resize(lines, picture.shape[1::-1])
+    return (lines[..., :3] * picture).sum(axis=-1) + lines[..., 3]
 
 
 def _refined(mask: np.ndarray, features: np.ndarray) -> np.ndarray:

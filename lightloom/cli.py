@@ -63,6 +63,7 @@ _OPTIONS = {
     "instance": '--select "instance=2"',
     "mask": "--mask FILE",
     "pick": "--pick X,Y",
+    "exclude": "--not X,Y",
 }
 """Arguments that options call otherwise, or whose form is worth saying."""
 

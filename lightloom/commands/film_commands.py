@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from editing.film import Film
 
 Video = Annotated[str, tyro.conf.arg(metavar="VIDEO")]
+Pixels = tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="X,Y")]]
 FilmOptions = Annotated[FilmSettings, tyro.conf.arg(name="")]
 
 _INSTANCE = re.compile(r"instance=(\d+)")
@@ -79,8 +80,9 @@ def edit(
     change: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE")] = (),
     select: str | None = None,
     mask: Path | None = None,
-    pick: Annotated[str | None, tyro.conf.arg(metavar="X,Y")] = None,
-    tolerance: float = 0.12,
+    pick: Pixels = (),
+    exclude: Annotated[Pixels, tyro.conf.arg(name="not")] = (),
+    tolerance: float = 0.5,
     strength: float | None = None,
     truth: bool = False,
     mask_out: Path | None = None,
@@ -97,8 +99,9 @@ def edit(
         change: roughness=0..1, metallic=0..1, basecolor=#rrggbb or basecolor=texture.png.
         select: `instance=N` of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
-        pick: a pixel of the first frame, from its top left; what is connected to it and looks alike is selected.
-        tolerance: how alike, from 0 (equal) to 1.
+        pick: a pixel of the first frame, from its top left; what it lies on is selected. Give it again for more.
+        exclude: a pixel on what does not belong to it. Give it again for more.
+        tolerance: how much is taken, from 0 (the surest) to 1 (nearly everything).
         strength: how much of the change is made, 0 to 1. By default 1 with --truth; without, 0.85, and 0.5 where only
             roughness changes, since estimates exaggerate.
         truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
@@ -120,7 +123,8 @@ def edit(
             out,
             instance=int(number[1]) if number else None,
             mask=mask,
-            pick=None if pick is None else _pixel("--pick", pick),
+            pick=[_pixel("--pick", words) for words in pick],
+            exclude=[_pixel("--not", words) for words in exclude],
             tolerance=tolerance,
             strength=strength,
             truth=truth,

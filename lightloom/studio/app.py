@@ -35,6 +35,10 @@ from lightloom.studio.workshop import Result, Workshop
 from manifests.errors import InputError, LightloomError
 
 Tool = Literal["light", "material", "object"]
+Points = tuple[tuple[tuple[int, int], bool], ...]
+"""Clicked pixels (x, y) of the first frame, in order, and whether what lies there is selected or taken away."""
+
+ANEW, ADD, REMOVE = "selects anew", "adds", "takes away"
 _VIDEOS = [".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg"]
 _TEXTURES = [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 _PROGRESS = gr.Progress(track_tqdm=True)
@@ -54,6 +58,7 @@ _LABELS = {
     "instance": "a click on an object",
     "mask": "a mask",
     "pick": "a click",
+    "exclude": "a click that takes away",
     "tolerance": "Tolerance of the selection",
     "scale": "Longest side",
     "depth": "a distance",
@@ -94,7 +99,7 @@ class Page:
         """The page, not yet served."""
         with gr.Blocks(title="Lightloom studio", analytics_enabled=False, fill_width=True) as page:
             self._project = gr.State(None, delete_callback=_closed)
-            self._point, self._result = gr.State(None), gr.State(None)
+            self._points, self._result = gr.State(()), gr.State(None)
             self._tool, self._light = gr.State("light"), gr.State(self._lights[0])
             with gr.Row(equal_height=False):
                 with gr.Column(scale=5, min_width=560):
@@ -148,9 +153,7 @@ class Page:
     def _source(self) -> None:
         with gr.Accordion("Clip", open=True):
             self._upload = gr.File(label="Video", file_types=_VIDEOS, height=110, elem_id="upload")
-            self._named = gr.Dropdown(
-                list(self._shop.sources), value=None, label="or one of these", visible=bool(self._shop.sources)
-            )
+            self._named = gr.Dropdown(list(self._shop.sources), value=None, label="or one of these", elem_id="named")
 
     def _light_tool(self) -> None:
         with gr.Tab("Light", id="light") as self._light_tab:
@@ -183,8 +186,9 @@ class Page:
     def _material_tool(self) -> None:
         with gr.Tab("Material", id="material") as self._material_tab:
             gr.Markdown("Click an object in the picture, then say what it is to be made of.")
+            self._click = gr.Radio([ANEW, ADD, REMOVE], value=ANEW, label="A click in the picture", elem_id="click")
             self._tolerance = gr.Slider(
-                0.01, 0.5, TOLERANCE, step=0.01, label="Tolerance of the selection", elem_id="tolerance"
+                0.05, 0.95, TOLERANCE, step=0.05, label="Tolerance of the selection", elem_id="tolerance"
             )
             self._look = gr.Dropdown(list(LOOKS), value=None, label="Start from", elem_id="look")
             self._changes = gr.CheckboxGroup(list(CHANGES), value=list(CHANGES), label="Change", elem_id="changes")
@@ -204,7 +208,7 @@ class Page:
     def _wire(self) -> None:
         slow: dict[str, Any] = {"concurrency_id": "render", "concurrency_limit": 1, "api_visibility": "private"}
         quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        opened = [self._project, self._told, self._canvas, self._before, self._gbuffers, self._point]
+        opened = [self._project, self._told, self._canvas, self._before, self._gbuffers, self._points]
         cleared = [self._result, self._slider, self._frame, self._after, self._files, self._view]
         self._upload.upload(self._open_upload, [self._upload, self._project], [*opened, *cleared], **slow)
         self._named.select(self._open_named, [self._named, self._project], [*opened, *cleared], **slow)
@@ -214,8 +218,8 @@ class Page:
 
         for tab, tool in ((self._light_tab, "light"), (self._material_tab, "material"), (self._object_tab, "object")):
             tab.select(lambda tool=tool: tool, None, self._tool, **quick)
-        picked = [self._project, self._tool, self._point, self._tolerance]
-        self._canvas.select(self._picked, picked, [self._point, self._canvas], **quick)
+        picked = [self._project, self._tool, self._points, self._tolerance]
+        self._canvas.select(self._picked, [*picked, self._click], [self._points, self._canvas], **quick)
         self._tolerance.release(self._again, picked, self._canvas, **quick)
         for tab in (self._material_tab, self._object_tab):
             tab.select(self._again, picked, self._canvas, **quick)
@@ -235,7 +239,7 @@ class Page:
         self._look.input(told(lambda look: LOOKS[look]), self._look, values, **quick)
 
         controls = [
-            *(self._project, self._tool, self._point, self._light, self._facing, self._turn, self._maps),
+            *(self._project, self._tool, self._points, self._light, self._facing, self._turn, self._maps),
             *(self._tolerance, self._changes, self._colour, self._texture, self._roughness, self._metallic),
             *(self._asset, self._mesh, self._scale, self._spin),
         ]
@@ -250,7 +254,7 @@ class Page:
 
     @told
     def _open_named(self, name: str, old: Project | None, _progress: gr.Progress = _PROGRESS) -> Any:
-        source = self._shop.sources[name]
+        source = self._shop.found(self._shop.sources[name])
         again = old is not None and old.source == source  # the list tells of its choice once more when it is left
         return (gr.skip(),) * 12 if again else self._opened(source, old)
 
@@ -267,25 +271,27 @@ class Page:
         with project.film(whole=False) as film:
             picture = fitted(film.frame(0))
         said = html.escape(project.told)
-        shown = (project, said, picture, str(project.playable), gbuffer_pictures(project.gbuffers), None)
+        shown = (project, said, picture, str(project.playable), gbuffer_pictures(project.gbuffers), ())
         return (*shown, None, None, gr.update(visible=False, value=0), None, None, gr.update(selected="picture"))
 
     @told
     def _picked(
-        self, project: Project | None, tool: Tool, _: Any, tolerance: float, event: gr.SelectData
-    ) -> tuple[tuple[int, int], np.ndarray]:
+        self, project: Project | None, tool: Tool, points: Points, tolerance: float, click: str, event: gr.SelectData
+    ) -> tuple[Points, np.ndarray]:
         project = _open(project)
         point = film_pixel((int(event.index[0]), int(event.index[1])), project.size)
-        return point, self._marked(project, tool, point, tolerance)
+        begins = tool != "material" or click == ANEW or not points
+        points = ((point, True),) if begins else (*points, (point, click == ADD))
+        return points, self._marked(project, tool, points, tolerance)
 
     @told
-    def _again(self, project: Project | None, tool: Tool, point: tuple[int, int] | None, tolerance: float) -> Any:
-        return gr.skip() if project is None or point is None else self._marked(project, tool, point, tolerance)
+    def _again(self, project: Project | None, tool: Tool, points: Points, tolerance: float) -> Any:
+        return gr.skip() if project is None or not points else self._marked(project, tool, points, tolerance)
 
-    def _marked(self, project: Project, tool: Tool, point: tuple[int, int], tolerance: float) -> np.ndarray:
-        mask = self._shop.select(project, point, tolerance)[1] if tool == "material" else None
+    def _marked(self, project: Project, tool: Tool, points: Points, tolerance: float) -> np.ndarray:
+        mask = self._shop.select(project, *_sorted(points), tolerance)[1] if tool == "material" else None
         with project.film(whole=False) as film:
-            return marked(film.frame(0), mask, None if tool == "material" else point)
+            return marked(film.frame(0), mask, points if tool == "material" else points[-1:])
 
     @told
     def _choose(self, event: gr.SelectData) -> tuple[Any, ...]:
@@ -312,7 +318,7 @@ class Page:
         whole: bool,
         given: Project | None,
         tool: Tool,
-        point: tuple[int, int] | None,
+        points: Points,
         light: NamedLight,
         facing: float,
         turn: float,
@@ -333,12 +339,12 @@ class Page:
         if tool == "light":
             result = self._shop.relight(project, light.turned(facing), turn=turn, gbuffers=maps, whole=whole)
         elif tool == "material":
-            request, _ = self._shop.select(project, _clicked(point), tolerance)
+            request, _ = self._shop.select(project, *_sorted(_clicked(points)), tolerance)
             change = material_values(changes, colour, texture, roughness, metallic)
             result = self._shop.edit(project, request, change, whole=whole)
         else:
             thing, size = asset or MESHES[mesh], scale or None
-            result = self._shop.insert(project, thing, _clicked(point), scale=size, rotate=spin, whole=whole)
+            result = self._shop.insert(project, thing, _clicked(points)[-1][0], scale=size, rotate=spin, whole=whole)
         frames = f"{project.frames} frames" if whole else "the first frame"
         said = f"{project.name} · {result.told} · {frames} in {time.monotonic() - began:.1f} s"
         slider = gr.update(visible=whole and project.frames > 1, maximum=max(project.frames - 1, 1), value=0)
@@ -361,10 +367,15 @@ def _open(project: Project | None) -> Project:
     return project
 
 
-def _clicked(point: tuple[int, int] | None) -> tuple[int, int]:
-    if point is None:
+def _clicked(points: Points) -> Points:
+    if not points:
         raise InputError("click the picture first: an object to change, or the place for a new one")
-    return point
+    return points
+
+
+def _sorted(points: Points) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Pixels that are selected, and pixels that are taken away."""
+    return [point for point, belongs in points if belongs], [point for point, belongs in points if not belongs]
 
 
 def _closed(project: Project | None) -> None:

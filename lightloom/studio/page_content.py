@@ -117,8 +117,11 @@ def film_pixel(shown: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]
     )
 
 
-def marked(picture: np.ndarray, mask: np.ndarray | None, point: tuple[int, int] | None) -> np.ndarray:
-    """A frame (H, W, 3) as `fitted`, with a selection (h, w, 1) tinted and outlined, and a cross at a film's pixel."""
+def marked(picture: np.ndarray, mask: np.ndarray | None, points: Sequence[tuple[tuple[int, int], bool]]) -> np.ndarray:
+    """A frame (H, W, 3) as `fitted`, with a selection (h, w, 1) tinted and outlined, and marks at a film's pixels.
+
+    A cross where something is selected or is to stand, a minus where something is taken away.
+    """
     shown = fitted(picture)
     height, width = shown.shape[:2]
     if mask is not None:
@@ -126,12 +129,13 @@ def marked(picture: np.ndarray, mask: np.ndarray | None, point: tuple[int, int] 
         shown = eight_bits(shown / 255 * (1 - 0.4 * soft) + 0.4 * soft * _TINT)
         edge, _ = cv2.findContours((soft[..., 0] > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         shown = cv2.drawContours(np.ascontiguousarray(shown), edge, -1, (255, 210, 120), 2, cv2.LINE_AA)
-    if point is not None:
-        scale = _SIDE / max(picture.shape[:2])
-        place = (int((point[0] + 0.5) * scale), int((point[1] + 0.5) * scale))
-        shown = np.ascontiguousarray(shown)
+    scale = _SIDE / max(picture.shape[:2])
+    for (x, y), belongs in points:
+        across, down = int((x + 0.5) * scale), int((y + 0.5) * scale)
         for colour, thick in (((20, 20, 20), 5), ((255, 255, 255), 2)):
-            cv2.drawMarker(shown, place, colour, cv2.MARKER_CROSS, 28, thick, cv2.LINE_AA)
+            shown = cv2.line(np.ascontiguousarray(shown), (across - 14, down), (across + 14, down), colour, thick)
+            if belongs:
+                shown = cv2.line(shown, (across, down - 14), (across, down + 14), colour, thick)
     return shown
 
 

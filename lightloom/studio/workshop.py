@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,17 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from editing.film import Film, open_film
+from editing.film import Film, VideoWriter, open_film
 from editing.insertion import insert
 from editing.lights import NamedLight
 from editing.material_edits import MaterialChange, edit
 from editing.output import stored_light
 from editing.relighting import relight
-from editing.selection import TOLERANCE, SelectionRequest, Selector
+from editing.selection import TOLERANCE, Pixel, SelectionRequest, instance_selection, picked
 from editing.settings import FilmRenderers, FilmSettings
+from lightloom.stages import render_clip
 from lightloom.studio.project import Project, open_project
 from manifests.errors import InputError
-from renderers.sampling.windows import plan_windows
+from manifests.store.dataset import open_dataset
+from manifests.store.layout import HEADER
+
+EXAMPLE, PLAIN_EXAMPLE = "example: a rendered clip, all known", "example: the same as a plain video"
+"""Clips that every studio offers; they are rendered when one of them is first opened."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
@@ -52,19 +57,36 @@ class Workshop:
     """
 
     def __init__(self, settings: FilmSettings, most_frames: int, folder: Path, sources: Mapping[str, str]) -> None:
-        self.settings, self.sources = settings, sources
+        self.settings, self.sources = settings, {**sources, EXAMPLE: EXAMPLE, PLAIN_EXAMPLE: PLAIN_EXAMPLE}
         self._most_frames, self._folder = most_frames, folder
         self.renderers = FilmRenderers(settings)
         self._numbers = count(1)
 
     def open(self, source: str) -> Project:
-        """Open a video file, a folder of frames or DATASET:KEY."""
+        """Open a video file, a folder of frames, DATASET:KEY, or one of the examples."""
+        source = self.found(source)
         folder = Path(tempfile.mkdtemp(prefix="project-", dir=self._folder))
         try:
             return open_project(source, folder, self._most_frames, self.settings, self.renderers)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def found(self, source: str) -> str:
+        """A source as `open_film` calls it. An example is rendered, by Blender in its own process, where it is not."""
+        if source not in (EXAMPLE, PLAIN_EXAMPLE):
+            return source
+        dataset, video = self._folder / "example", self._folder / "example.mp4"
+        if not (dataset / HEADER).is_file() or not open_dataset(dataset).rows():
+            render_clip(dataset, "demo")
+        clip = f"{dataset}:{open_dataset(dataset).rows()[0].key}"
+        if source == EXAMPLE:
+            return clip
+        if not video.is_file():
+            with open_film(clip) as film, VideoWriter(video, film.size, film.fps) as writer:
+                for rgb, seconds in film.read():
+                    writer.write(rgb, seconds)
+        return str(video)
 
     def own_light(self, project: Project) -> NamedLight:
         """The light of the clip's first frame: its own where it is known, else an estimate."""
@@ -85,20 +107,26 @@ class Workshop:
         return NamedLight(name, stored_light(np.asarray(found.environment), pose))
 
     def select(
-        self, project: Project, point: tuple[int, int], tolerance: float = TOLERANCE
+        self, project: Project, picks: Sequence[Pixel], excludes: Sequence[Pixel] = (), tolerance: float = TOLERANCE
     ) -> tuple[SelectionRequest, np.ndarray]:
-        """What is at a pixel (x, y) of the first frame: as a request, and its mask (h, w, 1) in [0, 1].
+        """What is at pixels (x, y) of the first frame, not at others: as a request, and its mask (H, W, 1) in [0, 1].
 
-        A clip that knows its instances answers with the instance, any other with what is connected and looks alike.
+        A clip that knows its instances answers a single pick with the instance.
         """
         instances = project.first.arrays.get("instance")
-        number = 0 if instances is None else int(instances[0, point[1], point[0], 0])
-        if instances is not None and number == 0:
-            raise InputError("that is the background", "click an object")
-        request = SelectionRequest(instance=number or None, pick=None if number else point, tolerance=tolerance)
-        film, plan = Film(project.name, project.first), plan_windows(1, 1, 0)
-        selector = Selector(request, film, plan, (project.seen.shape[1], project.seen.shape[2]))
-        return request, selector.window(plan.windows[0], project.seen, project.gbuffers)[0]
+        if instances is not None and len(picks) == 1 and not excludes:
+            ((x, y),) = picks
+            number = int(instances[0, y, x, 0])
+            if number == 0:
+                raise InputError("that is the background", "click an object")
+            request = SelectionRequest(instance=number)
+        else:
+            request = SelectionRequest(pick=tuple(picks), exclude=tuple(excludes), tolerance=tolerance)
+        with project.film(whole=False) as film:
+            first = film.frame(0)
+        if instances is not None and request.instance is not None:
+            return request, instance_selection(instances, request.instance)[0]
+        return request, picked(first, request.pick, request.exclude, tolerance)
 
     def relight(
         self, project: Project, light: NamedLight, *, turn: float = 0.0, gbuffers: bool = False, whole: bool = True
@@ -123,6 +151,7 @@ class Workshop:
             out,
             instance=request.instance,
             pick=request.pick,
+            exclude=request.exclude,
             tolerance=request.tolerance,
             truth=project.known,
             mask_out=mask_out,

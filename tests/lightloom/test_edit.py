@@ -42,7 +42,12 @@ LINES: dict[str, tuple[str, ...]] = {
     "masks": ("pan.mkv", "--mask", "masks.mkv", *RED, "--out", "masks.mp4", "--mask-out", "masks-mask.mp4", *WEIGHTS),
     "texture": ("pan.mkv", "--pick", "20,17", "--set", "basecolor=texture.png", "--out", "texture.mp4", *WEIGHTS),
     "truth": (KEY, "--select", "instance=2", *RED, "--truth", "--out", "t.mp4", "--mask-out", "t-mask.mp4", *FORWARD),
+    "corrected": (
+        *("pan.mkv", "--pick", "20,17", "--pick", "30,20", "--not", "3,3", "--tolerance", "0.9", *RED),
+        *("--out", "corrected.mp4", "--mask-out", "corrected-mask.mp4", *WEIGHTS),
+    ),
     "no selection": ("pan.mkv", *RED, *BAD),
+    "nothing to take from": ("pan.mkv", "--mask", "mask.png", "--not", "3,3", *RED, *BAD),
     "two selections": ("pan.mkv", "--pick", "1,1", "--mask", "mask.png", *RED, *BAD),
     "bad selection": (KEY, "--select", "object=2", *RED, *BAD),
     "no instance": (KEY, "--select", "instance=9", *RED, *BAD),
@@ -63,6 +68,7 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 MISTAKES = {
     "no selection": "--pick X,Y",
+    "nothing to take from": "--not X,Y takes away from what --pick X,Y selects",
     "two selections": "by one of",
     "bad selection": "object=2",
     "no instance": "no pixel shows instance 9",
@@ -139,6 +145,14 @@ def test_a_picked_pixel_takes_a_texture(ran: Any) -> None:
     folder, results = ran
     assert results["texture"][0] == 0, results["texture"][2]
     assert frames_of(folder / "texture.mp4").shape == (9, 34, 48, 3)
+
+
+def test_picks_and_what_is_not_meant_say_together_what_changes(ran: Any) -> None:
+    folder, results = ran
+    assert results["corrected"][0] == 0, results["corrected"][2]
+    mask = selected(folder / "corrected-mask.mp4")
+    assert mask[0, 17, 20]
+    assert not mask[0, 3, 3]
 
 
 def test_a_synthetic_clip_is_edited_with_its_own_truth(ran: Any) -> None:

@@ -48,12 +48,17 @@ def mistake(name, work):
 pan = shop.open("pan.mkv")
 said["pan"] = pan.told
 said["maps"] = {name: picture.shape for picture, name in gbuffer_pictures(pan.gbuffers)}
-request, mask = shop.select(pan, (20, 16))
-said["pick"] = [request.pick, request.instance, float(mask.mean()), bool(mask[16, 20, 0] > 0.5)]
+request, mask = shop.select(pan, [(20, 16)])
+said["pick"] = [request.pick, request.instance, float(mask.mean()), list(mask.shape)]
+more, less = (shop.select(pan, *points)[1].mean() for points in ([[(20, 16), (3, 3)]], [[(20, 16)], [(24, 16)]]))
+said["corrected"] = [float(more), float(less)]
 with pan.film(whole=False) as film:
     first = film.frame(0)
-shown = marked(first, mask, None).astype(int) - fitted(first)
-said["tint"] = [float(np.abs(shown[mask.shape[0] // 2 * 20, 20 * 20]).sum()), list(shown.shape)]
+ones = np.ones((33, 48, 1), np.float32)
+shown = marked(first, ones, []).astype(int) - fitted(first)
+said["tint"] = [float(np.abs(shown[320, 400]).sum()), list(shown.shape)]
+marks = [marked(first, ones, [((20, 16), belongs)]).astype(int) - fitted(first) - shown for belongs in (False, True)]
+said["marks"] = [int(np.abs(mark).sum()) for mark in marks]
 own = shop.own_light(pan)
 said["own"] = [list(own.image.shape), bool((own.image >= 0).all())]
 relit = shop.relight(pan, find_light("courtyard").turned(90), turn=360, gbuffers=True)
@@ -70,9 +75,9 @@ said["tried"] = [str(tried.video), float(np.abs(with_first[0] - with_first[1]).m
 
 known = shop.open("set:00000000-00")
 said["known"] = known.told
-object_, object_mask = shop.select(known, (24, 22))
+object_, object_mask = shop.select(known, [(24, 22)])
 said["instance"] = [object_.instance, float(object_mask.mean())]
-mistake("background", lambda: shop.select(known, (2, 0)))
+mistake("background", lambda: shop.select(known, [(2, 0)]))
 light = shop.own_light(known).image
 said["known light"] = float(np.abs(light - known.first.environment.image).max())
 put = shop.insert(known, "box.glb", (10, 36), scale=0.9, rotate=20.0, whole=False)
@@ -80,6 +85,14 @@ said["put"] = [str(put.video), zipfile.ZipFile(put.files[1]).namelist(), put.tol
 pair = shop.compare(known, put, 0)
 reddish = [float((frame[..., 0] - frame[..., 2])[30:40, 4:18].mean()) for frame in pair]
 said["red"] = reddish
+import lightloom.studio.workshop as workshop
+from tests.training.sets import make_set
+workshop.render_clip = lambda dataset, recipe: make_set(dataset, size=32)
+said["example"] = []
+for name in (workshop.EXAMPLE, workshop.PLAIN_EXAMPLE):
+    example = shop.open(shop.sources[name])
+    said["example"].append([example.known, list(example.size), Path(example.source).suffix == ".mp4"])
+    example.close()
 known.close()
 said["closed"] = known.folder.exists()
 
@@ -135,12 +148,14 @@ def test_a_clip_opens_with_its_size_length_and_gbuffers(done):
 
 def test_a_click_selects_what_is_there_and_the_picture_shows_it(done):
     _, said, _ = done
-    point, instance, share, inside = said["pick"]
-    assert (point, instance, inside) == ([20, 16], None, True)
-    assert 0 < share < 1
+    points, instance, share, shape = said["pick"]
+    assert (points, instance, shape) == ([[20, 16]], None, [33, 48, 1])
+    assert 0 <= share < 1
+    assert len({share, *said["corrected"]}) == 3
     change, shape = said["tint"]
     assert change > 20
     assert shape == [660, 960, 3]
+    assert 0 < said["marks"][0] < said["marks"][1]
     assert said["pixels"] == [[0, 0], [47, 32], [24, 16]]
 
 
@@ -190,7 +205,7 @@ def test_an_object_is_put_into_a_clip_by_blender_in_its_own_process(done):
 def test_projects_leave_nothing_when_they_close_or_cannot_open(done):
     _, said, _ = done
     assert said["closed"] is False
-    assert said["folders"] == ["forward", "inverse", "project", "set"]  # the one that is still open
+    assert said["folders"] == ["example", "forward", "inverse", "project", "set"]  # the one that is still open
 
 
 @pytest.mark.parametrize(
@@ -214,6 +229,10 @@ def test_a_light_turns_by_hand_as_it_turns_over_a_clip(done):
     assert said["lit"] > 0.1
     assert said["turned"] < 1e-5
     assert {"courtyard", "studio/0000"} <= set(said["lights"])
+
+
+def test_every_studio_offers_a_clip_to_begin_with_known_and_as_a_plain_video(done):
+    assert done[1]["example"] == [[True, [32, 32], False], [False, [32, 32], True]]
 
 
 def test_clips_are_offered_by_name(done):

@@ -220,6 +220,11 @@ def test_a_visit_from_upload_to_download(server, page, tmp_path):
     page.get_by_role("tab", name="Material").click()
     page.get_by_role("tab", name="Picture").click()
     click_the_picture(page)
+    page.get_by_label("adds", exact=True).focus()  # choices can be made without a mouse
+    page.keyboard.press("Space")
+    click_the_picture(page, across=0.3)
+    page.get_by_label("takes away", exact=True).check()
+    click_the_picture(page, across=0.9)
     page.get_by_label("Start from").click()
     page.get_by_role("option", name="red lacquer").click()
     page.click("#render")
@@ -258,11 +263,11 @@ def click_until(page: Any, button: str, words: str) -> None:
     shown.wait_for()
 
 
-def click_the_picture(page: Any) -> None:
-    """Click its middle, and wait until it shows that."""
+def click_the_picture(page: Any, across: float = 0.5) -> None:
+    """Click it half way down, and wait until it shows that."""
     shown = page.locator("#canvas img")
     plain, box = shown.get_attribute("src"), shown.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] * across, box["y"] + box["height"] / 2)
     page.wait_for_function("plain => document.querySelector('#canvas img').src != plain", arg=plain)
 
 
