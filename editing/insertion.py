@@ -114,6 +114,7 @@ def insert(
             catalogue = builtin_catalogue() if catalogue is None else Catalogue.load(Path(catalogue))
         asset = find_asset(str(asset), catalogue)
     with open_film(film) as opened:
+        opened.find_camera(settings.camera, settings.fov, Path(out))
         if opened.clip is None:
             renderers.require("inverse")
         else:
@@ -250,7 +251,7 @@ def _known(rgb: np.ndarray, clip: Clip, camera: Camera, renderers: FilmRenderers
             "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
         )
     said = ["G-buffers  the clip's own" + ("" if measured else ", estimates")]
-    known = measured or clip.meta.get("camera") == "known"
+    known = measured or clip.meta.get("camera") in ("known", "solved")
     said.append("camera     the clip's own poses" if known else "camera     assumed to stand still and level")
     if measured:
         arrays.setdefault("mask", np.isfinite(arrays["depth"]).astype(np.float32))
@@ -271,16 +272,31 @@ def _estimated(rgb: np.ndarray, film: Film, settings: FilmSettings, renderers: F
     size = film.seen_size(settings.side)
     seen = resized(rgb, size)
     maps = estimated(seen, renderers.inverse, settings)
-    camera = Camera(intrinsics_from_fov(settings.fov, *size), facing_camera(film.frames))
+    camera, about = _film_camera(film, size, settings.fov)
     light = _estimated_light(seen, maps, camera, renderers.estimator)
     arrays, scale = _with_distance(maps, camera.intrinsics)
     said = (
         "G-buffers  estimated; one unit of length is the depth of the scene",
-        f"camera     assumed to stand still, with a field of view of {settings.fov:g} degrees (option fov): "
-        "where it moves, the object does not move along",
+        f"camera     {about}",
         "light      estimated",
     )
     return FilmScene(rgb, arrays, scale, camera, light, 1.0, False, said)
+
+
+def _film_camera(film: Film, size: tuple[int, int], fov_degrees: float) -> tuple[Camera, str]:
+    """The camera of a video at the networks' size, and what is known of it, for people."""
+    if (known := film.camera) is None:
+        return Camera(intrinsics_from_fov(fov_degrees, *size), facing_camera(film.frames)), (
+            f"assumed to stand still, with a field of view of {fov_degrees:g} degrees (option fov): "
+            "where it moves, the object does not move along (option camera)"
+        )
+    intrinsics = film.intrinsics(size)
+    assert intrinsics is not None
+    poses = known.camera_to_world.copy()
+    moves = float(np.ptp(poses[:, :3, 3], axis=0).max()) > _MOVES
+    poses[:, :3, 3] = 0.0  # its unit is not that of the estimated depth
+    said = "; ".join(film.camera_said)
+    return Camera(intrinsics, poses), said + (": its turns are followed, its steps are not" if moves else "")
 
 
 def _with_distance(

@@ -108,6 +108,7 @@ def relight(
             yield [piece.rgb, *pictures, *(maps[name] for name in (GBUFFERS if gbuffers else ()))]
 
     with open_film(film) as opened, ExitStack() as files:
+        opened.find_camera(settings.camera, settings.fov, out)
         plan = settings.plan(opened.frames)
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
         size = opened.size if sheet is None else sheet.size

@@ -92,7 +92,9 @@ class FilmSettings:
         lighting: checkpoint of the lighting estimator; without one, light is solved from the G-buffers.
         side: networks see pictures whose larger side is at most this many pixels; 0 is the video's own size.
         window: frames that are held and rendered at a time.
-        fov: field of view of the larger image side, in degrees.
+        camera: `assume` a camera that stands still and level; `solve` it from the film, kept beside the result; or its
+            file: what was kept, a COLMAP folder, transforms.json. A dataset's clip has its own.
+        fov: field of view of the larger image side, in degrees, where the camera does not say it.
         exposure: factor on the light; if not given, surfaces become as bright as in the datasets.
         steps: denoising steps of diffusion checkpoints.
         seed: of their noise.
@@ -105,6 +107,7 @@ class FilmSettings:
     lighting: str | None = None
     side: int = 512
     window: int = 24
+    camera: str = "assume"
     fov: float = 45.0
     exposure: float | None = None
     steps: int = 20
