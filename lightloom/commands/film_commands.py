@@ -54,6 +54,7 @@ def relight(
 
     with open_film(video) as film:
         say(*editing.relight(film, env, out, rotate=rotate, gbuffers=gbuffers, exr=exr, show=show, settings=settings))
+        say(*film.camera_said)
         _say_problems(film)
     return 0
 
@@ -115,7 +116,7 @@ def edit(
             show=show,
             settings=settings,
         )
-        say(*written)
+        say(*written, *film.camera_said)
         _say_problems(film)
     return 0
 
