@@ -285,18 +285,15 @@ def _estimated(rgb: np.ndarray, film: Film, settings: FilmSettings, renderers: F
 
 def _film_camera(film: Film, size: tuple[int, int], fov_degrees: float) -> tuple[Camera, str]:
     """The camera of a video at the networks' size, and what is known of it, for people."""
-    if (known := film.camera) is None:
+    intrinsics = film.intrinsics(size)
+    if film.camera is None or intrinsics is None:
         return Camera(intrinsics_from_fov(fov_degrees, *size), facing_camera(film.frames)), (
             f"assumed to stand still, with a field of view of {fov_degrees:g} degrees (option fov): "
             "where it moves, the object does not move along (option camera)"
         )
-    intrinsics = film.intrinsics(size)
-    assert intrinsics is not None
-    poses = known.camera_to_world.copy()
-    moves = float(np.ptp(poses[:, :3, 3], axis=0).max()) > _MOVES
-    poses[:, :3, 3] = 0.0  # its unit is not that of the estimated depth
-    said = "; ".join(film.camera_said)
-    return Camera(intrinsics, poses), said + (": its turns are followed, its steps are not" if moves else "")
+    poses = film.camera.camera_to_world.copy()
+    poses[:, :3, 3] = 0.0  # their unit is not that of the estimated depth
+    return Camera(intrinsics, poses), "; ".join(film.camera_said) + ": its turns are followed, no steps"
 
 
 def _with_distance(
