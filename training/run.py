@@ -219,7 +219,7 @@ def _claimed(request: TrainRequest) -> Iterator[None]:
     path = out / IDENTITY
     with FolderLock(
         out / ".lock",
-        lambda pid: TrainingError(f"another process (pid {pid}) trains here", "wait for it or stop it", where=out),
+        lambda holder: TrainingError(f"another run trains here ({holder})", "wait for it or stop it", where=out),
     ):
         if path.is_file() and not request.resume:
             raise TrainingError(
