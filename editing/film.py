@@ -195,8 +195,7 @@ class Film:
 
     def pose(self, frame: int) -> np.ndarray:
         """camera_to_world (4, 4) of one frame, as `poses`."""
-        known = self.clip is not None and self.clip.camera is not None
-        return self.clip.camera.camera_to_world[frame] if known else facing_camera(1)[0]
+        return facing_camera(1)[0] if self._camera is None else self._camera.camera_to_world[frame]
 
     def seen_size(self, side: int) -> tuple[int, int]:
         """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ _CELLS = 8
 """Parts of the larger side: every cell of the picture has the same say, however many corners it has."""
 _RETURNS = 0.3
 """A corner that is followed there and back ends this near to where it began, in pixels, or is dropped."""
+_UNSET: Any = None
 _EDGES_EVERY = 8
 """Frames from one whose straight edges are looked for to the next."""
 
@@ -111,14 +113,14 @@ def _small_gray(rgb: np.ndarray) -> np.ndarray:
 def _followed(before: np.ndarray, now: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where corners (N, 2) went, and which of them (N,) can be believed."""
     window = 9 if max(now.shape) <= 320 else 17
-    how = {
+    how: Any = {
         "winSize": (window, window),
         "maxLevel": 4,
         "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 0.003),
         "minEigThreshold": 1e-4,
     }
-    there, forth, _ = cv2.calcOpticalFlowPyrLK(before, now, places, None, **how)
-    back, came, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **how)
+    there, forth, _ = cv2.calcOpticalFlowPyrLK(before, now, places, _UNSET, **how)
+    back, came, _ = cv2.calcOpticalFlowPyrLK(now, before, there, _UNSET, **how)
     near = np.linalg.norm(back - places, axis=-1) < _RETURNS
     margin = window // 2
     inside = ((there > margin) & (there < np.array(now.shape[::-1]) - 1 - margin)).all(axis=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -19,7 +21,7 @@ def fit_turning(tracks: FeatureTracks, *, zooms: bool, noise: float, focal: floa
     noise: pixels from which residuals count less and less. Tracks must be seen in two frames at least.
     """
     side = max(tracks.size)
-    how = {"moves": False, "zooms": zooms, "noise": noise, "held": focal is not None}
+    how: Any = {"moves": False, "zooms": zooms, "noise": noise, "held": focal is not None}
     guesses = (focal,) if focal is not None else tuple(side * guess for guess in _GUESSES)
     begun = [adjust(_chained(tracks, guess, zooms), tracks, steps=12, **how) for guess in guesses]
     best = min(begun, key=lambda fit: fit.cost)
