@@ -31,7 +31,7 @@ from labeling.sources.footage import Footage, Reader, uid_of, video_footage
 from labeling.sources.frame_reader import open_footage
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.codecs import decode_clip
-from manifests.contract.camera import fitted, level_camera
+from manifests.contract.camera import Camera, fitted, intrinsics_from_fov, level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
@@ -47,6 +47,8 @@ _CLOCK = 90_000
 """Time stamps per second, the usual clock of video: holds any rate, and rates that vary."""
 _BT709 = 1
 _MOST_PIXELS = 1 << 26
+_ALONG_Y_TO_X = np.array([[0.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+"""Solved cameras begin by looking along +y, as in datasets; a film looks at the middle of a light's image, +x."""
 _EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -71,12 +73,15 @@ class Film:
         frames: T.
         fps: frames per second.
         clip: the dataset's clip, or None for a video.
+        camera_said: lines for people: what `find_camera` found, shot by shot.
     """
 
     def __init__(self, name: str, source: Reader | Clip) -> None:
         self.name, self._source = name, source
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
+        self.camera_said: list[str] = []
+        self._camera = None if self.clip is None else self.clip.camera
         self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
@@ -132,30 +137,79 @@ class Film:
             for frame, rgb in enumerate(self.shown):
                 yield rgb, frame / self.fps
 
+    def find_camera(self, how: str, fov_degrees: float, out: Path) -> None:
+        """Let the film know its camera: "assume" one that stands still and level, "solve" it, or read it from a file.
+
+        A clip keeps its own. What is solved is kept beside `out` (.camera.json), and used again for the same film,
+        which is read once more for that. fov_degrees: where nothing shows the lens. InputError for a file that cannot
+        be used.
+        """
+        if how == "assume" or not isinstance(self._source, Reader):
+            return
+        from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
+
+        if how == "solve":
+            kept, path = out.with_suffix(".camera.json"), Path(self._source.footage.path)
+            digest = film_digest(path, fov_degrees)
+            found = kept_cameras(kept, digest)
+            if found is None:
+                with open_video(path) as again:
+                    found = solve_film((rgb for rgb, _ in steady(again)), self.size, fov_degrees, digest)
+                make_folder(kept.parent)
+                write_cameras(kept, found)
+        else:
+            found = read_cameras(Path(how), self.frames, self.size)
+        poses = facing_camera(self.frames)
+        lens = np.tile(intrinsics_from_fov(fov_degrees, *self.size), (self.frames, 1, 1))
+        for shot in found.shots:
+            camera = shot.camera()
+            if camera is not None:
+                frames = slice(shot.first, shot.last + 1)
+                poses[frames] = (_ALONG_Y_TO_X @ camera.camera_to_world)[: self.frames - shot.first]
+                lens[frames] = camera.intrinsics[: self.frames - shot.first]
+        self._camera = Camera(lens if np.ptp(lens, axis=0).any() else lens[0], poses)
+        self.camera_said = [shot.line() for shot in found.shots]
+
+    @property
+    def camera(self) -> Camera | None:
+        """Its camera at its own size, where it is known; a film looks along +x in its first frame."""
+        return self._camera
+
+    def steadfast_camera(self, size: tuple[int, int], fov_degrees: float) -> tuple[Camera, str]:
+        """Its camera at `size` without its steps, whose unit no estimated depth has, and what is known, for people."""
+        intrinsics = self.intrinsics(size)
+        if self._camera is None or intrinsics is None:
+            return Camera(intrinsics_from_fov(fov_degrees, *size), facing_camera(self.frames)), (
+                f"assumed to stand still, with a field of view of {fov_degrees:g} degrees (option fov): "
+                "where it moves, the object does not move along (option camera)"
+            )
+        poses = self._camera.camera_to_world.copy()
+        poses[:, :3, 3] = 0.0
+        return Camera(intrinsics, poses), "; ".join(self.camera_said) + ": its turns are followed, no steps"
+
     def poses(self, window: Window) -> np.ndarray:
-        """camera_to_world (n, 4, 4) in a window: the clip's own, or a level camera that looks at the light's middle."""
-        if self.clip is not None and self.clip.camera is not None:
-            return self.clip.camera.camera_to_world[window.start : window.stop]
+        """camera_to_world (n, 4, 4) in a window: as known, or a level camera that looks at the light's middle."""
+        if self._camera is not None:
+            return self._camera.camera_to_world[window.start : window.stop]
         return facing_camera(window.stop - window.start)
 
     def pose(self, frame: int) -> np.ndarray:
         """camera_to_world (4, 4) of one frame, as `poses`."""
-        camera = None if self.clip is None else self.clip.camera
-        return facing_camera(1)[0] if camera is None else camera.camera_to_world[frame]
+        return facing_camera(1)[0] if self._camera is None else self._camera.camera_to_world[frame]
 
     def seen_size(self, side: int) -> tuple[int, int]:
         """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""
         return fitted(self.size, side or None)
 
     def intrinsics(self, size: tuple[int, int], window: Window | None = None) -> np.ndarray | None:
-        """The clip's intrinsics for its pictures at `size`, or None where the film does not know them.
+        """The camera's intrinsics for its pictures at `size`, or None where the film does not know them.
 
         (3, 3), or (n, 3, 3) of the frames in the window (None: all) where the camera zooms.
         """
-        if self.clip is None or self.clip.camera is None:
+        if self._camera is None:
             return None
         scale = np.diag([size[1] / self.size[1], size[0] / self.size[0], 1.0])
-        return scale @ self.clip.camera.at(slice(window.start, window.stop) if window else slice(None)).intrinsics
+        return scale @ self._camera.at(slice(window.start, window.stop) if window else slice(None)).intrinsics
 
     @cached_property
     def shown(self) -> np.ndarray:

@@ -15,14 +15,14 @@ import numpy as np
 from scipy import ndimage
 
 from datagen.insert_render import Insert, find_asset, render_insert
-from editing.film import Film, VideoWriter, Waiting, facing_camera, open_film, resized
+from editing.film import Film, VideoWriter, Waiting, open_film, resized
 from editing.light_change import FLOOR
 from editing.output import stored_light
 from editing.relighting import estimated
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
-from manifests.contract.camera import Camera, intrinsics_from_fov
+from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.contract.environment import Environment
@@ -115,6 +115,7 @@ def insert(
             catalogue = builtin_catalogue() if catalogue is None else Catalogue.load(Path(catalogue))
         asset = find_asset(str(asset), catalogue)
     with open_film(film) as opened:
+        opened.find_camera(settings.camera, settings.fov, Path(out))
         if opened.clip is None:
             renderers.require("inverse")
         else:
@@ -261,7 +262,7 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
             "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
         )
     said = ["G-buffers  the clip's own" + ("" if measured else ", estimates")]
-    known = measured or clip.meta.get("camera") == "known"
+    known = measured or clip.meta.get("camera") in ("known", "solved")
     said.append("camera     the clip's own poses" if known else "camera     assumed to stand still and level")
     if measured:
         arrays.setdefault("mask", np.isfinite(arrays["depth"]).astype(np.float32))
@@ -282,13 +283,12 @@ def _estimated(
 ) -> FilmScene:
     """A video, of which nothing is known."""
     maps = estimated(seen, renderers.inverse, settings)
-    camera = Camera(intrinsics_from_fov(settings.fov, *seen.shape[1:3]), facing_camera(film.frames))
+    camera, about = film.steadfast_camera((seen.shape[1], seen.shape[2]), settings.fov)
     light = _estimated_light(seen, maps, camera, renderers.estimator)
     arrays, scale = _with_distance(maps, camera.intrinsics)
     said = (
         "G-buffers  estimated; one unit of length is the depth of the scene",
-        f"camera     assumed to stand still, with a field of view of {settings.fov:g} degrees (option fov): "
-        "where it moves, the object does not move along",
+        f"camera     {about}",
         "light      estimated",
     )
     return FilmScene(frames, arrays, scale, camera, light, 1.0, False, said)

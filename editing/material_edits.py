@@ -152,6 +152,7 @@ def edit(
         written.extend(write_light(light, out.with_suffix("")))
 
     with open_film(film) as opened, ExitStack() as files:
+        opened.find_camera(settings.camera, settings.fov, out)
         frames = edited_frames(
             opened,
             request,

@@ -87,6 +87,7 @@ def relight(
     lights = [find_light(each) for each in several]
     written = [out := Path(out)]
     with open_film(film) as opened, ExitStack() as files:
+        opened.find_camera(settings.camera, settings.fov, out)
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
         size = opened.size if sheet is None else sheet.size
         video = files.enter_context(VideoWriter(out, size, opened.fps, sound=opened.sound()))

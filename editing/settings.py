@@ -106,7 +106,9 @@ class FilmSettings:
         memory: GiB that frames and networks' work may take beside the loaded program.
         shading: who says what a new light does: the forward renderer ("network"), or shading with traced shadows
             without one ("analytic"); "auto" is the network where it sees the video at its own size, or was chosen.
-        fov: field of view of the larger image side, in degrees.
+        camera: `assume` a camera that stands still and level; `solve` it from the film, kept beside the result; or its
+            file: what was kept, a COLMAP folder, transforms.json. A dataset's clip has its own.
+        fov: field of view of the larger image side, in degrees, where the camera does not say it.
         exposure: factor on the light; if not given, surfaces stay as bright as they are.
         steps: denoising steps of diffusion checkpoints.
         seed: of their noise.
@@ -121,6 +123,7 @@ class FilmSettings:
     window: int = 24
     memory: float = 2.0
     shading: Literal["auto", "analytic", "network"] = "auto"
+    camera: str = "assume"
     fov: float = 45.0
     exposure: float | None = None
     steps: int = 20

@@ -1,9 +1,10 @@
 """From labels to the dataset's clips: what a sample holds, and what its row says of where it came from.
 
 A labelled clip is a clip like any other, with three differences that its flags name. Its depth is relative to the clip
-(`relative-depth`). Where the footage has no poses, its camera is still, level, at the origin and of an assumed field of
-view (`assumed-camera`), so that the light, which is estimated in the first camera's frame, has a world to stand in.
-And where some of it may be background, the mask is a guess (`guessed-mask`).
+(`relative-depth`). Where the footage has no poses, its camera is solved (`solved-camera`; `camera-moving` and the like
+name the motion; `rough-lens` or `assumed-lens` where the focal length is hardly seen), or still, level, at the origin
+and of an assumed field of view (`assumed-camera`), so that the light, which is estimated in the first camera's frame,
+has a world to stand in. And where some of it may be background, the mask is a guess (`guessed-mask`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 NAME = "label"
 SPEC = "spec.json"
 RELATIVE_DEPTH = "relative-depth"
-ASSUMED_CAMERA = "assumed-camera"
+ASSUMED_CAMERA, SOLVED_CAMERA = "assumed-camera", "solved-camera"
 GUESSED_MASK = "guessed-mask"
 _LINEAR = srgb_decode(np.arange(256) / 255).astype(np.float32)
 
@@ -98,7 +99,7 @@ def clip_of(origin: Origin, segment: Segment, labels: SegmentLabels) -> Clip:
             "file": footage.name,
             "frames": [first, first + count - 1],
             "depth": "relative",
-            "camera": "known" if segment.camera is not None else "assumed",
+            **_camera_meta(segment),
             "mask": "guessed",
             "evidence": dict(labels.evidence),
         },
@@ -209,13 +210,36 @@ def _statistics(spec: Spec, segment: Segment, labels: SegmentLabels) -> dict[str
         "footage.first": float(spec.first),
         "footage.last": float(spec.last),
         "footage.motion": float(segment.motion),
+        **_camera_statistics(segment),
     }
+
+
+def _camera_meta(segment: Segment) -> dict[str, Any]:
+    """Where the camera comes from, and what was solved of it."""
+    found = segment.solution
+    if segment.camera is not None or found is None:
+        return {"camera": "assumed" if segment.camera is None else "known"}
+    said = {name: getattr(found, name) for name in ("kind", "lens", "up", "reason")}
+    measured = {"error": round(found.error, 4), "share": round(found.share, 4)}
+    return {"camera": "assumed" if found.camera is None else "solved", "solved": said | measured}
+
+
+def _camera_statistics(segment: Segment) -> dict[str, float]:
+    found = segment.solution
+    if segment.camera is not None or found is None or found.camera is None:
+        return {}
+    return {"camera.error": float(found.error), "camera.share": float(found.share)}
 
 
 def _flags(segment: Segment, labels: SegmentLabels) -> tuple[str, ...]:
     flags = [RELATIVE_DEPTH, *segment.flags]
     if segment.camera is None:
-        flags.append(ASSUMED_CAMERA)
+        found = segment.solution
+        if found is None or found.camera is None:
+            flags.append(ASSUMED_CAMERA)
+        else:
+            flags += [SOLVED_CAMERA, f"camera-{found.kind}"]
+            flags += [f"{found.lens}-lens"] if found.lens != "solved" else []
     if labels.mask is not None:
         flags.append(GUESSED_MASK)
     return tuple(flags)

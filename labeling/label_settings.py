@@ -17,6 +17,7 @@ from manifests.errors import CheckpointError, InputError
 from renderers.checkpoints.summary import Kind
 
 Check = Literal["mirror", "window", "exposure", "render"]
+CameraChoice = Literal["assume", "solve"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
 
@@ -75,6 +76,7 @@ class LabelOptions:
         seed: seed of the noise.
         checks: what the confidence rests on; mirror costs a pass more, window and exposure half a pass each.
         min_confidence: leave clips out whose mean confidence over the G-buffers is lower.
+        camera: `solve` the camera of footage without poses from its frames, or `assume` a still, level one.
         fov: assumed angle of the larger image side, in degrees, where the footage has no intrinsics.
         environment_height: rows of the stored environment.
         codec: `compact` (video with measured error bounds) or `exact` (OpenEXR, lossless).
@@ -89,6 +91,7 @@ class LabelOptions:
     seed: int = 0
     checks: tuple[Check, ...] = get_args(Check)
     min_confidence: float = 0.0
+    camera: CameraChoice = "assume"
     fov: float = 45.0
     environment_height: tyro.conf.Suppress[int] = 32
     codec: Codec = "compact"
@@ -185,7 +188,9 @@ class LabelSettings(LabelOptions):
 
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values for the dataset's header; names are those of datasets on disk."""
-        apart = ("codec", "per_shard", "seed")  # the header has fields of its own for these
+        apart = ["codec", "per_shard", "seed"]  # the header has fields of its own for these
+        if self.camera == "assume":  # as datasets have it that are older than the choice
+            apart.append("camera")
         plain = {name: value for name, value in asdict(self).items() if name not in (*apart, "size", "fov")}
         return plain | {
             "inverse": self.inverse.identity(),

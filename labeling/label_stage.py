@@ -12,13 +12,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Semaphore
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from labeling.cameras.camera_solving import solve_camera
 from labeling.label_rows import NAME, Origin, complete, sample_of
 from labeling.label_settings import LabelSettings
 from labeling.segments import Dropped, Segment, plan
@@ -153,7 +154,8 @@ class LabelWorker:
         settings = self._stage.settings
         words = np.random.SeedSequence([settings.seed, origin.index, segment.start]).generate_state(1, np.uint64)
         seed = int(words[0] >> np.uint64(2))
-        labels = self._labeler(segment.frames, segment.camera, seed)
+        solved = segment.solution.camera if segment.solution is not None else None
+        labels = self._labeler(segment.frames, segment.camera or solved, seed)
         if overall(labels.confidence) < settings.min_confidence:
             return None
         self._room.acquire()
@@ -165,7 +167,11 @@ class LabelWorker:
 def _pieces(footage: Footage, settings: LabelSettings) -> Iterator[_Piece]:
     """The segments of an item and those dropped, then the problems that came up; raises FootageError."""
     with open_footage(footage, size=settings.size or None) as reader:
-        yield from plan(reader, settings.segments)
+        for piece in plan(reader, settings.segments):
+            if settings.camera == "solve" and isinstance(piece, Segment) and piece.camera is None:
+                yield replace(piece, solution=solve_camera(piece.frames, piece.frames.shape[1:3], settings.fov))
+            else:
+                yield piece
         yield tuple(reader.problems)
 
 

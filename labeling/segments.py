@@ -17,6 +17,7 @@ import numpy as np
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from labeling.cameras.camera_solving import CameraSolution
 from labeling.label_settings import SegmentOptions
 from labeling.sources.footage import Frame, Reader
 from manifests.contract.camera import Camera
@@ -45,8 +46,9 @@ class Segment:
 
     index: number among the item's segments, counted without those that were dropped. start: index of its first frame.
     frames: (T, H, W, 3) uint8 sRGB. timestamps: (T,) seconds from the start of the footage. fps: from the median
-    interval. camera: where every frame has a pose. motion, brightness: what was measured against the options.
-    flags: the reader's, and "variable-frame-rate" where the intervals within the segment differ.
+    interval. camera: where every frame has a pose. solution: what was solved where it has none. motion, brightness:
+    what was measured against the options. flags: the reader's, and "variable-frame-rate" where the intervals within the
+    segment differ.
     """
 
     index: int
@@ -58,6 +60,7 @@ class Segment:
     motion: float
     brightness: float
     flags: tuple[str, ...] = ()
+    solution: CameraSolution | None = None
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def relight(
             show=show,
             settings=settings,
         )
-        say(*written)
+        say(*written, *film.camera_said)
         _say_problems(film)
     return 0
 
@@ -132,7 +132,7 @@ def edit(
             show=show,
             settings=settings,
         )
-        say(*written)
+        say(*written, *film.camera_said)
         _say_problems(film)
     return 0
 

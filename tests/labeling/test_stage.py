@@ -12,7 +12,9 @@ import pytest
 import torch
 from footage import encode, shot
 from labelkit import LENGTH, QUICK_FIT, black_video, make_source, save_inverse, settings
+from test_cameras import panning
 
+from labeling.cameras.camera_solving import camera_errors
 from labeling.label_rows import Spec
 from labeling.label_run import create, stage_of
 from labeling.label_settings import LabelSettings, SegmentOptions, checkpoint
@@ -226,3 +228,30 @@ def test_the_header_names_settings_as_datasets_on_disk_do(weights: Path) -> None
     assert set(known) == {"inverse", "lighting", "segments", "side", "steps", "window", "overlap", "precision"} | {
         *("checks", "min_confidence", "fov_degrees", "environment_height")
     }
+
+
+def test_solved_cameras_are_carried_and_named(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    frames, turns, _ = panning()
+    noise = np.random.default_rng(0).integers(0, 255, frames.shape, np.uint8)
+    for name, shown in (("turns", frames), ("blinks", noise)):
+        encode(tmp_path / "videos" / f"{name}.mp4", shown)
+    chosen = settings(weights, size=0, camera="solve", segments=SegmentOptions(length=len(frames), cuts=False))
+    labelling = worker(tmp_path / "videos", chosen)
+    by_name = {}
+    for index in range(2):
+        (sample,) = labelling.produce(index)()
+        by_name[sample.row.assets[0].uid] = sample
+    labelling.close()
+    sample, clip = by_name["turns.mp4"], decoded(by_name["turns.mp4"])
+    assert {"solved-camera", "camera-turning"} <= set(sample.row.flags)
+    assert "assumed-camera" not in sample.row.flags
+    assert sample.row.statistics["camera.error"] < 0.3 and sample.row.statistics["camera.share"] > 0.9
+    assert clip.meta["camera"] == "solved" and clip.meta["solved"]["kind"] == "turning"
+    poses = clip.camera.camera_to_world
+    angle, _ = camera_errors(turns, np.zeros((len(turns), 3)), poses[:, :3, :3], poses[:, :3, 3])
+    assert angle.max() < 0.3
+    sample, clip = by_name["blinks.mp4"], decoded(by_name["blinks.mp4"])
+    assert "assumed-camera" in sample.row.flags and "solved-camera" not in sample.row.flags
+    assert clip.meta["camera"] == "assumed" and clip.meta["solved"]["reason"]
+    assert chosen.identity()["camera"] == "solve"

@@ -1,0 +1,148 @@
+"""How right solved cameras are: rendered clips, read back from mp4, against the cameras that rendered them.
+
+    python -m benchmarks.cameras render out/cameras --clips 24
+    python -m benchmarks.cameras solve out/cameras
+
+Clips of the recipe `world`, each with one kind of motion, by turns. A clip counts as solved wrongly where its camera is
+not flagged and is off by more than twice what is allowed, or is of another kind. Where the true camera shakes so little
+that its path shifts the picture by less than a pixel, turning is right as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from scenes.recipes import Recipe
+
+SEED = 41
+MOTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "still": (("object_rotation", "object_translation"), ("table",)),
+    "pan": (("pan",), ("table", "room", "terrain", "street")),
+    "zoom": (("zoom",), ("table", "room", "terrain", "street")),
+    "orbit": (("orbit",), ("table",)),
+    "walk": (("walk",), ("room", "terrain", "street")),
+    "handheld": (("handheld",), ("table", "room", "terrain", "street")),
+}
+"""What moves in a kind of clip, and the settings that it comes from."""
+KINDS = {"still": "still", "pan": "turning", "zoom": "turning", "orbit": "moving", "walk": "moving"}
+ALLOWED = {"turning": (0.3, 0.0), "moving": (0.5, 0.02), "still": (0.1, 0.0)}
+"""Degrees and share of the path by which a camera may be off (median over frames)."""
+
+
+def recipe(kind: str, index: int, size: int, frames: int) -> Recipe:
+    """`world` with one kind of motion, at few samples: texture matters here, and noise is removed."""
+    from scenes.recipe_sections import MotionRules, SettingWeights
+    from scenes.recipes import load_recipe
+
+    rules = load_recipe("world")
+    names, settings = MOTIONS[kind]
+    setting = settings[index % len(settings)]
+    motions: dict[str, Any] = {}
+    for name in MotionRules.__struct_fields__:
+        section = getattr(rules.motions, name)
+        if section is not msgspec.UNSET:
+            motions[name] = msgspec.structs.replace(section, probability=float(name in names))
+    motions["orbit"] = msgspec.structs.replace(motions["orbit"], degrees=(15.0, 60.0))
+    render = msgspec.structs.replace(
+        rules.render, width=size, height=size, samples=8, denoiser="fast", environment_height=32
+    )
+    weights = SettingWeights(**{name: float(name == setting) for name in SettingWeights.__struct_fields__})
+    return msgspec.structs.replace(
+        rules, frames=frames, render=render, settings=weights, motions=MotionRules(**motions)
+    )
+
+
+def render(folder: Path, clips: int, size: int, frames: int) -> None:
+    """Render what is missing of the clips: an mp4, and the truth beside it."""
+    from datagen.blender.render import render_scene
+    from datagen.resolver import Resolver
+    from editing.film import VideoWriter
+    from manifests.contract.color import on_screen
+    from scenes.providers.builtin import builtin_catalogue
+    from scenes.sampling import sample_scene
+
+    catalogue = builtin_catalogue()
+    for index in range(clips):
+        kind = list(MOTIONS)[index % len(MOTIONS)]
+        stem = folder / f"{index:03d}-{kind}"
+        if stem.with_suffix(".npz").is_file():
+            continue
+        spec = sample_scene(catalogue, recipe(kind, index // len(MOTIONS), size, frames), SEED, index)
+        with tempfile.TemporaryDirectory() as scratch:
+            clip = render_scene(spec, Resolver(catalogue.roots, Path(scratch)), Path(scratch)).clips[0]
+        assert clip.camera is not None
+        with VideoWriter(stem.with_suffix(".mp4"), clip.size, clip.fps) as video:
+            for rgb in on_screen(clip.exposure * clip.arrays["rgb"]):
+                video.write(rgb)
+        np.savez(
+            stem.with_suffix(".npz"),
+            camera_to_world=clip.camera.camera_to_world,
+            intrinsics=clip.camera.intrinsics,
+            depth=clip.arrays["depth"].astype(np.float16),
+        )
+
+
+def solve(folder: Path, fov_degrees: float) -> None:
+    """Solve every clip, and print a table with a line for each, and one for all."""
+    import time
+
+    from editing.film import open_video
+    from labeling.cameras.camera_solving import camera_errors, solve_camera
+
+    print(
+        "| clip | found | lens | rotation | place | focal length | pixels | share | seconds | |\n" + "|---" * 10 + "|"
+    )
+    right, wrong, unsolved = 0, 0, 0
+    for path in sorted(folder.glob("*.mp4")):
+        with np.load(path.with_suffix(".npz")) as truth, open_video(path) as reader:
+            poses, depth = truth["camera_to_world"], truth["depth"].astype(np.float64)
+            lens = np.broadcast_to(truth["intrinsics"], (len(poses), 3, 3))
+            began = time.process_time()
+            found = solve_camera((frame.rgb for frame in reader), reader.size, fov_degrees)
+            seconds = time.process_time() - began
+        if found.camera is None:
+            unsolved += 1
+            print(f"| {path.stem} | unsolved | | | | | | | {seconds:.1f} | {found.reason} |")
+            continue
+        solved = found.camera.camera_to_world
+        angle, away = camera_errors(poses[:, :3, :3], poses[:, :3, 3], solved[:, :3, :3], solved[:, :3, 3])
+        angle, away = float(np.median(angle)), float(np.median(away))
+        focal = float(np.median(np.abs(found.camera.frame_intrinsics[:, 0, 0] / lens[:, 0, 0] - 1)))
+        step = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=-1).max()
+        shifts = step * lens[0, 0, 0] / np.median(depth[np.isfinite(depth)])
+        kind = KINDS.get(path.stem.split("-")[1], "moving")
+        like = kind == found.kind or (found.kind == "turning" and kind == "moving" and shifts < 1.0)
+        most = ALLOWED[found.kind]
+        off = angle > 2 * most[0] or (found.kind == "moving" and away > 2 * most[1] and found.lens != "assumed")
+        right, wrong = right + like, wrong + (off or not like)
+        print(
+            f"| {path.stem} | {found.kind} | {found.lens} | {angle:.2f} | {away:.1%} | {focal:.1%} | {found.error:.2f} "
+            f"| {found.share:.0%} | {seconds:.1f} | {'wrong' if off or not like else ''} |",
+            flush=True,
+        )
+    print(f"kind right {right}, not solved {unsolved}, wrong and not flagged {wrong}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=["render", "solve"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--fov", type=float, default=45.0)
+    options = parser.parse_args()
+    if options.step == "render":
+        render(options.folder, options.clips, options.size, options.frames)
+    else:
+        solve(options.folder, options.fov)
+
+
+if __name__ == "__main__":
+    main()
