@@ -47,7 +47,7 @@ def request_of(folder: Path, task: Task, out: Path, *, resume: bool = False, **c
         "data": {"panorama": [16, 32], "threads": 1, "cache_gib": 1, **changes.pop("data", {})},
         "optimise": {"steps": 4, "batch": 2, "warmup": 1, **changes.pop("optimise", {})},
         "lora": {"rank": 4, "only": True},
-        "keep": {"log": 2, "pictures": 1000, "checkpoint": 1000},
+        "keep": {"log": 2, "pictures": 1000, "checkpoint": 1000, **changes.pop("keep", {})},
     }
     config = load_config("cosmos-narrow", task, plain | changes)
     return TrainRequest(task, config, (str(folder / "set"),), out, resume=resume)
@@ -68,23 +68,24 @@ def trained(request: TrainRequest) -> Any:
     return renderer
 
 
-def test_fifty_steps_of_lora_lower_the_loss_and_go_on_where_they_stopped(folder: Path, tmp_path: Path) -> None:
-    optimise = {"steps": 50, "learning_rate": 3e-3, "ema": 0.0, "schedule": "constant"}
-    keep = {"keep": {"log": 10, "pictures": 1000, "checkpoint": 40}}
+@pytest.mark.parametrize("steps", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_lora_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path, steps: int) -> None:
+    optimise = {"steps": steps, "learning_rate": 3e-3, "ema": 0.0, "schedule": "constant"}
+    keep = {"keep": {"log": 10, "pictures": 1000, "checkpoint": steps - 2}}
     whole = request_of(folder, "inverse", tmp_path / "whole", optimise=optimise, **keep)
-    assert train(whole).step == 50
+    assert train(whole).step == steps
     trained(whole)
     stopped = dataclasses.replace(whole, out=tmp_path / "stopped", resume=True)
     shutil.copytree(whole.out, stopped.out)
     shutil.rmtree(stopped.out / "renderer")
     shutil.rmtree(run_state.checkpoints(stopped.out)[-1])
-    assert train(stopped).made == 10
+    assert train(stopped).made == 2
     adapters = [load_file(run.out / "renderer" / "lora" / lora.FILE) for run in (whole, stopped)]
     assert adapters[0].keys() == adapters[1].keys() and len(adapters[0]) == 2 * 2 * 4
     for name, tensor in adapters[0].items():
         torch.testing.assert_close(adapters[1][name], tensor, atol=1e-6, rtol=0)
-    before, after = mean_loss(folder, "inverse", None), mean_loss(folder, "inverse", whole.out)
-    assert after < 0.98 * before
+    if steps == 50:
+        assert mean_loss(folder, "inverse", whole.out) < 0.98 * mean_loss(folder, "inverse", None)
 
 
 def test_a_forward_renderer_learns_a_lora_and_relights_with_it(folder: Path, tmp_path: Path) -> None:
@@ -112,14 +113,14 @@ def mean_loss(folder: Path, task: Task, run: Path | None) -> float:
     objective = make_objective(request)
     accelerator = _accelerator(request.config)
     with make_loader(request, "main", objective.needs, accelerator, 0) as loader, torch.no_grad():
-        return float(objective.losses(objective.network.eval(), next(loader)).total.mean())
+        return float(objective.losses(objective.network.eval(), next(loader).to(accelerator.device)).total.mean())
 
 
 def batch_of(folder: Path) -> Batch:
     request = request_of(folder, "forward", folder / "batch")
     objective = make_objective(request)
     with make_loader(request, "main", objective.needs, _accelerator(request.config), 0) as loader:
-        return next(loader)
+        return next(loader).to(torch.device("cpu"))
 
 
 def test_gbuffers_and_light_are_withheld_one_by_one_and_all_together(folder: Path) -> None:
