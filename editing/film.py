@@ -1,12 +1,14 @@
 """Films in and out: a video or a dataset's clip, handed out window by window, and an mp4 that plays everywhere.
 
-Windows bound the memory: a film of any length is read, rendered and written a few frames at a time. Reading is
+Windows bound the memory: a film of any length is read, rendered and written a few frames at a time. Of a window,
+networks see small pictures; its own frames wait, 8 bits each, until they are composed one by one. Reading is
 `labeling.sources`' (strangers' files, bounded, upright, square pixels). Frames that a file lacks are filled with the
 one before, so that every frame has its place and its time, and the result is as long as the video.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -50,10 +52,14 @@ _EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CH
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """The frames of one window: rgb (n, H, W, 3) float32 sRGB in [0, 1]."""
+    """The frames of one window as networks see them: seen (n, h, w, 3) float32 sRGB in [0, 1]."""
 
     window: Window
-    rgb: np.ndarray
+    seen: np.ndarray
+
+
+Waiting = deque[tuple[np.ndarray, float]]
+"""Frames (H, W, 3), uint8 sRGB, and the seconds at which each is shown, until they are composed."""
 
 
 class Film:
@@ -65,14 +71,12 @@ class Film:
         frames: T.
         fps: frames per second.
         clip: the dataset's clip, or None for a video.
-        times: seconds at which the frames are shown that were read so far.
     """
 
     def __init__(self, name: str, source: Reader | Clip) -> None:
         self.name, self._source = name, source
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
-        self.times: list[float] = []
         self._sound: SoundTrack | None = None
 
     def __enter__(self) -> Self:
@@ -96,18 +100,19 @@ class Film:
             self._sound = SoundTrack(self._source)
         return self._sound
 
-    def pieces(self, plan: WindowPlan) -> Iterator[Piece]:
-        """The windows of the plan in order; once."""
-        source = self.read()
+    def pieces(self, plan: WindowPlan, size: tuple[int, int], waiting: Waiting | None = None) -> Iterator[Piece]:
+        """The windows of the plan in order, once, at a size (h, w); every frame read is put into `waiting` as it is."""
+        source = self._stored()
         held: list[np.ndarray] = []
         start = 0
         for window in plan.windows:
             held = held[window.start - start :]
             start = window.start
             while len(held) < window.stop - start:
-                rgb, seconds = next(source)
-                held.append(rgb)
-                self.times.append(seconds)
+                frame, seconds = next(source)
+                if waiting is not None:
+                    waiting.append((eight_bits(frame), seconds))
+                held.append(_floats(resized(frame[None], size)[0]))
             yield Piece(window, np.stack(held))
 
     def frame(self, index: int) -> np.ndarray:
@@ -116,9 +121,13 @@ class Film:
 
     def read(self) -> Iterator[tuple[np.ndarray, float]]:
         """Every frame (H, W, 3) float32 sRGB in [0, 1] and the seconds at which it is shown; once."""
+        for frame, seconds in self._stored():
+            yield _floats(frame), seconds
+
+    def _stored(self) -> Iterator[tuple[np.ndarray, float]]:
+        """The same, uint8 where the film is a video."""
         if isinstance(self._source, Reader):
-            for rgb, seconds in steady(self._source):
-                yield rgb.astype(np.float32) / 255, seconds
+            yield from steady(self._source)
         else:
             for frame, rgb in enumerate(self.shown):
                 yield rgb, frame / self.fps
@@ -128,6 +137,11 @@ class Film:
         if self.clip is not None and self.clip.camera is not None:
             return self.clip.camera.camera_to_world[window.start : window.stop]
         return facing_camera(window.stop - window.start)
+
+    def pose(self, frame: int) -> np.ndarray:
+        """camera_to_world (4, 4) of one frame, as `poses`."""
+        known = self.clip is not None and self.clip.camera is not None
+        return self.clip.camera.camera_to_world[frame] if known else facing_camera(1)[0]
 
     def seen_size(self, side: int) -> tuple[int, int]:
         """(H, W) at which networks see the film: its larger side at most `side`, its own size where that is 0."""
@@ -203,6 +217,15 @@ def steady(reader: Reader) -> Iterator[tuple[np.ndarray, float]]:
         yield last, seconds
 
 
+def _floats(frame: np.ndarray) -> np.ndarray:
+    return frame.astype(np.float32) / 255 if frame.dtype == np.uint8 else frame
+
+
+def eight_bits(frame: np.ndarray) -> np.ndarray:
+    """Pictures as uint8: floats in [0, 1], or what is uint8 already."""
+    return frame if frame.dtype == np.uint8 else (np.clip(frame, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+
+
 def facing_camera(frames: int) -> np.ndarray:
     """Poses (frames, 4, 4) where none are known: level, still, looking at the middle of a light's image, which is +x.
 
@@ -270,7 +293,7 @@ class VideoWriter:
         self._closing.callback(self._container.close)
         self._closing.push(self._flush)
         rate = min(max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001)), Fraction(1000))
-        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = size[0] + self._padding[0], size[1] + self._padding[1]
         stream.pix_fmt = "yuv420p"
@@ -285,12 +308,12 @@ class VideoWriter:
 
     def write(self, rgb: np.ndarray, seconds: float | None = None) -> None:
         """Append a frame (H, W, 3), uint8 or floats in [0, 1], shown at `seconds`; None is at the constant rate."""
-        if rgb.dtype != np.uint8:
-            rgb = (np.clip(rgb, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+        rgb = eight_bits(rgb)
         if rgb.shape != (*self._size, 3):
             raise InputError(f"a frame has shape {rgb.shape}, expected {(*self._size, 3)}", where=self._path)
-        padded = np.pad(rgb, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24").reformat(
+        if any(self._padding):
+            rgb = np.pad(rgb, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
             format="yuv420p",
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,

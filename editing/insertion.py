@@ -7,7 +7,7 @@ among the film's, render both with the forward renderer, and blend.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import numpy as np
 from scipy import ndimage
 
 from datagen.insert_render import Insert, find_asset, render_insert
-from editing.film import Film, VideoWriter, facing_camera, open_film, resized
+from editing.film import Film, VideoWriter, Waiting, facing_camera, open_film, resized
+from editing.light_change import FLOOR
 from editing.output import stored_light
-from editing.relighting import FLOOR, estimated
+from editing.relighting import estimated
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
@@ -122,7 +123,7 @@ def insert(
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
             made = put(scene, asset, Place(at, scale, rotate, depth), renderers, settings, Path(scratch))
         with VideoWriter(Path(out), opened.size, opened.fps, sound=opened.sound()) as video:
-            for frame, seconds in zip(made.video, opened.times, strict=True):
+            for frame, (_, seconds) in zip(made.video, scene.frames, strict=True):
                 video.write(frame, seconds)
     written = [Path(out)]
     if gbuffers is not None:
@@ -145,7 +146,7 @@ class FilmScene:
     """What a film shows, at the size (h, w) that the networks see.
 
     Attributes:
-        rgb: (T, H, W, 3) the film's own frames, sRGB in [0, 1].
+        frames: the film's own, (H, W, 3) uint8 sRGB, and the seconds at which each is shown.
         arrays: (T, h, w, C) by name: the G-buffers, `mask`, and `instance` where it is known; depth is in the units of
             the camera's poses, +inf for background.
         range: depths that the networks see as 0 and 1, the same before and after.
@@ -155,7 +156,7 @@ class FilmScene:
         said: lines for people: what was known and what was assumed.
     """
 
-    rgb: np.ndarray
+    frames: Waiting
     arrays: Mapping[str, np.ndarray]
     range: tuple[float, float]
     camera: Camera
@@ -177,9 +178,9 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Put:
-    """video: (T, H, W, 3) sRGB. arrays: the scene's with the object. coverage: of the object (T, h, w, 1)."""
+    """video: frames (H, W, 3) sRGB, once. arrays: the scene's with the object. coverage: of the object (T, h, w, 1)."""
 
-    video: np.ndarray
+    video: Iterator[np.ndarray]
     arrays: Mapping[str, np.ndarray]
     coverage: np.ndarray
     stand: Stand
@@ -195,11 +196,15 @@ def read_scene(film: Film, settings: FilmSettings, renderers: FilmRenderers) -> 
         raise InputError(
             f"{film.frames} frames of this size do not fit in memory", f"cut it to {most}", where=film.name
         )
-    rgb = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0)))).rgb
-    clip = film.clip
-    if clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS):
-        return _known(rgb, clip, clip.camera, renderers)
-    return _estimated(rgb, film, settings, renderers)
+    clip, frames = film.clip, Waiting()
+    known = clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS)
+    size = film.size if known else film.seen_size(renderers.side)
+    seen = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0), size, frames))).seen
+    if known:
+        assert clip is not None
+        assert clip.camera is not None
+        return _known(frames, seen, clip, clip.camera, renderers)
+    return _estimated(frames, seen, film, settings, renderers)
 
 
 def put(
@@ -207,11 +212,11 @@ def put(
 ) -> Put:
     """Put the asset into the scene and render it there; Blender works in `scratch`. Raises InputError, RenderError."""
     height, width = scene.arrays["depth"].shape[1:3]
-    x = int((place.at[0] + 0.5) * width / scene.rgb.shape[2])  # a pixel of the film as one of the networks' picture
-    y = int((place.at[1] + 0.5) * height / scene.rgb.shape[1])
+    full = scene.frames[0][0].shape[:2]
+    x = int((place.at[0] + 0.5) * width / full[1])  # a pixel of the film as one of the networks' picture
+    y = int((place.at[1] + 0.5) * height / full[0])
     if not (0 <= x < width and 0 <= y < height):
-        size = f"{scene.rgb.shape[2]}x{scene.rgb.shape[1]}"
-        raise InputError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {size} pixels")
+        raise InputError(f"pixel {place.at[0]},{place.at[1]} is outside of the picture of {full[1]}x{full[0]} pixels")
     depth, normal = scene.arrays["depth"][0, ..., 0], scene.arrays["normal"][0]
     up = np.array([0.0, 0.0, 1.0]) if scene.level else ground_up(scene.camera, normal, (x, y))
     where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
@@ -235,12 +240,18 @@ def put(
         )
         for values in (scene.arrays, arrays)
     ]
-    full = (scene.rgb.shape[1], scene.rgb.shape[2])
-    before, after, own, surface = (resized(part, full) for part in (*made, coverage, scene.arrays["mask"]))
-    return Put(blend(scene.rgb, before, after, own, surface), arrays, coverage, where)
+    video = _blended(scene.frames, [*made, coverage, scene.arrays["mask"]])
+    return Put(video, arrays, coverage, where)
 
 
-def _known(rgb: np.ndarray, clip: Clip, camera: Camera, renderers: FilmRenderers) -> FilmScene:
+def _blended(frames: Waiting, parts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """`blend` frame by frame at the film's own size; `parts` (T, h, w, C) are its other arguments."""
+    for index, (frame, _) in enumerate(frames):
+        large = (resized(part[index : index + 1], frame.shape[:2]) for part in parts)
+        yield blend(frame[None].astype(np.float32) / 255, *large)[0]
+
+
+def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, renderers: FilmRenderers) -> FilmScene:
     """A clip of a dataset, synthetic or labelled."""
     arrays = {name: clip.arrays[name] for name in (*GBUFFERS, "mask", "instance") if name in clip.arrays}
     moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _MOVES
@@ -260,18 +271,18 @@ def _known(rgb: np.ndarray, clip: Clip, camera: Camera, renderers: FilmRenderers
         arrays, scale = _with_distance(arrays, camera.intrinsics)
     if clip.environment is not None:
         said.append("light      the clip's own")
-        return FilmScene(rgb, arrays, scale, camera, clip.environment, clip.exposure, known, tuple(said))
+        return FilmScene(frames, arrays, scale, camera, clip.environment, clip.exposure, known, tuple(said))
     said.append("light      estimated")
-    light = _estimated_light(rgb, relative(arrays, scale), camera, renderers.estimator)
-    return FilmScene(rgb, arrays, scale, camera, light, 1.0, known, tuple(said))
+    light = _estimated_light(seen, relative(arrays, scale), camera, renderers.estimator)
+    return FilmScene(frames, arrays, scale, camera, light, 1.0, known, tuple(said))
 
 
-def _estimated(rgb: np.ndarray, film: Film, settings: FilmSettings, renderers: FilmRenderers) -> FilmScene:
+def _estimated(
+    frames: Waiting, seen: np.ndarray, film: Film, settings: FilmSettings, renderers: FilmRenderers
+) -> FilmScene:
     """A video, of which nothing is known."""
-    size = film.seen_size(settings.side)
-    seen = resized(rgb, size)
     maps = estimated(seen, renderers.inverse, settings)
-    camera = Camera(intrinsics_from_fov(settings.fov, *size), facing_camera(film.frames))
+    camera = Camera(intrinsics_from_fov(settings.fov, *seen.shape[1:3]), facing_camera(film.frames))
     light = _estimated_light(seen, maps, camera, renderers.estimator)
     arrays, scale = _with_distance(maps, camera.intrinsics)
     said = (
@@ -280,7 +291,7 @@ def _estimated(rgb: np.ndarray, film: Film, settings: FilmSettings, renderers: F
         "where it moves, the object does not move along",
         "light      estimated",
     )
-    return FilmScene(rgb, arrays, scale, camera, light, 1.0, False, said)
+    return FilmScene(frames, arrays, scale, camera, light, 1.0, False, said)
 
 
 def _with_distance(

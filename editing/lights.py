@@ -45,6 +45,26 @@ class NamedLight:
         return NamedLight(self.name, np.roll(self.image, -round(degrees / 360 * width), axis=1))
 
 
+def backdrop(
+    light: Environment, frame: int, pose: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int], blur: float = 0.0
+) -> np.ndarray:
+    """The light (h, w, 3), linear, as the camera sees it in one frame where nothing stands before it.
+
+    pose: (4, 4) camera to world. intrinsics: (3, 3) in pixels of `size` (h, w). blur: as a share of the larger side.
+    """
+    import cv2
+    import torch
+
+    from renderers.light.panoramas import backgrounds
+    from renderers.shading.view_geometry import camera_rays
+
+    rays = camera_rays(*size, torch.from_numpy(np.asarray(intrinsics, dtype=np.float32))).permute(1, 2, 0).numpy()
+    seen = backgrounds(light.image, light.rotation[frame][None], pose[None], rays)[0].permute(1, 2, 0).numpy()
+    if not blur:
+        return seen
+    return np.asarray(cv2.GaussianBlur(seen, (0, 0), blur * max(size), borderType=cv2.BORDER_REFLECT))
+
+
 def light_names() -> list[str]:
     """Names of the built-in lights: Blender's maps by their place, and the studios as `studio/0000`."""
     return sorted(_builtin())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from editing.film import Film, Piece, VideoWriter, open_film, open_picture, resized
+from editing.film import Film, Piece, VideoWriter, Waiting, open_film, open_picture, resized
+from editing.full_size import LIFT, lay
+from editing.light_change import FLOOR
 from editing.output import stored_light, write_light
-from editing.relighting import FLOOR, cross_faded, estimated
+from editing.relighting import cross_faded, estimated, rendered
 from editing.selection import TOLERANCE, SelectionRequest, Selector
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
-from manifests.contract.color import luminance, srgb_decode, srgb_encode
+from manifests.contract.color import luminance, on_screen, srgb_decode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from renderers.modelspace import channels_last, gbuffer_values
@@ -170,7 +173,7 @@ def edit(
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """One finished frame: picture (H, W, 3) sRGB in [0, 1], selection (H, W, 1) in [0, 1], and when it is shown."""
+    """One finished frame: picture (H, W, 3) uint8 sRGB, selection (H, W, 1) in [0, 1], and when it is shown."""
 
     picture: np.ndarray
     selection: np.ndarray
@@ -193,19 +196,21 @@ def edited_frames(
     truth: take the true G-buffers, camera and light of a dataset's clip. Otherwise they are estimated, and the light of
     the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
     """
-    plan = settings.plan(film.frames)
-    seen_size = film.size if truth else film.seen_size(settings.side)
+    seen_size = film.size if truth else film.seen_size(renderers.side)
+    plan = settings.plan(film.frames, film.size, seen_size)
     selector = Selector(request, film, plan, seen_size)
     strength = _strength(change, known=truth) if strength is None else strength
     if not 0 <= strength <= 1:
         raise InputError(f"`strength` is {strength:g}, expected a number from 0 to 1", fields=("strength",))
     true_gbuffers = _truth(film) if truth else None
 
+    waiting: Waiting = deque()
+
     def windows() -> Iterator[list[np.ndarray]]:
-        """Each window's edited picture (n, H, W, 3) and selection (n, H, W, 1)."""
-        for piece in film.pieces(plan):
+        """Each window's gain (n, h, w, 3) where it is edited, and selection (n, h, w, 1)."""
+        for piece in film.pieces(plan, seen_size, waiting):
             lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size, piece.window)}
-            seen = resized(piece.rgb, seen_size)
+            seen = piece.seen
             if true_gbuffers is not None:
                 maps = {name: value[piece.window.start : piece.window.stop] for name, value in true_gbuffers.items()}
                 light = _true_light(film, piece)
@@ -217,18 +222,31 @@ def edited_frames(
                 if shown_light is not None and piece.window.start == 0:
                     shown_light(stored_light(panorama))
             selected = selector.window(piece.window, seen, maps)
-            renders = []
-            for values in (maps, rematerial(maps, selected, change)):
-                made = renderers.forward(values, steps=settings.steps, generator=settings.noise(), **light, **lens)
-                renders.append(resized(np.asarray(made.video), film.size))
-            selection = softened(resized(selected, film.size))
-            yield [composite(piece.rgb, renders[0], renders[1], selection, change, strength), selection]
+            renders = [
+                rendered(values, renderers, settings, whole=seen_size == film.size, **light, **lens)
+                for values in (maps, rematerial(maps, selected, change))
+            ]
+            made = changed(seen, renders[0], renders[1], change, strength)
+            yield [(made + LIFT) / (seen + LIFT), selected]
 
-    # A frame's time is known once the frame is: times come second in the zip.
-    return (
-        Edited(picture, selection, seconds)
-        for (picture, selection), seconds in zip(cross_faded(plan, windows()), film.times, strict=True)
-    )
+    def composed() -> Iterator[Edited]:
+        for gain, selected in cross_faded(plan, windows()):
+            frame, seconds = waiting.popleft()
+            selection = softened(resized(selected[None], film.size))[0]
+            made = frame.copy()
+            rows, columns = (_extent(selection, axis) for axis in (1, 0))
+            inside = selection[rows, columns]
+            old = frame[rows, columns]
+            made[rows, columns] = old + (lay(frame, gain)[rows, columns] - old.astype(np.float32)) * inside + 0.5
+            yield Edited(made, selection, seconds)
+
+    return composed()
+
+
+def _extent(selection: np.ndarray, axis: int) -> slice:
+    """From the first to the last row (axis 1) or column (axis 0) of a selection (H, W, 1) that holds any of it."""
+    there = np.flatnonzero(selection[..., 0].any(axis=axis))
+    return slice(there[0], there[-1] + 1) if len(there) else slice(0)
 
 
 def _strength(change: MaterialChange, *, known: bool) -> float:
@@ -280,25 +298,31 @@ def composite(
     change: MaterialChange,
     strength: float = 1.0,
 ) -> np.ndarray:
-    """The edited video (T, H, W, 3), sRGB in [0, 1]; exactly `video` where `mask` (T, H, W, 1) is 0.
+    """The edited video (T, H, W, 3), sRGB in [0, 1]; exactly `video` where `mask` (T, H, W, 1) is 0."""
+    filled = changed(video, srgb_decode(unedited), srgb_decode(edited), change, strength)
+    return np.where(mask > 0, video + (filled - video) * mask, video).astype(np.float32)
+
+
+def changed(
+    video: np.ndarray, before: np.ndarray, after: np.ndarray, change: MaterialChange, strength: float = 1.0
+) -> np.ndarray:
+    """The video (T, H, W, 3), sRGB in [0, 1], as if all of it were edited.
 
     The change is laid over the video as the ratio of two renders, which keeps the video's own detail and light
     (differential rendering, Debevec 1998, section 5, with a ratio in place of a difference). Highlights that move
     cannot come from the video: where gloss or metalness changes, the edited render itself takes part, the more the more
     light it says has changed, up to half. Of the ways that were measured this is the best (tables in docs/editing.md).
 
-    `unedited` and `edited` are renders of the clip before and after the edit, under one light, as large as `video`.
+    `before` and `after` are linear renders of the clip before and after the edit, under one light.
     strength: power of the ratio between them, in [0, 1]: below 1 less is changed, which is closer to the truth where
     the renders come from estimates.
     """
-    before, after = srgb_decode(unedited), srgb_decode(edited)
     filled = (srgb_decode(video) + FLOOR) * ((after + FLOOR) / (before + FLOOR)) ** strength - FLOOR
     if change.moves_highlights:
         relative = np.log((luminance(after) + FLOOR) / (luminance(before) + FLOOR))[..., None]
         share = 0.5 * strength * np.minimum(np.abs(relative), 1.0)
         filled = (1 - share) * np.clip(filled, 0.0, 1.0) + share * after
-    filled = np.clip(srgb_encode(filled), 0.0, 1.0)
-    return np.where(mask > 0, video + (filled - video) * mask, video).astype(np.float32)
+    return on_screen(filled)
 
 
 def softened(mask: np.ndarray) -> np.ndarray:

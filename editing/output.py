@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from editing.film import VideoWriter, facing_camera, make_folder
+from editing.film import VideoWriter, eight_bits, facing_camera, make_folder
 from manifests.codec.exr import write_exr
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.color import srgb_encode
@@ -39,13 +39,13 @@ class Sheet:
         self.size = (-(-len(names) // self._columns) * (height + self._strip), self._columns * width)
 
     def lay(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """Pictures (H, W, 3) of floats in [0, 1] as one sheet, uint8."""
+        """Pictures (H, W, 3), uint8 or floats in [0, 1], as one sheet, uint8."""
         height, width = pictures[0].shape[:2]
         sheet = np.broadcast_to(np.array(PAPER, dtype=np.uint8), (*self.size, 3)).copy()
         for index, (picture, label) in enumerate(zip(pictures, self._labels, strict=True)):
             top = index // self._columns * (height + self._strip)
             left = index % self._columns * width
-            sheet[top : top + height, left : left + width] = np.clip(picture, 0, 1) * 255 + 0.5
+            sheet[top : top + height, left : left + width] = eight_bits(picture)
             sheet[top + height : top + height + self._strip, left : left + width] = label
         return sheet
 

@@ -1,37 +1,44 @@
-"""`lightloom relight`: a film under another light. Open, estimate, light, render, write; window by window.
+"""`lightloom relight`: a film under another light. Open, estimate, light, compose, write; window by window.
 
-Two things that the forward renderer leaves open are settled here. A light from a file has no scale that means anything,
-so its exposure is chosen as the datasets choose theirs. And networks may see the video smaller than it is: the detail
-that got lost comes back from the video itself (`enlarged`).
+Networks see the film small, and what a window gives is as small: a gain for every pixel (`light_change.py`). Gains of
+neighbouring windows are cross-faded, and each is laid over its frame at the film's own size, edges from the picture
+(`full_size.py`). A light from a file has no scale that means anything, so by default surfaces stay as bright as they
+are.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from editing.film import Film, VideoWriter, open_film, resized
-from editing.lights import NamedLight, find_light
+from editing.film import Film, Piece, VideoWriter, Waiting, open_film
+from editing.full_size import Background, lay
+from editing.light_change import analytic_render, brightness, covered, gains, old_shading, relit, steadied
+from editing.lights import NamedLight, backdrop, find_light
 from editing.output import GbufferFiles, Sheet, stored_light, write_light
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from manifests.contract.attributes import GBUFFERS
+from manifests.contract.camera import fitted, intrinsics_from_fov
 from manifests.contract.color import on_screen, srgb_decode
 from manifests.errors import InputError
 from renderers import InverseRenderer
 from renderers.inverse import InverseOutput
 from renderers.sampling.windows import WindowPlan, stream
-from renderers.shading.split_sum import BACKGROUND, automatic_exposure
+from renderers.shading.split_sum import automatic_exposure
 
-FLOOR = 0.02
-"""Linear light added to both parts of a ratio of pictures, so that darkness stays calm."""
-_DETAIL = 2.0
+Behind = Literal["keep", "light", "blur"]
+
+_BACKDROP_SIDE = 960
+_BLUR = 0.015
 
 
 def relight(
@@ -40,6 +47,7 @@ def relight(
     out: str | Path,
     *,
     rotate: float = 0.0,
+    background: Behind = "keep",
     gbuffers: str | Path | None = None,
     exr: bool = False,
     show: bool = False,
@@ -55,6 +63,8 @@ def relight(
         light: .hdr or .exr file, or built-in light such as "courtyard" or "studio/0007"; several make a sheet.
         out: the .mp4 to write.
         rotate: degrees that the light turns over the film.
+        background: what is seen where there is no surface: the film's own, graded as the surfaces are ("keep"), the
+            light itself ("light"), or the light out of focus ("blur").
         gbuffers: folder for the G-buffers, as a video and a still each.
         exr: write their exact values too, an EXR per frame.
         show: write the film's own light, estimated from its beginning, beside `out` (.light.exr, .light.png).
@@ -69,90 +79,175 @@ def relight(
         CheckpointError: for renderers that cannot be had.
         DiskFull: nothing half-written stays behind.
     """
-    several = light if isinstance(light, Sequence) and not isinstance(light, str) else (light,)
-    if not several:
-        raise InputError("no light was given", "give `light` FILE or NAME, several for a comparison", fields=("light",))
-    if exr and gbuffers is None:
-        raise InputError(
-            "`exr` says how G-buffers are written", "give `gbuffers` FOLDER too", fields=("exr", "gbuffers")
-        )
-    if not math.isfinite(rotate):
-        raise InputError(f"`rotate` {rotate} is no angle", "give degrees", fields=("rotate",))
+    several = _checked(light, rotate, background, exr=exr and gbuffers is None)
     renderers = renderers or FilmRenderers(settings)
-    renderers.require("inverse", "forward")  # before anything is read
+    renderers.require("inverse", *(["forward"] if settings.shading != "analytic" else []))  # before anything is read
     lights = [find_light(each) for each in several]
     out = Path(out)
     written = [out]
-    exposures: list[float | None] = [settings.exposure] * len(lights)
-
-    def windows(film: Film, plan: WindowPlan) -> Iterator[list[np.ndarray]]:
-        """Each window's input, its picture (n, H, W, 3) under every light and, where wanted, its G-buffers."""
-        seen_size = film.seen_size(settings.side)
-        for piece in film.pieces(plan):
-            lens: Any = {"fov_degrees": settings.fov, "intrinsics": film.intrinsics(seen_size, piece.window)}
-            seen = resized(piece.rgb, seen_size)
-            maps = estimated(seen, renderers.inverse, settings)
-            if show and piece.window.start == 0:
-                found = renderers.estimator(seen, maps, **lens).environment
-                written.extend(write_light(stored_light(np.asarray(found)), out.with_suffix("")))
-            view = {"camera_to_world": film.poses(piece.window), **lens}
-            pictures = []
-            for index, named in enumerate(lights):
-                if exposures[index] is None:  # found once, or the film would pump
-                    whole = named.turning(len(piece.rgb), rotate)
-                    exposures[index] = automatic_exposure(maps, whole, **view)
-                turning = named.turning(film.frames, rotate, piece.window.start, piece.window.stop)
-                how: Any = {"exposure": exposures[index], "steps": settings.steps, "generator": settings.noise()}
-                rendered = renderers.forward(maps, turning, **how, **view)
-                pictures.append(enlarged(np.asarray(rendered.video), piece.rgb, seen, maps))
-            yield [piece.rgb, *pictures, *(maps[name] for name in (GBUFFERS if gbuffers else ()))]
-
     with open_film(film) as opened, ExitStack() as files:
-        plan = settings.plan(opened.frames)
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
         size = opened.size if sheet is None else sheet.size
         video = files.enter_context(VideoWriter(out, size, opened.fps, sound=opened.sound()))
+        bar = files.enter_context(
+            tqdm(total=opened.frames, desc="relight", unit="frame", unit_scale=True, leave=False, mininterval=0.5)
+        )
+        share = 1 / (2 + len(lights))  # of the work on a frame: estimating, each light, composing and writing
+        seen_size = opened.seen_size(renderers.side)
+        plan = settings.plan(opened.frames, opened.size, seen_size)
+        changes = [_Change(named, rotate, opened, settings, renderers, seen_size) for named in lights]
+        waiting: Waiting = deque()
         buffers = None
         if gbuffers is not None:
-            buffers = GbufferFiles(Path(gbuffers), opened.seen_size(settings.side), opened.fps, exact=exr)
+            buffers = GbufferFiles(Path(gbuffers), seen_size, opened.fps, exact=exr)
             files.enter_context(buffers)
-        bar = files.enter_context(tqdm(total=opened.frames, desc="relight", unit="frame", leave=False))
-        # A frame's time is known once the frame is: times come second in the zip.
-        for values, seconds in zip(cross_faded(plan, windows(opened, plan)), opened.times, strict=True):
-            pictures, maps = values[: 1 + len(lights)], values[1 + len(lights) :]
-            video.write(pictures[1] if sheet is None else sheet.lay(pictures), seconds)
+
+        def windows() -> Iterator[list[np.ndarray]]:
+            """Each window's gain under every light, its coverage and, where wanted, its G-buffers; (n, h, w, C)."""
+            done = 0
+            for piece in opened.pieces(plan, seen_size, waiting):
+                fresh, done = share * (piece.window.stop - done), piece.window.stop
+                maps = estimated(piece.seen, renderers.inverse, settings)
+                bar.update(fresh)
+                if show and piece.window.start == 0:
+                    lens = {"fov_degrees": settings.fov, "intrinsics": opened.intrinsics(seen_size, piece.window)}
+                    found = renderers.estimator(piece.seen, maps, **lens).environment
+                    written.extend(write_light(stored_light(np.asarray(found)), out.with_suffix("")))
+                maps = steadied(maps, piece.seen)
+                coverage = covered(maps)
+                old = old_shading(piece.seen, maps, coverage)
+                made = []
+                for change in changes:
+                    made.append(change.gains(piece, maps, coverage, old, graded=background == "keep"))
+                    bar.update(fresh)
+                yield [*made, coverage, *(maps[name] for name in (GBUFFERS if gbuffers else ()))]
+
+        for index, values in enumerate(cross_faded(plan, windows())):
+            frame, seconds = waiting.popleft()
+            coverage, maps = values[len(lights)], values[len(lights) + 1 :]
+            pictures = []
+            for change, gain in zip(changes, values, strict=False):
+                behind = None if background == "keep" else change.behind(index, blurred=background == "blur")
+                pictures.append(lay(frame, gain, None if behind is None else Background(behind, coverage)))
+            video.write(pictures[0] if sheet is None else sheet.lay([frame, *pictures]), seconds)
             if buffers is not None:
                 buffers.write(dict(zip(GBUFFERS, maps, strict=True)), seconds)
-            bar.update()
+            bar.update(share)
     return [*written, *([Path(gbuffers)] if gbuffers is not None else [])]
 
 
+def _checked(
+    light: str | Path | NamedLight | Sequence[str | Path | NamedLight], rotate: float, background: str, *, exr: bool
+) -> Sequence[str | Path | NamedLight]:
+    """The lights, if what was asked for can be; `exr`: without a folder for it."""
+    several = light if isinstance(light, Sequence) and not isinstance(light, str) else (light,)
+    if not several:
+        raise InputError("no light was given", "give `light` FILE or NAME, several for a comparison", fields=("light",))
+    if exr:
+        raise InputError(
+            "`exr` says how G-buffers are written", "give `gbuffers` FOLDER too", fields=("exr", "gbuffers")
+        )
+    if background not in get_args(Behind):
+        raise InputError(
+            f"`background` {background!r} is not known", f"give {', '.join(get_args(Behind))}", fields=("background",)
+        )
+    if not math.isfinite(rotate):
+        raise InputError(f"`rotate` {rotate} is no angle", "give degrees", fields=("rotate",))
+    return several
+
+
+class _Change:
+    """A film's change to one light: gains window by window, and what is seen of the light itself."""
+
+    def __init__(
+        self,
+        named: NamedLight,
+        rotate: float,
+        film: Film,
+        settings: FilmSettings,
+        renderers: FilmRenderers,
+        seen_size: tuple[int, int],
+    ) -> None:
+        self._named, self._rotate, self._film = named, rotate, film
+        self._settings, self._renderers, self._size = settings, renderers, seen_size
+        self._exposure, self._gain = settings.exposure, 1.0
+        self._found = False
+        self._behind: np.ndarray | None = None
+
+    def gains(
+        self, piece: Piece, maps: dict[str, np.ndarray], coverage: np.ndarray, old: np.ndarray, *, graded: bool
+    ) -> np.ndarray:
+        """Gains (n, h, w, 3) of a window; how bright the light is, is decided in the first, or the film would pump."""
+        film, window, settings = self._film, piece.window, self._settings
+        view: Any = {
+            "camera_to_world": film.poses(window),
+            "fov_degrees": settings.fov,
+            "intrinsics": film.intrinsics(self._size, window),
+        }
+        if self._exposure is None:
+            whole = self._named.turning(len(piece.seen), self._rotate)
+            self._exposure = automatic_exposure(maps, whole, **view)
+        light = self._named.turning(film.frames, self._rotate, window.start, window.stop)
+        new = rendered(
+            {**maps, "mask": coverage},
+            self._renderers,
+            settings,
+            environment=light,
+            exposure=self._exposure,
+            whole=self._size == film.size,
+            **view,
+        )
+        picture = relit(piece.seen, old, new)
+        if not self._found and settings.exposure is None:
+            self._gain = brightness(piece.seen, picture, coverage)
+        self._found = True
+        return gains(piece.seen, np.float32(self._gain) * picture, coverage, graded=graded)
+
+    def behind(self, frame: int, *, blurred: bool) -> np.ndarray:
+        """The light as frame `frame` shows it where there is no surface, (H, W, 3) uint8 sRGB."""
+        film = self._film
+        still = self._rotate == 0 and film.clip is None
+        if self._behind is None or not still:
+            size = fitted(film.size, _BACKDROP_SIDE)
+            lens = film.intrinsics(size)
+            lens = intrinsics_from_fov(self._settings.fov, *size) if lens is None else lens.reshape(-1, 3, 3)
+            lens = lens if lens.ndim == 2 else lens[frame % len(lens)]
+            light = self._named.turning(film.frames, self._rotate, frame, frame + 1)
+            pose = film.pose(frame)
+            seen = backdrop(light, 0, pose, lens, size, _BLUR if blurred else 0.0)
+            assert self._exposure is not None
+            picture = (255 * on_screen(self._gain * self._exposure * seen) + 0.5).astype(np.uint8)
+            self._behind = cv2.resize(picture, film.size[::-1], interpolation=cv2.INTER_CUBIC)
+        return self._behind
+
+
 def estimated(seen: np.ndarray, inverse: InverseRenderer, settings: FilmSettings) -> dict[str, np.ndarray]:
-    """G-buffers (n, h, w, C) by name of one window (n, h, w, 3) as networks see it."""
+    """G-buffers (n, h, w, C) by name of one window (n, h, w, 3) as networks see it; `mask` where they give coverage."""
     made = inverse(
-        seen, steps=settings.steps, window=settings.window, overlap=settings.overlap, generator=settings.noise()
+        seen,
+        steps=settings.steps,
+        window=settings.window,
+        overlap=settings.overlap,
+        tile_pixels=settings.tile_pixels,
+        generator=settings.noise(),
     )
     assert isinstance(made, InverseOutput)  # one video in, one out
-    return {name: np.asarray(value) for name, value in made.gbuffers.items()}
+    maps = {name: np.asarray(value) for name, value in made.gbuffers.items()}
+    return maps if made.coverage is None else {**maps, "mask": np.asarray(made.coverage)}
 
 
-def enlarged(
-    rendered: np.ndarray, video: np.ndarray, seen: np.ndarray, gbuffers: Mapping[str, np.ndarray]
+def rendered(
+    maps: Mapping[str, np.ndarray], renderers: FilmRenderers, settings: FilmSettings, *, whole: bool, **view: Any
 ) -> np.ndarray:
-    """A picture rendered smaller, (T, h, w, 3), at the video's size (T, H, W, 3), with the video's detail; all sRGB.
+    """Linear radiance (n, h, w, 3) of G-buffers by what the settings choose; `view` as the forward renderer takes it.
 
-    `seen` (T, h, w, 3) is the video as the network saw it. What the video has beyond it, as a ratio of linear light,
-    is mostly texture, which stays under any light; it is laid over surfaces, but not over the background, whose
-    picture is the light's own.
+    whole: they have the film's own size.
     """
-    size = video.shape[1:3]
-    if rendered.shape[1:3] == size:
-        return rendered
-    covered = resized((gbuffers["depth"] < BACKGROUND).astype(np.float32), size)
-    detail = (srgb_decode(video) + FLOOR) / (srgb_decode(resized(seen, size)) + FLOOR)
-    detail = 1 + covered * (np.clip(detail, 1 / _DETAIL, _DETAIL) - 1)
-    light = (srgb_decode(resized(rendered, size)) + FLOOR) * detail - FLOOR
-    return on_screen(light)
+    if not settings.shades(whole):
+        return analytic_render(maps, covered(maps), **view)
+    return srgb_decode(
+        np.asarray(renderers.forward(maps, steps=settings.steps, generator=settings.noise(), **view).video)
+    )
 
 
 def cross_faded(plan: WindowPlan, outputs: Iterable[Sequence[np.ndarray]]) -> Iterator[list[np.ndarray]]:

@@ -129,9 +129,8 @@ def _masks(path: Path, film: Film, plan: WindowPlan, seen: tuple[int, int]) -> I
                 f"but the video has {film.frames} of {film_width}x{film_height}",
                 where=path,
             )
-        for piece in masks.pieces(plan):
-            grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.rgb])
-            yield resized(grey[..., None], seen)
+        for piece in masks.pieces(plan, seen):
+            yield np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in piece.seen])[..., None]
 
 
 def instance_selection(instance: np.ndarray, number: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib.resources
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ KINDS: tuple[Kind, ...] = ("inverse", "forward", "lighting")
 INDEX = "model_index.json"
 LORA = "pytorch_lora_weights.safetensors"
 
-SHIPPED = Path(str(importlib.resources.files("renderers"))) / "weights" / "tiny"
-"""Where `python -m benchmarks.weights pack` puts what the package ships."""
+SHIPPED = Path(str(importlib.resources.files("renderers"))) / "weights"
+"""The sets of weights that come with the package, a folder each; `python -m benchmarks.weights pack` makes them."""
 
 
 def found_in(folder: Path) -> dict[Part, str | Path | None]:
@@ -42,7 +43,10 @@ def found_in(folder: Path) -> dict[Part, str | Path | None]:
     return parts
 
 
-DEFAULTS: dict[Part, str | Path | None] = found_in(SHIPPED)
+OWN = {name: found_in(SHIPPED / name) for name in ("tiny", "photo")}
+"""What comes with the package: `tiny` learnt from table-tops of 64 pixels, `photo` sees photographs."""
+
+DEFAULTS: dict[Part, str | Path | None] = {part: OWN["photo"][part] or small for part, small in OWN["tiny"].items()}
 """Checkpoint folders or hub ids used where none is given. Without one for lighting, light is solved without weights."""
 
 PUBLISHED: dict[str, dict[Kind, str]] = {
@@ -60,13 +64,13 @@ docs/weights.md."""
 
 
 def named(name: str) -> dict[Kind, str]:
-    """Checkpoints of a set of weights: a name of `PUBLISHED`, or a folder with `inverse`, `forward`, `lighting`."""
+    """Checkpoints of a set: a name of `OWN` or `PUBLISHED`, or a folder with `inverse`, `forward`, `lighting`."""
     if name in PUBLISHED:
         return PUBLISHED[name]
-    found = found_in(Path(name))
+    found = OWN[name] if name in OWN else found_in(Path(name))
     there = {kind: str(found[kind]) for kind in KINDS if found[kind] is not None}
     if not there:
-        known = ", ".join(PUBLISHED)
+        known = ", ".join([*OWN, *PUBLISHED])
         raise CheckpointError(
             f"no folder with {', '.join(KINDS)} checkpoints, and not one of {known}",
             where=f"`weights` {name}",
@@ -97,21 +101,34 @@ def at_hand(source: str | Path) -> str | Path:
     return fetch(str(source), lambda line: print(line, file=sys.stderr, flush=True))
 
 
+_SIDES = {"photo": 256, "cosmos": 1280}
+_SIDE = 512
+"""Larger side at which networks of a backbone see pictures, where their checkpoint does not say."""
+
+_HELD, _WORKED = 4, 2500
+"""Bytes per pixel of a film's frame that waits, and of a frame that a network works on (docs/benchmarks.md)."""
+_LEAST_TILE = 128 * 128
+
+
 @dataclass(frozen=True)
 class FilmSettings:
     """Which renderers, and how. InputError or CheckpointError for what cannot be.
 
     Attributes:
-        weights: all checkpoints at once: `svd` or `cosmos` (published, downloaded, with terms of their own:
-            docs/weights.md), or a folder with `inverse`, `forward`, `lighting`; what comes with the package, if not
-            given.
+        weights: all checkpoints at once: `photo` or `tiny`, which come with the package, `svd` and `cosmos`
+            (published, downloaded, with terms of their own: docs/weights.md), or a folder with `inverse`, `forward`,
+            `lighting`; if not given, `photo`, and `tiny` for what it lacks.
         inverse: checkpoint of the inverse renderer, a folder or a hub id.
         forward: checkpoint of the forward renderer.
         lighting: checkpoint of the lighting estimator; without one, light is solved from the G-buffers.
-        side: networks see pictures whose larger side is at most this many pixels; 0 is the video's own size.
-        window: frames that are held and rendered at a time.
+        side: networks see pictures whose larger side is at most this many pixels, by default as many as the inverse
+            renderer was trained at; 0 is the video's own size.
+        window: frames that are held and rendered at a time, at most: fewer where memory is short.
+        memory: GiB that frames and networks' work may take beside the loaded program.
+        shading: who says what a new light does: the forward renderer ("network"), or shading with traced shadows
+            without one ("analytic"); "auto" is the network where it sees the video at its own size, or was chosen.
         fov: field of view of the larger image side, in degrees.
-        exposure: factor on the light; if not given, surfaces become as bright as in the datasets.
+        exposure: factor on the light; if not given, surfaces stay as bright as they are.
         steps: denoising steps of diffusion checkpoints.
         seed: of their noise.
         device: cpu, cuda, ...; the GPU where there is one, if not given.
@@ -121,8 +138,10 @@ class FilmSettings:
     inverse: str | None = None
     forward: str | None = None
     lighting: str | None = None
-    side: int = 512
+    side: int | None = None
     window: int = 24
+    memory: float = 2.0
+    shading: Literal["auto", "analytic", "network"] = "auto"
     fov: float = 45.0
     exposure: float | None = None
     steps: int = 20
@@ -134,10 +153,12 @@ class FilmSettings:
             for kind, checkpoint in named(self.weights).items():
                 if getattr(self, kind) is None:
                     object.__setattr__(self, kind, checkpoint)
-        if self.side < 0 or self.window < 1 or self.steps < 1:
+        if (self.side or 0) < 0 or self.window < 1 or self.steps < 1:
             raise InputError(
                 "`side` takes 0 or more pixels, `window` and `steps` at least 1", fields=("side", "window", "steps")
             )
+        if not 0 < self.memory < float("inf"):
+            raise InputError(f"`memory` {self.memory} is no size", "give GiB, such as 2", fields=("memory",))
         if not 0 < self.fov < 180:
             raise InputError(f"`fov` {self.fov} is no field of view", "give degrees between 0 and 180", fields=("fov",))
         if self.exposure is not None and not 0 < self.exposure < float("inf"):
@@ -150,11 +171,22 @@ class FilmSettings:
 
         return min(OVERLAP, self.window // 2)
 
-    def plan(self, frames: int) -> WindowPlan:
-        """The windows of a film of so many frames."""
+    def plan(self, frames: int, size: tuple[int, int] = (0, 0), seen: tuple[int, int] = (0, 0)) -> WindowPlan:
+        """The windows of a film of so many frames (H, W), of which networks see (h, w): as long as memory allows."""
         from renderers.sampling.windows import plan_windows
 
-        return plan_windows(frames, self.window, self.overlap)
+        frame = _HELD * math.prod(size) + min(math.prod(seen), self.tile_pixels) * _WORKED
+        window = max(1, min(self.window, int(self.memory * 2**30 / max(frame, 1))))
+        return plan_windows(frames, window, min(self.overlap, window // 2))
+
+    @property
+    def tile_pixels(self) -> int:
+        """Pixels of a window of two frames on which networks work within the memory; larger pictures are tiled."""
+        return max(_LEAST_TILE, int(self.memory * 2**30 / (2 * _WORKED)))
+
+    def shades(self, whole: bool) -> bool:
+        """Whether the forward renderer says what a light does; `whole`: it sees the video at its own size."""
+        return self.shading == "network" or (self.shading == "auto" and (whole or self.forward is not None))
 
     def noise(self) -> torch.Generator:
         """The source of noise, the same in every window."""
@@ -195,6 +227,12 @@ class FilmRenderers:
         same = copy.copy(self)  # what is loaded is shared
         same._lora = False
         return same
+
+    @property
+    def side(self) -> int:
+        """Larger side at which networks see pictures; 0 is the video's own."""
+        given = self._settings.side
+        return _SIDES.get(self.inverse.backbone.name, _SIDE) if given is None else given
 
     @property
     def inverse(self) -> InverseRenderer:

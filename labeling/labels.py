@@ -36,7 +36,8 @@ class SegmentLabels:
 
     Attributes:
         gbuffers: (T, H, W, C) by name as values; depth relative, near 0, far 1.
-        mask: (T, H, W, 1) guessed surface coverage; None where everything is taken for surface.
+        mask: (T, H, W, 1) surface coverage, the network's where it gives one, else guessed; None where everything is
+            taken for surface.
         camera: as known, or a still, level one with an assumed field of view.
         environment: (h, w, 3) stored image of the light, in the world frame of `camera`.
         evidence: what the checks measured (`labeling.confidence`).
@@ -83,8 +84,9 @@ class Labeler:
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
         camera = camera or _assumed_camera(self._settings.fov, count, height, width)
-        labels, judged = self._gbuffers(frames, seed)
-        coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
+        labels, judged, coverage = self._gbuffers(frames, seed)
+        if coverage is None:
+            coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))
         evidence = self._evidence(first) | {f"{confidence.JUDGE}.{name}": value for name, value in judged.items()}
         return SegmentLabels(
@@ -96,8 +98,8 @@ class Labeler:
             seconds=time.perf_counter() - began,
         )
 
-    def _gbuffers(self, frames: np.ndarray, seed: int) -> tuple[dict[str, Tensor], Mapping[str, float]]:
-        """All five, (1, T, C, H, W) on the device, in one visit, and what a judge expects their errors to be."""
+    def _gbuffers(self, frames: np.ndarray, seed: int) -> tuple[dict[str, Tensor], Mapping[str, float], Tensor | None]:
+        """All five, (1, T, C, H, W) on the device, in one visit; what a judge expects their errors to be; coverage."""
         settings = self._settings
         output = self._inverse(
             frames,
@@ -109,8 +111,12 @@ class Labeler:
             output_type="pt",
         )
         assert not isinstance(output, list)
-        made = {name: torch.as_tensor(value)[None].float().to(self.device) for name, value in output.gbuffers.items()}
-        return made, output.expected_errors or {}
+        made = {name: self._batched(value) for name, value in output.gbuffers.items()}
+        coverage = None if output.coverage is None else self._batched(output.coverage)
+        return made, output.expected_errors or {}, coverage
+
+    def _batched(self, value: Tensor | np.ndarray) -> Tensor:
+        return torch.as_tensor(value)[None].float().to(self.device)  # (T, C, H, W) -> (1, T, C, H, W)
 
     def _panorama(self, frames: np.ndarray, labels: Mapping[str, Tensor], camera: Camera) -> Tensor:
         """Light (3, h, w) around the first camera, in its frame."""
@@ -133,11 +139,11 @@ class Labeler:
             found |= _compared("mirror", first, others, slice(None))
         if "window" in self._settings.checks and len(first.frames) >= _WINDOW_LEAST:
             middle = _middle(len(first.frames))
-            others, _ = self._gbuffers(first.frames[middle], first.seed)
+            others, *_ = self._gbuffers(first.frames[middle], first.seed)
             found |= _compared("window", first, others, middle)
         if "exposure" in self._settings.checks:
             middle = _middle(len(first.frames))
-            others, _ = self._gbuffers(_DIMMED[first.frames[middle]], first.seed)
+            others, *_ = self._gbuffers(_DIMMED[first.frames[middle]], first.seed)
             found |= _compared("exposure", first, others, middle)
         if "render" in self._settings.checks:
             found[confidence.RENDER] = self._render_error(first)

@@ -79,7 +79,7 @@ def run_stages(
     (out / FOLDER).mkdir(parents=True, exist_ok=True)
     with FolderLock(
         out / FOLDER / ".lock",
-        lambda pid: RunError(f"another demo (pid {pid}) runs here", "wait for it, or give another --out", where=out),
+        lambda holder: RunError(f"another demo runs here ({holder})", "wait for it, or give another --out", where=out),
     ):
         return [_run(out, stage, f"[{number}/{len(stages)}]", say, program) for number, stage in enumerate(stages, 1)]
 

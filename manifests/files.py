@@ -11,13 +11,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import getpass
 import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -228,11 +231,12 @@ class Scratch:
 class FolderLock:
     """Keeps other processes of this machine out of a folder, by a lock on `file` in it; a context manager.
 
-    The lock goes with the process, however it ends. The file stays and names the process that held it last.
+    The lock goes with the process, however it ends. The file stays and names who held it last.
 
     Args:
         file: the lock's file; its folder must exist.
-        taken: makes the error that is raised when another process holds the lock, from that process's id.
+        taken: makes the error that is raised when another process holds the lock, from that process's number, host,
+            user and time in words: on a shared file system it may be anybody's, anywhere.
     """
 
     def __init__(self, file: Path, taken: Callable[[str], LightloomError]) -> None:
@@ -244,7 +248,7 @@ class FolderLock:
             try:
                 fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._open.truncate(0)
-                self._open.write(str(os.getpid()))
+                self._open.write(_this_process())
                 self._open.flush()
             except BlockingIOError:
                 self._open.seek(0)
@@ -258,6 +262,14 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+
+def _this_process() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # containers run under numbers that no user has
+        user = str(os.getuid())
+    return f"process {os.getpid()} on {socket.gethostname()}, by {user}, since {datetime.now():%Y-%m-%d %H:%M}"
 
 
 def is_locked(file: Path) -> bool:

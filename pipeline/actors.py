@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -26,8 +27,8 @@ import msgspec
 import psutil
 
 from manifests.contract.row import Sample
-from manifests.errors import ERROR, ItemError
-from manifests.files import is_disk_full
+from manifests.errors import ERROR, ItemError, RunError
+from manifests.files import is_disk_full, write_bytes
 from manifests.store import layout
 from manifests.store.shards import write_item
 from pipeline.options import encoders
@@ -36,6 +37,8 @@ from pipeline.stage import Encode, Prefetching, Stage, Worker
 LOG_BYTES = 1 << 20
 TAIL_BYTES = 4096
 _WATCH_S = 1.0
+_SEEN_S = 5.0
+_TOKEN = "run"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Started:
 class ItemActor:
     """Wraps a worker of `stage` in its own process; becomes a Ray actor with `ray.remote`."""
 
-    def __init__(self, stage: Stage, dataset: Path, name: str, threads: int) -> None:
-        self._stage, self._dataset, self._name = stage, dataset, name
+    def __init__(self, stage: Stage, dataset: Path, name: str, threads: int, token: str) -> None:
+        self._stage, self._dataset, self._name, self._token = stage, dataset, name, token
         self._threads = threads
         self._worker: Worker | None = None
         self._log: OutputLog | None = None
@@ -84,6 +87,7 @@ class ItemActor:
 
         The worker finds how many threads it may use in OMP_NUM_THREADS.
         """
+        check_token(self._dataset, self._token)
         os.environ["OMP_NUM_THREADS"] = str(self._threads)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
         threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -143,6 +147,38 @@ class ItemActor:
 
     def _reply(self, outcomes: list[Outcome]) -> Reply:
         return Reply(tuple(outcomes), psutil.Process().memory_info().rss / 2**20)
+
+
+def write_token(dataset: Path) -> str:
+    """Leave a word in the dataset's folder by which workers know it again; see `check_token`."""
+    token, path = secrets.token_hex(16), dataset / layout.WORK / layout.LOGS / _TOKEN
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, token.encode())
+    return token
+
+
+def check_token(dataset: Path, token: str) -> None:
+    """Raise RunError unless this machine sees the folder that the driver sees.
+
+    A folder of its own at the same path would swallow its clips.
+    """
+    deadline = time.monotonic() + _SEEN_S  # network file systems may show a new file late
+    while True:
+        try:
+            found = (dataset / layout.WORK / layout.LOGS / _TOKEN).read_text()
+        except OSError:
+            found = ""
+        if found == token:
+            return
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{socket.gethostname()} does not see the dataset's folder"
+                + (", but another at the same path" if dataset.exists() else ""),
+                "mount one file system at this path on every node",
+                where=dataset,
+                kind="no-workers",
+            )
+        time.sleep(0.2)
 
 
 def _stamped(sample: Sample, worker: str, attempt: int) -> Sample:

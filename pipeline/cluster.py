@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psutil
 import ray
 
 from manifests.errors import LightloomError, RunError
-from pipeline.options import RunOptions, Share, share, this_machine
+from pipeline.nodes import Seat, nodes, seats
+from pipeline.options import RunOptions, this_machine
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,12 +31,21 @@ _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often
 
 @dataclass
 class Cluster:
-    """A running Ray: what each worker gets, and the daemons that must stay alive (none but those started here)."""
+    """A running Ray, and the daemons that must stay alive (none but those started here).
 
-    share: Share
+    `memory` is what this machine has in bytes, where Ray runs here alone: Ray itself counts what is free at its start.
+    """
+
+    options: RunOptions
+    memory: float | None = None
     borrowed: bool = False
     daemons: list[psutil.Process] = field(default_factory=list)
     workers: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def seats(self) -> list[Seat]:
+        """Where workers may sit just now."""
+        there = nodes()
+        return seats(self.options, there if self.memory is None else [replace(n, memory=self.memory) for n in there])
 
     def check(self) -> None:
         """Raise RunError when Ray is gone."""
@@ -83,14 +93,14 @@ def connect(options: RunOptions, *, show_output: bool = False) -> Cluster:
         # Ray prints a paragraph for every dead worker and has no public switch for it; the engine reports deaths itself
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
     if ray.is_initialized():
-        return Cluster(_share_of_cluster(options), borrowed=True)
+        return Cluster(options, borrowed=True)
     if options.ray_address:
         _check_reachable(options.ray_address)
         try:
             ray.init(address=options.ray_address, log_to_driver=show_output, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise LightloomError(f"no Ray cluster at {options.ray_address}: {_first_line(error)}") from error
-        return Cluster(_share_of_cluster(options))
+        return Cluster(options)
     before = set(psutil.Process().children())
     cpus, memory = this_machine()
     try:
@@ -105,8 +115,7 @@ def connect(options: RunOptions, *, show_output: bool = False) -> Cluster:
     except Exception as error:  # a start that takes too long is a bare one
         raise LightloomError(f"Ray does not start on this machine: {_first_line(error)}") from error
     started = set(psutil.Process().children()) - before
-    gpus = ray.cluster_resources().get("GPU", 0)
-    return Cluster(share(options, cpus, gpus, memory), daemons=[child for child in started if child.name() in _DAEMONS])
+    return Cluster(options, memory, daemons=[child for child in started if child.name() in _DAEMONS])
 
 
 def _check_reachable(address: str) -> None:
@@ -120,11 +129,6 @@ def _check_reachable(address: str) -> None:
         raise LightloomError(
             f"no Ray cluster at {address}: {error.strerror or error}", "check the address, or leave it out to run here"
         ) from None
-
-
-def _share_of_cluster(options: RunOptions) -> Share:
-    total = ray.cluster_resources()
-    return share(options, total.get("CPU", 1), total.get("GPU", 0), total.get("memory", 0))
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -7,29 +7,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.contract.row import FailureRow
 from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomError, RunError
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
-from pipeline.actors import ItemActor, Outcome, Reply, Started, tail
+from pipeline.actors import ItemActor, Outcome, Reply, Started, tail, write_token
 from pipeline.backlog import Backlog, Packer
 from pipeline.cluster import Cluster
-from pipeline.options import RunOptions, Share
+from pipeline.nodes import Node, Seat, nodes
+from pipeline.options import RunOptions
 from pipeline.progress import ProgressBar, by_reason
 from pipeline.stage import Stage
 
 _POLL_S = 0.5
+_COUNT_S = 3.0
+_ARRIVAL_S = 5.0
 _CLOSE_S = 30.0  # native libraries may hang at their end
 _FEWEST_FAILURES = 20
 _START_DEATHS = 3
+_FEW = 4
 
 
 class Schedule:
@@ -101,6 +106,7 @@ class WorkerHandle:
 
     Attributes:
         slot: number of the worker, the same for those that replace it.
+        seat: where it runs, and with what.
         calls: sent and not answered yet, oldest first; the worker is busy with the first one.
         open: items that were begun and not reported yet.
         begun: how many items it was given in all.
@@ -110,8 +116,8 @@ class WorkerHandle:
         following: the item that its last call was told would come next: it is set aside for this worker.
     """
 
-    def __init__(self, slot: int, stage: Stage, dataset: Path, share: Share) -> None:
-        self.slot = slot
+    def __init__(self, slot: int, seat: Seat, stage: Stage, dataset: Path, token: str) -> None:
+        self.slot, self.seat = slot, seat
         self.calls: deque[Call] = deque()
         self.open: set[int] = set()
         self.begun = 0
@@ -120,9 +126,11 @@ class WorkerHandle:
         self.alone = False
         self.following: int | None = None
         remote: Any = ray.remote(ItemActor)
+        share = seat.share
         limits = {"num_cpus": share.placement, "num_gpus": share.gpus, "max_restarts": 0, "max_task_retries": 0}
-        self._actor: Any = remote.options(**limits).remote(
-            stage, dataset.absolute(), f"worker-{slot:03d}", share.threads
+        here = NodeAffinitySchedulingStrategy(seat.node.key, soft=False)
+        self._actor: Any = remote.options(scheduling_strategy=here, **limits).remote(
+            stage, dataset.absolute(), f"worker-{slot:03d}", share.threads, token
         )
         self._send(Call("start", self._actor.start.remote()))
 
@@ -204,7 +212,12 @@ class Dispatcher:
         self._backlog, self._bar, self._packer = backlog, bar, packer
         self._schedule = Schedule(backlog.left, options.attempts)
         self._workers: list[WorkerHandle] = []
-        self._start_deaths = 0
+        self._token = write_token(dataset.path)
+        self._seats: list[Seat] = []
+        self._counted = -_COUNT_S
+        self._seated: float | None = None
+        self._left_out: dict[str, str] = {}
+        self._start_deaths: Counter[str] = Counter()
         self._last_ready = time.monotonic()
         self._finished = 0
 
@@ -251,14 +264,43 @@ class Dispatcher:
     # --- feeding ----------------------------------------------------------------------------------------------
 
     def _start_workers(self) -> None:
-        """Fill empty slots while there are more items than workers without work."""
-        wanted = min(
-            self._cluster.share.workers, len(self._schedule) + sum(not worker.idle for worker in self._workers)
-        )
-        slots = set(range(wanted)) - {worker.slot for worker in self._workers}
-        if len(self._schedule):
-            for slot in sorted(slots)[: max(0, wanted - len(self._workers))]:
-                self._workers.append(WorkerHandle(slot, self._stage, self._dataset.path, self._cluster.share))
+        """Fill empty seats while there are more items than workers without work; workers whose seat is gone retire."""
+        if time.monotonic() - self._counted > _COUNT_S:
+            self._count_seats()
+        for worker in self._workers:
+            worker.retiring = worker.retiring or worker.seat not in self._seats
+        taken = {worker.seat for worker in self._workers}
+        free = deque(seat for seat in self._seats if seat not in taken)
+        slots = iter(sorted(set(range(len(self._workers) + len(free))) - {worker.slot for worker in self._workers}))
+        wanted = len(self._schedule) + sum(not worker.idle for worker in self._workers)
+        while self._schedule and free and len(self._workers) < wanted:
+            seat = free.popleft()
+            self._workers.append(WorkerHandle(next(slots), seat, self._stage, self._dataset.path, self._token))
+
+    def _count_seats(self) -> None:
+        """Look again which nodes there are; raises RunError when none can have a worker, now or after a wait."""
+        self._counted = time.monotonic()
+        found = self._cluster.seats()
+        self._seats = [seat for seat in found if seat.node.key not in self._left_out]
+        if self._seats or self._workers:
+            self._seated = self._counted
+            return
+        if found:
+            raise RunError(list(self._left_out.values())[-1], kind="no-workers")
+        if self._seated is None or self._counted - self._seated > self._options.start_limit_s:  # others may join
+            gpus = self._options.gpus_per_worker
+            raise RunError(
+                f"no node can hold a {self._stage.name} worker" + (f" with {gpus:g} GPUs" if gpus > 0 else ""),
+                f"there are {_told(nodes())}",
+                kind="no-workers",
+            )
+
+    def _leave_out(self, node: Node, cause: str) -> None:
+        """Give a node that cannot work no more items; raises RunError when there is no other."""
+        if node.key not in self._left_out:
+            self._left_out[node.key] = cause
+            self._count_seats()
+            self._bar.say(f"node {node.host} is left out: {cause}")
 
     def _feed(self, worker: WorkerHandle) -> None:
         """Keep one item in production and one queued; let the worker run dry to retire it or to run an item alone."""
@@ -303,7 +345,9 @@ class Dispatcher:
         except RayTaskError as error:
             if call.kind == "start":
                 cause = error.cause if isinstance(error.cause, LightloomError) else _last_line(error)
-                raise RunError(f"the {self._stage.name} worker cannot start: {cause}", kind="no-workers") from error
+                self._end(worker)
+                self._leave_out(worker.seat.node, f"the {self._stage.name} worker cannot start: {cause}")
+                return
             self._died(worker, CRASH, _last_line(error))
             return
         except RayError as error:
@@ -314,7 +358,7 @@ class Dispatcher:
         if isinstance(answer, Started):
             worker.started = answer
             self._last_ready = time.monotonic()
-            self._start_deaths = 0
+            del self._start_deaths[worker.seat.node.key]
             self._cluster.remember(answer.pid)
         elif isinstance(answer, Reply):
             worker.retiring = worker.retiring or answer.rss_mb >= self._options.recycle_rss_mb
@@ -325,7 +369,11 @@ class Dispatcher:
 
     def _record(self, worker: WorkerHandle, outcome: Outcome) -> None:
         worker.open.discard(outcome.index)
-        if outcome.kind == "done":
+        if outcome.kind == "done" and not _arrives(self._dataset.item_path(outcome.index)):
+            self._schedule.put_back([outcome.index])
+            worker.retiring = True
+            self._leave_out(worker.seat.node, "what its workers write does not arrive in the dataset's folder")
+        elif outcome.kind == "done":
             self._finish(outcome.index, outcome.clips)
         elif outcome.kind == "disk-full":
             raise DiskFull(outcome.message)
@@ -346,12 +394,12 @@ class Dispatcher:
         elif kind == "start" and not any(other.ready for other in self._workers):
             waited = time.monotonic() - self._last_ready
             if waited > self._options.start_limit_s and worker.overdue(self._options.start_limit_s):
-                share = self._cluster.share
+                share = worker.seat.share
                 raise RunError(
                     f"no {self._stage.name} worker started within {self._options.start_limit_s:g} s",
                     (
-                        f"each needs {share.placement:g} CPUs and {share.gpus:g} GPUs: see what Ray has free, or raise "
-                        "start_limit_s"
+                        f"one on {worker.seat.node.host} needs {share.placement:g} CPUs and {share.gpus:g} GPUs: see "
+                        "what Ray has free there, or raise start_limit_s"
                     ),
                     kind="no-workers",
                 )
@@ -365,12 +413,12 @@ class Dispatcher:
         self._cluster.check()
         self._end(worker)
         self._schedule.put_back(worker.queued())
+        self._count_seats()  # perhaps its node is gone
         if not worker.ready:
-            self._start_deaths += 1
-            if self._start_deaths >= _START_DEATHS:
-                raise RunError(
-                    f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}", kind="no-workers"
-                )
+            node = worker.seat.node
+            self._start_deaths[node.key] += any(seat.node.key == node.key for seat in self._seats)
+            if self._start_deaths[node.key] >= _START_DEATHS:
+                self._leave_out(node, f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}")
             return
         committed = {item for item in worker.open if self._dataset.item_path(item).exists()}
         for item in committed:
@@ -422,6 +470,19 @@ class Dispatcher:
             return self._stage.describe(item)
         except Exception as error:
             return f"(not available: {error})"
+
+
+def _arrives(path: Path) -> bool:
+    """Whether a file that was written elsewhere is here; network file systems may show it late."""
+    deadline = time.monotonic() + _ARRIVAL_S
+    while not (there := path.exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return there
+
+
+def _told(there: Sequence[Node]) -> str:
+    parts = [f"{node.host} ({node.cpus:g} CPUs, {node.gpus:g} GPUs)" for node in there]
+    return ", ".join(parts[:_FEW]) + (f" and {len(parts) - _FEW} more" if len(parts) > _FEW else "") or "no nodes"
 
 
 def _last_line(error: Exception) -> str:

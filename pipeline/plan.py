@@ -66,6 +66,7 @@ def measure_clips(
         cluster = connect(options)
         try:
             run(dataset, stage, options)
+            threads = cluster.seats()[0].share.threads
         finally:
             cluster.close()
         every = sorted(dataset.rows(), key=lambda row: (row.item, row.part))
@@ -75,13 +76,13 @@ def measure_clips(
             raise LightloomError(f"no clip could be measured: {failure.reason}: {failure.message}")
         files = [path for name in layout.SUFFIX for path in (dataset.path / name).iterdir()]
         size = sum(path.stat().st_size for path in files) / len(every)
-    at_a_time = encoders(cluster.share.threads)
+    at_a_time = encoders(threads)
     times = [max(row.seconds, row.encode_seconds / at_a_time) for row in rows]
     cost = ClipCost(
         measured=len(rows),
         size=(rows[0].frames, rows[0].height, rows[0].width),
         device=rows[0].device,
-        threads=cluster.share.threads,
+        threads=threads,
         seconds=mean(times),
         work_seconds=mean(row.seconds for row in rows),
         encode_seconds=mean(row.encode_seconds for row in rows),

@@ -63,6 +63,10 @@ class ProgressBar:
         self.failures[reason] += 1
         self._bar.update()
 
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        tqdm.write(line, file=sys.stderr)
+
     def show(self, workers: int) -> None:
         """Refresh the figures behind the bar, now and then."""
         if time.monotonic() - self._shown < self._every:

@@ -93,6 +93,18 @@ class Renderer(DiffusionPipeline):
         """Latents or pixels."""
         return self.backbone.space(getattr(self, "vae", None), self._chunk, getattr(self, "decoder", None))
 
+    @property
+    def trained_side(self) -> int | None:
+        """Larger side, in pixels, of the largest pictures that it learnt from; None where its checkpoint does not say.
+
+        Networks see best at the size that they know: `relight`, `label` and the others bring pictures to it.
+        """
+        sizes = self.config["training"].get("sizes") or []
+        sides = [
+            side for size in sizes if isinstance(size, list) for side in size if isinstance(side, int) and side > 0
+        ]
+        return max(sides, default=None)
+
     def enable_vae_slicing(self, frames: int = 4) -> None:
         """Encode and decode `frames` at a time instead of 24: less memory; results differ a little at chunk borders.
 
@@ -197,8 +209,7 @@ class Renderer(DiffusionPipeline):
         Raises CheckpointError if `folder` holds something else, DiskFull if there is no room.
         """
         target = Path(folder)
-        if target.exists() and not (target / reading.INDEX).is_file() and (target.is_file() or any(target.iterdir())):
-            raise CheckpointError("exists and is no checkpoint", "choose another folder", where=target)
+        reading.check_replaceable(target)
         with atomic_folder(target) as root:
             for name, module in self.components.items():
                 if isinstance(module, torch.nn.Module):

@@ -28,7 +28,12 @@ class Driver:
         extra = {_MARK: self._mark, "RAY_TMPDIR": str(self._folder), **(environment or {})}
         self._log = (self._folder / "driver.log").open("wb")
         self.process = subprocess.Popen(
-            list(command), env=os.environ | extra, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
+            list(command),
+            env=os.environ | extra,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def __enter__(self) -> Driver:
@@ -39,6 +44,8 @@ class Driver:
             process.kill()
         self.process.kill()
         self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -48,6 +55,12 @@ class Driver:
 
     def output(self) -> str:
         return (self._folder / "driver.log").read_text(errors="replace")
+
+    def write(self, text: str) -> None:
+        """Give the driver something to read."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
 
     def family(self) -> list[psutil.Process]:
         """Every living process of this run, the driver included."""

@@ -49,6 +49,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
         photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
             (`training/data/photographic.py`).
+        skies: share of the clips whose background an inverse renderer is shown as a sky by formula.
         drop_each: share of the visits from which a G-buffer, or the light, is withheld, each by itself; of forward
             renderers that do without some (`cosmos`).
         panorama: (h, w) of the light.
@@ -70,6 +71,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     dropout: Share = 0.0
     drop_each: Share | UnsetType = UNSET
     photographic: Share = 0.0
+    skies: Share = 0.0
     panorama: tuple[Count, Count] = (32, 64)
     mixed: Annotated[int, Meta(ge=0)] = 0
     threads: Count = 2
@@ -125,12 +127,15 @@ class Keep(msgspec.Struct, frozen=True, kw_only=True):
         pictures: sample grids.
         checkpoint: full state.
         checkpoints: how many of the newest stay.
+        half: folder for the renderer in half precision, replaced at every checkpoint: what outlasts a machine, and
+            what the next run may `start` from, with new clips where the old ones are gone.
     """
 
     log: Count = 20
     pictures: Count = 500
     checkpoint: Count = 500
     checkpoints: Count = 2
+    half: str | None = None
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True):

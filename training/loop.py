@@ -120,7 +120,9 @@ class Trainer:
         if self.accelerator.is_main_process:
             positions = {name: loader.position for name, loader in self.loaders.items()}
             done = TrainingProgress(self.step, self.seconds, positions)
-            run_state.save(self.out, self.state, done, self._write, self.config.keep.checkpoints)
+            keep = self.config.keep
+            half = None if keep.half is None else Path(keep.half)
+            run_state.save(self.out, self.state, done, self._write, keep.checkpoints, half)
         self.accelerator.wait_for_everyone()
 
     def _folder(self) -> Path:

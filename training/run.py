@@ -24,6 +24,7 @@ from manifests.errors import TrainingError
 from manifests.files import FolderLock, write_bytes
 from manifests.store.header import first_difference, short
 from pipeline.signals import StopSignals
+from renderers.checkpoints.reading import check_replaceable
 from training import run_state
 from training.config import Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
@@ -76,6 +77,8 @@ class TrainRequest:
 
 def train(request: TrainRequest) -> TrainingOutcome:
     """Train on this machine, or as one worker of a distributed run. Raises LightloomError, one line each."""
+    if request.config.keep.half is not None:
+        check_replaceable(Path(request.config.keep.half))  # before any work
     accelerator = _accelerator(request.config)
     with ExitStack() as stack:
         if accelerator.is_main_process:
@@ -204,7 +207,8 @@ def _positions(checkpoint: Path) -> dict[str, int]:
 def _record(request: TrainRequest, loaders: dict[str, Loader]) -> dict[str, Any]:
     """What the renderer's model_index.json says of its training."""
     clips = {name: loader.clips for name, loader in loaders.items()}
-    return {"task": request.task, "config": to_plain(request.config), "clips": clips}
+    sizes = [list(size) for size, _ in loaders["main"].sizes]
+    return {"task": request.task, "config": to_plain(request.config), "clips": clips, "sizes": sizes}
 
 
 @contextmanager
@@ -215,7 +219,7 @@ def _claimed(request: TrainRequest) -> Iterator[None]:
     path = out / IDENTITY
     with FolderLock(
         out / ".lock",
-        lambda pid: TrainingError(f"another process (pid {pid}) trains here", "wait for it or stop it", where=out),
+        lambda holder: TrainingError(f"another run trains here ({holder})", "wait for it or stop it", where=out),
     ):
         if path.is_file() and not request.resume:
             raise TrainingError(

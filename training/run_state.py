@@ -31,7 +31,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
-from manifests.files import atomic_folder
+from manifests.files import atomic_folder, disk_full
+from renderers.checkpoints.half_precision import halve_checkpoint
 
 FOLDER = "checkpoints"
 RENDERER = "renderer"
@@ -59,17 +60,26 @@ class RunState:
 
 
 def save(
-    out: Path, state: RunState, progress: TrainingProgress, write_renderer: Callable[[Path], None], keep: int
+    out: Path,
+    state: RunState,
+    progress: TrainingProgress,
+    write_renderer: Callable[[Path], None],
+    keep: int,
+    half: Path | None = None,
 ) -> Path:
     """Write the checkpoint of `progress.step` and remove all but the newest `keep`; returns its folder.
 
-    `write_renderer(folder)` is called with the averaged weights in the network. Raises DiskFull.
+    `write_renderer(folder)` is called with the averaged weights in the network; where `half` is given, it becomes the
+    same renderer in half precision. Raises DiskFull.
     """
     target = out / FOLDER / f"{progress.step:08d}"
     with atomic_folder(target) as folder, _full_disk_as_oserror():
         _write(folder, state, progress)
         with averaged(state):
             write_renderer(folder / RENDERER)
+    if half is not None:
+        with disk_full(half), _full_disk_as_oserror():
+            halve_checkpoint(target / RENDERER, half)
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return target

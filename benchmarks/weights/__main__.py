@@ -22,7 +22,7 @@ def pack(
     forward: Path | None = None,
     lighting: Path | None = None,
     lora: Path | None = None,
-    out: Path = SHIPPED,
+    out: Path = SHIPPED / "tiny",
 ) -> int:
     """Pack renderers of finished runs: inference weights in half precision, and a model card each.
 

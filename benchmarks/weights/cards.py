@@ -44,10 +44,16 @@ _LIMITS = {
     ),
     "lora": ("It knows the footage it was trained on and little else; its strength at rendering is free, 0 is off.",),
 }
-_EVERYWHERE = (
-    "Small networks for small pictures, trained on rendered scenes of simple meshes and materials. They show that the "
-    "whole chain works; film work wants larger networks, pictures and catalogues.",
-)
+_BACKBONES = {
+    "tiny": (
+        "Small networks for small pictures, trained on rendered scenes of simple meshes and materials. They show that "
+        "the whole chain works; film work wants larger networks, pictures and catalogues.",
+    ),
+    "photo": (
+        "Trained on rendered rooms, streets, open land and table-tops of 128 pixels: it finds shapes, ground and sky "
+        "of photographs, but knows few materials, no people and no animals, and nothing finer than its 256 pixels.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def card(facts: Facts, reports: Sequence[dict[str, Any]]) -> str:
             ([bar for bar in of_one if bar["measured"] is not None], msgspec.convert(tables, list[Table]))
             for of_one, tables in zip(bars, found, strict=True)
         ],
-        limits=[*_EVERYWHERE, *_LIMITS[facts.kind]],
+        limits=[*_BACKBONES.get(facts.index.get("backbone", ""), ()), *_LIMITS[facts.kind]],
         failed=[bar for of_one in bars for bar in of_one if bar["holds"] is False],
     )
 

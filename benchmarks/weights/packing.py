@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from benchmarks.weights.cards import Facts, card, commit
 from editing.settings import INDEX, KINDS, LORA, Kind
@@ -26,6 +24,7 @@ from manifests.errors import CheckpointError
 from manifests.files import atomic_folder, write_bytes
 from manifests.store.dataset import open_dataset
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
+from renderers.checkpoints.half_precision import halve
 from training.evaluation.benchmark import open_benchmark
 from training.evaluation.evaluation_report import RESULTS
 
@@ -37,7 +36,6 @@ TOLERANCE = 1e-2
 
 CARD = "README.md"
 _RUN = "run.json"
-_HALF_MAX = 65504.0
 _LONGEST = 8  # runs that started from one another
 _CLASSES: dict[Kind, Any] = {"inverse": InverseRenderer, "forward": ForwardRenderer, "lighting": LightingEstimator}
 
@@ -96,7 +94,7 @@ def _pack_renderer(
     with atomic_folder(target) as folder:
         for weights in sorted(origin.glob("*/*.safetensors")):
             if weights.name != LORA:
-                _halve(weights, folder / weights.relative_to(origin))
+                halve(weights, folder / weights.relative_to(origin))
         for config in sorted(origin.glob("*/*.json")):
             plain = {name: value for name, value in _json(config).items() if name != "_name_or_path"}
             _write_json(folder / config.relative_to(origin), plain)
@@ -120,7 +118,7 @@ def _pack_lora(origin: Path, target: Path, reports: list[dict[str, Any]], revisi
     run = folder.parent
     index, history = _records(run)
     with atomic_folder(target) as packed:
-        _halve(folder / LORA, packed / LORA)
+        halve(folder / LORA, packed / LORA)
         size = _size(packed)
         measured = [report for report in reports if _measures(report, "forward", run)]
         facts = Facts("lora", index, history, _trained_on(run), _real(run), revision, size, None)
@@ -137,21 +135,6 @@ def _records(renderer: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         records.insert(0, _json(Path(start) / INDEX).get("training") or {})
         start = records[0].get("config", {}).get("start")
     return index | {"training": _without_paths(training)}, [_without_paths(record) for record in records]
-
-
-def _halve(source: Path, target: Path) -> None:
-    """Copy a safetensors file with its floating-point tensors in float16; CheckpointError where one does not fit."""
-    with safe_open(source, "pt") as file:
-        metadata = file.metadata()
-    tensors = load_file(source)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            if not float(tensor.abs().max()) < _HALF_MAX:
-                raise CheckpointError(f"{name} has values that half precision does not hold", where=source)
-            tensors[name] = tensor.to(torch.float16)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, target, metadata=metadata)
-    target.chmod(0o644)  # safetensors writes for its owner alone
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ alone, with the inverse renderer and the estimated light; only the selection and
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -68,7 +68,7 @@ def _rematerialed(
     made = edited_frames(film, request, material, renderers, truth=mode == "truth", settings=settings)
     video = film.shown
     mask = (film.clip.arrays["instance"] == case.instance).astype(np.float32)
-    videos = {OURS: np.stack([frame.picture for frame in made]), edit_baselines.UNCHANGED: video}
+    videos = {OURS: _floats(frame.picture for frame in made), edit_baselines.UNCHANGED: video}
     if colour is not None:
         known = edit_baselines.repainted(video, mask, np.array(change.old), colour)
         videos[edit_baselines.RATIO if mode == "truth" else edit_baselines.RATIO_ORACLE] = known
@@ -104,9 +104,12 @@ def _inserted(
     except InputError as error:
         return Videos({}, str(error))
     pasted = edit_baselines.paste(film.shown, dict(made.arrays), made.coverage, scene.camera.intrinsics)
-    return Videos(
-        {OURS: made.video, edit_baselines.UNCHANGED: film.shown, edit_baselines.PASTE: pasted}, coverage=made.coverage
-    )
+    videos = {OURS: np.stack(list(made.video)), edit_baselines.UNCHANGED: film.shown, edit_baselines.PASTE: pasted}
+    return Videos(videos, coverage=made.coverage)
+
+
+def _floats(pictures: Iterable[np.ndarray]) -> np.ndarray:
+    return np.stack(list(pictures)).astype(np.float32) / 255
 
 
 def _pictures_of(clip: Clip) -> Clip:

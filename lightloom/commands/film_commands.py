@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -31,6 +31,7 @@ def relight(
     env: tuple[str, ...],
     out: Path,
     rotate: float = 0.0,
+    background: Literal["keep", "light", "blur"] = "keep",
     gbuffers: Path | None = None,
     exr: bool = False,
     show: bool = False,
@@ -45,6 +46,7 @@ def relight(
         env: .hdr or .exr files, or built-in lights such as courtyard or studio/0007.
         out: the .mp4 to write.
         rotate: degrees that the light turns over the video.
+        background: where there is no surface: keep the video's own, graded; the light itself, sharp or as a blur.
         gbuffers: folder for the G-buffers, as a video and a still each.
         exr: write their exact values too, an EXR per frame.
         show: write the video's own light, estimated from its beginning, beside OUT (.light.exr, .light.png).
@@ -53,7 +55,18 @@ def relight(
     from editing.film import open_film
 
     with open_film(video) as film:
-        say(*editing.relight(film, env, out, rotate=rotate, gbuffers=gbuffers, exr=exr, show=show, settings=settings))
+        written = editing.relight(
+            film,
+            env,
+            out,
+            rotate=rotate,
+            background=background,
+            gbuffers=gbuffers,
+            exr=exr,
+            show=show,
+            settings=settings,
+        )
+        say(*written)
         _say_problems(film)
     return 0
 

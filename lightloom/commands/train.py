@@ -35,6 +35,7 @@ class TrainOptions:
         batch: clips a step.
         seed: another seed gives another run.
         start: checkpoint whose weights training starts from.
+        keep: folder that always has the newest weights in half precision; another run can --start from it.
         licence: licence of the weights, as an SPDX id or LicenseRef-...; it is recorded, not checked.
         resume: go on from the last checkpoint in OUT.
         workers: processes that share a batch, each with a GPU where there are GPUs, run by Ray.
@@ -48,6 +49,7 @@ class TrainOptions:
     batch: int | None = None
     seed: int | None = None
     start: str | None = None
+    keep: Path | None = None
     licence: str | None = None
     resume: bool = False
     workers: int = 1
@@ -165,7 +167,8 @@ def _train(
     given = {name: getattr(options, name) for name in ("minutes", "steps", "batch")}
     optimise = {name: value for name, value in given.items() if value is not None}
     top = {name: value for name in ("seed", "start", "licence") if (value := getattr(options, name)) is not None}
-    config = load_config(options.preset, task, {**top, **(changes or {}), "optimise": optimise})
+    keep = {} if options.keep is None else {"half": str(options.keep)}
+    config = load_config(options.preset, task, {**top, **(changes or {}), "optimise": optimise, "keep": keep})
     request = TrainRequest(task, config, (dataset, *options.more), out, images, real, options.resume)
     if options.workers > 1 or options.ray_address is not None:
         from training.distributed import train_distributed

@@ -109,8 +109,8 @@ class Dataset:
         """Keeps other processes of this machine from writing here; DatasetError when one already does."""
         return FolderLock(
             self.path / layout.LOCK,
-            lambda pid: DatasetError(
-                f"another process (pid {pid}) is writing here", "wait for it or stop it", where=self.path
+            lambda holder: DatasetError(
+                f"another process writes here ({holder})", "wait for it or stop it", where=self.path
             ),
         )
 

@@ -79,6 +79,12 @@ def locate(
     return Path(folder)
 
 
+def check_replaceable(target: Path) -> None:
+    """Raise CheckpointError unless `target` is absent, an empty folder, or a checkpoint of ours."""
+    if target.exists() and not (target / INDEX).is_file() and (target.is_file() or any(target.iterdir())):
+        raise CheckpointError("exists and is no checkpoint", "choose another folder", where=target)
+
+
 def inside(root: Path, relative: str | Path) -> Path:
     """`root / relative`, checked: neither `..` nor a link may lead out of the checkpoint. Raises CheckpointError.
 

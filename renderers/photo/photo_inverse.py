@@ -89,7 +89,7 @@ class PhotoInverse(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers 
         steer = self.summary(pooled_clip(features, frames)).repeat_interleave(frames, dim=0)  # (B*T, E)
         for level, blocks in enumerate(self.levels):
             if level:
-                raised = functional.interpolate(self.up[level - 1](features), scale_factor=2.0, mode="nearest")
+                raised = functional.interpolate(self.up[level - 1](features), scale_factor=2.0, mode="bilinear")
                 features = raised + self.skips[level](inputs[level])
             features = blocks(features, steer, frames)
             if level < len(self.attention):

@@ -250,10 +250,10 @@ def plan_canvas(
 ) -> Tiling:
     """Plan padding to the aspect of `trained` (H, W), and tiles of that aspect for what is larger.
 
-    `area` is that of a tile in pixels, by default the trained one. A picture that fits into a tile is one, padded to
+    `area` is that of a tile in pixels, at most, and by default, the trained one. A picture that fits into a tile is one, padded to
     its aspect; of a larger one, only sides shorter than a tile's are padded. Raises InputError where no tile fits.
     """
-    scale = 1.0 if area is None else math.sqrt(area / (trained[0] * trained[1]))
+    scale = 1.0 if area is None else min(1.0, math.sqrt(area / (trained[0] * trained[1])))
     rows, columns = (int(side * scale) // multiple for side in trained)  # of a tile, counted in multiples
     if not rows or not columns:
         raise InputError(f"no tile fits a budget of {area} pixels", f"give at least {multiple**2 * 4}")

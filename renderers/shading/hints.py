@@ -86,30 +86,9 @@ def hints(
         Hints. Shading has gradients, what blocks light has none.
     """
     with torch.autocast(panorama.device.type, enabled=False):  # in training, shading stays float32
-        relative, normal = gbuffers["depth"].float(), gbuffers["normal"].float()
-        height, width = relative.shape[-2:]
-        rays = plane_rays(height, width, intrinsics).to(relative)
-        coverage = surface_coverage(relative, gbuffers["basecolor"], normal) if mask is None else mask.float()
-        if offset is None:
-            offset = depth_offset(relative, normal, rays, mask)
-        surface = points(relative + offset.view(-1, 1, 1, 1, 1), rays)
-        covered = {**gbuffers, "mask": coverage}
-        view = (rays / rays.norm(dim=-3, keepdim=True)).expand(len(panorama), *rays.shape[1:])
-        shading = split_sum(covered, panorama, view)
-        white = split_sum(covered, torch.ones_like(panorama), view)
+        shading, lit, coverage, lights = _lighted(gbuffers, panorama, intrinsics, mask, offset)
         if behind is not None:
             shading = replace(shading, background=(1 - coverage) * behind)
-        lights = cluster(panorama, _CLUSTERS)
-        frames = panorama.shape[1]
-        lens = intrinsics.to(relative) if intrinsics.ndim != 3 else intrinsics.to(relative)[:, None]
-        buffer = DepthBuffer(  # (B, T, ...) -> (N, ...)
-            surface.flatten(0, 1),
-            normal.flatten(0, 1),
-            coverage.flatten(0, 1),
-            lens.expand(len(panorama), frames, 3, 3).flatten(0, 1),
-            depth_noise(surface, normal, coverage).repeat_interleave(frames),
-        )
-        lit = transport(shading, white, buffer, gbuffers["roughness"], lights)
         images = {
             "shadowed": to_model("rgb", lit.diffuse + lit.specular + shading.background),
             "radiance": to_model("rgb", shading.radiance),
@@ -122,6 +101,53 @@ def hints(
         }
         stacked = torch.cat([images[name] for name, _ in IMAGES], dim=2)
         return Hints(stacked, light_features(panorama, lights))
+
+
+@torch.no_grad()
+def surface_radiance(
+    gbuffers: Mapping[str, Tensor], panorama: Tensor, intrinsics: Tensor, mask: Tensor, *, shadows: float = 1.0
+) -> Tensor:
+    """Linear radiance (B, T, 3, H, W) of surfaces alone, with shadows and one bounce, also where `mask` has none.
+
+    Arguments as `hints` takes them; where `mask` is below 0.5 a pixel throws no shadow. `shadows`: how much of the
+    shadows and the bounce there is, 0 to 1.
+    """
+    shading, lit, _, _ = _lighted(gbuffers, panorama, intrinsics, mask, None, covered=torch.ones_like(mask))
+    return torch.lerp(shading.diffuse + shading.specular, lit.diffuse + lit.specular, shadows)
+
+
+def _lighted(
+    gbuffers: Mapping[str, Tensor],
+    panorama: Tensor,
+    intrinsics: Tensor,
+    mask: Tensor | None,
+    offset: Tensor | None,
+    covered: Tensor | None = None,
+) -> tuple[Shading, Lit, Tensor, DirectionalLights]:
+    """Shading without and with transport, coverage, and the parts of the light. `covered` is what is shaded, if not
+    the coverage."""
+    relative, normal = gbuffers["depth"].float(), gbuffers["normal"].float()
+    height, width = relative.shape[-2:]
+    rays = plane_rays(height, width, intrinsics).to(relative)
+    coverage = surface_coverage(relative, gbuffers["basecolor"], normal) if mask is None else mask.float()
+    if offset is None:
+        offset = depth_offset(relative, normal, rays, mask)
+    surface = points(relative + offset.view(-1, 1, 1, 1, 1), rays)
+    shaded = {**gbuffers, "mask": coverage if covered is None else covered}
+    view = (rays / rays.norm(dim=-3, keepdim=True)).expand(len(panorama), *rays.shape[1:])
+    shading = split_sum(shaded, panorama, view)
+    white = split_sum(shaded, torch.ones_like(panorama), view)
+    lights = cluster(panorama, _CLUSTERS)
+    frames = panorama.shape[1]
+    lens = intrinsics.to(relative) if intrinsics.ndim != 3 else intrinsics.to(relative)[:, None]
+    buffer = DepthBuffer(  # (B, T, ...) -> (N, ...)
+        surface.flatten(0, 1),
+        normal.flatten(0, 1),
+        coverage.flatten(0, 1),
+        lens.expand(len(panorama), frames, 3, 3).flatten(0, 1),
+        depth_noise(surface, normal, coverage).repeat_interleave(frames),
+    )
+    return shading, transport(shading, white, buffer, gbuffers["roughness"], lights), coverage, lights
 
 
 @dataclass(frozen=True)

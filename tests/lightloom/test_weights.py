@@ -142,13 +142,12 @@ def test_what_cannot_be_packed_is_one_line_and_writes_nothing(done, line, expect
 
 
 def test_defaults_are_what_is_shipped_and_only_that():
-    assert found_in(SHIPPED) == DEFAULTS
     for part, path in DEFAULTS.items():
-        if path is not None:
-            assert Path(path) == SHIPPED / part
-            assert (Path(path) / "README.md").is_file()
-    if DEFAULTS["inverse"] is not None:
-        assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 25_000_000
+        assert path == SHIPPED / ("photo" if part == "inverse" else "tiny") / part
+        assert (Path(path) / "README.md").is_file()
+    assert named("tiny") == {kind: str(SHIPPED / "tiny" / kind) for kind in KINDS}
+    assert named("photo") == {"inverse": str(SHIPPED / "photo" / "inverse")}
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 60_000_000
 
 
 def test_weights_are_named_by_folder_or_as_published(done):

@@ -1,6 +1,7 @@
 """A file or folder is whole or absent, and a full disk is one clear error."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -203,11 +204,11 @@ def test_a_lock_names_its_holder_and_goes_with_it(tmp_path: Path) -> None:
         holder.stdout.readline()
         assert is_locked(file)
         with (
-            pytest.raises(DatasetError, match=f"pid {holder.pid}"),
-            FolderLock(file, lambda pid: DatasetError(f"pid {pid}")),
+            pytest.raises(DatasetError, match=f"taken by process {holder.pid} on {socket.gethostname()}, by "),
+            FolderLock(file, lambda who: DatasetError(f"taken by {who}")),
         ):
             pass
         holder.kill()
     assert not is_locked(file)
     with FolderLock(file, DatasetError):
-        assert file.read_text() == str(os.getpid())
+        assert f"process {os.getpid()} on" in file.read_text()

@@ -39,6 +39,8 @@ class ToyStage:
     def make_worker(self) -> ToyWorker:
         if self.faults.get(-1) == "start":
             raise RuntimeError("the toy cannot be built")
+        if self.faults.get(-1) == "start-where-broken" and "TOY_BROKEN" in os.environ:
+            raise RuntimeError("the toy cannot be built here")
         if self.faults.get(-1) == "start-crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         return ToyWorker(self)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.film import Film, resized
-from editing.relighting import enlarged
+from editing.film import Film
 from manifests.contract.color import luminance, srgb_encode, surface_level
 from manifests.contract.environment import Environment, latlong_directions
 from renderers import ForwardRenderer
@@ -94,25 +93,6 @@ def test_an_environment_lights_as_its_panorama_does() -> None:
     by_map = relit(values, environment, camera_to_world=LEVEL[None], exposure=0.8)
     by_panorama = relit(values, panorama, exposure=0.8)
     assert psnr(by_map, by_panorama) > 40
-
-
-def test_detail_that_networks_did_not_see_comes_back_on_surfaces_only() -> None:
-    random = np.random.default_rng(0)
-    video = (0.4 + 0.2 * random.random((1, 64, 64, 3))).astype(np.float32)
-    shown = resized(video, (16, 16))
-    depth = np.full((1, 16, 16, 1), 0.5, dtype=np.float32)
-    depth[:, :, 8:] = 1.0  # background on the right
-    rendered = shown.copy()
-    rendered[:, :, 8:] = 0.9
-    whole = enlarged(rendered, video, shown, {"depth": depth})
-    surface, background = whole[:, :, :24], whole[:, :, 40:]
-    assert psnr(surface, video[:, :, :24]) > 40 > psnr(resized(rendered, (64, 64))[:, :, :24], video[:, :, :24])
-    np.testing.assert_allclose(background, 0.9, atol=1e-3)
-
-
-def test_a_picture_of_the_videos_size_is_left_alone() -> None:
-    video = np.random.default_rng(1).random((2, 8, 9, 3), dtype=np.float32)
-    assert enlarged(video, video[::-1], video, {"depth": video[..., :1]}) is video
 
 
 def test_an_estimated_light_is_made_as_bright_as_the_video() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from manifests.errors import InputError, TrainingError
+from manifests.errors import CheckpointError, InputError, TrainingError
 from pipeline.signals import StopSignals
 from renderers import load
 from tests.training.sets import make_set
@@ -49,6 +50,7 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert renderer.config.licence is None, "nobody said under which licence these weights are"
     record = renderer.config.training
     assert record["step"] == 6 and record["clips"] == {"main": 7} and record["config"]["name"] == "tiny"
+    assert record["sizes"] == [[16, 16]] and renderer.trained_side == 16
     video = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
     assert renderer(video).gbuffers["normal"].shape == (2, 16, 16, 3)
     events = EventAccumulator(str(request.out / "logs"))
@@ -56,6 +58,24 @@ def test_a_run_ends_in_a_renderer_checkpoints_and_curves(folder: Path, tmp_path:
     assert {"loss", "normal.cosine", "rate", "norm", "waiting"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("loss")] == [2, 4, 6]
     assert events.Tags()["images"] == ["inverse"]
+
+
+def test_the_newest_weights_are_kept_in_half_precision_and_start_another_run(folder: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    train(request_of(folder, tmp_path / "run", keep={"half": str(kept)}))
+    stored = load_file(next(kept.glob("unet/*.safetensors")))
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    video = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
+    whole, half = (load(path)(video).gbuffers for path in (tmp_path / "run" / "renderer", kept))
+    assert all(np.abs(whole[name] - half[name]).max() < 2e-3 for name in whole)
+    assert train(request_of(folder, tmp_path / "next", start=str(kept))).step == 4
+
+    other = tmp_path / "letters"
+    other.mkdir()
+    (other / "dear.txt").write_text("keep me")
+    with pytest.raises(CheckpointError, match="exists and is no checkpoint"):
+        train(request_of(folder, tmp_path / "third", keep={"half": str(other)}))
+    assert (other / "dear.txt").read_text() == "keep me" and not (tmp_path / "third").exists()
 
 
 def test_weights_carry_the_licence_that_was_given_and_a_resumed_run_may_state_it(folder: Path, tmp_path: Path) -> None:
@@ -128,8 +148,6 @@ def test_averaged_weights_are_what_is_saved(folder: Path, tmp_path: Path) -> Non
     request = request_of(folder, tmp_path / "run", optimise={"ema": 0.99})
     train(request)
     (_, last) = run_state.checkpoints(request.out)
-    from safetensors.torch import load_file
-
     average, raw = load_file(last / "average.safetensors"), load_file(last / "weights.safetensors")
     renderer: Any = load(request.out / "renderer")
     state = renderer.unet.state_dict()

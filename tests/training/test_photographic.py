@@ -6,7 +6,7 @@ import torch
 
 from renderers.photo.photo_inverse import PhotoInverse
 from training.config import load_config
-from training.data.photographic import photographed
+from training.data.photographic import photographed, under_other_skies
 from training.objectives.objective import parameter_groups
 
 
@@ -31,6 +31,20 @@ def test_all_frames_of_a_clip_change_alike_but_for_noise() -> None:
     shown = photographed(still, torch.arange(32), 1.0)
     assert ((shown[:, 0] - shown[:, 1]).abs().mean(dim=(1, 2, 3)) < 0.1).all()
     assert (shown - still).abs().mean() > 0.05
+
+
+def test_another_sky_stands_behind_surfaces_and_touches_none() -> None:
+    rgb, seeds = clips(64), torch.arange(64)
+    mask = torch.ones_like(rgb[:, :, :1])
+    mask[..., :8, :] = 0  # the upper half is sky
+    shown = under_other_skies(rgb, mask, seeds, 0.5)
+    assert torch.equal(shown[..., 8:, :], rgb[..., 8:, :])
+    changed = (shown != rgb).flatten(1).any(dim=1)
+    assert 20 <= int(changed.sum()) <= 44 and shown.min() >= -1 and shown.max() <= 1
+    skies = shown[changed][..., :8, :]
+    assert torch.equal(skies[:, 0], skies[:, 1]), "a sky stands still"
+    assert float(skies.std(dim=0).mean()) > 0.2, "skies differ"
+    assert torch.equal(under_other_skies(rgb[5:6], mask[5:6], seeds[5:6], 0.5)[0], shown[5])
 
 
 def test_what_was_trained_already_moves_more_slowly() -> None:

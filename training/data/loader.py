@@ -116,6 +116,7 @@ class Loader:
 
     Attributes:
         left_out: clips that are too short or too small.
+        sizes: (H, W) of its batches, with weights.
         position: samples that all workers together have consumed; save it and give it back to go on exactly there.
         waited: seconds that `next` has waited for batches so far.
     """
@@ -123,6 +124,7 @@ class Loader:
     def __init__(self, source: ClipSource, options: LoaderOptions, position: int = 0) -> None:
         self._options = options
         self._source = source
+        self.sizes = options.sizes
         augmentation = options.augmentation
         if options.sizes:  # a clip must be large enough for each
             largest = max(size[0] for size, _ in options.sizes), max(size[1] for size, _ in options.sizes)

@@ -15,7 +15,7 @@ from renderers.backbones import JOINT, attribute_rows
 from renderers.inverse import COVERAGE, InverseRenderer
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.data.photographic import photographed
+from training.data.photographic import photographed, under_other_skies
 from training.objectives.objective import (
     Called,
     Losses,
@@ -136,6 +136,8 @@ class InverseObjective(Objective):
         called, rows = Called(network, self.network), attribute_rows(asked).to(batch.rgb.device)
         with torch.no_grad():
             shown = batch.rgb
+            if share := self.config.data.skies:
+                shown = under_other_skies(shown, batch.mask, batch.seeds, share)
             if share := self.config.data.photographic:
                 shown = photographed(shown, batch.seeds, share)
             rgb = kept(self.space.encode(shown), batch.unconditional)

@@ -1,0 +1,78 @@
+"""Workers sit where there is room: nodes with one core, nodes that join, nodes that cannot work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from drivers import Driver, wait_until
+from test_interruptions import done, drive
+from toy_stage import ToyStage, content, expected, toy_dataset
+
+from manifests.errors import RunError
+from pipeline import actors
+from pipeline.nodes import Node, seats
+from pipeline.options import RunOptions
+
+GIB = 2**30
+HERE = Path(__file__).parent
+
+
+def node(key: str, cpus: float, gpus: float = 0, memory: float = 64 * GIB) -> Node:
+    return Node(key, f"host-{key}", cpus, gpus, memory)
+
+
+def placed(options: RunOptions, *there: Node) -> list[tuple[str, float, float]]:
+    return [(seat.node.key, seat.share.cpus, seat.share.gpus) for seat in seats(options, there)]
+
+
+def test_each_node_is_shared_out_by_itself() -> None:
+    assert placed(RunOptions(), node("a", 1), node("b", 1)) == [("a", 1, 0), ("b", 1, 0)]
+    assert placed(RunOptions(), node("a", 4), node("b", 16)) == [("a", 4, 0), ("b", 8, 0), ("b", 8, 0)]
+    assert placed(RunOptions(), node("a", 0), node("b", 2)) == [("b", 2, 0)], "the head is kept free"
+    assert placed(RunOptions(), node("a", 16, memory=5 * GIB)) == [("a", 16, 0)]
+
+
+def test_nodes_without_gpus_stand_by_where_others_have_some() -> None:
+    assert placed(RunOptions(), node("a", 8), node("b", 8, gpus=2)) == [("b", 4, 1), ("b", 4, 1)]
+    assert placed(RunOptions(gpus_per_worker=0), node("a", 8), node("b", 8, gpus=2)) == [("a", 8, 0), ("b", 8, 0)]
+    assert placed(RunOptions(gpus_per_worker=1), node("a", 8)) == []
+
+
+def test_a_number_of_workers_is_spread_over_the_nodes() -> None:
+    assert placed(RunOptions(workers=2), node("a", 1), node("b", 1)) == [("a", 1, 0), ("b", 1, 0)]
+    assert placed(RunOptions(workers=1), node("a", 1), node("b", 2)) == [("b", 2, 0)]
+    assert placed(RunOptions(workers=3), node("a", 2), node("b", 4)) == [("a", 2, 0), ("b", 2, 0), ("b", 2, 0)]
+    assert placed(RunOptions(workers=4, gpus_per_worker=1), node("a", 8, gpus=2)) == [("a", 4, 1), ("a", 4, 1)]
+
+
+def test_another_folder_at_the_same_path_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors, "_SEEN_S", 0.0)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    token = actors.write_token(ours)
+    actors.check_token(ours, token)
+    actors.write_token(theirs)
+    with pytest.raises(RunError, match="does not see the dataset's folder, but another at the same path; mount one"):
+        actors.check_token(theirs, token)
+    with pytest.raises(RunError, match="does not see the dataset's folder; mount one"):
+        actors.check_token(tmp_path / "nowhere", token)
+
+
+@pytest.mark.ray
+def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> None:
+    stage = ToyStage(items=60, per_shard=20, seconds=0.2, faults={-1: "start-where-broken"})
+    shared = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    with Driver([sys.executable, str(HERE / "hold_nodes.py")], shared) as cluster:
+        wait_until(lambda: ":" in cluster.output().splitlines()[-1:][0] if cluster.output() else False)
+        address = cluster.output().splitlines()[-1].strip()
+        with drive(tmp_path, stage, shared, ray_address=address, workers=0) as driver:
+            wait_until(lambda: done(tmp_path) > 2)
+            cluster.write("TOY_BROKEN\n")
+            cluster.write("\n")
+            assert driver.wait() == 0, driver.output()
+            assert "is left out: the toy worker cannot start" in driver.output()
+    dataset = toy_dataset(tmp_path, stage)
+    assert content(dataset) == expected(60)
+    assert len({row.worker for row in dataset.rows()}) == 2, "the node that joined took its part"
