@@ -250,7 +250,8 @@ def plan_canvas(
 ) -> Tiling:
     """Plan padding to the aspect of `trained` (H, W), and tiles of that aspect for what is larger.
 
-    `area` is that of a tile in pixels, at most, and by default, the trained one. A picture that fits into a tile is one, padded to
+    `area` is that of a tile in pixels, by default and at most the trained one.
+    A picture that fits into a tile is one, padded to
     its aspect; of a larger one, only sides shorter than a tile's are padded. Raises InputError where no tile fits.
     """
     scale = 1.0 if area is None else min(1.0, math.sqrt(area / (trained[0] * trained[1])))
