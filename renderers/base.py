@@ -213,7 +213,7 @@ class Renderer(DiffusionPipeline):
         with atomic_folder(target) as root:
             for name, module in self.components.items():
                 if isinstance(module, torch.nn.Module):
-                    plain = getattr(module, "_orig_mod", module)  # torch.compile wraps modules
+                    plain: Any = getattr(module, "_orig_mod", module)  # torch.compile wraps modules
                     plain = lora.without_lora(plain) if lora.has_lora(plain) else plain
                     plain.save_pretrained(root / name, variant=variant, max_shard_size=max_shard_size)
                 elif module is not None:

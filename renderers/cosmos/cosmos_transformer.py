@@ -244,7 +244,7 @@ def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def folded(network: CosmosInverseTransformer | CosmosForwardTransformer) -> Any:
     """The folded network with the weights of a whole one, in its type; equal but for rounding."""
     with torch.device("meta"):
-        small = type(network).from_config({**network.config, "folded": True})
+        small: Any = type(network).from_config({**network.config, "folded": True})
     state = {name: tensor.to(network.dtype) for name, tensor in fold(network.state_dict()).items()}
     small.load_state_dict(state, assign=True)
     return small.eval()

@@ -58,7 +58,7 @@ def advice(gigabytes: float) -> list[str]:
     lines = []
     for kind in ("inverse", "forward"):
         for frames in (1, CosmosBackbone.window):
-            found = needs(kind, frames, *TRAINED)  # type: ignore[arg-type]  # mypy widens the loop's literals
+            found = needs(kind, frames, *TRAINED)
             fits = next((need for need in found if need.gigabytes + RESERVED <= gigabytes), None)
             how = f"{fits.way}: {fits.gigabytes:.1f} GB" if fits else f"does not fit: {found[-1].gigabytes:.1f} GB"
             lines.append(f"{kind}, {frames} of {TRAINED[0]}x{TRAINED[1]}: {how}")

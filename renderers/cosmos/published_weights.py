@@ -225,7 +225,8 @@ def matching(tensors: Mapping[str, Tensor], where: Path) -> Any:
 def write_shards(folder: Path, tensors: Mapping[str, Tensor], limit: int = SHARD_BYTES) -> None:
     """Write `tensors` in bfloat16, as diffusers' shards of at most `limit` bytes, or one file; holds one at a time."""
     shards = list(_shards(tensors, limit))
-    stem, places = "diffusion_pytorch_model", {}
+    stem = "diffusion_pytorch_model"
+    places: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = f"{stem}.safetensors" if len(shards) == 1 else f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
         places |= dict.fromkeys(names, file)
