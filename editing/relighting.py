@@ -81,9 +81,7 @@ def relight(
     """
     several = _checked(light, rotate, background, exr=exr and gbuffers is None)
     renderers = renderers or FilmRenderers(settings)
-    renderers.require("inverse")  # before anything is read
-    if settings.shading != "analytic":
-        renderers.require("forward")
+    renderers.require("inverse", *(() if settings.shading == "analytic" else ("forward",)))  # before anything is read
     lights = [find_light(each) for each in several]
     written = [out := Path(out)]
     with open_film(film) as opened, ExitStack() as files:

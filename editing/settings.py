@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import importlib.resources
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,11 @@ PUBLISHED: dict[str, dict[Kind, str]] = {
     "svd": {
         "inverse": "nexuslrf/diffusion_renderer-inverse-svd",
         "forward": "nexuslrf/diffusion_renderer-forward-svd",
-    }
+    },
+    "cosmos": {
+        "inverse": "nvidia/Diffusion_Renderer_Inverse_Cosmos_7B",
+        "forward": "nvidia/Diffusion_Renderer_Forward_Cosmos_7B",
+    },
 }
 """Published weights by name, as hub ids. They are not part of this package and have terms of their own:
 docs/weights.md."""
@@ -84,6 +89,18 @@ def chosen(kind: Kind, given: str | None) -> str | Path:
     return found
 
 
+def at_hand(source: str | Path) -> str | Path:
+    """The checkpoint to load for `source`: itself, or what a repository of `cosmos` was converted to, now if need be.
+
+    What is downloaded, under which licence, is said on stderr. Raises CheckpointError.
+    """
+    if source not in PUBLISHED["cosmos"].values():
+        return source
+    from renderers.cosmos.published_weights import fetch
+
+    return fetch(str(source), lambda line: print(line, file=sys.stderr, flush=True))
+
+
 _HELD, _WORKED = 4, 2500
 """Bytes per pixel of a film's frame that waits, and of a frame that a network works on (docs/benchmarks.md)."""
 _LEAST_TILE = 128 * 128
@@ -94,9 +111,9 @@ class FilmSettings:
     """Which renderers, and how. InputError or CheckpointError for what cannot be.
 
     Attributes:
-        weights: all checkpoints at once: `photo` or `tiny`, which come with the package, `svd` (published, downloaded,
-            with terms of its own: docs/weights.md), or a folder with `inverse`, `forward`, `lighting`; if not given,
-            `photo`, and `tiny` for what it lacks.
+        weights: all checkpoints at once: `photo` or `tiny`, which come with the package, `svd` and `cosmos`
+            (published, downloaded, with terms of their own: docs/weights.md), or a folder with `inverse`, `forward`,
+            `lighting`; if not given, `photo`, and `tiny` for what it lacks.
         inverse: checkpoint of the inverse renderer, a folder or a hub id.
         forward: checkpoint of the forward renderer.
         lighting: checkpoint of the lighting estimator; without one, light is solved from the G-buffers.
@@ -242,12 +259,12 @@ class FilmRenderers:
     def _load_inverse(self) -> InverseRenderer:
         from renderers import InverseRenderer
 
-        return self._ready(InverseRenderer.from_pretrained(chosen("inverse", self._settings.inverse)))
+        return self._ready(InverseRenderer.from_pretrained(at_hand(chosen("inverse", self._settings.inverse))))
 
     def _load_forward(self) -> ForwardRenderer:
         from renderers import ForwardRenderer
 
-        renderer = ForwardRenderer.from_pretrained(chosen("forward", self._settings.forward))
+        renderer = ForwardRenderer.from_pretrained(at_hand(chosen("forward", self._settings.forward)))
         adapter = DEFAULTS["lora"]
         if self._lora and self._settings.forward is None and adapter is not None:
             renderer.load_lora(adapter)

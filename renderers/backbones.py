@@ -2,8 +2,8 @@
 
 A backbone says what a network takes beside the noisy sample, in which order and scale, and whether it works in pixels
 or latents; windows, samplers, encodings and attributes are shared. Pipelines and training objectives go through it
-alike, so what was trained is what is run. Another one is a subclass of `Backbone` here, registered in `BACKBONES`, and
-a folder with its networks.
+alike, so what was trained is what is run. Another one is a subclass of `Backbone` (`renderers.backbone`), registered in
+`BACKBONES`, and a folder with its networks.
 
 A checkpoint's JSON is data from elsewhere: diffusers' own loader imports whatever library and class it names. Here a
 class name is only looked up in a table (`component_class`); nothing else is ever imported, whatever a file says.
@@ -12,9 +12,7 @@ class name is only looked up in a table (`component_class`); nothing else is eve
 from __future__ import annotations
 
 import importlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -22,10 +20,11 @@ from torch import Tensor
 
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.errors import CheckpointError, InputError
+from renderers.backbone import Backbone, LightFeatures, LightingInputs, LightingModel, RenderInputs, like
 from renderers.checkpoints.summary import Kind
+from renderers.cosmos.cosmos_backbone import CosmosBackbone
 from renderers.light import panoramas
 from renderers.modelspace import DECODE_FRAMES, LatentSpace, PixelSpace, Space, display, stack, to_model
-from renderers.sampling.samplers import Prediction, Sampler
 from renderers.shading import hints
 from renderers.shading.view_geometry import camera_rays
 from renderers.svd.environment_encoder import as_tokens
@@ -34,150 +33,6 @@ JOINT = "joint"
 """Name of the pass that predicts all G-buffers at once."""
 JOINT_ROW = 15
 """Its row of the attribute table; the published rows end at 5."""
-
-LightFeatures = tuple[Tensor, ...]
-"""What carries light (or, for the lighting estimator, the video) into a network: tensors (B, T, ...), by frame."""
-
-
-@dataclass(frozen=True)
-class RenderInputs:
-    """What a forward renderer renders, B clips of T frames.
-
-    Attributes:
-        gbuffers: the five (B, T, C, H, W) as values, depth relative.
-        panorama: (B, T, 3, h, w), or (B, 1, 3, h, w) where it stays the same, linear HDR in the camera frame, exposed.
-        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3), in pixels.
-        mask: (B, T, 1, H, W) surface coverage, None where unknown.
-        behind: gives (B, T, 3, H, W), the light along every viewing ray, linear and exposed, or None where that is what
-            the panorama has. Called only for networks that are shown it.
-    """
-
-    gbuffers: Mapping[str, Tensor]
-    panorama: Tensor
-    intrinsics: Tensor
-    mask: Tensor | None = None
-    behind: Callable[[], Tensor | None] = lambda: None
-
-    def model_space(self) -> dict[str, Tensor]:
-        """The G-buffers in model space, native channels, in GBUFFERS order."""
-        return {name: to_model(name, self.gbuffers[name]) for name in GBUFFERS}
-
-
-@dataclass(frozen=True)
-class LightingInputs:
-    """What a lighting estimator is shown, B clips of T frames, and the panorama it shall give.
-
-    Attributes:
-        rgb: (B, T, 3, H, W) in model space.
-        intrinsics: (3, 3), (B, 3, 3) or, where a clip zooms, (B, T, 3, 3), in pixels.
-        gbuffers: (B, T, C, H, W) by name, as values, depth relative; None where unknown.
-        rotations: (B, T, 3, 3) from each camera's frame to the first one's; None for a camera that does not turn.
-        size: (h, w) of the panorama.
-    """
-
-    rgb: Tensor
-    intrinsics: Tensor
-    gbuffers: Mapping[str, Tensor] | None
-    rotations: Tensor | None
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class LightingModel:
-    """`predict(noisy, timestep) -> prediction`, both of `shape` (B, T, c, h, w) in the network's space.
-
-    `images(latents)` gives E_ldr and E_log (B, 3, h, w) in [0, 1], in the first camera's frame, of what was sampled.
-    """
-
-    shape: tuple[int, ...]
-    predict: Callable[[Tensor, Tensor], Tensor]
-    images: Callable[[Tensor], tuple[Tensor, Tensor]]
-
-
-_SIDE = 512
-
-
-class Backbone(ABC):
-    """One family of networks: which class plays which kind, how it is sampled by default, and how it is called.
-
-    `noisy` is (N, T, c, h, w) in the network's space. Conditions have its N and T, or N = 1. `pad` continues images
-    (B, T, C, H, W) to the size that the network takes.
-
-    Attributes:
-        name: what checkpoints and presets call it.
-        networks: class name of the `unet` of each kind.
-        classes: the module of each class that its checkpoints may name, and the folders where that may stand.
-        sampler: of checkpoints that do not say.
-        prediction: of checkpoints that do not say.
-        latent: whether its networks see the world through an autoencoder (`vae`).
-        inverse_depth: whether its inverse networks give depth as near depth over depth, 0 at infinity, and not as
-            relative depth.
-        coverage: whether its inverse networks give one more channel, the surface coverage.
-        hints: whether the forward network takes analytic shading as further condition channels.
-        environment_size: (h, w) of the panoramas that its networks see, of checkpoints that do not say.
-        stretch: how much larger than in training pictures may be and are still seen well.
-    """
-
-    name: ClassVar[str]
-    networks: ClassVar[Mapping[Kind, str]]
-    classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]]
-    sampler: ClassVar[Sampler]
-    prediction: ClassVar[Prediction]
-    latent: ClassVar[bool]
-    inverse_depth: ClassVar[bool] = False
-    coverage: ClassVar[bool] = False
-    hints: ClassVar[bool]
-    environment_size: ClassVar[tuple[int, int]]
-    stretch: ClassVar[float] = 1.0
-
-    def create(self, kind: Kind, **config: Any) -> Any:
-        """A new network of `kind` with random weights; `config` is that of its class."""
-        if kind not in self.networks:
-            raise CheckpointError(f"backbone {self.name} has no {kind} network", f"it has {', '.join(self.networks)}")
-        return named_class(self.networks[kind])(**config)
-
-    def side(self, training: Mapping[str, Any]) -> int:
-        """Larger side, in pixels, at which its networks see pictures best, by their checkpoint's record of training.
-
-        512 where it does not say, the size of the published networks.
-        """
-        sizes = training.get("sizes") or []
-        sides = [side for size in sizes if isinstance(size, list | tuple) for side in size if isinstance(side, int)]
-        return round(max(sides) * self.stretch) if sides else _SIDE
-
-    @abstractmethod
-    def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
-        """What its networks work in; `frames` go through an autoencoder at a time, `decoder` is a distilled one."""
-
-    @abstractmethod
-    def multiple(self, network: Any) -> int:
-        """Height and width, in the network's space, must be multiples of this."""
-
-    def lighting_multiple(self, network: Any, space: Space) -> int:
-        """Height and width of the video that a lighting network is shown, in pixels, must be multiples of this."""
-        return self.multiple(network) * space.factor
-
-    @abstractmethod
-    def out_channels(self, network: Any) -> int:
-        """Channels of an inverse network's output, coverage included."""
-
-    @abstractmethod
-    def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
-        """Prediction for the attributes `rows` (N,) given the encoded video `rgb`, unscaled."""
-
-    @abstractmethod
-    def forward_inputs(
-        self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, LightFeatures]:
-        """The condition (B, T, C, h, w) and the light of `forward`, encoded once for all steps."""
-
-    @abstractmethod
-    def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
-        """Prediction of the picture given what `forward_inputs` made; all zeros mean "without"."""
-
-    @abstractmethod
-    def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
-        """A lighting network bound to what it is shown: every condition encoded once."""
 
 
 class SvdBackbone(Backbone):
@@ -210,6 +65,7 @@ class SvdBackbone(Backbone):
     sampler = "diffusion"
     prediction = "v"
     latent = True
+    encodes_light = True
     hints = False
     environment_size = (512, 512)
 
@@ -231,7 +87,7 @@ class SvdBackbone(Backbone):
 
     def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
         """The noisy latent, then the RGB latent."""
-        return network(torch.cat([noisy, _to(rgb, noisy)], dim=2), timestep, rows)
+        return network(torch.cat([noisy, like(rgb, noisy)], dim=2), timestep, rows)
 
     def forward_inputs(
         self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
@@ -240,12 +96,12 @@ class SvdBackbone(Backbone):
         if encoder is None:
             raise CheckpointError("this forward renderer has no env_encoder", "load the complete checkpoint")
         latents = [space.encode(pad(video)) * space.scaling for video in inputs.model_space().values()]
-        return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, inputs.panorama))
+        return torch.cat(latents, dim=2), self.features(encoder, light_latents(space, inputs.light))
 
     def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
         """The noisy latent, then the conditions; light features are keys and values of their frame."""
-        tokens = [_to(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
-        return network(torch.cat([noisy, _to(condition, noisy)], dim=2), timestep, tokens)
+        tokens = [like(level, noisy).flatten(0, 1) for level in light]  # (N, T, n, W) -> (N * T, n, W)
+        return network(torch.cat([noisy, like(condition, noisy)], dim=2), timestep, tokens)
 
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """E_ldr and E_log latents (8 channels) are denoised beside the E_dir latent; the video gives keys and values.
@@ -316,20 +172,20 @@ class TinyBackbone(Backbone):
 
     def inverse(self, network: Any, noisy: Tensor, timestep: Tensor, rgb: Tensor, rows: Tensor) -> Tensor:
         """RGB in model space, and the attribute's row where attributes are predicted one by one."""
-        return network(noisy, timestep, condition=_to(rgb, noisy), attribute=rows)
+        return network(noisy, timestep, condition=like(rgb, noisy), attribute=rows)
 
     def forward_inputs(
         self, space: Space, encoder: Any | None, inputs: RenderInputs, pad: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, LightFeatures]:
         """The nine channels of the G-buffers, then the hint images; the light vector of `renderers.shading.hints`."""
         stacked = stack(inputs.model_space())
-        panorama = inputs.panorama.expand(-1, stacked.shape[1], -1, -1, -1)
+        panorama = inputs.light.expand(-1, stacked.shape[1], -1, -1, -1)
         shaded = hints.hints(inputs.gbuffers, panorama, inputs.intrinsics, mask=inputs.mask, behind=inputs.behind())
         return pad(torch.cat([stacked, shaded.image], dim=2)), (shaded.light,)
 
     def forward(self, network: Any, noisy: Tensor, timestep: Tensor, condition: Tensor, light: LightFeatures) -> Tensor:
         """Stacked G-buffers and hints, and the light vector."""
-        return network(noisy, timestep, condition=_to(condition, noisy), light=_to(light[0], noisy))
+        return network(noisy, timestep, condition=like(condition, noisy), light=like(light[0], noisy))
 
     def lighting(self, space: Space, network: Any, encoder: Any | None, inputs: LightingInputs) -> LightingModel:
         """One pass over all frames; what the pixels say is gathered on the panorama inside the network."""
@@ -366,7 +222,9 @@ class PhotoBackbone(TinyBackbone):
     stretch = 2.0  # judged on real pictures (docs/weights.md): an encoder of photographs knows things of all sizes
 
 
-BACKBONES: dict[str, Backbone] = {known.name: known for known in (TinyBackbone(), PhotoBackbone(), SvdBackbone())}
+BACKBONES: dict[str, Backbone] = {
+    known.name: known for known in (TinyBackbone(), PhotoBackbone(), SvdBackbone(), CosmosBackbone())
+}
 """Backbones by name."""
 
 _CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -374,6 +232,7 @@ _CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
 } | {
     "Judge": ("renderers.label_error", ("judge",)),
     "AutoencoderKLTemporalDecoder": ("diffusers", ("vae",)),
+    "AutoencoderKLCosmos": ("diffusers", ("vae",)),
     "AutoencoderTiny": ("diffusers", ("decoder",)),
     "EulerDiscreteScheduler": ("diffusers", ("scheduler",)),
 }
@@ -457,8 +316,3 @@ def direction_image(panorama: Tensor) -> Tensor:
     """E_dir (B, 1, 3, H, W) in [0, 1] on the grid of panoramas (B, T, 3, H, W); the same in every frame."""
     directions = panoramas.encode_directions(*panorama.shape[-2:]).to(panorama)
     return directions.expand(len(panorama), 1, -1, -1, -1)
-
-
-def _to(condition: Tensor, noisy: Tensor) -> Tensor:
-    """`condition` in the dtype of the noisy sample, for as many clips and frames."""
-    return condition.to(noisy.dtype).expand(*noisy.shape[:2], *condition.shape[2:])

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from manifests.errors import CheckpointError, InputError
 from manifests.files import atomic_folder, write_bytes
-from renderers.backbones import Backbone, backbone, backbone_of, component_class
+from renderers.backbone import Backbone
+from renderers.backbones import backbone, backbone_of, component_class
 from renderers.checkpoints import reading, summary
 from renderers.checkpoints.summary import Kind
-from renderers.modelspace import DECODE_FRAMES, Space
+from renderers.modelspace import DECODE_FRAMES, Blend, Space, WindowedSpace
 from renderers.sampling import samplers
 from renderers.sampling.samplers import Guidance, Prediction, Sampler
-from renderers.sampling.windows import Cut, Tile, Window, plan_tiles, plan_windows, tiled, windowed
+from renderers.sampling.windows import Cut, Tile, Window, tiled, windowed
+from renderers.svd import lora
 
 StepCallback = Callable[[Any, int, Tensor, dict[str, Any]], dict[str, Any] | None]
 """diffusers' `callback_on_step_end(pipeline, step, timestep, {"latents": ...})`; returned latents replace them."""
@@ -62,7 +64,7 @@ class Renderer(DiffusionPipeline):
                 f"backbone {family.name} works in latents and needs a vae", "load the complete checkpoint"
             )
         if sampler == "diffusion" and components.get("scheduler") is None:
-            components = {**components, "scheduler": samplers.default_scheduler(prediction)}
+            components = {**components, "scheduler": family.scheduler(prediction)}
         self.register_modules(**components)
         self.register_to_config(
             kind=self.kind,
@@ -182,18 +184,15 @@ class Renderer(DiffusionPipeline):
             pipeline = cls(**modules, **recorded)
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"its settings do not fit ({error})", where=root / reading.INDEX) from error
-        pipeline._loaded(root)
+        if (root / lora.FOLDER).is_dir():
+            pipeline.load_lora(root / lora.FOLDER)
         return pipeline
 
-    def _loaded(self, root: Path) -> None:
-        """What a kind of renderer reads from its checkpoint beside its components."""
-
-    def _plain(self, name: str, module: Any) -> Any:
-        """Component `name` as it is to be saved."""
-        return module
-
-    def _saved(self, root: Path) -> None:
-        """What a kind of renderer writes to its checkpoint beside its components."""
+    def load_lora(self, folder: str | Path) -> None:
+        """Put the LoRA of `folder` (diffusers' format) on the network; `lora_scale` of a call sets its strength."""
+        if not hasattr(self.unet, "load_lora_adapter"):
+            raise InputError(f"{type(self.unet).__name__} takes no LoRA", "its class lacks diffusers' PeftAdapterMixin")
+        lora.load_lora(self.unet, Path(folder))
 
     def save_pretrained(  # type: ignore[override]  # no pickle, no hub upload
         self, folder: str | Path, *, variant: str | None = None, max_shard_size: int | str = "5GB"
@@ -207,23 +206,35 @@ class Renderer(DiffusionPipeline):
         with atomic_folder(target) as root:
             for name, module in self.components.items():
                 if isinstance(module, torch.nn.Module):
-                    plain = self._plain(name, getattr(module, "_orig_mod", module))  # torch.compile wraps modules
+                    plain: Any = getattr(module, "_orig_mod", module)  # torch.compile wraps modules
+                    plain = lora.without_lora(plain) if lora.has_lora(plain) else plain
                     plain.save_pretrained(root / name, variant=variant, max_shard_size=max_shard_size)
                 elif module is not None:
                     module.save_pretrained(root / name)
-            self._saved(root)
+            if lora.has_lora(self.unet):
+                lora.save_lora(self.unet, root / lora.FOLDER)
+            if notice := reading.NOTICES.get(str(self.config["licence"])):
+                write_bytes(root / reading.NOTICE, notice.encode())
             index = {key: value for key, value in sorted(self.config.items()) if key not in _RUN_ONLY}
             write_bytes(root / reading.INDEX, (json.dumps(index, indent=2) + "\n").encode())
 
-    def _cut(self, size: tuple[int, int], frames: int, window: int, overlap: int, tile_pixels: int | None) -> Cut:
-        """Plan windows and tiles for a video of `frames` frames of `size` (H, W)."""
-        factor = self.space.factor
-        pixels = plan_tiles(*size, self.backbone.multiple(self.unet) * factor, budget=tile_pixels)
-        return Cut(plan_windows(frames, window, min(overlap, window - 1)), pixels, pixels.divided(factor))
+    def _cut(
+        self, size: tuple[int, int], frames: int, window: int | None, overlap: int | None, tile_pixels: int | None
+    ) -> Cut:
+        """Plan windows and tiles for a video of `frames` frames of `size` (H, W); None is the backbone's default."""
+        family = self.backbone
+        windows = family.window if window is None else window, family.overlap if overlap is None else overlap
+        return family.cut(self.space, self.unet, size, frames, windows, tile_pixels)
 
-    def _steps(self, steps: int) -> int:
-        """Calls of the network that sampling takes."""
-        return steps if self.config["sampler"] == "diffusion" else 1
+    def _space(self, cut: Cut, blend: Blend = lambda _, plan, windows: plan.blend(windows)) -> Space:
+        """What the network works in, for a whole video that is cut."""
+        return self.space if cut.stride == 1 else WindowedSpace(self.space, cut, blend)
+
+    def _steps(self, steps: int | None) -> int:
+        """Calls of the network that sampling takes; None is the backbone's default."""
+        if self.config["sampler"] != "diffusion":
+            return 1
+        return self.backbone.steps if steps is None else steps
 
     def _draw(
         self,
@@ -239,12 +250,15 @@ class Renderer(DiffusionPipeline):
     ) -> Tensor:
         """Sample (B, T, c, h, w) in the network's space, all windows and tiles of a step before the next step."""
 
+        backbone, space = self.backbone, self.space
+
         def model(noisy: Tensor, timestep: Tensor, unconditional: Tensor) -> Tensor:
             def in_window(part: Tensor, window: Window) -> Tensor:
                 whole = tiled(cut.cells, lambda piece, tile: predict(piece, timestep, unconditional, window, tile))
                 return whole(part)
 
-            return windowed(cut.plan, in_window)(noisy)
+            output = windowed(cut.cell_plan, in_window)(noisy)
+            return backbone.agreed(space, cut, output, noisy, timestep)
 
         def after_step(step: int, timestep: Tensor, latents: Tensor) -> Tensor | None:
             bar.update()
@@ -263,6 +277,7 @@ class Renderer(DiffusionPipeline):
             device=self._execution_device,
             dtype=self.unet.dtype,
             callback=after_step,
+            shared=None if cut.stride == 1 else cut.places,
         )
 
 

@@ -23,6 +23,7 @@ from renderers.backbones import JOINT, attribute_rows
 from renderers.base import Generator, Renderer, StepCallback, base_seed
 from renderers.checkpoints.summary import Kind
 from renderers.modelspace import (
+    Space,
     Video,
     channels_last,
     depth_from_inverse,
@@ -32,7 +33,8 @@ from renderers.modelspace import (
     relative_depth,
 )
 from renderers.sampling.samplers import Prediction, Sampler
-from renderers.sampling.windows import OVERLAP, WINDOW, Cut, Tile, Tiling, Window, WindowPlan
+from renderers.sampling.windows import Cut, Tile, Tiling, Window, WindowPlan
+from renderers.svd import lora
 
 FAR = 0.98
 """At and above this relative depth a pixel counts as background: the far end, where scale and shift mean nothing."""
@@ -118,12 +120,13 @@ class InverseRenderer(Renderer):
         video: Video | list[Video],
         *,
         attributes: Sequence[str] | None = None,
-        steps: int = 20,
-        window: int = WINDOW,
-        overlap: int = OVERLAP,
+        steps: int | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
         tile_pixels: int | None = None,
         generator: Generator = None,
         batch_attributes: int | None = None,
+        lora_scale: float = 1.0,
         callback_on_step_end: StepCallback | None = None,
         output_type: Literal["np", "pt"] = "np",
     ) -> InverseOutput | list[InverseOutput]:
@@ -132,12 +135,15 @@ class InverseRenderer(Renderer):
         Args:
             video: (T, H, W, 3) sRGB, floats in [0, 1] or uint8; (H, W, 3) for one image; or a Clip.
             attributes: which to estimate; None is all that the checkpoint knows.
-            steps: denoising steps of a "diffusion" checkpoint; "one-step" ones take one.
-            window: frames that the network sees at a time.
-            overlap: frames that neighbouring windows share and cross-fade; fewer where windows are as short.
-            tile_pixels: pictures with more pixels are cut into overlapping tiles; None never cuts.
+            steps: denoising steps of a "diffusion" checkpoint, by default 20 (`cosmos` 15); "one-step" ones take one.
+            window: frames that the network sees at a time, by default 24 (`cosmos` 57, and always 8 k + 1).
+            overlap: frames that neighbouring windows share and cross-fade, by default 6 (`cosmos` 16); fewer where
+                windows are as short.
+            tile_pixels: pictures with more pixels are cut into overlapping tiles; None never cuts, and `cosmos` to the
+                size that it was trained on.
             generator: seeds the noise; each attribute's noise depends on it and the attribute alone.
             batch_attributes: attributes denoised together; None starts with all, and halves when memory runs out.
+            lora_scale: strength of the LoRA, where one is loaded.
             callback_on_step_end: `callback(pipeline, step, timestep, {"latents": ...})` after every step.
             output_type: "np" gives (T, H, W, C) arrays, "pt" (T, C, H, W) tensors.
 
@@ -159,9 +165,10 @@ class InverseRenderer(Renderer):
         results = []
         for rgb in [model_video(one) for one in videos]:
             cut = self._cut((rgb.shape[-2], rgb.shape[-1]), rgb.shape[1], window, overlap, tile_pixels)
-            condition = self.space.encode(cut.pixels.pad(rgb.to(self._execution_device)))
-            run = _Run(self, condition, cut, names, steps, base_seed(generator), callback_on_step_end)
-            values = run.values(batch_attributes)
+            condition = self._space(cut).encode(cut.pixels.pad(rgb.to(self._execution_device)))
+            run = _Run(self, condition, cut, names, self._steps(steps), base_seed(generator), callback_on_step_end)
+            with lora.lora_scale(self.unet, lora_scale if lora.has_lora(self.unet) else 0.0):
+                values = run.values(batch_attributes)
             coverage = values.pop(COVERAGE, None)
             judged = self.judge is not None and set(values) == set(GBUFFERS)
             expected = self.judge.expected(rgb, values) if judged else None
@@ -209,20 +216,22 @@ class _Run:
 
     def _diffused(self, passes: Sequence[str]) -> dict[str, Tensor]:
         """Padded model space (1, T, C, H', W'); windows and tiles meet in the network's space, at every step."""
+        space = self.pipeline._space(self.cut, self._blended)
         with self.pipeline.progress_bar(total=self.steps) as bar:
-            return dict(self._decoded(passes, self._sampled(passes, self.condition, self.cut, bar)))
+            return dict(self._decoded(passes, self._sampled(passes, self.condition, self.cut, bar), space))
 
     def _one_step(self, passes: Sequence[str]) -> dict[str, Tensor]:
         """The same without steps to meet at: windows and tiles are decoded first, so that depth can be aligned."""
         plan, pixels, cells = self.cut.plan, self.cut.pixels, self.cut.cells
         windows: dict[str, list[Tensor]] = {}
         with self.pipeline.progress_bar(total=len(plan.windows) * len(cells.tiles)) as bar:
-            for window in plan.windows:
+            for window in self.cut.cell_plan.windows:
                 pieces: dict[str, list[Tensor]] = {}
                 for tile in cells.tiles:
                     condition = tile.take(window.take(self.condition))
                     whole = Cut.whole(window.size, tile.height, tile.width)
-                    for name, video in self._decoded(passes, self._sampled(passes, condition, whole, bar)):
+                    sampled = self._sampled(passes, condition, whole, bar)
+                    for name, video in self._decoded(passes, sampled, self.pipeline.space):
                         pieces.setdefault(name, []).append(video)
                 for name, tiles in pieces.items():
                     windows.setdefault(name, []).append(self._blended(name, pixels, tiles))
@@ -255,7 +264,7 @@ class _Run:
             bar=bar,
         )
 
-    def _decoded(self, passes: Sequence[str], sampled: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def _decoded(self, passes: Sequence[str], sampled: Tensor, space: Space) -> Iterator[tuple[str, Tensor]]:
         """Attributes and their model-space videos (1, T, C, H', W') out of the network's output of N passes."""
         by_name = dict(zip(passes, sampled.split(1), strict=True))
         if JOINT in by_name:
@@ -264,7 +273,7 @@ class _Run:
             by_name = dict(zip(names, by_name[JOINT].split(sizes, dim=2), strict=True))
         for name, latents in by_name.items():
             if name in (*self.names, COVERAGE):
-                yield name, self.pipeline.space.decode(name, latents).float()
+                yield name, space.decode(name, latents).float()
 
 
 def _given(video: Tensor, output_type: str) -> np.ndarray | Tensor:

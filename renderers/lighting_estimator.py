@@ -19,7 +19,8 @@ from torch import Tensor
 
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
-from renderers.backbones import LightingInputs, backbone_of
+from renderers.backbone import LightingInputs
+from renderers.backbones import backbone_of
 from renderers.base import Generator, Renderer, StepCallback, base_seed, checked_size
 from renderers.checkpoints.summary import Kind
 from renderers.light.panoramas import decode_hdr, encode_ldr, encode_log, resize_panorama

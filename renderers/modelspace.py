@@ -15,7 +15,7 @@ Input is checked once; each mistake is one InputError. Nothing is resized, resca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ from manifests.contract.color import (
     SRGB_SLOPE,
 )
 from manifests.errors import InputError
-from renderers.sampling.windows import OVERLAP, plan_windows
+from renderers.sampling.windows import OVERLAP, Cut, WindowPlan, plan_windows
 
 Video = np.ndarray | Clip
 """(T, H, W, 3) sRGB, or one image (H, W, 3): uint8, or floats in [0, 1]; or a Clip, whose linear rgb is exposed."""
@@ -221,8 +221,10 @@ def model_video(video: Any) -> Tensor:
     return 2.0 * planar(frames) - 1.0
 
 
-def gbuffer_values(gbuffers: Any) -> dict[str, Tensor]:
+def gbuffer_values(gbuffers: Any, *, partial: bool = False) -> dict[str, Tensor]:
     """The five G-buffers (1, T, C, H, W) as values, depth relative; also `mask`, where it is given.
+
+    With `partial`, any of the five, at least one.
 
     `gbuffers` is a Clip, or a mapping from name to (T, H, W, C). Depth in a Clip is in scene units. Depth in a
     mapping is taken as relative if all of it is within [0, 1], as an InverseRenderer gives it, and else as scene units.
@@ -231,7 +233,7 @@ def gbuffer_values(gbuffers: Any) -> dict[str, Tensor]:
         raise InputError(f"gbuffers are a {type(gbuffers).__name__}, expected a Clip or a mapping from name to array")
     arrays = gbuffers.arrays if isinstance(gbuffers, Clip) else gbuffers
     missing = [name for name in GBUFFERS if name not in arrays]
-    if missing:
+    if missing and not (partial and len(missing) < len(GBUFFERS)):
         raise InputError(f"G-buffers lack {', '.join(missing)}", f"all of {', '.join(GBUFFERS)} are needed")
     values: dict[str, Tensor] = {}
     size: tuple[int, ...] = ()
@@ -246,7 +248,7 @@ def gbuffer_values(gbuffers: Any) -> dict[str, Tensor]:
             raise InputError(f"{name} has shape {array.shape}, but the other G-buffers have (T, H, W) = {size}")
         _check_values(name, array)
         values[name] = planar(array)
-    if isinstance(gbuffers, Clip) or float(values["depth"].max()) > 1.0:
+    if "depth" in values and (isinstance(gbuffers, Clip) or float(values["depth"].max()) > 1.0):
         values["depth"] = relative_depth(values["depth"])[0]
     return values
 
@@ -378,12 +380,12 @@ class LatentSpace:
         videos = [
             plan.blend(self._decode(window.take(some)) for window in plan.windows) for some in latents.split(clips)
         ]
-        return _native(name, torch.cat(videos))  # few clips at a time: decoding is where memory peaks
+        return native(name, torch.cat(videos))  # few clips at a time: decoding is where memory peaks
 
     def _distilled(self, name: str, latents: Tensor) -> Tensor:
         flat = (latents / self.decoder.config.scaling_factor).flatten(0, 1).to(self.decoder.dtype)
         frames = [self.decoder.decode(part).sample.float() for part in flat.split(self.frames)]
-        return _native(name, torch.cat(frames).unflatten(0, latents.shape[:2]))
+        return native(name, torch.cat(frames).unflatten(0, latents.shape[:2]))
 
     def _decode(self, latents: Tensor) -> Tensor:
         """(B, T, 4, h, w) -> (B, T, 3, H, W)."""
@@ -396,7 +398,46 @@ class LatentSpace:
         return self.frames * max(1, _PIXELS // pixels)
 
 
-def _native(name: str, video: Tensor) -> Tensor:
+Blend = Callable[[str, WindowPlan, Sequence[Tensor]], Tensor]
+"""`blend(name, plan, windows) -> video` of the windows of attribute `name`, all in model space."""
+
+
+@dataclass(frozen=True)
+class WindowedSpace:
+    """A space of which one window is seen at a time: windows have cells of their own (`sampling.windows.Cut`)."""
+
+    inner: Space
+    cut: Cut
+    blend: Blend
+
+    @property
+    def factor(self) -> int:
+        """Of one window."""
+        return self.inner.factor
+
+    @property
+    def scaling(self) -> float:
+        """Of one window."""
+        return self.inner.scaling
+
+    def channels(self, name: str) -> int:
+        """Of one window."""
+        return self.inner.channels(name)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """The windows of a whole video, one after the other; one that stands still is encoded once."""
+        windows = self.cut.plan.windows
+        still = video.shape[1] > 1 and video.stride(1) == 0
+        cells = [self.inner.encode(window.take(video)) for window in (windows[:1] if still else windows)]
+        return torch.cat(cells * (len(windows) // len(cells)), dim=1)
+
+    def decode(self, name: str, latents: Tensor) -> Tensor:
+        """A whole video of the windows' cells, one after the other."""
+        windows = self.cut.cell_plan.windows
+        return self.blend(name, self.cut.plan, [self.inner.decode(name, one.take(latents)) for one in windows])
+
+
+def native(name: str, video: Tensor) -> Tensor:
     """Decoded frames with the channels that attribute `name` has."""
     return unreplicate(video) if channels(name) == 1 else video
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import InputError
 from manifests.yaml_presets import Layered
 
-PRESETS = ("tiny", "tiny-continued", "tiny-large", "photo", "svd", "debug")
+PRESETS = ("tiny", "tiny-continued", "tiny-large", "photo", "svd", "cosmos-lora", "cosmos-narrow", "debug")
 Task = Literal["inverse", "lighting", "forward", "environment", "judge"]
 TASKS: tuple[Task, ...] = get_args(Task)
 """What can be trained; `environment` is the pre-training of the forward renderer's environment encoder, `judge` what
@@ -50,6 +50,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
             (`training/data/photographic.py`).
         skies: share of the clips whose background an inverse renderer is shown as a sky by formula.
+        drop_each: share of the visits from which a G-buffer, or the light, is withheld, each by itself; of forward
+            renderers that do without some (`cosmos`).
         panorama: (h, w) of the light.
         mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
         threads: decoder threads.
@@ -67,6 +69,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     reverse: bool = False
     exposure_stops: tuple[float, float] = (0.0, 0.0)
     dropout: Share = 0.0
+    drop_each: Share | UnsetType = UNSET
     photographic: Share = 0.0
     skies: Share = 0.0
     panorama: tuple[Count, Count] = (32, 64)
@@ -136,10 +139,17 @@ class Keep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True):
-    """The adapter that only real footage trains. Published rank and layers are unknown: these are our choice."""
+    """A low-rank adapter. Published rank and layers are unknown: these are our choice.
+
+    Attributes:
+        rank: of its matrices.
+        learning_rate: of an adapter that learns beside its network, from footage alone.
+        only: it is all that learns, from every clip; the network stays, in bfloat16 where that is the precision.
+    """
 
     rank: Count = 16
     learning_rate: Positive | None = None
+    only: bool | UnsetType = UNSET
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +172,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         losses: weight of each "what.loss", such as "normal.cosine" (`training/objectives/losses.py`).
         background_weight: what a pixel without a surface counts, beside a pixel with one.
         gbuffers: whether a lighting estimator is shown true G-buffers beside the video.
-        lora: of forward renderers that also see real footage.
+        lora: of forward renderers that also see real footage, or of any that learns nothing else.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -206,6 +216,11 @@ def make_config(plain: Any, label: str = "config") -> TrainConfig:
     config = _FILES.convert(plain, TrainConfig, label)
     _check_together(config, label)
     return config
+
+
+def adapts(config: TrainConfig) -> bool:
+    """Whether a LoRA is all that learns."""
+    return config.lora.only is True
 
 
 def to_plain(config: TrainConfig) -> dict[str, Any]:

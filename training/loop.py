@@ -74,7 +74,7 @@ class Trainer:
         self.optimizer = kind(objective.groups(), lr=optimise.learning_rate, betas=optimise.betas)
         average = None
         if optimise.ema:
-            average = EMAModel(network.parameters(), decay=optimise.ema, foreach=True)
+            average = EMAModel(run_state.trained(network).values(), decay=optimise.ema, foreach=True)
             average.to(accelerator.device)
         self.state = RunState(network, self.optimizer, average)
         self.wrapped = accelerator.prepare_model(network)
@@ -161,7 +161,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.state.average is not None:
-            self.state.average.step(self.state.network.parameters())
+            self.state.average.step(run_state.trained(self.state.network).values())
         return {name: float(value) / counts[name] for name, value in sums.items()} | {"norm": float(norm)}
 
     def _backward(self, batch: Batch, share: float) -> tuple[dict[str, Tensor], Tensor]:

@@ -2,7 +2,7 @@
 
     checkpoints/00000500/
       state.json             step, seconds, loader positions, what the optimizer's tensors belong to
-      weights.safetensors    the network as it was trained
+      weights.safetensors    what of the network is trained, as it was
       average.safetensors    its averaged weights, where a run keeps them
       optimizer.safetensors  AdamW's moments, by parameter
       random.safetensors     the state of torch's own generators, which some layers may draw from
@@ -96,11 +96,21 @@ def _full_disk_as_oserror() -> Iterator[None]:
         raise
 
 
+def trained(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def _frozen(network: nn.Module) -> set[str]:
+    """Names of those that do not: they are where the run starts from, not in its checkpoints."""
+    return {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+
+
 class averaged:  # noqa: N801  (used as a context manager, like contextlib's)
     """Inside the block the network holds its averaged weights, where there are any."""
 
     def __init__(self, state: RunState) -> None:
-        self._parameters = list(state.network.parameters())
+        self._parameters = list(trained(state.network).values())
         self._average = state.average
 
     def __enter__(self) -> None:
@@ -135,12 +145,13 @@ def load(folder: Path, state: RunState) -> TrainingProgress:
     """
     try:
         document = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        state.network.load_state_dict(load_file(folder / _WEIGHTS))
+        missing, unknown = state.network.load_state_dict(load_file(folder / _WEIGHTS), strict=False)
+        if unknown or set(missing) - _frozen(state.network):
+            raise KeyError(*unknown[:1], *sorted(set(missing) - _frozen(state.network))[:1])
         _load_optimizer(state, load_file(folder / _OPTIMIZER), document["optimizer"])
         if state.average is not None:
             shadow = load_file(folder / _AVERAGE)
-            named = [name for name, _ in state.network.named_parameters()]
-            for name, tensor in zip(named, state.average.shadow_params, strict=True):
+            for name, tensor in zip(trained(state.network), state.average.shadow_params, strict=True):
                 tensor.copy_(shadow[name])
             state.average.optimization_step = document["averaged_steps"]
         random = load_file(folder / _RANDOM)
@@ -156,13 +167,16 @@ def load(folder: Path, state: RunState) -> TrainingProgress:
 
 
 def _write(folder: Path, state: RunState, progress: TrainingProgress) -> None:
-    names = [name for name, _ in state.network.named_parameters()]
-    save_file(_plain(state.network.state_dict()), folder / _WEIGHTS)
+    frozen = _frozen(state.network)
+    weights = {name: tensor for name, tensor in state.network.state_dict().items() if name not in frozen}
+    save_file(_plain(weights), folder / _WEIGHTS)
     tensors, groups = _optimizer_tensors(state)
     save_file(tensors, folder / _OPTIMIZER)
     document: dict[str, Any] = {"progress": asdict(progress), "optimizer": groups}
     if state.average is not None:
-        save_file(_plain(dict(zip(names, state.average.shadow_params, strict=True))), folder / _AVERAGE)
+        save_file(
+            _plain(dict(zip(trained(state.network), state.average.shadow_params, strict=True))), folder / _AVERAGE
+        )
         document["averaged_steps"] = state.average.optimization_step
     random = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():

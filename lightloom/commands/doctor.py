@@ -7,6 +7,7 @@ asked in a process of its own, and a death there is told like any other lack.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -49,6 +50,13 @@ _EXTRAS = {
     "studio": ("gradio", "lightloom studio"),
     "cameras": ("pycolmap", "relight --camera COLMAP"),
 }
+_PLAN = """
+import json, sys, torch
+from renderers.cosmos.memory_planner import CARDS, advice
+here = torch.cuda.get_device_properties(0).total_memory / 1e9 if torch.cuda.is_available() else None
+cards = {f"{size} GB card": advice(size) for size in CARDS} | ({} if here is None else {"this GPU": advice(here)})
+print(json.dumps(cards))
+"""
 
 
 @dataclass(frozen=True)
@@ -72,17 +80,23 @@ class Check:
         return f"{self.state:<8} {self.name:<10} {self.found}" + (f"; {self.advice}" if self.advice else "")
 
 
-def doctor(*, folder: Path = Path(), as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> int:
+def doctor(
+    *,
+    folder: Path = Path(),
+    weights: Literal["cosmos"] | None = None,
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> int:
     """Say what this machine can do and what is missing. Exit code 1 if something is missing that is required.
 
     Example: lightloom doctor
 
     Args:
         folder: where datasets and checkpoints shall go; its disk is looked at.
+        weights: say too which card runs these published weights, and how; computed, not measured.
         as_json: print JSON in place of lines.
     """
     checks = []
-    for check in examine(folder):
+    for check in itertools.chain(examine(folder), _plan() if weights else ()):
         checks.append(check)
         if not as_json:
             print(check.line(), flush=True)
@@ -229,6 +243,17 @@ def _torch() -> Check:
     advice = "" if answer["device"] != "cpu" else "no GPU is seen: use the `tiny` backbone here"
     bf16 = "bf16" if answer["bf16"] else "no bf16"
     return Check("torch", "ok", f"{answer['version']} on {answer['device']}, {bf16}", advice)
+
+
+def _plan() -> Iterator[Check]:
+    """How the published cosmos weights run on common cards, and on this machine's."""
+    answer = _ask(_PLAN)
+    if isinstance(answer, str):
+        yield Check("cosmos", "absent", f"cannot be planned: {answer}")
+        return
+    for card, lines in answer.items():
+        for line in lines:
+            yield Check("cosmos", "absent" if "does not fit" in line else "ok", f"{card}, {line}")
 
 
 def _ask(code: str) -> dict[str, Any] | str:

@@ -131,12 +131,12 @@ def _found(source: Path, wanted: LabelRequest) -> Discovery:
 
 
 def _settings(wanted: LabelRequest) -> LabelSettings:
-    from editing.settings import DEFAULTS, chosen
+    from editing.settings import DEFAULTS, at_hand, chosen
 
     lighting = wanted.lighting or DEFAULTS["lighting"]
     return LabelSettings(
         **vars(wanted.labels),
         segments=wanted.segments,
-        inverse=checkpoint(str(chosen("inverse", wanted.inverse)), "inverse"),
+        inverse=checkpoint(str(at_hand(chosen("inverse", wanted.inverse))), "inverse"),
         lighting=checkpoint(str(lighting), "lighting") if lighting else None,
     )

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     import torch
 
 INDEX = "model_index.json"
+NOTICE = "NOTICE.txt"
+NOTICES = {
+    "LicenseRef-NVIDIA-Open-Model-License": (
+        "Licensed by NVIDIA Corporation under the NVIDIA Open Model License\n\nBuilt on NVIDIA Cosmos\n"
+    )
+}
+"""What must lie beside weights of a licence, by its name, as `NOTICE`."""
 MAX_JSON = 16 * 2**20
 MAX_HEADER = 32 * 2**20
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

@@ -59,8 +59,13 @@ SIGMA_SCALE = 1.6
 """Standard deviation of log sigma in training."""
 
 
-def default_scheduler(prediction: Prediction = "v") -> EulerDiscreteScheduler:
-    """The scheduler of Stable Video Diffusion, as its scheduler_config.json says, but for the trailing spacing."""
+def default_scheduler(
+    prediction: Prediction = "v", sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX
+) -> EulerDiscreteScheduler:
+    """The scheduler of Stable Video Diffusion, as its scheduler_config.json says, but for the trailing spacing.
+
+    Its noise levels are those of latents of unit variance.
+    """
     return EulerDiscreteScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -69,8 +74,8 @@ def default_scheduler(prediction: Prediction = "v") -> EulerDiscreteScheduler:
         prediction_type=_PREDICTION_TYPES[prediction],
         interpolation_type="linear",
         use_karras_sigmas=True,
-        sigma_min=SIGMA_MIN,
-        sigma_max=SIGMA_MAX,
+        sigma_min=sigma_min,
+        sigma_max=sigma_max,
         timestep_spacing="trailing",
         timestep_type="continuous",
         steps_offset=1,
@@ -90,8 +95,11 @@ def sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     callback: Callback | None = None,
+    shared: Sequence[int] | None = None,
 ) -> Tensor:
     """Draw latents of `shape` (B, T, C, h, w) from `model`: float32, on `device`.
+
+    Frame t starts from frame `shared[t]` of the noise, so that some may start from the same.
 
     `model(noisy, timestep, unconditional)` is a `Denoiser`; it sees its input in `dtype`, already
     divided by sqrt(sigma^2 + 1). Latents themselves stay float32: at sigma 700 half precision would round them away.
@@ -122,7 +130,10 @@ def sample(
     times = scheduler.timesteps
     if scheduler.config["timestep_type"] == "continuous":  # diffusers knows these for v_prediction only
         times = 0.25 * scheduler.sigmas[:-1].log().to(device)
-    noise = randn_tensor(tuple(shape), generator=generator, device=torch.device(device), dtype=torch.float32)
+    frames = shape[1] if shared is None else max(shared) + 1
+    drawn = (shape[0], frames, *shape[2:])
+    noise = randn_tensor(drawn, generator=generator, device=torch.device(device), dtype=torch.float32)
+    noise = noise if shared is None else noise[:, list(shared)]
     latents = noise * scheduler.init_noise_sigma
     for index, (time, timestep) in enumerate(zip(times, scheduler.timesteps, strict=True)):
         output = predict(scheduler.scale_model_input(latents, timestep).to(dtype), time)

@@ -30,7 +30,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from manifests.errors import InputError
 
@@ -72,6 +71,22 @@ class WindowPlan:
 
 
 Align = Callable[[WindowPlan, Iterable[Tensor]], Iterator[Tensor]]
+
+
+def plan_grouped(frames: int, size: int, overlap: int, stride: int) -> WindowPlan:
+    """Plan windows of stride k + 1 frames, at most `size` and at least stride + 1 of them, that start at multiples of
+    `stride`; what is left of the last one repeats the last frame. One frame is one window of one frame."""
+    groups, inside = -(-(frames - 1) // stride), max(1, (size - 1) // stride)
+    if groups < 1:
+        return plan_windows(frames, 1, 0)
+    inner = plan_windows(groups, inside, min(-(-overlap // stride), inside - 1))
+    return WindowPlan(
+        frames,
+        tuple(
+            Window(stride * window.start, min(frames, stride * window.stop + 1), stride * window.size + 1)
+            for window in inner.windows
+        ),
+    )
 
 
 def plan_windows(frames: int, size: int = WINDOW, overlap: int = OVERLAP, *, exact: bool = False) -> WindowPlan:
@@ -166,16 +181,15 @@ class Tiling:
         )
 
     def pad(self, video: Tensor) -> Tensor:
-        """(B, T, C, H, W) continued to (B, T, C, H', W'): mirrored, or repeated where the picture is too small."""
+        """(B, T, C, H, W) continued to (B, T, C, H', W'), mirrored, and mirrored again where that is not enough."""
         if tuple(video.shape[-2:]) != (self.height, self.width):
             size = f"{video.shape[-2]}x{video.shape[-1]}"
             raise InputError(f"the picture is {size}, but this tiling is planned for {self.height}x{self.width}")
-        below, right = self.rows.frames - self.height, self.columns.frames - self.width
-        if not below and not right:
-            return video
-        mode = "reflect" if below < self.height and right < self.width else "replicate"
-        frames = functional.pad(video.flatten(0, 1), (0, right, 0, below), mode=mode)  # (B * T, C, H', W')
-        return frames.unflatten(0, video.shape[:2])
+        for axis, size, whole in ((-2, self.height, self.rows.frames), (-1, self.width, self.columns.frames)):
+            if whole > size:
+                index = torch.arange(whole, device=video.device) % max(1, 2 * (size - 1))
+                video = video.index_select(axis, torch.minimum(index, 2 * (size - 1) - index))
+        return video
 
     def crop(self, video: Tensor) -> Tensor:
         """(..., H', W') cut back to (..., H, W)."""
@@ -231,6 +245,30 @@ def plan_tiles(height: int, width: int, multiple: int = 1, *, budget: int | None
     return Tiling(height, width, rows, columns)
 
 
+def plan_canvas(
+    height: int, width: int, multiple: int, trained: tuple[int, int], area: int | None = None, overlap: int = 64
+) -> Tiling:
+    """Plan padding to the aspect of `trained` (H, W), and tiles of that aspect for what is larger.
+
+    `area` is that of a tile in pixels, by default and at most the trained one.
+    A picture that fits into a tile is one, padded to
+    its aspect; of a larger one, only sides shorter than a tile's are padded. Raises InputError where no tile fits.
+    """
+    scale = 1.0 if area is None else min(1.0, math.sqrt(area / (trained[0] * trained[1])))
+    rows, columns = (int(side * scale) // multiple for side in trained)  # of a tile, counted in multiples
+    if not rows or not columns:
+        raise InputError(f"no tile fits a budget of {area} pixels", f"give at least {multiple**2 * 4}")
+    tall, wide, shared = (-(-size // multiple) for size in (height, width, overlap))
+    if tall <= rows and wide <= columns:
+        tall = min(rows, max(tall, math.ceil(wide * rows / columns)))
+        rows, columns = tall, min(columns, max(wide, math.ceil(tall * columns / rows)))
+    plans = (
+        plan_windows(max(whole, tile), tile, min(shared, tile - 1)) for whole, tile in ((tall, rows), (wide, columns))
+    )
+    down, across = (_scaled(plan, lambda value: value * multiple) for plan in plans)
+    return Tiling(height, width, down, across)
+
+
 def tiled(tiling: Tiling, predict: Callable[[Tensor, Tile], Tensor]) -> Callable[[Tensor], Tensor]:
     """One network of the whole padded picture out of one of tiles: the companion of `windowed` in space.
 
@@ -245,11 +283,37 @@ def tiled(tiling: Tiling, predict: Callable[[Tensor, Tile], Tensor]) -> Callable
 
 @dataclass(frozen=True)
 class Cut:
-    """How a video is cut: windows in time, and tiles of its padded picture in pixels and in the network's space."""
+    """How a video is cut: windows in time, and tiles of its padded picture in pixels and in the network's space.
+
+    Where `stride` frames make one cell of the network's space, the first frame of a window being a cell of its own,
+    windows share pictures but no cells: the network's space holds the windows' cells one after the other.
+    """
 
     plan: WindowPlan
     pixels: Tiling
     cells: Tiling
+    stride: int = 1
+
+    @property
+    def cell_plan(self) -> WindowPlan:
+        """The windows in the network's space."""
+        if self.stride == 1:
+            return self.plan
+        sizes = [(window.size - 1) // self.stride + 1 for window in self.plan.windows]
+        starts = [sum(sizes[:index]) for index in range(len(sizes))]
+        windows = (Window(start, start + size, size) for start, size in zip(starts, sizes, strict=True))
+        return WindowPlan(sum(sizes), tuple(windows))
+
+    @property
+    def groups(self) -> WindowPlan:
+        """The cells but for each window's first, on the grid of the whole video's cells but for its first."""
+        spans = [(one.start // self.stride, (one.size - 1) // self.stride) for one in self.plan.windows]
+        return WindowPlan(sum(spans[-1]), tuple(Window(start, start + size, size) for start, size in spans))
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where each cell of the windows, one after the other, lies on the grid of the whole video's cells."""
+        return tuple(cell for window in self.groups.windows for cell in range(window.start, window.stop + 1))
 
     @classmethod
     def whole(cls, frames: int, height: int, width: int) -> Cut:

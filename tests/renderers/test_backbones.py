@@ -15,15 +15,8 @@ from torch import Tensor, nn
 from manifests.contract.environment import Environment
 from manifests.errors import CheckpointError
 from renderers import ForwardRenderer, InverseRenderer, Renderer
-from renderers.backbones import (
-    BACKBONES,
-    Backbone,
-    LightFeatures,
-    LightingInputs,
-    LightingModel,
-    RenderInputs,
-    component_class,
-)
+from renderers.backbone import Backbone, LightFeatures, LightingInputs, LightingModel, RenderInputs
+from renderers.backbones import BACKBONES, component_class
 from renderers.checkpoints.summary import Kind
 from renderers.modelspace import PixelSpace, Space
 from tests.renderers import narrow

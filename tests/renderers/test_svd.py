@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from manifests.errors import InputError
 from renderers import modelspace
-from renderers.backbones import JOINT_ROW, RenderInputs, SvdBackbone, attribute_rows
+from renderers.backbone import RenderInputs
+from renderers.backbones import JOINT_ROW, SvdBackbone, attribute_rows
 from renderers.light import panoramas
 from renderers.modelspace import LatentSpace
 from renderers.svd.environment_encoder import EnvironmentEncoder, as_tokens, reconstruction_loss

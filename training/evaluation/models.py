@@ -68,6 +68,12 @@ class EvaluationModels:
         )
         return np.asarray(output.video)
 
+    @property
+    def lora_scale(self) -> float:
+        """The strength that the forward renderer's LoRA has where none is asked for."""
+        assert self.forward is not None
+        return self.forward.backbone.lora_scale
+
     def metered(self, shot: Shot, gbuffers: Mapping[str, np.ndarray], light: Environment) -> float:
         """The exposure at which the datasets' rule would take what these G-buffers show, as `relight` does."""
         camera = shot.camera

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from manifests.contract.environment import Environment
-from renderers.forward import LORA_SCALE
 from renderers.light.panoramas import rotate
 from training.baselines.forward_baselines import SPLIT_SUM, flattened, forward_baselines, relighting_baselines
 from training.evaluation import metrics
@@ -45,7 +44,7 @@ def score_forward(
     truth = shot.maps
     videos: Videos = {OURS: models.picture(shot, truth, light, exposure, scale)}
     if models.has_lora:
-        name, other = (WITHOUT_LORA, 0.0) if scale else (WITH_LORA, LORA_SCALE)
+        name, other = (WITHOUT_LORA, 0.0) if scale else (WITH_LORA, models.lora_scale)
         videos[name] = models.picture(shot, truth, light, exposure, other)
     videos[NO_LIGHT] = models.picture(shot, truth, flattened(shot.panorama), 1.0, scale)
     if partner is not shot:

@@ -10,15 +10,19 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from manifests.errors import TrainingError
+from manifests.contract.attributes import GBUFFERS
+from manifests.errors import InputError, TrainingError
 from renderers import modelspace
-from renderers.backbones import LightFeatures, RenderInputs
+from renderers.backbone import LightFeatures, RenderInputs
+from renderers.cosmos.cosmos_backbone import LIGHT
 from renderers.forward import ForwardRenderer
+from renderers.light.panoramas import resize_panorama
 from renderers.svd import lora
-from training.config import TrainConfig
+from training.config import TrainConfig, adapts
 from training.data.batch import Batch
 from training.objectives.objective import (
     Called,
@@ -27,11 +31,14 @@ from training.objectives.objective import (
     Objective,
     denoising,
     grid,
+    kept,
     one_step,
     parameter_groups,
     surface_weight,
 )
 from training.objectives.starting_networks import Networks
+
+_DROPPED = 0xD209
 
 
 class ForwardObjective(Objective):
@@ -46,6 +53,10 @@ class ForwardObjective(Objective):
         if not cotrain:
             return
         self.streams = ("main", "real")
+        if adapts(config):
+            raise InputError(
+                "lora.only: beside footage the network itself learns", "leave `real` out", where=config.name
+            )
         unet: Any = networks.unet
         if not lora.has_lora(unet):
             targets = getattr(unet, "lora_targets", lora.TARGETS)
@@ -91,7 +102,8 @@ class ForwardObjective(Objective):
 
     def components(self) -> dict[str, Any]:
         """The size of the light that was trained on goes with them; a LoRA lies beside the network."""
-        return super().components() | {"environment_size": self.config.data.panorama}
+        size = None if self.backbone.environment_size is None else self.config.data.panorama
+        return super().components() | {"environment_size": size}
 
     def groups(self) -> list[dict[str, Any]]:
         """See `Objective`; a LoRA may have a learning rate of its own, as a factor `scale` on the schedule's."""
@@ -119,21 +131,28 @@ class ForwardObjective(Objective):
     def _inputs(self, batch: Batch) -> tuple[Tensor, LightFeatures]:
         """Condition and light, zero for the clips whose conditions are dropped."""
         assert batch.panorama is not None
-        inputs = RenderInputs(batch.gbuffers, batch.panorama, batch.intrinsics, batch.mask, lambda: batch.background)
-        condition, light = self.backbone.forward_inputs(self.space, self.networks.env_encoder, inputs, lambda x: x)
-        return _kept(condition, batch.unconditional), tuple(_kept(part, batch.unconditional) for part in light)
+        light = batch.panorama
+        if self.backbone.environment_size is None:  # the network sees it as large as the picture
+            light = resize_panorama(light.flatten(0, 1), *batch.rgb.shape[-2:]).unflatten(0, light.shape[:2])
+        inputs = RenderInputs(
+            batch.gbuffers, light, batch.intrinsics, batch.mask, lambda: batch.background, self._dropped(batch)
+        )
+        condition, features = self.backbone.forward_inputs(self.space, self.networks.env_encoder, inputs, lambda x: x)
+        return kept(condition, batch.unconditional), tuple(kept(part, batch.unconditional) for part in features)
+
+    def _dropped(self, batch: Batch) -> dict[str, Tensor]:
+        """Which clips do without which G-buffer, or without light: drawn from their seeds, each by itself."""
+        share = self.config.data.drop_each
+        if not self.backbone.partial or not share:
+            return {}
+        names = (*GBUFFERS, LIGHT)
+        draws = [np.random.default_rng([seed, _DROPPED]).random(len(names)) < share for seed in batch.seeds.tolist()]
+        return dict(zip(names, torch.from_numpy(np.stack(draws)).to(batch.rgb.device).unbind(dim=1), strict=True))
 
     def _bound(self, network: nn.Module, condition: Tensor, light: LightFeatures) -> Any:
         called = Called(network, self.network)
         return lambda noisy, timestep: self.backbone.forward(called, noisy, timestep, condition, light)
 
     def _predicted(self, network: nn.Module, batch: Batch, condition: Tensor, light: LightFeatures) -> Tensor:
-        shape = (*batch.rgb.shape[:2], self.space.channels("rgb"), *condition.shape[-2:])
+        shape = (batch.size, self.backbone.cells(batch.rgb.shape[1]), self.space.channels("rgb"), *condition.shape[-2:])
         return self.space.decode("rgb", one_step(self._bound(network, condition, light), shape, self.config, batch.rgb))
-
-
-def _kept(part: Tensor, unconditional: Tensor) -> Tensor:
-    """A condition (B, ...) with zeros for the clips where `unconditional` (B,)."""
-    if not bool(unconditional.any()):
-        return part
-    return part * (~unconditional).to(part).view(-1, *[1] * (part.ndim - 1))  # (B,) -> (B, 1, ...)

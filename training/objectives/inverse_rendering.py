@@ -10,12 +10,23 @@ from torch import Tensor, nn
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
 from renderers import modelspace
-from renderers.backbones import JOINT, RenderInputs, attribute_rows
+from renderers.backbone import RenderInputs
+from renderers.backbones import JOINT, attribute_rows
 from renderers.inverse import COVERAGE, InverseRenderer
 from training.config import TrainConfig
 from training.data.batch import Batch
 from training.data.photographic import photographed, under_other_skies
-from training.objectives.objective import Called, Losses, Needs, Objective, denoising, grid, one_step, surface_weight
+from training.objectives.objective import (
+    Called,
+    Losses,
+    Needs,
+    Objective,
+    denoising,
+    grid,
+    kept,
+    one_step,
+    surface_weight,
+)
 from training.objectives.starting_networks import Networks
 
 
@@ -129,13 +140,13 @@ class InverseObjective(Objective):
                 shown = under_other_skies(shown, batch.mask, batch.seeds, share)
             if share := self.config.data.photographic:
                 shown = photographed(shown, batch.seeds, share)
-            rgb = self.space.encode(shown)
+            rgb = kept(self.space.encode(shown), batch.unconditional)
         return lambda noisy, timestep: self.backbone.inverse(called, noisy, timestep, rgb, rows)
 
     def _sampled(self, network: nn.Module, batch: Batch, asked: list[str]) -> Tensor:
         factor, channels = self.space.factor, self.backbone.out_channels(self.network)
         frames, _, height, width = batch.rgb.shape[1:]
-        shape = (batch.size, frames, channels, height // factor, width // factor)
+        shape = (batch.size, self.backbone.cells(frames), channels, height // factor, width // factor)
         return one_step(self._bound(network, batch, asked), shape, self.config, batch.rgb)
 
     def _predicted(self, network: nn.Module, batch: Batch, asked: list[str]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from manifests.errors import TrainingError
-from renderers.backbones import LightingInputs, LightingModel
+from renderers.backbone import LightingInputs, LightingModel
 from renderers.light import panoramas
 from renderers.lighting_estimator import LightingEstimator
 from training.data.batch import Batch

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.errors import InputError
-from renderers.backbones import Backbone, backbone
+from renderers.backbone import Backbone
+from renderers.backbones import backbone
 from renderers.base import Renderer
 from renderers.inverse import COVERAGE
 from renderers.modelspace import Space
 from renderers.sampling import samplers
-from training.config import TrainConfig
+from renderers.svd import lora
+from training.config import TrainConfig, adapts
 from training.data.batch import Batch
 from training.muon import orthogonal
 from training.objectives.losses import LOSSES
@@ -87,6 +89,8 @@ class Objective(ABC):
         self.network: nn.Module = networks.unet
         self.backbone: Backbone = backbone(config.backbone)
         self.space: Space = self.backbone.space(networks.vae)
+        if adapts(config):
+            _adapt(self.network, config)
         self.weights = self._weights()
 
     @property
@@ -115,7 +119,11 @@ class Objective(ABC):
     def save(self, folder: Path, record: dict[str, Any]) -> None:
         """Write what was trained in the renderers' layout; `record` says how it was trained."""
         config = self.config
-        settings = {"sampler": config.sampler, "prediction": config.prediction, "licence": config.licence or None}
+        settings = {
+            "sampler": config.sampler,
+            "prediction": config.prediction,
+            "licence": config.licence or self.networks.licence,
+        }
         self.pipeline(**self.components(), **settings, training=record).save_pretrained(folder)
 
     def components(self) -> dict[str, Any]:
@@ -141,6 +149,27 @@ class Objective(ABC):
         }
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum(dim=0)
         return Losses(total, {name: value.detach() for name, value in parts.items()})
+
+
+def _adapt(network: Any, config: TrainConfig) -> None:
+    """Give `network` a LoRA, unless it has one, and let nothing else learn."""
+    if config.optimise.precision == "bfloat16":
+        network.to(torch.bfloat16)
+    if not lora.has_lora(network):
+        targets = getattr(network, "lora_targets", lora.TARGETS)
+        generator = torch.Generator().manual_seed(config.seed)
+        lora.add_lora(network, config.lora.rank, generator=generator, targets=targets)
+    network.requires_grad_(False)
+    for parameter in lora.lora_parameters(network):
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+
+
+def kept(part: Tensor, unconditional: Tensor) -> Tensor:
+    """A condition (B, ...) with zeros for the clips where `unconditional` (B,)."""
+    if not bool(unconditional.any()):
+        return part
+    return part * (~unconditional).to(part).view(-1, *[1] * (part.ndim - 1))  # (B,) -> (B, 1, ...)
 
 
 def loss_weights(config: TrainConfig, known: Sequence[str]) -> dict[str, float]:
@@ -196,7 +225,7 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
 
 def one_step(predict: Predict, shape: Sequence[int], config: TrainConfig, like: Tensor) -> Tensor:
     """The clean latents that the one-step sampler makes: zero noise at the highest level (`sampling.samplers`)."""
-    timestep = torch.full((), 0.25 * math.log(samplers.SIGMA_MAX), device=like.device)
+    timestep = torch.full((), 0.25 * math.log(backbone(config.backbone).sigmas[1]), device=like.device)
     output = predict(torch.zeros(tuple(shape), device=like.device), timestep)
     return -output if config.prediction == "v" else output
 

@@ -18,18 +18,22 @@ from renderers.checkpoints import reading
 from renderers.checkpoints.summary import Kind
 from renderers.photo.efficientnet_lite import published_encoder
 from renderers.svd.environment_encoder import EnvironmentEncoder
-from training.config import TrainConfig
+from training.config import TrainConfig, adapts
 
 
 @dataclass
 class Networks:
-    """The parts of a renderer. Only `unet` is trained unless an objective says otherwise; the rest is frozen."""
+    """The parts of a renderer. Only `unet` is trained unless an objective says otherwise; the rest is frozen.
+
+    `licence` is that of the renderer that they come from, which what is trained from them inherits.
+    """
 
     unet: nn.Module
     vae: Any | None = None
     scheduler: Any | None = None
     env_encoder: Any | None = None
     forward: nn.Module | None = None
+    licence: str | None = None
 
     def frozen(self) -> list[nn.Module]:
         """What is used but not trained."""
@@ -53,7 +57,7 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
         raise InputError(
             f"start: backbone {family.name} needs a vae", "give a checkpoint that has one", where=config.name
         )
-    if kind != "inverse" and family.latent and networks.env_encoder is None:
+    if kind != "inverse" and family.encodes_light and networks.env_encoder is None:
         raise InputError(f"encoder: a {kind} renderer of {family.name} needs one", "train it first", where=config.name)
     for part in networks.frozen():
         part.requires_grad_(False).eval()
@@ -76,10 +80,12 @@ def _start(config: TrainConfig, kind: Kind) -> Networks:
     index = reading.read_json(root, Path(reading.INDEX))
     renderers = "backbone" in index or "Renderer" in str(index.get("_class_name"))
     if renderers and index.get("kind", kind) == kind:
-        renderer = load(root)
+        halved = adapts(config) and config.optimise.precision == "bfloat16"
+        renderer = load(root, torch_dtype=torch.bfloat16 if halved else None)
         if renderer.kind == kind:
             parts: Mapping[str, Any] = renderer.components
-            return Networks(parts["unet"], parts.get("vae"), parts.get("scheduler"), parts.get("env_encoder"))
+            shared = (parts.get("vae"), parts.get("scheduler"), parts.get("env_encoder"))
+            return Networks(parts["unet"], *shared, licence=index.get("licence"))
     family = backbone(config.backbone)
     if renderers and not family.latent:
         raise InputError(
