@@ -18,7 +18,7 @@ computed then: 18 % of the forward renderer's parameters, and 17 % of the invers
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -73,6 +73,9 @@ class GateOnly(nn.Module):
 class FoldedBlock(CosmosTransformerBlock):
     """diffusers' block with its cross-attention folded: one vector per attribute, or nothing (`attributes` 0)."""
 
+    norm2: Any
+    attn2: Any
+
     def __init__(self, *, attributes: int, rank: int, **config: Any) -> None:
         super().__init__(adaln_lora_dim=rank, **config)
         width = self.attn1.query_dim
@@ -90,6 +93,7 @@ class FoldedBlock(CosmosTransformerBlock):
         *_: Any,
     ) -> Tensor:
         """As diffusers' block: (B, n, width) in and out."""
+        assert positions is not None
         hidden = hidden + positions
         normed, gate = self.norm1(hidden, embedded, shared)
         hidden = hidden + gate * self.attn1(normed, image_rotary_emb=rotary)
@@ -102,8 +106,9 @@ class FoldedBlock(CosmosTransformerBlock):
 class _CosmosTransformer(OwnSettings, CosmosTransformer3DModel):  # type: ignore[misc]  # diffusers is untyped
     """What both transformers share."""
 
-    _no_split_modules: ClassVar[list[str]] = ["CosmosTransformerBlock", "FoldedBlock"]
-    _keep_in_fp32_modules: ClassVar[list[str]] = []
+    learnable_pos_embed: Any
+    _no_split_modules: list[str] = ["CosmosTransformerBlock", "FoldedBlock"]  # noqa: RUF012  (as diffusers has it)
+    _keep_in_fp32_modules: list[str] = []  # noqa: RUF012
 
     def _build(self, conditions: int, attributes: int, config: Mapping[str, Any]) -> None:
         """The network with `conditions` channels beside the noisy ones; folded ones have `attributes` per block."""
@@ -156,7 +161,7 @@ class _CosmosTransformer(OwnSettings, CosmosTransformer3DModel):  # type: ignore
         output = super().forward(
             sample.transpose(1, 2),  # (B, T, C, h, w) -> (B, C, T, h, w)
             times,
-            context,
+            context,  # type: ignore[arg-type]  # folded blocks take none
             fps=FPS,
             padding_mask=sample.new_zeros(1, 1, *size),
             return_dict=False,
@@ -236,6 +241,7 @@ def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif name.endswith(".norm2.linear_2.weight"):
             kept[name] = tensor.chunk(3)[2].contiguous()  # shift, scale, gate
         elif name.endswith(".attn2.to_v.weight"):
+            assert table is not None
             values = table.float() @ tensor.float().T  # (attributes, width)
             kept[f"{block}.attn2.weight"] = values @ state[f"{block}.attn2.to_out.0.weight"].float().T
     return kept

@@ -183,8 +183,8 @@ class Tiling:
     def pad(self, video: Tensor) -> Tensor:
         """(B, T, C, H, W) continued to (B, T, C, H', W'), mirrored, and mirrored again where that is not enough."""
         if tuple(video.shape[-2:]) != (self.height, self.width):
-            size = f"{video.shape[-2]}x{video.shape[-1]}"
-            raise InputError(f"the picture is {size}, but this tiling is planned for {self.height}x{self.width}")
+            given = f"{video.shape[-2]}x{video.shape[-1]}"
+            raise InputError(f"the picture is {given}, but this tiling is planned for {self.height}x{self.width}")
         for axis, size, whole in ((-2, self.height, self.rows.frames), (-1, self.width, self.columns.frames)):
             if whole > size:
                 index = torch.arange(whole, device=video.device) % max(1, 2 * (size - 1))

@@ -57,10 +57,11 @@ def _sky(size: torch.Size, generator: torch.Generator, like: Tensor) -> Tensor:
     )
     height = size[0]
     down = torch.linspace(0, 1, height, device=like.device)[:, None] ** float(0.5 + 2 * draw(1))
-    clouds = sum(
+    layers = [
         functional.interpolate(draw(1, 1, 2 * cells, cells), tuple(size), mode="bicubic")[0, 0] / cells
         for cells in (3, 6, 12, 24)
-    )
+    ]
+    clouds = torch.stack(layers).sum(dim=0)
     clouds = (4 * (clouds - clouds.mean() + 0.25 * (draw(1) - 0.7))).clamp(0.0, 1.0)  # cells' means weigh the coarse
     sky = top[:, None, None] * (1 - down) + low[:, None, None] * down
     return (sky + (0.95 - sky) * clouds * draw(1)).clamp(0.0, 1.0)
