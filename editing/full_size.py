@@ -72,9 +72,20 @@ def guided(maps: np.ndarray, grey: np.ndarray) -> tuple[np.ndarray, ...]:
     side = 2 * max(2, round(_RADIUS * max(height, width))) + 1
     mean, middle = _mean(maps, side), _mean(guide, side)
     slope = (_mean(maps * guide, side) - mean * middle) / (_mean(guide * guide, side) - middle**2 + _EDGE * 255**2)
+    dark, bright = _extremes(guide, side)
+    least, most = _extremes(maps, side)
+    slope, offset = _mean(slope, side), _mean(mean - slope * middle, side)
+    # At its ends the line may leave what the map has around: a highlight would get a colour of its own.
+    low, high = (np.clip(slope * end + offset, least, most) for end in (dark, bright))
+    slope = (high - low) / np.maximum(bright - dark, 1.0)
+    return slope, low - slope * dark, dark, bright
+
+
+def _extremes(values: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most of (h, w, C) around each pixel."""
     around = np.ones((side, side), dtype=np.uint8)
-    limits = (edge(guide, around).reshape(guide.shape) for edge in (cv2.erode, cv2.dilate))
-    return _mean(slope, side), _mean(mean - slope * middle, side), *limits
+    low, high = (edge(values, around).reshape(values.shape) for edge in (cv2.erode, cv2.dilate))
+    return low, high
 
 
 def _mean(values: np.ndarray, side: int) -> np.ndarray:

@@ -32,6 +32,9 @@ RENDERED = 0.5
 _SHADOWS = 0.4
 """Of the shadows that estimated depth throws; many are not there."""
 _RATIO = 0.1, 6.0
+_FAINT = 0.1
+_BALANCED = 0.5
+"""Of a new light's colour that a camera's white balance would take away."""
 _MOST_EXCESS = 1.0
 _GAIN = 0.3, 2.3
 """Least and most on the encoded picture: about `_RATIO`."""
@@ -114,11 +117,14 @@ def relit(seen: np.ndarray, old: np.ndarray, new: np.ndarray, rendered: np.ndarr
     return np.exp(picture + ratio - rendered * excess) - FLOOR
 
 
-def brightness(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray) -> float:
-    """Factor on `made` (linear) that gives its surfaces the mean luminance that they have in `seen` (sRGB)."""
-    weight = coverage[..., 0]
-    old, new = (float((weight * luminance(np.clip(part, 0.0, 4.0))).mean()) for part in (srgb_decode(seen), made))
-    return old / new if min(old, new) > 1e-6 else 1.0
+def balance(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray) -> np.ndarray:
+    """Factors (3,) on `made` (linear) that a camera would choose: its surfaces get the mean luminance that they have
+    in `seen` (sRGB), and half of what their mean colour has changed is taken back."""
+    before, after = ((coverage * np.clip(part, 0.0, 4.0)).mean(axis=(0, 1, 2)) for part in (srgb_decode(seen), made))
+    if min(before.min(), after.min()) < 1e-6:
+        return np.ones(3, dtype=np.float32)
+    factors = (before / after) ** _BALANCED
+    return np.asarray(factors * (luminance(before) / luminance(factors * after)), dtype=np.float32)
 
 
 def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: bool) -> np.ndarray:
@@ -128,9 +134,11 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     nearby, so that none bleeds in at silhouettes; with `graded` the mean colour of the change, never brighter.
     """
     old = srgb_decode(seen)
-    over = np.maximum(made - _SHOULDER, 0.0)
-    soft = np.minimum(made, _SHOULDER) + (1 - _SHOULDER) * over / (over + 1 - _SHOULDER)
-    encoded = srgb_encode(np.maximum(soft, np.minimum(made, old)))
+    peak, before = (part.max(axis=-1, keepdims=True) for part in (made, old))
+    over = np.maximum(peak - _SHOULDER, 0.0)
+    soft = np.minimum(peak, _SHOULDER) + (1 - _SHOULDER) * over / (over + 1 - _SHOULDER)
+    soft = np.maximum(soft, np.minimum(peak, before))
+    encoded = srgb_encode(np.maximum(made * (soft / np.maximum(peak, 1e-6)), 0.0))  # all channels alike: hue stays
     gain = _calm((encoded.astype(np.float32) + LIFT) / (seen + LIFT))
     if graded:
         mean = np.exp(np.average(np.log(gain), axis=(0, 1, 2), weights=np.broadcast_to(coverage + 1e-6, gain.shape)))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from editing.film import Film, Piece, VideoWriter, Waiting, open_film
 from editing.full_size import Background, lay
-from editing.light_change import analytic_render, brightness, covered, gains, old_shading, relit, steadied
+from editing.light_change import analytic_render, balance, covered, gains, old_shading, relit, steadied
 from editing.lights import NamedLight, backdrop, find_light
 from editing.output import GbufferFiles, Sheet, stored_light, write_light
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
@@ -174,7 +174,7 @@ class _Change:
     ) -> None:
         self._named, self._rotate, self._film = named, rotate, film
         self._settings, self._renderers, self._size = settings, renderers, seen_size
-        self._exposure, self._gain = settings.exposure, 1.0
+        self._exposure, self._gain = settings.exposure, np.ones(3, dtype=np.float32)
         self._found = False
         self._behind: np.ndarray | None = None
 
@@ -203,9 +203,9 @@ class _Change:
         )
         picture = relit(piece.seen, old, new)
         if not self._found and settings.exposure is None:
-            self._gain = brightness(piece.seen, picture, coverage)
+            self._gain = balance(piece.seen, picture, coverage)
         self._found = True
-        found = gains(piece.seen, np.float32(self._gain) * picture, coverage, graded=graded)
+        found = gains(piece.seen, self._gain * picture, coverage, graded=graded)
         return found if self._rotate else steadied({"gain": found}, piece.seen)["gain"]
 
     def behind(self, frame: int, *, blurred: bool) -> np.ndarray:

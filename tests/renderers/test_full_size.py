@@ -33,6 +33,16 @@ def test_edges_of_a_small_gain_are_the_pictures_and_texture_is_kept() -> None:
     assert float(error.mean()) < 3
 
 
+def test_a_highlight_gets_no_gain_that_nothing_around_it_has() -> None:
+    small = np.full((64, 64), 60, dtype=np.uint8)
+    small[:, 32:] = 120
+    small[32, 34] = 250  # of the whole picture, the line is found from the two halves
+    frame = np.repeat(np.kron(small, np.ones((4, 4), dtype=np.uint8))[..., None], 3, axis=-1)
+    gain = np.where(small[..., None] > 100, np.float32([0.6, 1.0, 1.4]), np.float32([1.2, 1.0, 0.7]))
+    made = (lay(frame, gain.astype(np.float32)).astype(np.float32) + 255 * LIFT) / (frame + 255 * LIFT)
+    assert made[..., 0].min() > 0.58 and made[..., 2].max() < 1.42
+
+
 def test_a_background_stands_behind_what_is_covered() -> None:
     frame, left = split_frame()
     coverage = left[4::8, 4::8, None].astype(np.float32)

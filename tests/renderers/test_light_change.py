@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from editing.full_size import LIFT
-from editing.light_change import brightness, gains, old_shading, relit, steadied
-from manifests.contract.color import srgb_decode, srgb_encode
+from editing.light_change import balance, gains, old_shading, relit, steadied
+from manifests.contract.color import luminance, srgb_decode, srgb_encode
 
 SIDE = 48
 
@@ -60,13 +60,22 @@ def test_the_ratio_gives_the_truth_and_the_render_takes_a_shadow_away() -> None:
     assert errors[0] > 1.5 * errors[1] > 3 * errors[2]
 
 
-def test_surfaces_stay_as_bright_as_they_are() -> None:
+def test_surfaces_stay_as_bright_as_they_are_and_half_of_a_new_colour_is_taken_back() -> None:
     maps = ball()
     old = lit(maps, (0.6, 0.5, 0.6))
     seen = srgb_encode(old.copy()).astype(np.float32)
-    factor = brightness(seen, 5 * old, maps["mask"])
-    assert factor == pytest.approx(0.2, rel=1e-3)
-    assert brightness(np.zeros_like(seen), old, maps["mask"]) == 1.0
+    np.testing.assert_allclose(balance(seen, 5 * old, maps["mask"]), 0.2, rtol=1e-3)
+    factors = balance(seen, old * np.float32([4, 1, 1]), maps["mask"])
+    assert factors[0] / factors[1] == pytest.approx(0.5, rel=1e-3)
+    made = factors * old * np.float32([4, 1, 1])
+    assert luminance(made).mean() == pytest.approx(luminance(old).mean(), rel=1e-3)
+    assert (balance(np.zeros_like(seen), old, maps["mask"]) == 1.0).all()
+
+
+def test_a_saturated_surface_gets_no_fog() -> None:
+    red = np.broadcast_to(np.float32([0.5, 0.01, 0.004]), (1, 4, 4, 3))
+    made = relit(srgb_encode(red.copy()).astype(np.float32), red, 3 * red, 0.0)
+    np.testing.assert_allclose(made, 3 * red, rtol=0.1)
 
 
 def test_gains_of_surfaces_do_not_bleed_into_what_is_none_nor_the_other_way() -> None:
@@ -87,6 +96,9 @@ def test_light_beyond_white_rolls_off_and_white_stays_white() -> None:
     grey = np.full_like(white, 0.5)
     steps = [gains(grey, np.full_like(grey, level), maps["mask"], graded=True).max() for level in (0.8, 1.5, 5.0)]
     assert steps[0] < steps[1] < steps[2] <= (1 + LIFT) / (0.5 + LIFT)
+    orange = np.broadcast_to(np.float32([4.0, 2.0, 1.0]), grey.shape)
+    linear = srgb_decode(gains(grey, orange, maps["mask"], graded=True) * (grey + LIFT) - LIFT)
+    np.testing.assert_allclose(linear[0, SIDE // 2, SIDE // 2, :2] / linear[0, SIDE // 2, SIDE // 2, 1:], 2, rtol=0.02)
 
 
 def test_steadied_maps_flicker_less_and_follow_what_moves() -> None:
