@@ -335,7 +335,7 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 15, sound: SoundTrack | None = None
+        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 14, sound: SoundTrack | None = None
     ) -> None:
         if path.suffix.lower() != ".mp4":
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)

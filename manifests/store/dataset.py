@@ -110,7 +110,7 @@ class Dataset:
         return FolderLock(
             self.path / layout.LOCK,
             lambda holder: DatasetError(
-                f"another process writes here ({holder})", "wait for it or stop it", where=self.path
+                f"another process is writing here ({holder})", "wait for it or stop it", where=self.path
             ),
         )
 
