@@ -74,6 +74,7 @@ class Film:
         fps: frames per second.
         clip: the dataset's clip, or None for a video.
         camera_said: lines for people: what `find_camera` found, shot by shot.
+        remarks: lines for people: what whoever works on it could not do; `problems` has them too.
     """
 
     def __init__(self, name: str, source: Reader | Clip) -> None:
@@ -81,6 +82,7 @@ class Film:
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
         self.camera_said: list[str] = []
+        self.remarks: list[str] = []
         self._camera = None if self.clip is None else self.clip.camera
         self._sound: SoundTrack | None = None
 
@@ -95,8 +97,9 @@ class Film:
 
     @property
     def problems(self) -> list[str]:
-        """What could not be used of the film, a line each; complete once it has been read and written."""
+        """What could not be used of the film, or done with it, a line each; complete once it has been written."""
         found = [one.message for one in self._source.problems] if isinstance(self._source, Reader) else []
+        found += self.remarks
         return found + ([self._sound.missing] if self._sound is not None and self._sound.missing else [])
 
     def sound(self) -> SoundTrack | None:

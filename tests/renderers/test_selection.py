@@ -116,6 +116,15 @@ def test_what_leaves_the_picture_is_no_longer_selected() -> None:
     assert found[-1].sum() < 1.3 * true[-1].sum()
 
 
+def test_a_selection_ends_at_a_hard_cut() -> None:
+    rgb, true = moving_disc(6)
+    other = np.random.default_rng(8).random((3, *rgb.shape[1:])).astype(np.float32)
+    follower = Follower(true[0])
+    found = followed(follower, np.concatenate([rgb, other]))
+    assert overlap(found[5], true[5]) > 0.8 and follower.cut == 6
+    assert not found[6:].any()
+
+
 def test_edges_are_those_of_the_full_picture() -> None:
     """A disc in a picture ten times as large as what the network sees of it: its edge is a few pixels wide."""
     rows, columns = np.mgrid[:1200, :1600]
