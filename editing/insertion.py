@@ -199,7 +199,7 @@ def read_scene(film: Film, settings: FilmSettings, renderers: FilmRenderers) -> 
         )
     clip, frames = film.clip, Waiting()
     known = clip is not None and clip.camera is not None and all(name in clip.arrays for name in GBUFFERS)
-    size = film.size if known else film.seen_size(renderers.side)
+    size = film.size if known else renderers.seen_size(film)
     seen = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0), size, frames))).seen
     if known:
         assert clip is not None

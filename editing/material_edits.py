@@ -199,7 +199,7 @@ def edited_frames(
     truth: take the true G-buffers, camera and light of a dataset's clip. Otherwise they are estimated, and the light of
     the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
     """
-    seen_size = film.size if truth else film.seen_size(renderers.side)
+    seen_size = film.size if truth else renderers.seen_size(film)
     plan = settings.plan(film.frames, film.size, seen_size)
     selector = Selector(request, film, plan, seen_size)
     strength = _strength(change, known=truth) if strength is None else strength

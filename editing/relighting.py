@@ -97,7 +97,7 @@ def relight(
         def advance(frames: float) -> None:
             bar.update(min(share * frames, opened.frames - bar.n))  # thirds do not add up to one
 
-        seen_size = opened.seen_size(renderers.side)
+        seen_size = renderers.seen_size(opened)
         plan = settings.plan(opened.frames, opened.size, seen_size)
         changes = [_Change(named, rotate, opened, settings, renderers, seen_size) for named in lights]
         waiting: Waiting = deque()

@@ -19,6 +19,7 @@ from manifests.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     import torch
 
+    from editing.film import Film
     from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
     from renderers.lighting_estimator import Estimator
     from renderers.sampling.windows import WindowPlan
@@ -227,11 +228,13 @@ class FilmRenderers:
         same._lora = False
         return same
 
-    @property
-    def side(self) -> int:
-        """Larger side at which networks see pictures; 0 is the video's own."""
-        given = self._settings.side
-        return self.inverse.side if given is None else given
+    def seen_size(self, film: Film) -> tuple[int, int]:
+        """(H, W) at which networks see a film; one far from what they learnt from becomes a remark on it."""
+        given, best = self._settings.side, self.inverse.side
+        size = film.seen_size(best if given is None else given)
+        if self.inverse.config["training"].get("sizes") and not best <= 2 * max(size) <= 4 * best:
+            film.remarks.append(f"networks see it at {max(size)} pixels, and best at about {best}")
+        return size
 
     @property
     def inverse(self) -> InverseRenderer:

@@ -97,7 +97,7 @@ def open_project(
             seen = first
             gbuffers = {name: channels_last(value) for name, value in gbuffer_values(still).items()}
         else:
-            seen = resized(first, film.seen_size(renderers.side))
+            seen = resized(first, renderers.seen_size(film))
             gbuffers = estimated(seen, renderers.inverse, settings)
         return Project(name, source, folder, film.size, film.frames, film.fps, still, seen, gbuffers, known, playable)
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from editing.film import Film
+from editing.settings import FilmRenderers, FilmSettings
 from manifests.contract.color import luminance, srgb_encode, surface_level
 from manifests.contract.environment import Environment, latlong_directions
-from renderers import ForwardRenderer
+from renderers import ForwardRenderer, InverseRenderer
 from renderers.backbones import BACKBONES
 from renderers.light.panoramas import panorama_directions, panoramas
 from renderers.modelspace import channels_last, relative_depth
@@ -113,6 +114,16 @@ def test_an_estimated_light_is_made_as_bright_as_the_video() -> None:
     darker = {**maps, "basecolor": 0.5 * maps["basecolor"]}
     assert factor < matching_exposure(video, darker, light) < 2.05 * factor
     assert matching_exposure(np.zeros_like(video), maps, light) == 1.0
+
+
+@pytest.mark.parametrize("side, seen, remarked", [(None, 64, False), (32, 32, False), (16, 16, True), (0, 256, True)])
+def test_a_size_far_from_the_trained_one_is_said(side: int | None, seen: int, remarked: bool) -> None:
+    network = BACKBONES["tiny"].create("inverse", widths=(16, 32), depths=(1, 1), embedding=16)
+    inverse = InverseRenderer(network, training={"sizes": [[48, 64]]})
+    film = Film("film", sphere_clip("a", frames=1, size=256))
+    assert FilmRenderers(FilmSettings(side=side), inverse=inverse).seen_size(film)[1] == seen
+    expected = [f"networks see it at {seen} pixels, and best at about 64"] if remarked else []
+    assert film.remarks == film.problems == expected
 
 
 def test_a_film_that_zooms_has_the_lenses_of_each_window_at_the_size_that_networks_see() -> None:
