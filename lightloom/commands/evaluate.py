@@ -165,7 +165,8 @@ def real(folder: Positional[Path], /, *, judgments: Path | None = None, settings
     renderers = FilmRenderers(settings)
     if settings.side == 0:
         raise InputError("`side` 0 has no half and no double", "give pixels", fields=("side",))
-    inverse, side = renderers.inverse, renderers.side
+    inverse = renderers.inverse
+    side = inverse.side if settings.side is None else settings.side
     scores = score_real(
         folder,
         read_judgments(judgments or JUDGMENTS),
