@@ -120,7 +120,7 @@ class Film:
                 frame, seconds = next(source)
                 if waiting is not None:
                     waiting.append((eight_bits(frame), seconds))
-                held.append(_floats(resized(frame[None], size)[0]))
+                held.append(floats(resized(frame[None], size)[0]))
             yield Piece(window, np.stack(held))
 
     def frame(self, index: int) -> np.ndarray:
@@ -130,7 +130,7 @@ class Film:
     def read(self) -> Iterator[tuple[np.ndarray, float]]:
         """Every frame (H, W, 3) float32 sRGB in [0, 1] and the seconds at which it is shown; once."""
         for frame, seconds in self._stored():
-            yield _floats(frame), seconds
+            yield floats(frame), seconds
 
     def _stored(self) -> Iterator[tuple[np.ndarray, float]]:
         """The same, uint8 where the film is a video."""
@@ -284,7 +284,8 @@ def steady(reader: Reader) -> Iterator[tuple[np.ndarray, float]]:
         yield last, seconds
 
 
-def _floats(frame: np.ndarray) -> np.ndarray:
+def floats(frame: np.ndarray) -> np.ndarray:
+    """Pictures as floats in [0, 1]: uint8, or what is floats already."""
     return frame.astype(np.float32) / 255 if frame.dtype == np.uint8 else frame
 
 

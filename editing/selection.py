@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from editing.film import Film, open_film, picture_of, resized
+from editing.film import Film, floats, open_film, picture_of, resized
 from manifests.contract.clip import Clip
 from manifests.errors import InputError
 
@@ -243,7 +243,7 @@ class _Look:
 
         from renderers.photo.click_selection import clicks_drawn
 
-        view, larger = _floats(self.rgb[box.slices]), max(box.size)
+        view, larger = floats(self.rgb[box.slices]), max(box.size)
         height, width = (max(32, 32 * round(side * _SIDE / larger / 32)) for side in box.size)
         scale = np.array([width / box.size[1], height / box.size[0]])
         guides = [
@@ -319,14 +319,10 @@ def with_edges(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
         low, high = max(int(there[0]) - 2 * _RADIUS, 0), min(int(there[-1]) + 2 * _RADIUS + 1, small[axis])
         within.append(slice(low, high))
         whole.append(slice(low * size[axis] // small[axis], -(-high * size[axis] // small[axis])))
-    view, part = _floats(picture[tuple(whole)]), np.ascontiguousarray(mask[tuple(within)][..., 0])
+    view, part = floats(picture[tuple(whole)]), np.ascontiguousarray(mask[tuple(within)][..., 0])
     edged = _guided(part, resized(view[None], part.shape)[0], view)
     made[tuple(whole)] = _steep(edged, _SHARPNESS)[..., None]
     return made
-
-
-def _floats(picture: np.ndarray) -> np.ndarray:
-    return picture.astype(np.float32) / 255 if picture.dtype == np.uint8 else picture
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

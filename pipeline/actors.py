@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,23 +163,30 @@ def check_token(dataset: Path, token: str) -> None:
 
     A folder of its own at the same path would swallow its clips.
     """
-    deadline = time.monotonic() + _SEEN_S  # network file systems may show a new file late
-    while True:
+    path = dataset / layout.WORK / layout.LOGS / _TOKEN
+
+    def known() -> bool:
         try:
-            found = (dataset / layout.WORK / layout.LOGS / _TOKEN).read_text()
+            return path.read_text() == token
         except OSError:
-            found = ""
-        if found == token:
-            return
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"{socket.gethostname()} does not see the dataset's folder"
-                + (", but another at the same path" if dataset.exists() else ""),
-                "mount one file system at this path on every node",
-                where=dataset,
-                kind="no-workers",
-            )
+            return False
+
+    if not seen_late(known):
+        raise RunError(
+            f"{socket.gethostname()} does not see the dataset's folder"
+            + (", but another at the same path" if dataset.exists() else ""),
+            "mount one file system at this path on every node",
+            where=dataset,
+            kind="no-workers",
+        )
+
+
+def seen_late(there: Callable[[], bool]) -> bool:
+    """Whether what another machine wrote is there; network file systems may show it late, so that is waited for."""
+    deadline = time.monotonic() + _SEEN_S
+    while not (found := there()) and time.monotonic() <= deadline:
         time.sleep(0.2)
+    return found
 
 
 def _stamped(sample: Sample, worker: str, attempt: int) -> Sample:

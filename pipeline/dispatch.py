@@ -20,7 +20,7 @@ from manifests.contract.row import FailureRow
 from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomError, RunError
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
-from pipeline.actors import ItemActor, Outcome, Reply, Started, tail, write_token
+from pipeline.actors import ItemActor, Outcome, Reply, Started, seen_late, tail, write_token
 from pipeline.backlog import Backlog, Packer
 from pipeline.cluster import Cluster
 from pipeline.nodes import Node, Seat, nodes
@@ -30,7 +30,6 @@ from pipeline.stage import Stage
 
 _POLL_S = 0.5
 _COUNT_S = 3.0
-_ARRIVAL_S = 5.0
 _CLOSE_S = 30.0  # native libraries may hang at their end
 _FEWEST_FAILURES = 20
 _START_DEATHS = 3
@@ -369,7 +368,7 @@ class Dispatcher:
 
     def _record(self, worker: WorkerHandle, outcome: Outcome) -> None:
         worker.open.discard(outcome.index)
-        if outcome.kind == "done" and not _arrives(self._dataset.item_path(outcome.index)):
+        if outcome.kind == "done" and not seen_late(self._dataset.item_path(outcome.index).exists):
             self._schedule.put_back([outcome.index])
             worker.retiring = True
             self._leave_out(worker.seat.node, "what its workers write does not arrive in the dataset's folder")
@@ -470,14 +469,6 @@ class Dispatcher:
             return self._stage.describe(item)
         except Exception as error:
             return f"(not available: {error})"
-
-
-def _arrives(path: Path) -> bool:
-    """Whether a file that was written elsewhere is here; network file systems may show it late."""
-    deadline = time.monotonic() + _ARRIVAL_S
-    while not (there := path.exists()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return there
 
 
 def _told(there: Sequence[Node]) -> str:
