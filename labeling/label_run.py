@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 
 import msgspec
 
@@ -17,15 +16,12 @@ from labeling.sources.footage import Discovery, Footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.display import human_size
 from manifests.errors import InputError
-from manifests.store.dataset import Dataset, open_dataset, open_or_create
+from manifests.store.dataset import Dataset, open_or_create
 from manifests.store.header import Header
-from pipeline.backlog import status
 from pipeline.engine import RunReport, run
+from pipeline.ledger import status
 from pipeline.options import RunOptions
 from pipeline.plan import Plan, measure_clips
-
-_DROPPED = "dropped."
-"""What the names of statistics begin with that count segments left out, by reason."""
 
 
 def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
@@ -60,18 +56,14 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
 
 def status_lines(path: Path) -> list[str]:
     """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
-    rows = open_dataset(path).rows()
-    dropped: Counter[str] = Counter()
-    for row in rows:
-        for name, value in row.statistics.items():
-            if name.startswith(_DROPPED):
-                dropped[name.removeprefix(_DROPPED)] += int(value)
-    names = (*GBUFFERS, "environment")
-    known = {name: [row.confidence[name] for row in rows if name in row.confidence] for name in names}
-    sure = ", ".join(f"{name} {mean(values):.2f}" for name, values in known.items() if values) or "no clip yet"
-    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
+    found = status(path)
+    known = {
+        name: found.tally.confidence[name] for name in (*GBUFFERS, "environment") if name in found.tally.confidence
+    }
+    sure = ", ".join(f"{name} {value / count:.2f}" for name, (value, count) in known.items()) or "no clip yet"
+    left_out = ", ".join(f"{count} {reason}" for reason, count in Counter(found.tally.dropped).most_common()) or "none"
     return [
-        *status(path).lines(),
+        *found.lines(),
         f"left out {left_out} (segments of the items that have clips)",
         f"trust    {sure} (mean confidence)",
     ]
