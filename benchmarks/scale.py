@@ -16,12 +16,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from manifests.audit.stats import stats
+from manifests.contract.clip import Clip
 from manifests.contract.row import ClipRow, Sample
 from manifests.store.dataset import open_or_create
 from manifests.store.header import Header
+from manifests.store.previews import strip_of
 from pipeline.engine import run
 from pipeline.ledger import status
 from pipeline.options import RunOptions
@@ -48,6 +51,8 @@ class NullStage:
 class NullWorker:
     def __init__(self, stage: NullStage) -> None:
         self._stage, self._noise = stage, random.Random(0).randbytes(stage.size)
+        grey = np.full((1, 8, 8, 3), 0.5, np.float16)
+        self._preview = strip_of(Clip("null", {"rgb": grey}))
 
     def produce(self, index: int) -> Encode:
         if not self._stage.begun.exists():
@@ -56,7 +61,7 @@ class NullWorker:
             key=f"{index:08d}-00", item=index, stage="null", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",)
         )
         data = index.to_bytes(8) + self._noise[8:]
-        return lambda: [Sample(row.key, {"data.bin": data}, row)]
+        return lambda: [Sample(row.key, {"data.bin": data}, row, self._preview)]
 
     def close(self) -> None:
         pass
@@ -93,7 +98,7 @@ def main() -> None:
     header = Header(stage="null", codec="exact", recipe={}, seed=0, items=stage.items, per_shard=stage.per_shard)
     dataset = open_or_create(options.dataset, header)
     memory, before, began = DriverMemory(), time.process_time(), time.time()
-    report = run(dataset, stage, RunOptions(workers=options.workers, gpus_per_worker=0))
+    report = run(dataset, stage, RunOptions(workers=options.workers, gpus_per_worker=0, recycle_after_items=1 << 20))
     if begun.exists():
         first, busy = float(begun.read_text()), time.process_time() - before
         seconds = time.time() - first
