@@ -51,7 +51,7 @@ class NullStage:
 class NullWorker:
     def __init__(self, stage: NullStage) -> None:
         self._stage, self._noise = stage, random.Random(0).randbytes(stage.size)
-        grey = np.full((1, 8, 8, 3), 0.5, np.float16)
+        grey = np.full((1, 8, 8, 3), 0.5, np.float32)
         self._preview = strip_of(Clip("null", {"rgb": grey}))
 
     def produce(self, index: int) -> Encode:
