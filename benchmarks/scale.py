@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import threading
 import time
 from dataclasses import dataclass
@@ -104,6 +105,9 @@ def main() -> None:
         seconds = time.time() - first
         print(f"{report.clips} items in {seconds:.0f} s, {report.clips / seconds:.0f} a second; ", end="")
         print(f"the first was begun after {first - began:.1f} s")
+        rest = resource.getrusage(resource.RUSAGE_CHILDREN)
+        every = busy + rest.ru_utime + rest.ru_stime
+        print(f"everything: {every:.0f} CPU seconds, {1000 * every / max(report.clips, 1):.2f} ms an item")
         print(f"driver: {busy:.0f} CPU seconds, {1000 * busy / max(report.clips, 1):.2f} ms an item, {memory.line()}")
     for name, ask in (("status", status), ("stats", stats)):
         began = time.perf_counter()

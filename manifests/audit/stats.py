@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,15 @@ import pyarrow as pa
 
 from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
-from manifests.errors import DatasetError
+from manifests.errors import DatasetError, LightloomError
+from manifests.files import atomic_path
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.tables import check_table, to_table
+
+_SEEN = "lightloom_manifests"
+_ROW_GROUP = 16_384
+_MANY = 16
 
 
 @contextmanager
@@ -26,27 +32,77 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in memory whose views `clips` and `failures` hold the committed rows; fetches no extension.
 
     Columns have the names of today, whatever the contract; those that came later are NULL. DatasetError when a manifest
-    cannot be read.
+    cannot be read. Of a complete dataset of many shards the rows are put together in one file, where that can be
+    written, and read from there as long as it was made of the very manifests that are there.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    shards = dataset.shards()
+    complete = len(shards) == dataset.header.shards and len(shards) >= _MANY
     try:
-        for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
-            paths = [layout.shard_file(dataset.path, folder, shard) for shard in dataset.shards()]
-            for path in paths:
-                _check(path)
-            files = [glob.escape(str(path)) for path in paths]
-            connection.register(empty := f"no_{view}", to_table([], row_type))
-            rows = f"SELECT * FROM {empty}"
-            if files:
-                names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-                table = f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
-                rows += f" UNION ALL BY NAME SELECT {_columns(connection, table, row_type)} FROM {table}"
-            connection.execute(f"CREATE VIEW {view} AS {rows}")
+        for folder, (view, row_type) in _VIEWS.items():
+            paths = [layout.shard_file(dataset.path, folder, shard) for shard in shards]
+            seen, together = _fingerprint(paths), dataset.path / layout.TOGETHER[folder]
+            if not (complete and _made_of(together, seen, len(paths))):
+                for path in paths:
+                    _check(path)
+                _show(connection, view, paths, row_type)
+                if complete:
+                    with suppress(OSError, LightloomError, duckdb.Error):  # not ours to write, or no room
+                        _put_together(connection, view, together, seen)
+            if complete and _made_of(together, seen, len(paths)):
+                paths = [together]
+            _show(connection, view, paths, row_type)
         yield connection
     except duckdb.Error as error:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
+
+
+_VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
+    layout.MANIFEST: ("clips", ClipRow),
+    layout.FAILURES: ("failures", FailureRow),
+}
+
+
+def _show(
+    connection: duckdb.DuckDBPyConnection, view: str, paths: list[Path], row_type: type[ClipRow] | type[FailureRow]
+) -> None:
+    """Make a view of the rows in these files."""
+    connection.register(empty := f"no_{view}", to_table([], row_type))
+    rows = f"SELECT * FROM {empty}"
+    if paths:
+        names = ", ".join("'" + glob.escape(str(path)).replace("'", "''") + "'" for path in paths)
+        table = f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
+        rows += f" UNION ALL BY NAME SELECT {_columns(connection, table, row_type)} FROM {table}"
+    connection.execute(f"CREATE OR REPLACE VIEW {view} AS {rows}")
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    """A digest of names, sizes and times of writing; of files that are not there none."""
+    total = hashlib.sha256()
+    for path in paths:
+        state = path.stat() if path.is_file() else None
+        total.update(f"{path.name} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
+    return total.hexdigest()
+
+
+def _made_of(together: Path, seen: str, tables: int) -> bool:
+    """Whether the rows of so many files were put together here when these had the digest `seen`."""
+    try:
+        return check_table(together, max(tables, 1)).get(_SEEN.encode()) == seen.encode()
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+
+
+def _put_together(connection: duckdb.DuckDBPyConnection, view: str, path: Path, seen: str) -> None:
+    """Write all rows of a view to one file, few row groups, with the digest of the files that they are from."""
+    with atomic_path(path) as temporary:
+        name = str(temporary).replace("'", "''")
+        connection.execute(
+            f"COPY (SELECT * FROM {view}) TO '{name}' "
+            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{{_SEEN}: '{seen}'}})"
+        )
 
 
 def _check(path: Path) -> None:

@@ -154,7 +154,7 @@ def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
             yield Finding(f"{layout.WORK}/{path.name}", problem, "damaged")
 
 
-_KNOWN = {layout.HEADER, layout.LOCK, layout.LEDGER, layout.CATALOGUE, *layout.REPORTS}
+_KNOWN = {layout.HEADER, layout.LOCK, layout.LEDGER, layout.CATALOGUE, *layout.REPORTS, *layout.TOGETHER.values()}
 _FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
 
 
