@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -13,10 +15,11 @@ import msgspec
 from labeling.label_rows import NAME
 from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
-from labeling.sources.footage import Discovery, Footage
+from labeling.sources.footage import MEANINGS, Discovery, Footage, FootageProblem
+from labeling.sources.frame_reader import open_footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.display import human_size
-from manifests.errors import InputError
+from manifests.errors import InputError, LightloomError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.backlog import status
@@ -58,21 +61,48 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def status_lines(path: Path) -> list[str]:
-    """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
+def lost_lines(path: Path, footage: Sequence[Footage] = ()) -> list[str]:
+    """What was left out of the footage of the dataset at `path`, or changed in it, by reason and with counts.
+
+    footage: the items, where they are at hand: the first of each kind is opened once more, for the words of its reader.
+    """
     rows = open_dataset(path).rows()
     dropped: Counter[str] = Counter()
+    marked: dict[str, set[int]] = {}
     for row in rows:
         for name, value in row.statistics.items():
             if name.startswith(_DROPPED):
                 dropped[name.removeprefix(_DROPPED)] += int(value)
+        for flag in row.flags:
+            if flag in MEANINGS:
+                marked.setdefault(flag, set()).add(row.item)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
+    of = len({row.item for row in rows})
+    return [f"left out {left_out} (segments of the items that have clips)"] + [
+        f"{flag} in {len(items)} of {of} items: {_words(flag, footage[min(items)] if footage else None)}"
+        for flag, items in sorted(marked.items())
+    ]
+
+
+def _words(flag: str, item: Footage | None) -> str:
+    """What a flag means: what the reader of the item says as it opens it, else the general sentence."""
+    found: list[FootageProblem] = []
+    if item is not None:
+        with suppress(LightloomError), open_footage(item) as reader:
+            found = reader.problems
+    said = next((f"{problem.path}: {problem.message}" for problem in found if problem.reason == flag), "")
+    return said or MEANINGS[flag]
+
+
+def status_lines(path: Path) -> list[str]:
+    """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
+    rows = open_dataset(path).rows()
     names = (*GBUFFERS, "environment")
     known = {name: [row.confidence[name] for row in rows if name in row.confidence] for name in names}
     sure = ", ".join(f"{name} {mean(values):.2f}" for name, values in known.items() if values) or "no clip yet"
-    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
     return [
         *status(path).lines(),
-        f"left out {left_out} (segments of the items that have clips)",
+        *lost_lines(path),
         f"trust    {sure} (mean confidence)",
     ]
 
