@@ -9,7 +9,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -115,7 +114,7 @@ class WorkerHandle:
         following: the item that its last call was told would come next: it is set aside for this worker.
     """
 
-    def __init__(self, slot: int, seat: Seat, stage: Stage, dataset: Path, token: str) -> None:
+    def __init__(self, slot: int, seat: Seat, stage: Stage, dataset: Place, token: str) -> None:
         self.slot, self.seat = slot, seat
         self.calls: deque[Call] = deque()
         self.open: set[int] = set()
