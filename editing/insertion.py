@@ -233,10 +233,7 @@ def put(
                 camera_to_world=scene.camera.camera_to_world,
                 intrinsics=scene.camera.intrinsics,
                 exposure=scene.exposure * (settings.exposure or 1.0),
-                steps=settings.steps,
-                window=settings.window,
-                overlap=settings.overlap,
-                generator=settings.noise(),
+                **settings.sampling(renderers.forward.backbone),
             ).video
         )
         for values in (scene.arrays, arrays)

@@ -200,7 +200,8 @@ def edited_frames(
     the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
     """
     seen_size = film.size if truth else renderers.seen_size(film)
-    plan = settings.plan(film.frames, film.size, seen_size)
+    family = (renderers.forward if truth else renderers.inverse).backbone
+    plan = settings.plan(family, film.frames, film.size, seen_size)
     selector = Selector(request, film, plan, seen_size)
     strength = _strength(change, known=truth) if strength is None else strength
     if not 0 <= strength <= 1:

@@ -98,7 +98,7 @@ def relight(
             bar.update(min(share * frames, opened.frames - bar.n))  # thirds do not add up to one
 
         seen_size = renderers.seen_size(opened)
-        plan = settings.plan(opened.frames, opened.size, seen_size)
+        plan = settings.plan(renderers.inverse.backbone, opened.frames, opened.size, seen_size)
         changes = [_Change(named, rotate, opened, settings, renderers, seen_size) for named in lights]
         waiting: Waiting = deque()
         buffers = None
@@ -228,14 +228,8 @@ class _Change:
 
 def estimated(seen: np.ndarray, inverse: InverseRenderer, settings: FilmSettings) -> dict[str, np.ndarray]:
     """G-buffers (n, h, w, C) by name of one window (n, h, w, 3) as networks see it; `mask` where they give coverage."""
-    made = inverse(
-        seen,
-        steps=settings.steps,
-        window=settings.window,
-        overlap=settings.overlap,
-        tile_pixels=settings.tile_pixels,
-        generator=settings.noise(),
-    )
+    family = inverse.backbone
+    made = inverse(seen, tile_pixels=settings.tile_pixels(family), **settings.sampling(family))
     assert isinstance(made, InverseOutput)  # one video in, one out
     maps = {name: np.asarray(value) for name, value in made.gbuffers.items()}
     return maps if made.coverage is None else {**maps, "mask": np.asarray(made.coverage)}
