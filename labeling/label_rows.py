@@ -137,7 +137,7 @@ def sample_of(origin: Origin, segment: Segment, labels: SegmentLabels, seed: int
         confidence={name: round(value, 4) for name, value in labels.confidence.items()},
         seconds=labels.seconds,
         encode_seconds=time.perf_counter() - began,
-        steps=float(origin.settings.steps if origin.settings.inverse.sampler == "diffusion" else 1),
+        steps=float(origin.settings.steps or 1) if origin.settings.inverse.sampler == "diffusion" else 1.0,
         device=origin.device,
         flags=_flags(segment, labels),
     )
@@ -200,7 +200,7 @@ def _spec(origin: Origin, segment: Segment, seed: int) -> Spec:
         seconds=(float(segment.timestamps[0]), float(segment.timestamps[-1])),
         inverse=settings.inverse.identity(),
         lighting=settings.lighting.identity() if settings.lighting else "solver",
-        steps=settings.steps,
+        steps=settings.steps or 0,  # a settings' own are known
         seed=seed,
         checks=settings.checks,
     )

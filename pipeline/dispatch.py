@@ -9,7 +9,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -18,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.contract.row import FailureRow
 from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomError, RunError
+from manifests.object_path import Place
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
 from pipeline.actors import ItemActor, Outcome, Reply, Started, seen_late, tail, write_token
@@ -63,7 +63,7 @@ class WorkerHandle:
         following: the item that its last call was told would come next: it is set aside for this worker.
     """
 
-    def __init__(self, slot: int, seat: Seat, stage: Stage, dataset: Path, token: str) -> None:
+    def __init__(self, slot: int, seat: Seat, stage: Stage, dataset: Place, token: str) -> None:
         self.slot, self.seat = slot, seat
         self.calls: deque[Call] = deque()
         self.open: set[int] = set()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from manifests.errors import DatasetError, RunError
 from manifests.files import disk_full
+from manifests.object_path import Place
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from pipeline.backlog import Backlog, backlog_of, requeue_failures
@@ -35,7 +36,7 @@ _DEFAULT = RunOptions()
 class RunReport:
     """What a run did: items and clips of this run, and the state of the dataset after it."""
 
-    dataset: Path
+    dataset: Place
     clips: int
     failures: Counter[str]
     seconds: float
@@ -57,7 +58,7 @@ class RunReport:
         return f"{self.dataset}: {self.clips} clips in {duration(self.seconds)}{rate}{failed}; {total}{quarantined}"
 
 
-def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -> RunReport:
+def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) -> RunReport:
     """Bring `dataset` to completion with `stage`; returns at once when it is complete already.
 
     Raises DatasetError when another process works on the dataset, DiskFull, and RunError, whose `kind` says what
@@ -74,6 +75,8 @@ def run(dataset: Dataset | Path, stage: Stage, options: RunOptions = _DEFAULT) -
             "give the stage that the dataset was made for",
             where=dataset.path,
         )
+    if not isinstance(dataset.path, Path):
+        raise DatasetError("runs write into folders", "make it in one, then `lightloom data copy`", where=dataset.path)
     with dataset.lock(), disk_full(dataset.path):
         dataset.clean()
         if options.retry_failed:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
 from manifests.errors import DatasetError, LightloomError
 from manifests.files import atomic_path
+from manifests.object_path import Place, local_files
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.tables import check_table, to_table
@@ -36,27 +37,29 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     written, and read from there as long as it was made of the very manifests that are there.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    copies = ExitStack()
     shards = dataset.shards()
-    complete = len(shards) == dataset.header.shards and len(shards) >= _MANY
+    whole = dataset.path if len(shards) == dataset.header.shards and len(shards) >= _MANY else None
     try:
         for folder, (view, row_type) in _VIEWS.items():
             paths = [layout.shard_file(dataset.path, folder, shard) for shard in shards]
-            seen, together = _fingerprint(paths), dataset.path / layout.TOGETHER[folder]
-            if not (complete and _made_of(together, seen, len(paths))):
-                for path in paths:
-                    _check(path)
-                _show(connection, view, paths, row_type)
-                if complete:
+            together = _together(whole, folder, paths)
+            if together is None or not together.current():
+                local = copies.enter_context(local_files(paths))
+                for path, file in zip(paths, local, strict=True):
+                    _check(path, file)
+                _show(connection, view, local, row_type)
+                if together is not None:
                     with suppress(OSError, LightloomError, duckdb.Error):  # not ours to write, or no room
-                        _put_together(connection, view, together, seen)
-            if complete and _made_of(together, seen, len(paths)):
-                paths = [together]
-            _show(connection, view, paths, row_type)
+                        together.write(connection, view)
+            if together is not None and together.current():
+                _show(connection, view, [together.path], row_type)
         yield connection
     except duckdb.Error as error:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
+        copies.close()
 
 
 _VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
@@ -66,7 +69,7 @@ _VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
 
 
 def _show(
-    connection: duckdb.DuckDBPyConnection, view: str, paths: list[Path], row_type: type[ClipRow] | type[FailureRow]
+    connection: duckdb.DuckDBPyConnection, view: str, paths: Sequence[Path], row_type: type[ClipRow] | type[FailureRow]
 ) -> None:
     """Make a view of the rows in these files."""
     connection.register(empty := f"no_{view}", to_table([], row_type))
@@ -78,37 +81,46 @@ def _show(
     connection.execute(f"CREATE OR REPLACE VIEW {view} AS {rows}")
 
 
-def _fingerprint(paths: list[Path]) -> str:
-    """A digest of names, sizes and times of writing; of files that are not there none."""
+@dataclass(frozen=True)
+class _Together:
+    """The file that holds the rows of `files`, and `seen`, a digest of their names, sizes and times of writing."""
+
+    path: Path
+    files: int
+    seen: str
+
+    def current(self) -> bool:
+        """Whether it is there, and made of these very files."""
+        try:
+            return check_table(self.path, self.files).get(_SEEN.encode()) == self.seen.encode()
+        except (OSError, ValueError, pa.ArrowException):
+            return False
+
+    def write(self, connection: duckdb.DuckDBPyConnection, view: str) -> None:
+        """Write all rows of a view, in few row groups."""
+        with atomic_path(self.path) as temporary:
+            name = str(temporary).replace("'", "''")
+            connection.execute(
+                f"COPY (SELECT * FROM {view}) TO '{name}' (FORMAT parquet, COMPRESSION zstd, "
+                f"ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{{_SEEN}: '{self.seen}'}})"
+            )
+
+
+def _together(dataset: Place | None, folder: str, paths: Sequence[Place]) -> _Together | None:
+    """The file for the rows of these; None in a bucket, where a listing costs what it would save."""
+    if not isinstance(dataset, Path):
+        return None
     total = hashlib.sha256()
     for path in paths:
         state = path.stat() if path.is_file() else None
         total.update(f"{path.name} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
-    return total.hexdigest()
+    return _Together(dataset / layout.TOGETHER[folder], len(paths), total.hexdigest())
 
 
-def _made_of(together: Path, seen: str, tables: int) -> bool:
-    """Whether the rows of so many files were put together here when these had the digest `seen`."""
+def _check(path: Place, file: Path) -> None:
+    """Raise DatasetError, naming `path`, where DuckDB, which reads whatever it is given, should not be given `file`."""
     try:
-        return check_table(together, max(tables, 1)).get(_SEEN.encode()) == seen.encode()
-    except (OSError, ValueError, pa.ArrowException):
-        return False
-
-
-def _put_together(connection: duckdb.DuckDBPyConnection, view: str, path: Path, seen: str) -> None:
-    """Write all rows of a view to one file, few row groups, with the digest of the files that they are from."""
-    with atomic_path(path) as temporary:
-        name = str(temporary).replace("'", "''")
-        connection.execute(
-            f"COPY (SELECT * FROM {view}) TO '{name}' "
-            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{{_SEEN}: '{seen}'}})"
-        )
-
-
-def _check(path: Path) -> None:
-    """Raise DatasetError where DuckDB, which reads whatever it is given, should not be given a manifest."""
-    try:
-        check_table(path)
+        check_table(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
         raise DatasetError(f"cannot be read: {what}", "run `lightloom data verify`", where=path) from None
@@ -189,7 +201,7 @@ class Stats:
         return {name: value for name, value in asdict(self).items() if isinstance(value, dict)}
 
 
-def stats(dataset: Dataset | Path | str) -> Stats:
+def stats(dataset: Dataset | Place | str) -> Stats:
     """Count the committed shards of a dataset; DatasetError when a manifest cannot be read."""
     dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     used = "(SELECT key, unnest(assets, recursive := true) FROM clips)"

@@ -13,7 +13,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
@@ -22,6 +21,7 @@ import pyarrow as pa
 from manifests.contract.row import ClipRow, FailureRow, Sample, clips_expected, row_from
 from manifests.errors import DatasetError
 from manifests.files import atomic_file, remove, write_bytes
+from manifests.object_path import NodeCache, ObjectPath, Place, local_files
 from manifests.store import archive, layout
 from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet
@@ -47,7 +47,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     preview_sha256: str
 
 
-def write_item(path: Path, samples: Sequence[Sample]) -> None:
+def write_item(path: Place, samples: Sequence[Sample]) -> None:
     """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError.
 
     The previews that samples bring lie beside their files, as `strip.webp`, until the shard is packed. Power that fails
@@ -62,7 +62,7 @@ def write_item(path: Path, samples: Sequence[Sample]) -> None:
         file.write(archive.END)
 
 
-def read_item(path: Path) -> list[Sample]:
+def read_item(path: Place) -> list[Sample]:
     """The clips of a work item, every file checked against its hash; DatasetError names what is not whole."""
     with path.open("rb") as file:
         size = path.stat().st_size
@@ -80,12 +80,12 @@ def _read_waiting(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
     return replace(sample, preview=archive.read_at(file, strips[0].data, strips[0].size)) if strips else sample
 
 
-def write_failure(path: Path, failure: FailureRow) -> None:
+def write_failure(path: Place, failure: FailureRow) -> None:
     """Write the note about a quarantined work item, atomically."""
     write_bytes(path, msgspec.json.encode(failure) + b"\n")
 
 
-def read_failure(path: Path) -> FailureRow:
+def read_failure(path: Place) -> FailureRow:
     """Read what `write_failure` wrote; DatasetError when it cannot be read."""
     try:
         return row_from(decode_json(read_bounded(path, _LARGEST_NOTE), dict[str, Any]), FailureRow)
@@ -104,7 +104,7 @@ class PackedParts:
 
 
 def pack_shard(
-    tar: BinaryIO, header: Header, shard: int, items: Sequence[Path | Sequence[Sample]], failures: Sequence[FailureRow]
+    tar: BinaryIO, header: Header, shard: int, items: Sequence[Place | Sequence[Sample]], failures: Sequence[FailureRow]
 ) -> PackedParts:
     """Append the tar of a shard to `tar`, which may be any stream, and return the bytes of its other files.
 
@@ -123,7 +123,7 @@ def pack_shard(
 
 
 def write_shard(
-    dataset: Path, shard: int, items: Iterable[Path | Sequence[Sample]], failures: Sequence[FailureRow]
+    dataset: Place, shard: int, items: Iterable[Place | Sequence[Sample]], failures: Sequence[FailureRow]
 ) -> list[ClipRow]:
     """Pack the finished items and the failures of a shard (`pack_shard`) and commit it; returns its rows.
 
@@ -135,7 +135,7 @@ def write_shard(
     return list(parts.rows)
 
 
-def rewrite_shard(dataset: Path, shard: int) -> list[ClipRow]:
+def rewrite_shard(dataset: Place, shard: int) -> list[ClipRow]:
     """Write a shard anew under today's contract, from its own tar and failures; returns its rows.
 
     Every clip is checked on the way, its files stay what they are; DatasetError, and nothing is changed, when the
@@ -149,8 +149,8 @@ def rewrite_shard(dataset: Path, shard: int) -> list[ClipRow]:
         if not path.is_file() or path.is_symlink():
             raise DatasetError("is missing", "restore it from a copy", where=path)
     failures = read_failures(dataset, shard)
-    with atomic_file(tar) as file, tar.open("rb") as old:
-        members = archive.scan(old, tar.stat().st_size)
+    with atomic_file(tar) as file, local_files([tar]) as (local,), local.open("rb") as old:
+        members = archive.scan(old, local.stat().st_size)
         samples = (read_group(old, list(group)) for _, group in itertools.groupby(members, lambda member: member.key))
         rows = [append(file, shard, sample, header.source(shard).lights, file.tell()) for sample in samples]
         file.write(archive.END)
@@ -183,11 +183,11 @@ def _sealed(
     return PackedParts(tuple(rows), preview, table, encode_manifest(seal, rows))
 
 
-def _commit(dataset: Path, shard: int, parts: PackedParts) -> None:
+def _commit(dataset: Place, shard: int, parts: PackedParts) -> None:
     """Write what follows the tar; the manifest, which makes the shard count, comes last."""
     write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), parts.preview)
     write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), parts.failures)
-    write_bytes(layout.shard_file(dataset, layout.MANIFEST, shard), parts.manifest)
+    put_manifest(layout.shard_file(dataset, layout.MANIFEST, shard), parts.manifest)
 
 
 def append(file: BinaryIO, shard: int, sample: Sample, lights: int, offset: int) -> ClipRow:
@@ -238,12 +238,20 @@ def encode_manifest(seal: Seal, rows: Sequence[ClipRow]) -> bytes:
     return encode_parquet(table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)}))
 
 
-def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
+def write_manifest(dataset: Place, seal: Seal, rows: Sequence[ClipRow]) -> None:
     """Commit a shard by its manifest."""
-    write_bytes(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_manifest(seal, rows))
+    put_manifest(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_manifest(seal, rows))
 
 
-def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
+def put_manifest(path: Place, data: bytes) -> None:
+    """Commit a shard by its manifest as it is in Parquet; in a bucket DatasetError where it has another one already."""
+    if not isinstance(path, ObjectPath):
+        write_bytes(path, data)
+    elif not path.put_new(data):
+        raise DatasetError("another run has committed this shard", "run `lightloom data verify`", where=path)
+
+
+def read_manifest(dataset: Place, shard: int) -> tuple[Seal, list[ClipRow]]:
     """Seal and rows of a committed shard, validated; DatasetError when the file cannot be believed."""
     path = layout.shard_file(dataset, layout.MANIFEST, shard)
     table = _read_table(path)
@@ -256,7 +264,7 @@ def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
         raise DatasetError(f"holds a row that is not a clip's: {error}", "run repair", where=path) from None
 
 
-def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
+def read_failures(dataset: Place, shard: int) -> list[FailureRow]:
     """Failures of a committed shard, validated; DatasetError when the file cannot be read."""
     path = layout.shard_file(dataset, layout.FAILURES, shard)
     try:
@@ -265,15 +273,28 @@ def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
         raise DatasetError(f"holds a row that is not a failure: {error}", "run repair", where=path) from None
 
 
-def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
+def read_sample(dataset: Place, row: ClipRow, cache: NodeCache | None = None) -> dict[str, bytes]:
     """The files of a clip by suffix, read from its byte range; the hash is checked, DatasetError when it differs."""
+    if cache is not None:
+        try:
+            return _unpacked(dataset, row, cache.get(row.sha256, lambda: _packed(dataset, row)))
+        except DatasetError:  # the cache's disk, or the store: asked once more, the store has the last word
+            cache.forget(row.sha256)
+    return _unpacked(dataset, row, _packed(dataset, row))
+
+
+def _packed(dataset: Place, row: ClipRow) -> bytes:
     path = layout.shard_file(dataset, layout.SHARDS, row.shard)
     if row.size > archive.LARGEST_CLIP:
         raise DatasetError(f"clip {row.key} has more than {archive.LARGEST_CLIP} bytes", "run verify", where=path)
-    with path.open("rb") as file:
-        if not 0 <= row.offset < row.offset + row.size <= path.stat().st_size:
-            raise DatasetError(f"clip {row.key} should lie at byte {row.offset}", "run verify", where=path)
-        data = archive.read_at(file, row.offset, row.size)
+    data = _range_of(path, row.offset, row.size)
+    if len(data) != row.size:
+        raise DatasetError(f"clip {row.key} should lie at byte {row.offset}", "run verify", where=path)
+    return data
+
+
+def _unpacked(dataset: Place, row: ClipRow, data: bytes) -> dict[str, bytes]:
+    path = layout.shard_file(dataset, layout.SHARDS, row.shard)
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise DatasetError(f"clip {row.key} was changed: its SHA-256 differs", "run verify, then repair", where=path)
     members = archive.scan(io.BytesIO(data + archive.END), row.size + len(archive.END))
@@ -315,18 +336,29 @@ def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool 
     return Sample(key, files if keep else {}, document.row)
 
 
-def _samples(item: Path | Sequence[Sample]) -> Sequence[Sample]:
-    return read_item(item) if isinstance(item, Path) else item
+def _samples(item: Place | Sequence[Sample]) -> Sequence[Sample]:
+    return item if isinstance(item, Sequence) else read_item(item)
 
 
-def _count(item: Path | Sequence[Sample]) -> int:
-    if not isinstance(item, Path):
+def _count(item: Place | Sequence[Sample]) -> int:
+    if isinstance(item, Sequence):
         return len(item)
     with item.open("rb") as file:
         return len({member.key for member in archive.scan(file, item.stat().st_size)})
 
 
-def _check_item(path: Path, samples: Sequence[Sample]) -> None:
+def _range_of(path: Place, offset: int, size: int) -> bytes:
+    """The bytes of a range as far as the file has them; of a bucket's in one request."""
+    if min(offset, size) < 0:
+        return b""
+    if isinstance(path, ObjectPath):
+        return path.read_range(offset, size)
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _check_item(path: Place, samples: Sequence[Sample]) -> None:
     keys = [sample.key for sample in samples]
     if not keys or len(set(keys)) != len(keys) or len({sample.row.item for sample in samples}) != 1:
         raise DatasetError(f"a work item holds its own clips only, under different keys, not {keys}", where=path)
@@ -334,7 +366,7 @@ def _check_item(path: Path, samples: Sequence[Sample]) -> None:
         raise DatasetError(f"a file is called {_STRIP}, which is reserved", where=path)
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Place) -> pa.Table:
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
             raise DatasetError(f"larger than {LARGEST_MANIFEST} bytes", "this is not a manifest", where=path)
