@@ -249,6 +249,8 @@ class Dispatcher:
         self._counted = time.monotonic()
         found = self._cluster.seats()
         self._seats = [seat for seat in found if seat.node.key not in self._left_out]
+        if self._seats:
+            self._cluster.request(len(self._schedule), self._seats[0].share)
         if self._seats or self._workers:
             self._seated = self._counted
             return

@@ -25,6 +25,9 @@ SUFFIX = {SHARDS: ".tar", MANIFEST: ".parquet", FAILURES: ".parquet", PREVIEWS: 
 TOGETHER = {MANIFEST: "clips.parquet", FAILURES: "failures.parquet"}
 """The rows of all shards of a complete dataset in one file each: copies, made again where they are wrong."""
 
+VERIFIED = "verified.jsonl"
+"""Shards that a verification which was interrupted had found whole; gone once it is complete."""
+
 REPORTS = ("report.html", "ATTRIBUTION.md", "attribution.csv")
 """What the `data` commands may leave beside the dataset."""
 
