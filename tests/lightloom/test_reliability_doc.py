@@ -16,7 +16,8 @@ def test_every_row_of_the_fault_table_names_a_test_that_exists() -> None:
 def test_a_page_gets_the_tables_that_its_benchmarks_print() -> None:
     page = (
         "## A\n\n```bash\npython -m benchmarks.one --n 3  # a minute\n```\n\nWords.\n\n"
-        "| a | b |\n|---|---|\n| 1 | 2 |\n\nAfter.\n\n## B\n\n```bash\npython -m benchmarks.two\n```\n\n## C\n\n| c |\n|---|\n| 5 |\n"
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\nAfter.\n\n"
+        "## B\n\n```bash\npython -m benchmarks.two\n```\n\n## C\n\n| c |\n|---|\n| 5 |\n"
     )
     asked: list[str] = []
 
