@@ -188,15 +188,14 @@ class Dispatcher:
 
     def collect(self) -> None:
         """Wait at most a moment for answers and deal with those that are there."""
-        self._cluster.check()
         self._packer.start(max(2, len(self._seats)))
         first = {worker.calls[0].reference: worker for worker in self._workers if worker.calls}
         references = [*first, *self._packer.references]
-        if not references:
+        ready = ray.wait(references, num_returns=1, timeout=_POLL_S)[0] if references else []
+        if not ready:
+            self._cluster.check()
             return
-        ready, _ = ray.wait(references, num_returns=1, timeout=_POLL_S)
-        if ready:
-            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
         for reference in ready:
             if reference in first:
                 self._receive(first[reference])
