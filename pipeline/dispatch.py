@@ -31,6 +31,7 @@ from pipeline.stage import Stage
 from pipeline.telemetry import Telemetry
 
 _POLL_S = 0.5
+_IDLE_S = 0.02
 _COUNT_S = 3.0
 _CLOSE_S = 30.0  # native libraries may hang at their end
 _FEWEST_FAILURES = 20
@@ -194,6 +195,7 @@ class Dispatcher:
         ready = ray.wait(references, num_returns=1, timeout=_POLL_S)[0] if references else []
         if not ready:
             self._cluster.check()
+            time.sleep(0 if references else _IDLE_S)
             return
         ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
         for reference in ready:
