@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
@@ -174,7 +175,12 @@ def _check_all(
         ]
         pool: Executor
         if large and threads > 1:
-            pool = ProcessPoolExecutor(min(threads, os.cpu_count() or 1), multiprocessing.get_context("spawn"))
+            pool = ProcessPoolExecutor(
+                min(threads, os.cpu_count() or 1),
+                multiprocessing.get_context("spawn"),
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is this process's to handle
+            )
         else:
             pool = ThreadPoolExecutor(max(threads, 1))
         checked = []
