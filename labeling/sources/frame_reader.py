@@ -6,7 +6,6 @@ its place, so that no segment quietly jumps over it.
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
-from labeling.sources.frame_stores import FrameStore, is_image, open_store
+from labeling.sources.frame_stores import FrameStore, is_image, kind_of, of_kind, open_store
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader
 from manifests.contract.camera import fitted
@@ -104,7 +103,7 @@ class FrameReader(Reader):
         folder = PurePosixPath("." if frames else self.footage.images or ".")
         images = [name for name in self._store.names if _lies_in(name, folder)]
         if frames and self.footage.images:
-            images = [name for name in images if fnmatch.fnmatchcase(name, self.footage.images)]
+            images = of_kind(images, self.footage.images)
         if kinds := several_kinds(images):
             raise FootageError(
                 "several-kinds",
@@ -188,7 +187,7 @@ def several_kinds(names: Sequence[str]) -> list[str]:
     """
     kinds: dict[str, list[str]] = {}
     for name in names:
-        kinds.setdefault(_DIGITS.sub("*", PurePosixPath(name).name), []).append(name)
+        kinds.setdefault(kind_of(name), []).append(name)
     sets = {kind: {_first_number(name) for name in held} for kind, held in kinds.items() if len(held) > 1}
     shared = [kind for kind in sets if any(sets[kind] & sets[other] for other in sets if other != kind)]
     stems = Counter(PurePosixPath(name).stem for name in names)

@@ -192,10 +192,10 @@ def test_several_kinds_of_pictures_are_a_question(tmp_path: Path, name: str) -> 
         read(tmp_path / "a")
     assert caught.value.reason == "several-kinds"
     assert all(kind in str(caught.value) for kind in kinds)
-    if name in ("blenderproc", "kubric", "tiff"):
-        (footage,) = discover(tmp_path / "a", options=SourceOptions(fps=10, images=kinds[0])).footage
-        with open_footage(footage) as reader:
-            np.testing.assert_array_equal(np.stack([frame.rgb for frame in reader]), films[0])
+    (footage,) = discover(tmp_path / "a", options=SourceOptions(fps=10, images=kinds[0])).footage
+    with open_footage(footage) as reader:
+        found = np.stack([frame.rgb for frame in reader]).astype(float)
+    assert np.abs(found - films[0]).mean() < (3 if kinds[0].endswith("jpg") else 1e-9)
 
 
 @pytest.mark.parametrize(
