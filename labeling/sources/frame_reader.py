@@ -16,10 +16,12 @@ import numpy as np
 
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
 from labeling.sources.frame_stores import FrameStore, is_image, kind_of, of_kind, open_store
+from labeling.sources.tone_map import rolled_off
 from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader
+from manifests.codec.light_file import read_exr_picture
 from manifests.contract.camera import fitted
-from manifests.errors import FootageError
+from manifests.errors import CodecError, FootageError
 from manifests.picture_file import read_picture
 
 FRAME_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
@@ -148,7 +150,8 @@ class FrameReader(Reader):
             stated = self.frames / self.footage.duration
         if _RATES[0] <= stated <= _RATES[1]:
             return stated
-        self.flags.add("assumed-fps")
+        if self.frames > 1:
+            self.flags.add("assumed-fps")
         return _DEFAULT_RATE
 
     def _set_camera(self, transforms: Transforms) -> None:
@@ -225,10 +228,16 @@ def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
 
 
 def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, set[str]]:
-    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG, WebP or TIFF; transparent pixels lie over black.
+    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG, WebP, TIFF or EXR; transparent pixels lie over black.
 
+    An EXR holds linear light, of which 1 is white and what is brighter rolls off (`tone_map.py`).
     Raises FootageError ("damaged" or "refused"). `upright` applies the camera's orientation mark.
     """
+    if name.lower().endswith(".exr"):
+        try:
+            return rolled_off(read_exr_picture(data)), {"linear-light"}
+        except CodecError as error:
+            raise FootageError("damaged", f"{error}", where=name) from None
     try:
         picture = read_picture(data, MAX_PIXELS, FRAME_FORMATS, upright=upright)
     except OverflowError as error:

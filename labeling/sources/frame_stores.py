@@ -30,7 +30,7 @@ _MAX_DIRECTORY = 64 << 20
 _MAX_NAME = 512
 _DEPTH = 4
 _DIGITS = re.compile(r"[0-9]+")
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"}
+_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr"}
 
 
 class FrameStore(Protocol):
@@ -54,7 +54,7 @@ def open_store(path: Path) -> FrameStore:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name looks like a frame that can be read (PNG, JPEG, WebP or TIFF)."""
+    """Whether a file name looks like a frame that can be read (PNG, JPEG, WebP, TIFF or EXR)."""
     return PurePosixPath(name).suffix.lower() in _IMAGES
 
 
