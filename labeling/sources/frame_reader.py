@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from labeling.sources.colmap import cameras_of, parse_colmap
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
 from labeling.sources.frame_stores import FrameStore, is_image, kind_of, of_kind, open_store
 from labeling.sources.tone_map import rolled_off
-from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
+from labeling.sources.transforms import Transforms, bends, camera_of, checked, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.light_file import read_exr_picture
 from manifests.contract.camera import fitted
@@ -93,8 +94,12 @@ class FrameReader(Reader):
             if self.footage.kind == "dl3dv":
                 self.report("no-transforms", "no transforms.json: no poses, and missing frames show by number only")
             return None
+        name = self.footage.transforms
         try:
-            return parse_transforms(self._store.read(self.footage.transforms))
+            if name.endswith(".json"):
+                return parse_transforms(self._store.read(name))
+            cameras, images = self._store.read(cameras_of(name)), self._store.read(name)
+            return checked(parse_colmap(cameras, images, text=name.endswith(".txt")))
         except FootageError as error:
             self.report("bad-transforms", str(error))
             return None
@@ -124,8 +129,9 @@ class FrameReader(Reader):
             self.report("irregular-names", "the names are not numbered evenly: taken in sorted order, gaps unseen")
         self.frames = max(places.values()) + 1
         if missing := [stem for stem in places if stem not in names]:
-            message = f"transforms.json lists {len(missing)} of its {len(announced)} frames that are not there"
-            self.report("missing-frames", f"{message}, first {min(missing, key=natural)[:80]}")
+            gone = f"{len(missing)} of its {len(announced)} frames that are not there"
+            first = min(missing, key=natural)[:80]
+            self.report("missing-frames", f"{self.footage.transforms} lists {gone}, first {first}")
         if holes := self.frames - len(places):
             self.report("missing-frames", f"{holes} of {self.frames} numbers are missing among the frames")
         return sorted((places[stem], name) for stem, name in names.items())
