@@ -36,10 +36,11 @@ with atheris.instrument_imports(include=ROOMS):
     from datagen.assets.wavefront import Wavefront
     from editing.benchmark.judgments import JUDGMENTS, read_judgments
     from labeling.cameras.camera_files import FilmCameras, SolvedShot, read_cameras, write_cameras
+    from labeling.sources.colmap import parse_colmap
     from labeling.sources.discovery import FootageRule
     from labeling.sources.dl3dv import read_index
     from labeling.sources.frame_stores import ZipStore
-    from labeling.sources.transforms import bends, camera_of, parse_transforms, pose_of
+    from labeling.sources.transforms import bends, camera_of, checked, parse_transforms, pose_of
     from manifests.codec import clip_json
     from manifests.codec.codecs import encode_clip
     from manifests.codec.exr import write_exr
@@ -139,6 +140,11 @@ def _transforms(data: bytes) -> None:
     bends(camera_of(found, poses, SIZE, SIZE), SIZE)
 
 
+def _colmap(data: bytes) -> None:
+    cameras, _, images = data.partition(b"|split|")
+    checked(parse_colmap(cameras, images, text=data.startswith(b"#")))
+
+
 def _mesh(path: Path) -> None:
     (Wavefront if path.suffix == ".obj" else Gltf).read(path).inspection(decode=True)
 
@@ -190,6 +196,9 @@ def targets(folder: Path) -> dict[str, Target]:
     obj = b"mtllib a.mtl\nusemtl a\nv 0 0 0 1 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 -1/1\n"
     mtl = b"newmtl a\nKd 1 0 0\nKs 1 1 1\nNs 96\nd 0.5\nTr 1\nillum 2\nPr 0.4\nmap_Kd -s 1 1 1 a.png\n"
     (folder / "m.obj").write_bytes(obj)
+    colmap_binary = struct.pack("<QiiQQ4d", 1, 1, 1, 64, 48, 50, 50, 32, 24) + b"|split|" + struct.pack("<Q", 1)
+    colmap_binary += struct.pack("<i7di", 1, 1, 0, 0, 0, 0, 0, 0, 1) + b"a.png\0" + struct.pack("<Qddq", 1, 1, 1, 1)
+    colmap_text = b"# a\n1 SIMPLE_RADIAL 64 48 50 32 24 0.1\n|split|1 1 0 0 0 0 0 0 1 a.png\n1 1 1\n"
     hdr = (
         b"#?RADIANCE\nEXPOSURE=2\nPRIMARIES=0 0 1 0 0 1 .3 .3\nFORMAT=32-bit_rle_rgbe\n\n-Y 8 +X 16\n"
         + bytes(range(128)) * 4
@@ -215,6 +224,7 @@ def targets(folder: Path) -> dict[str, Target]:
             document=json.dumps(rules).encode(),
         ),
         "transforms": Target(_transforms, document=json.dumps(ngp).encode()),
+        "colmap": Target(_colmap, colmap_text, colmap_binary),
         "cameras": Target(
             _file(folder / "c.json", lambda path: read_cameras(path, 2, SIZE)),
             document=(folder / "seed.json").read_bytes(),
