@@ -10,6 +10,7 @@ document, so that what lies behind the first check is reached too. What was foun
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import io
 import json
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 ROOMS = ["manifests", "scenes", "datagen.assets", "labeling.sources", "labeling.cameras", "renderers.checkpoints"]
-with atheris.instrument_imports(include=ROOMS):
+with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=ROOMS):
     from datagen.assets.gltf import Gltf
     from datagen.assets.wavefront import Wavefront
     from editing.benchmark.judgments import JUDGMENTS, read_judgments
@@ -171,7 +173,7 @@ def targets(folder: Path) -> dict[str, Target]:
     spec = scene_spec.to_json(sample_scene(builtin_catalogue(), load_recipe("tiny"), 0, 0))
     tensors = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
     weights = struct.pack("<Q", len(tensors)) + tensors + bytes(8)
-    (folder / "checkpoint/unet").mkdir(parents=True)
+    (folder / "checkpoint/unet").mkdir(parents=True, exist_ok=True)
     (folder / "checkpoint/unet/diffusion_pytorch_model.safetensors").write_bytes(weights)
     (folder / "checkpoint/unet/config.json").write_bytes(b'{"_class_name": "VideoUNet"}')
     index = {"backbone": "tiny", "kind": "inverse", "attributes": ["depth"], "training": {"steps": 1}, "licence": ""}
@@ -297,6 +299,7 @@ def _fuzz(name: str, folder: Path, seconds: float) -> None:
 
 def main() -> int:
     """Fuzz every parser, or one; prints a line each, and every finding."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside idle threads of numpy
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--only", nargs="*", default=[])
