@@ -137,7 +137,10 @@ def read_cameras(path: Path, frames: int, size: tuple[int, int]) -> FilmCameras:
             raise _bad(path, str(wrong)) from None
     for shot in found.shots:
         many = shot.last - shot.first + 1
-        shapes = np.shape(shot.camera_to_world), np.shape(shot.intrinsics)
+        try:
+            shapes = np.shape(shot.camera_to_world), np.shape(shot.intrinsics)
+        except ValueError:  # rows of several lengths
+            shapes = (), ()
         if shot.kind != "unsolved" and shapes != ((many, 4, 4), (many, 3, 3)):
             raise _bad(path, f"frames {shot.first} to {shot.last} lack poses or intrinsics")
     ends = [(shot.first, shot.last) for shot in found.shots]
