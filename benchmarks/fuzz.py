@@ -253,12 +253,11 @@ def _last_line(log: Path) -> str:
     return (log.read_text(errors="replace").strip().splitlines() or [""])[-1][:200]
 
 
-def _fuzz(name: str, folder: Path, seconds: float) -> None:
-    """Fuzz one parser in this process, which libFuzzer ends; counts and findings are written to the folder."""
+def _fuzz(target: Target, folder: Path, seconds: float) -> None:
+    """Fuzz a parser in this process, which libFuzzer ends; counts and findings are written to the folder."""
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    target = targets(folder / "files")[name]
     counts: dict[str, Any] = {"runs": 0, "slowest": 0.0, "findings": [], "told": 0.0}
     known: set[str] = set()
 
@@ -307,15 +306,15 @@ def main() -> int:
     options = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     out = options.out or Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory))
-    with tempfile.TemporaryDirectory(dir=memory) as scratch:
-        names = options.only or list(targets(Path(scratch)))
+    known = targets(out / "files")
+    names = options.only or list(known)
     total, wrong = 0, 0
     for name in names:
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
         child = os.fork()  # libFuzzer ends its process, and what was imported and instrumented here need not be again
         if not child:
-            _fuzz(name, folder, 60 * options.minutes / len(names))
+            _fuzz(known[name], folder, 60 * options.minutes / len(names))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         counts = folder / "counts.json"
         said = json.loads(counts.read_text()) if counts.exists() else {"runs": 0, "slowest": 0.0, "findings": []}
