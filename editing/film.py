@@ -73,6 +73,8 @@ class Film:
         frames: T.
         fps: frames per second.
         clip: the dataset's clip, or None for a video.
+        points: (N, 3) places in the world of a moving camera that was found, which tell the unit of its steps.
+        level: whether a camera that was found knows which way is up, in every shot.
         camera_said: lines for people: what `find_camera` found, shot by shot.
         remarks: lines for people: what whoever works on it could not do; `problems` has them too.
     """
@@ -81,6 +83,8 @@ class Film:
         self.name, self._source = name, source
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
+        self.points = np.zeros((0, 3))
+        self.level = False
         self.camera_said: list[str] = []
         self.remarks: list[str] = []
         self._camera = None if self.clip is None else self.clip.camera
@@ -171,6 +175,9 @@ class Film:
                 poses[frames] = (_ALONG_Y_TO_X @ camera.camera_to_world)[: self.frames - shot.first]
                 lens[frames] = camera.intrinsics[: self.frames - shot.first]
         self._camera = Camera(lens if np.ptp(lens, axis=0).any() else lens[0], poses)
+        if len(found.shots) == 1 and found.shots[0].points:
+            self.points = np.array(found.shots[0].points) @ _ALONG_Y_TO_X[:3, :3].T
+        self.level = all(shot.up == "seen" for shot in found.shots)
         self.camera_said = [shot.line() for shot in found.shots]
 
     @property

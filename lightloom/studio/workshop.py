@@ -175,7 +175,7 @@ class Workshop:
         maps = out.with_suffix("")
         film = project.film(whole=whole)
         made = insert(film, asset, at, out, scale=scale, rotate=rotate, gbuffers=maps, **self._how(project))
-        return Result(out, whole, (out, *_zipped(maps)), made.placed)
+        return Result(out, whole, (out, *_zipped(maps)), "; ".join(made.placed))
 
     def compare(self, project: Project, result: Result, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame `index` of the clip and of the result, both (H, W, 3) sRGB in [0, 1]."""

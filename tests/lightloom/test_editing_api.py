@@ -41,8 +41,8 @@ said["lights"] = editing.relight(Path("pan.mp4"), [find_light("courtyard"), "stu
 said["film"] = editing.relight(open_film("pan.mp4"), "relit.light.exr", "again.mp4", **how)
 change = {"basecolor": [0.9, 0.1, 0.1], "roughness": 0.2}
 said["edit"] = editing.edit("pan.mp4", change, "edit.mp4", pick=(20, 16), mask_out="mask.mp4", **how)
-made = editing.insert("pan.mp4", "box.glb", (24, 26), "insert.mp4", gbuffers="inserted", **how)
-said["insert"] = [*made.written, made.placed, *made.said]
+made = editing.insert("pan.mp4", "box.glb", (24, 26), "insert.mp4", depth=0.4, gbuffers="inserted", **how)
+said["insert"] = [*made.written, *made.placed, *made.said]
 same = renderers.inverse is renderers.without_lora().inverse
 own = editing.FilmRenderers(settings, inverse="ours", forward="theirs")
 said["kept"] = [same, own.inverse, own.forward, own.without_lora().forward]
