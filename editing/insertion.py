@@ -18,7 +18,7 @@ import numpy as np
 
 from datagen.insert_render import Catcher, Insert, LitPicture, Part, PlacedAsset, find_asset, render_insert, render_lit
 from editing.compositing import PlateLook, blend, composite, lay_lit, widened
-from editing.film import Film, VideoWriter, Waiting, open_film, resized
+from editing.film import Film, Waiting, film_writer, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from editing.support import Stand, floor_up, hiding, stand, upright
@@ -106,10 +106,10 @@ def insert(
     The whole film is held in memory; Blender works in a process of its own.
 
     Args:
-        film: video file, folder of frames, or an open Film, which is read to its end; or a dataset clip as
+        film: video file, picture, folder of frames, or an open Film, which is read to its end; or a dataset clip as
             "DATASET:KEY", whose true G-buffers, camera and light are used.
         asset: the first thing, as `at`, `scale`, `rotate`, `spin` and `depth` of a `Thing`.
-        out: the .mp4 to write.
+        out: the .mp4 to write; of one frame, a .png or .jpg too.
         others: more things.
         render: who shows them: Cycles, under the film's light, or the forward renderer.
         catalogue: a catalogue, or its Parquet file; the built-in one if not given.
@@ -144,7 +144,7 @@ def insert(
         scene = read_scene(opened, settings, renderers)
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
             made = put(scene, things, renderers, settings, Path(scratch), render=render, gbuffers=gbuffers is not None)
-        with VideoWriter(Path(out), opened.size, opened.fps, sound=opened.sound()) as video:
+        with film_writer(Path(out), opened) as video:
             for frame, (_, seconds) in zip(made.video, scene.frames, strict=True):
                 video.write(frame, seconds)
     written = [Path(out)]
@@ -268,10 +268,7 @@ def _rendered(
                 camera_to_world=scene.camera.camera_to_world,
                 intrinsics=scene.camera.intrinsics,
                 exposure=scene.exposure * (settings.exposure or 1.0),
-                steps=settings.steps,
-                window=settings.window,
-                overlap=settings.overlap,
-                generator=settings.noise(),
+                **settings.sampling(renderers.forward.backbone),
             ).video
         )
         for values in (scene.arrays, arrays)
