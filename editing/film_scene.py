@@ -80,8 +80,8 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
     """A clip of a dataset, synthetic or labelled."""
     arrays = {name: clip.arrays[name] for name in (*GBUFFERS, "mask", "instance") if name in clip.arrays}
     moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _MOVES
-    measured = clip.meta.get("depth") != "relative"
-    if not measured and moves:
+    measured, own = clip.meta.get("depth") != "relative", _depth_range(clip)
+    if not measured and moves and own is None:
         raise InputError(
             "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
         )
@@ -92,6 +92,11 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
         arrays.setdefault("mask", np.isfinite(arrays["depth"]).astype(np.float32))
         near, far = (float(part) for part in relative_depth(planar(arrays["depth"]))[1:])
         scale = near, max(far, near + 1e-6)
+    elif own is not None:
+        arrays["mask"] = channels_last(_coverage(arrays))
+        depth = own[0] + (own[1] - own[0]) * arrays["depth"]
+        arrays["depth"] = np.where(arrays["mask"] > 0.5, depth, np.inf).astype(np.float32)
+        scale = own
     else:
         arrays, scale = estimates_with_distance(arrays, camera.intrinsics)
     if clip.environment is not None:
@@ -100,6 +105,15 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
     said.append("light      estimated")
     light = _estimated_light(seen, relative(arrays, scale), camera, renderers.estimator)
     return FilmScene(frames, arrays, scale, camera, light, 1.0, known, measured, tuple(said))
+
+
+def _depth_range(clip: Clip) -> tuple[float, float] | None:
+    """What relative depth 0 and 1 are in the units of the clip's camera, where labels say it."""
+    said = clip.meta.get("depth_range")
+    if isinstance(said, list | tuple) and len(said) == 2 and all(isinstance(value, int | float) for value in said):
+        near, far = (float(value) for value in said)
+        return (near, far) if 0 < near < far < np.inf else None
+    return None
 
 
 def _estimated(
