@@ -80,7 +80,7 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
     """A clip of a dataset, synthetic or labelled."""
     arrays = {name: clip.arrays[name] for name in (*GBUFFERS, "mask", "instance") if name in clip.arrays}
     moves = float(np.ptp(camera.camera_to_world[:, :3, 3], axis=0).max()) > _MOVES
-    measured, own = clip.meta.get("depth") != "relative", _depth_range(clip)
+    measured, own = clip.meta.get("depth") != "relative", clip.depth_range
     if not measured and moves and own is None:
         raise InputError(
             "its depth is relative and its camera moves, so the size of a step is not known", where=clip.key
@@ -105,15 +105,6 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
     said.append("light      estimated")
     light = _estimated_light(seen, relative(arrays, scale), camera, renderers.estimator)
     return FilmScene(frames, arrays, scale, camera, light, 1.0, known, measured, tuple(said))
-
-
-def _depth_range(clip: Clip) -> tuple[float, float] | None:
-    """What relative depth 0 and 1 are in the units of the clip's camera, where labels say it."""
-    said = clip.meta.get("depth_range")
-    if isinstance(said, list | tuple) and len(said) == 2 and all(isinstance(value, int | float) for value in said):
-        near, far = (float(value) for value in said)
-        return (near, far) if 0 < near < far < np.inf else None
-    return None
 
 
 def _estimated(

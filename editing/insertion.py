@@ -21,7 +21,7 @@ from editing.compositing import PlateLook, blend, composite, lay_lit, widened
 from editing.film import Film, Waiting, film_writer, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
-from editing.support import Stand, floor_up, hiding, stand, upright
+from editing.support import Passers, Stand, floor_up, hiding, stand, upright
 from manifests.codec.codecs import encode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
@@ -309,10 +309,20 @@ def _traced(
     if not _shows(lit, before, (height, width)):
         raise _hidden(things)
     look = PlateLook.of([frame for frame, _ in (scene.frames[0], *list(scene.frames)[1:2])])
-    return (
-        lay_lit(frame, index, lit, before[index], under[index], look)[0]
-        for index, (frame, _) in enumerate(scene.frames)
-    )
+    passers = None
+    if still and not scene.measured:
+        passers = Passers([frame for frame, _ in scene.frames], scene.camera, (seen[0], seen[1]), stands)
+
+    def laid() -> Iterator[np.ndarray]:
+        for index, (frame, _) in enumerate(scene.frames):
+            hides, falls = before[index], under[index]
+            if passers is not None:
+                near = passers.before(frame)
+                hides, falls = (resized(part[None], near.shape[:2])[0] for part in (hides, falls))
+                hides = np.maximum(hides, near)
+            yield lay_lit(frame, index, lit, hides, falls, look)[0]
+
+    return laid()
 
 
 def _parts(camera: Camera, stands: Sequence[Stand], size: tuple[int, int]) -> tuple[Part, Part] | None:

@@ -7,13 +7,13 @@ must be so by more than depth is off from that plane on the floor itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from manifests.contract.camera import Camera
+from manifests.contract.camera import Camera, fitted
 from manifests.errors import InputError
 
 SHARE = 0.25
@@ -34,6 +34,12 @@ _RAMP = {True: np.cos(np.radians(3.0)), False: np.cos(np.radians(20.0))}
 """From where on a floor's own direction is not taken for up, where normals are exact and where they are estimated."""
 _NEARER = 0.08
 _SPOT = 2e-3
+_LOOKED_AT = 640
+_MEDIAN_OF, _LEAST_FRAMES = 15, 5
+_CHANGED = 20.0
+"""Of 255, by which something that passes differs from what is behind it."""
+_MOST_CHANGED = 0.3
+_DISK = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +213,52 @@ def hiding(
         before[frame] = _without_spots(before[frame])
         under[frame] = known * np.clip((lean - _TILT) / (np.cos(np.radians(35.0)) - _TILT), 0.0, 1.0)
     return before[..., None], under[..., None].astype(np.float32)
+
+
+class Passers:
+    """Things that pass before a still camera, nearer than what stands there: seen against the median of the film.
+
+    frames: (H, W, 3) uint8. camera: of the first frame, at the size (h, w) of the networks' picture. Something nearer
+    touches the surface at a lower place of the picture; where the whole picture changes, nothing is said to pass.
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray], camera: Camera, seen: tuple[int, int], stands: Sequence[Stand]):
+        self._size = fitted(frames[0].shape[:2], _LOOKED_AT)
+        step = max(1, len(frames) // _MEDIAN_OF)
+        shrunk = np.stack([self._shrunk(frame) for frame in frames[::step]])
+        self._rest = np.median(shrunk, axis=0) if len(shrunk) >= _LEAST_FRAMES else None
+        self._noise = 4 * float(np.median(np.abs(shrunk - np.median(shrunk, axis=0)))) + _CHANGED
+        lens = np.diag([self._size[1] / seen[1], self._size[0] / seen[0], 1.0]) @ camera.frame_intrinsics[0]
+        first = Camera(lens, camera.camera_to_world[:1])
+        rays, pose = first.rays(*self._size), first.camera_to_world[0]
+        self._near = np.ones(self._size, dtype=bool)  # where the surface is nearer than everything that stands on it
+        for one in stands:
+            foot, surface = pose[:3, :3].T @ (one.position - pose[:3, 3]), pose[:3, :3].T @ one.normal
+            plane = (foot @ surface) / np.minimum(rays @ surface, -1e-6)
+            self._near &= plane < -foot[2] - 0.5 * one.scale
+        rows = np.arange(self._size[0])[:, None]
+        self._lowest = np.where(self._near, rows, self._size[0]).min(axis=0)  # (w,)
+
+    def _shrunk(self, frame: np.ndarray) -> np.ndarray:
+        return cv2.resize(frame, self._size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+
+    def before(self, frame: np.ndarray) -> np.ndarray:
+        """1 where something nearer passes in a frame, (y, x, 1), at a size of its own."""
+        found = np.zeros(self._size, dtype=np.float32)
+        if self._rest is None:
+            return found[..., None]
+        moved = (np.abs(self._shrunk(frame) - self._rest).max(axis=-1) > self._noise).astype(np.uint8)
+        moved = cv2.morphologyEx(cv2.morphologyEx(moved, cv2.MORPH_OPEN, _DISK), cv2.MORPH_CLOSE, _DISK)
+        if moved.mean() > _MOST_CHANGED:
+            return found[..., None]
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(moved)
+        for number in range(1, count):
+            _, top, _, height, area = stats[number]
+            feet = top + height - 1
+            under = np.flatnonzero(labels[feet] == number)
+            if area > _SPOT / 4 * moved.size and (feet > self._lowest[under]).all():
+                found[labels == number] = 1
+        return found[..., None]
 
 
 def _on_plane(depth: np.ndarray, plane: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, float]:

@@ -10,7 +10,7 @@ import pytest
 
 from datagen.insert_render import LitPicture
 from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
-from editing.support import floor_up, hiding, stand
+from editing.support import Passers, floor_up, hiding, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
@@ -155,6 +155,24 @@ def test_only_what_is_surely_nearer_hides_a_thing_and_floors_never_do():
     assert before.max() == 0
     assert under[0, 22, 20, 0] == 1
     assert under[0, 9:19, 5:9].max() == 0
+
+
+def test_what_passes_nearer_hides_a_thing_and_what_passes_behind_does_not():
+    view = camera(pitch=25.0, frames=8)
+    rest = np.random.default_rng(0).integers(60, 120, (4 * HEIGHT, 4 * WIDTH, 3)).astype(np.uint8)
+    rest = cv2.GaussianBlur(rest, (0, 0), 2)
+    frames = np.repeat(rest[None], 8, axis=0)
+    for index, frame in enumerate(frames):
+        frame[30:86, 14 * index : 14 * index + 10] = 250  # its feet are low: it is near
+        frame[28:44, 90 - 8 * index : 98 - 8 * index] = 10  # far away
+    place = stand(view, ground(view), (16, 15), UP, share=0.2)
+    passers = Passers(list(frames), view, (HEIGHT, WIDTH), [place])
+    found = passers.before(frames[4])[..., 0]
+    assert found[40:80, 58:64].min() == 1
+    found[26:90, 52:70] = 0
+    assert found.max() == 0
+    assert passers.before(255 - frames[0]).max() == 0  # all of it changes
+    assert Passers(list(frames[:3]), view, (HEIGHT, WIDTH), [place]).before(frames[2]).max() == 0
 
 
 def test_soft_edges_average_over_surface_and_hard_ones_follow_the_centre():
