@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import msgspec
 import numpy as np
 
 from manifests.contract.camera import Camera
+from manifests.errors import InputError
 from scenes.recipes import Recipe
 
 SEED = 41
@@ -132,10 +134,11 @@ def solve(folder: Path, fov_degrees: float) -> None:
 
 
 def depth(folder: Path, fov_degrees: float) -> None:
-    """Depth of the clips whose camera moves and was solved: its error with one scale a clip, and whether a foot sticks.
+    """Depth of the clips whose camera moves and was solved: its error with one scale a clip, and how feet stick.
 
-    A line for each and one for all. `as before` is the network's depth, moved away from the camera as its normals want.
-    Feet are pixels of the first frame; how far they slide is measured in all frames, after their true place.
+    A line for each and one for all. `as before` is the network's depth, moved away from the camera as normals want.
+    Feet are of things put to pixels of the first frame that can hold one; how far they slide from the true place of
+    what is seen there is measured in all frames, in pixels.
     """
     from editing.film import open_film
     from editing.film_scene import estimates_with_distance
@@ -171,12 +174,8 @@ def depth(folder: Path, fov_degrees: float) -> None:
         there = np.isfinite(true)
         old = estimates_with_distance(maps, camera.intrinsics)[0]["depth"][..., 0]
         errors = [scaled_error(one, true, there & np.isfinite(old)) for one in (old, found[0])]
-        rng = np.random.default_rng(0)
-        rows, columns = np.nonzero(there[0])
-        chosen = rng.choice(len(rows), min(200, len(rows)), replace=False)
-        paths = [
-            _path(one, deep[0], rows[chosen], columns[chosen]) for one, deep in ((truly, true), (camera, found[0]))
-        ]
+        feet = _feet(camera, {**maps, "depth": found[0][..., None]}, there[0])
+        paths = truly.project(_seen_at(truly, true[0], feet))[0], camera.project(np.array([*feet.values()]))[0]
         shown = (paths[0] > 0).all(axis=-1) & (paths[0] < true.shape[:0:-1]).all(axis=-1)
         slide = np.linalg.norm(paths[0] - paths[1], axis=-1)[shown]
         before, after, slides = [*before, errors[0]], [*after, errors[1]], [*slides, slide]
@@ -199,11 +198,27 @@ def scaled_error(found: np.ndarray, true: np.ndarray, where: np.ndarray) -> floa
     return float(np.abs(ratio / np.median(ratio) - 1).mean())
 
 
-def _path(camera: Camera, first: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Pixels (T, N, 2) of what the first frame, of depth (H, W), shows at some of its pixels (N,)."""
+def _feet(camera: Camera, gbuffers: Mapping[str, np.ndarray], there: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Where things stand that are put to some pixels (x, y) of the first frame that can hold one."""
+    from editing.support import floor_up, stand
+
+    feet: dict[tuple[int, int], np.ndarray] = {}
+    rows, columns = np.nonzero(there)
+    for number in np.random.default_rng(0).permutation(len(rows))[:400]:
+        pixel = int(columns[number]), int(rows[number])
+        try:
+            up = floor_up(camera, gbuffers["normal"][0], there[..., None], pixel)
+            feet[pixel] = stand(camera, gbuffers, pixel, up, measured=False).position
+        except InputError:
+            continue
+    return feet
+
+
+def _seen_at(camera: Camera, first: np.ndarray, pixels: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Places (N, 3) in the world of what the first frame, of depth (H, W), shows at some pixels (x, y)."""
+    columns, rows = np.array(list(pixels)).T
     pose, rays = camera.camera_to_world[0], camera.at(slice(1)).rays(*first.shape).reshape(*first.shape, 3)
-    places = (rays[rows, columns] * first[rows, columns, None]) @ pose[:3, :3].T + pose[:3, 3]
-    return camera.project(places)[0]
+    return (rays[rows, columns] * first[rows, columns, None]) @ pose[:3, :3].T + pose[:3, 3]
 
 
 def main() -> None:

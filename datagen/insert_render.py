@@ -215,6 +215,11 @@ def render_lit(
         )
 
 
+def _rows(matrices: np.ndarray) -> tuple[Rows, ...]:
+    """(4, 4) or (T, 4, 4) as nested rows."""
+    return tuple(tuple(map(tuple, one)) for one in matrices.reshape(-1, 4, 4).tolist())
+
+
 def _ask(
     out: Path,
     assets: Sequence[PlacedAsset],
@@ -232,7 +237,7 @@ def _ask(
                 mesh=placed.asset.mesh,
                 material=placed.asset.material,
                 roots={name: str(root) for name, root in placed.asset.roots.items()},
-                object_to_world=placed.object_to_world.reshape(-1, 4, 4).tolist(),
+                object_to_world=_rows(placed.object_to_world),
             )
             for placed in assets
         ),

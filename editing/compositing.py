@@ -91,8 +91,8 @@ def lay_lit(
     covered = layer[..., 3:]
     things = layer[..., :3] * (1 - look.black) + covered * look.black
     made = srgb_encode(np.clip(things + (1 - covered) * plate, 0.0, 1.0))
-    noise = np.random.default_rng([7, index if look.moves else 0]).standard_normal(plate.shape[:2]).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), _GRAIN_SIZE)
+    drawn = np.random.default_rng([7, index if look.moves else 0]).standard_normal(plate.shape[:2])
+    noise = cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), _GRAIN_SIZE)
     made = made + covered * (look.grain / max(float(noise.std()), 1e-6)) * noise[..., None]
     same = (covered < 1e-3) & (np.abs(change - 1) < 2e-3)
     whole, share = frame.copy(), np.zeros((*frame.shape[:2], 1), dtype=np.float32)

@@ -16,6 +16,7 @@ from labeling.cameras.clip_depth import clip_depth
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
+from manifests.contract.color import luminance, srgb_decode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
 from renderers.lighting_estimator import Estimator
@@ -26,6 +27,8 @@ from renderers.shading.view_geometry import depth_offset, pinhole, plane_rays, s
 
 _MOST_PIXELS = 1 << 28
 _MOVES = 1e-6
+_COLOURED = 0.6
+"""Of the colour that light seems to have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,4 +191,19 @@ def _estimated_light(
     image = stored_light(np.asarray(found.environment), camera.camera_to_world[0])
     light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
     lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
-    return replace(light, image=image * np.float32(matching_exposure(video, gbuffers, light, **lens)))
+    exposure = np.float32(matching_exposure(video, gbuffers, light, **lens))
+    return replace(light, image=image * exposure * _tint(video, gbuffers))
+
+
+def _tint(video: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Colour (3,) of luminance 1 that light seems to have: of the picture (T, h, w, 3) over its base colour, in part.
+
+    The estimated light has next to none of its own; base colour swallows some of it too.
+    """
+    seen, own = video[:1].astype(np.float32), gbuffers["basecolor"][:1]
+    covered = channels_last(_coverage({name: gbuffers[name][:1] for name in gbuffers}))[..., 0]
+    clear = (covered > 0.5) & (seen.max(axis=-1) < 0.97) & (own.min(axis=-1) > 0.03)
+    if clear.sum() < 100:
+        return np.ones(3, dtype=np.float32)
+    colour = np.median(srgb_decode(seen[clear]) / own[clear], axis=0) ** _COLOURED
+    return np.asarray(colour / max(float(luminance(colour)), 1e-6), dtype=np.float32)

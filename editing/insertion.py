@@ -93,6 +93,7 @@ def insert(
     spin: float = 0.0,
     depth: float | None = None,
     others: Sequence[Thing] = (),
+    camera_height: float | None = None,
     render: Way = "cycles",
     catalogue: str | Path | Catalogue | None = None,
     gbuffers: str | Path | None = None,
@@ -111,6 +112,7 @@ def insert(
         asset: the first thing, as `at`, `scale`, `rotate`, `spin` and `depth` of a `Thing`.
         out: the .mp4 to write; of one frame, a .png or .jpg too.
         others: more things.
+        camera_height: metres of the camera above what the things stand on at first; `scale` is in metres then.
         render: who shows them: Cycles, under the film's light, or the forward renderer.
         catalogue: a catalogue, or its Parquet file; the built-in one if not given.
         gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
@@ -125,6 +127,10 @@ def insert(
     """
     if render not in get_args(Way):
         raise InputError(f"`render` {render!r} is not known", f"give {', '.join(get_args(Way))}", fields=("render",))
+    if camera_height is not None and not 0 < camera_height < float("inf"):
+        raise InputError(
+            f"`camera_height` {camera_height} is no height", "give metres, such as 1.6", fields=("camera_height",)
+        )
     renderers = renderers or FilmRenderers(settings)
     if render == "network":
         renderers.require("forward")  # before anything is read
@@ -143,7 +149,16 @@ def insert(
             renderers = renderers.without_lora()
         scene = read_scene(opened, settings, renderers)
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
-            made = put(scene, things, renderers, settings, Path(scratch), render=render, gbuffers=gbuffers is not None)
+            made = put(
+                scene,
+                things,
+                renderers,
+                settings,
+                Path(scratch),
+                render=render,
+                gbuffers=gbuffers is not None,
+                camera_height=camera_height,
+            )
         with film_writer(Path(out), opened) as video:
             for frame, (_, seconds) in zip(made.video, scene.frames, strict=True):
                 video.write(frame, seconds)
@@ -182,12 +197,13 @@ def put(
     *,
     render: Way = "cycles",
     gbuffers: bool = False,
+    camera_height: float | None = None,
 ) -> Put:
     """Put things, whose assets are found, into the scene and render them there; Blender works in `scratch`.
 
     Raises InputError, RenderError.
     """
-    stands = tuple(place(scene, thing) for thing in things)
+    stands = tuple(place(scene, thing, camera_height) for thing in things)
     frames = scene.camera.frames
     placed = [
         PlacedAsset(thing.asset, one.turning(thing.spin, frames))  # type: ignore[arg-type]
@@ -206,7 +222,7 @@ def put(
     return Put(_traced(scene, things, stands, placed, scratch), stands, arrays, coverage)
 
 
-def place(scene: FilmScene, thing: Thing) -> Stand:
+def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) -> Stand:
     """Where a thing stands. Raises InputError where it cannot."""
     height, width = scene.arrays["depth"].shape[1:3]
     full = scene.frames[0][0].shape[:2]
@@ -228,6 +244,7 @@ def place(scene: FilmScene, thing: Thing) -> Stand:
         distance=thing.depth,
         measured=scene.measured,
         called=thing.at,
+        camera_height=camera_height,
     )
 
 

@@ -75,6 +75,7 @@ def stand(
     distance: float | None = None,
     measured: bool = True,
     called: tuple[int, int] | None = None,
+    camera_height: float | None = None,
 ) -> Stand:
     """Stand an object on the surface that the first frame shows at `pixel`.
 
@@ -91,6 +92,7 @@ def stand(
             camera.
         distance: planar depth to stand at, in place of what is seen at the pixel.
         measured: whether depth and normals are exact, and not estimates.
+        camera_height: metres of the camera above the surface; `scale` is in metres then.
         called: the pixel's name in messages, where it is one of a larger picture.
 
     Raises InputError for a pixel outside the picture or without a surface that can hold something, and for sizes that
@@ -113,8 +115,10 @@ def stand(
         raise InputError(f"`depth` {seen:g} and `scale` {given} must be positive numbers", fields=("depth", "scale"))
     position = turned[y, x] * seen + pose[:3, 3]
     spans = min(height, width) / camera.frame_intrinsics[0, 0, 0] * seen  # the picture's smaller side, there
+    above = abs(float(surface @ (turned[y, x] * seen)))
+    if scale is not None and camera_height is not None:
+        scale *= above / camera_height
     if scale is None and share is None:
-        above = abs(float(surface @ (turned[y, x] * seen)))
         scale = max(min(SHARE * spans, _HEIGHTS * above), _LEAST * spans)
     elif scale is None:
         scale = share * spans

@@ -151,6 +151,7 @@ def insert(
     rotate: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
     spin: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
     depth: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
+    camera_height: float | None = None,
     render: Literal["cycles", "network"] = "cycles",
     catalogue: Path | None = None,
     gbuffers: Path | None = None,
@@ -171,6 +172,7 @@ def insert(
         rotate: degrees about the upright axis.
         spin: degrees that it turns over the video.
         depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.
+        camera_height: metres of the camera above what the things stand on; --scale is in metres then.
         render: who shows it: Cycles, under the video's light, or the forward renderer.
         catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
         gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
@@ -201,6 +203,7 @@ def insert(
             spin=first.spin,
             depth=first.depth,
             others=others,
+            camera_height=camera_height,
             render=render,
             catalogue=catalogue,
             gbuffers=gbuffers,

@@ -141,7 +141,7 @@ def test_a_black_ball_takes_as_much_light_from_the_ground_as_it_covers_of_the_sk
     assert np.abs(made.mask[0] - alone.arrays["mask"][0, 4:60, 8:56]).mean() < 0.01
     both = np.isfinite(made.depth[0]) & np.isfinite(alone.arrays["depth"][0, 4:60, 8:56])
     assert both.sum() > 100
-    assert np.abs(made.depth[0] - alone.arrays["depth"][0, 4:60, 8:56])[both].max() < 1e-3
+    assert np.abs(made.depth[0][both] - alone.arrays["depth"][0, 4:60, 8:56][both]).max() < 1e-3
 
 
 def test_what_is_wrong_with_an_asset_is_one_line(tmp_path):

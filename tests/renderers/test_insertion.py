@@ -134,6 +134,8 @@ def test_a_share_is_of_the_pictures_smaller_side_and_a_low_camera_makes_it_small
         stand(view, ground(view), (16, 12), UP, share=0.5).scale,
         2 * stand(view, ground(view), (16, 12), UP, share=0.25).scale,
     )
+    metres = stand(view, ground(view), (16, 12), UP, scale=0.8, camera_height=1.6).scale
+    assert np.isclose(metres, 0.8 * 2.0 / 1.6)  # it is two units above the ground
     low = camera(pitch=5.0)
     made = stand(low, ground(low), (16, 23), UP)
     assert made.scale < 0.25 * HEIGHT / low.intrinsics[0, 0] * ground_depth(low)[23, 16]
