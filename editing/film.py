@@ -146,14 +146,14 @@ class Film:
             for frame, rgb in enumerate(self.shown):
                 yield rgb, frame / self.fps
 
-    def find_camera(self, how: str, fov_degrees: float, out: Path) -> None:
-        """Let the film know its camera: "assume" one that stands still and level, "solve" it, or read it from a file.
+    def find_camera(self, how: str | None, fov_degrees: float, out: Path) -> None:
+        """Let the film know its camera: "assume" (or None) one that stands still and level, "solve" it, or read its file.
 
         A clip keeps its own. What is solved is kept beside `out` (.camera.json), and used again for the same film,
         which is read once more for that. fov_degrees: where nothing shows the lens. InputError for a file that cannot
         be used.
         """
-        if how == "assume" or not isinstance(self._source, Reader):
+        if how is None or how == "assume" or not isinstance(self._source, Reader):
             return
         from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 
@@ -196,8 +196,9 @@ class Film:
                 "where it moves, the object does not move along (option camera)"
             )
         poses = self._camera.camera_to_world.copy()
+        steps = bool(np.ptp(poses[:, :3, 3], axis=0).max() > 0)
         poses[:, :3, 3] = 0.0
-        return Camera(intrinsics, poses), "; ".join(self.camera_said) + ": its turns are followed, no steps"
+        return Camera(intrinsics, poses), "; ".join(self.camera_said) + (": no steps are followed" if steps else "")
 
     def poses(self, window: Window) -> np.ndarray:
         """camera_to_world (n, 4, 4) in a window: as known, or a level camera that looks at the light's middle."""

@@ -142,7 +142,8 @@ def insert(
         for one in things
     ]
     with open_film(film) as opened:
-        opened.find_camera(settings.camera, settings.fov, Path(out))
+        how = settings.camera or ("solve" if opened.frames > 1 else "assume")  # or things would not stay where they are
+        opened.find_camera(how, settings.fov, Path(out))
         if opened.clip is None:
             renderers.require("inverse")
         else:

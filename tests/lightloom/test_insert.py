@@ -56,7 +56,7 @@ LINES: dict[str, tuple[str, ...]] = {
             "--out",
             "video.mp4",
         ),
-        *("--inverse", "inverse", *WEIGHTS),
+        *("--inverse", "inverse", "--camera", "assume", *WEIGHTS),
     ),
     "outside": ("set:00000000-00", "--asset", "box.glb", "--at", "48,10", "--out", "a.mp4", *WEIGHTS),
     "no pixel": ("wide.mp4", "--asset", "box.glb", "--at", "left", "--out", "a.mp4", *WEIGHTS),
