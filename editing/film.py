@@ -147,7 +147,7 @@ class Film:
                 yield rgb, frame / self.fps
 
     def find_camera(self, how: str | None, fov_degrees: float, out: Path) -> None:
-        """Let the film know its camera: "assume" (or None) one that stands still and level, "solve" it, or read its file.
+        """Let the film know its camera: "assume" (or None) one that stands still and level, "solve" it, or read it.
 
         A clip keeps its own. What is solved is kept beside `out` (.camera.json), and used again for the same film,
         which is read once more for that. fov_degrees: where nothing shows the lens. InputError for a file that cannot
