@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from editing.film import Film, VideoWriter, open_film
-from editing.insertion import insert
+from editing.insertion import Scale, insert
 from editing.lights import NamedLight
 from editing.material_edits import MaterialChange, edit
 from editing.output import stored_light
@@ -167,7 +167,7 @@ class Workshop:
         asset: str,
         at: tuple[int, int],
         *,
-        scale: float | None = None,
+        scale: Scale = None,
         rotate: float = 0.0,
         whole: bool = True,
     ) -> Result:
