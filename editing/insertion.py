@@ -396,7 +396,8 @@ def _compared(scene: FilmScene, lit: LitPicture) -> np.ndarray:
     top, left, bottom, right = lit.part
     before = np.zeros_like(scene.arrays["depth"])
     part = slice(None), slice(top, bottom), slice(left, right)
-    before[part] = widened(lit.depth) >= scene.arrays["depth"][part]
+    nearest = widened(lit.depth)
+    before[part] = np.isfinite(nearest) & (nearest >= scene.arrays["depth"][part])
     return before
 
 
