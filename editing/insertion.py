@@ -323,7 +323,7 @@ def _traced(
     before = np.min([share[0] for share in shares], axis=0)
     under = np.max([share[1] for share in shares], axis=0)
     if scene.measured:
-        before = _compared(scene, lit)
+        before = nearer(scene.arrays["depth"], lit)
     if not _shows(lit, before, (height, width)):
         raise _hidden(things)
     look = PlateLook.of([frame for frame, _ in (scene.frames[0], *list(scene.frames)[1:2])])
@@ -391,13 +391,13 @@ def _catchers(scene: FilmScene, stands: Sequence[Stand]) -> list[Catcher]:
     return made
 
 
-def _compared(scene: FilmScene, lit: LitPicture) -> np.ndarray:
-    """What hides things where depth is exact: 1 where the scene is nearer, (T, h, w, 1) at the scene's own size."""
+def nearer(depth: np.ndarray, lit: LitPicture) -> np.ndarray:
+    """What hides things where depth (T, H, W, 1) is exact: 1 where it is nearer than they are, of the same shape."""
     top, left, bottom, right = lit.part
-    before = np.zeros_like(scene.arrays["depth"])
+    before = np.zeros_like(depth)
     part = slice(None), slice(top, bottom), slice(left, right)
     nearest = widened(lit.depth)
-    before[part] = np.isfinite(nearest) & (nearest >= scene.arrays["depth"][part])
+    before[part] = np.isfinite(nearest) & (nearest >= depth[part])
     return before
 
 

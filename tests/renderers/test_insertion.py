@@ -10,6 +10,7 @@ import pytest
 
 from datagen.insert_render import LitPicture
 from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
+from editing.insertion import nearer
 from editing.support import Passers, floor_up, hiding, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.color import srgb_decode, srgb_encode
@@ -275,6 +276,20 @@ def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is()
     assert (made == frame).all()
     made, _ = lay_lit(frame, 0, lit(mask, (0.3, 0.05, 0.02), 0.5), all_of_it, all_of_it, SHARP)
     assert (made == frame).all()  # hidden, and its shadow with it
+
+
+def test_exact_depth_hides_things_and_nothing_beside_them():
+    mask = np.zeros((10, 12, 1))
+    mask[3:7, 3:7] = 1
+    seen = replace(lit(mask, (0.3, 0.3, 0.3), 0.5), depth=np.where(mask[None] > 0, 4.0, np.inf))
+    depth = np.full((2, 10, 12, 1), 5.0)
+    assert nearer(depth, seen).max() == 0
+    depth[1, :, :5] = 3.0
+    hidden = nearer(depth, seen)
+    assert hidden[0].max() == 0
+    assert hidden[1, 3:7, 3:5].min() == 1
+    assert hidden[1, :, 5:].max() == 0
+    assert hidden[1, 9].max() == 0  # a shadow there is not hidden
 
 
 def test_a_films_blur_grain_and_black_are_measured_and_given_to_what_is_laid_over_it():
