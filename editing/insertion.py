@@ -18,13 +18,15 @@ import numpy as np
 
 from datagen.insert_render import Catcher, Insert, LitPicture, Part, PlacedAsset, find_asset, render_insert, render_lit
 from editing.compositing import PlateLook, blend, composite, lay_lit, widened
-from editing.film import Film, Waiting, film_writer, open_film, resized
+from editing.film import Film, Waiting, film_writer, floats, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from editing.support import Passers, Stand, floor_up, hiding, stand, upright
 from manifests.codec.codecs import encode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
+from manifests.contract.color import luminance, srgb_decode
+from manifests.contract.environment import latlong_directions
 from manifests.errors import InputError
 from manifests.files import write_bytes
 from scenes.catalogue import Catalogue
@@ -39,6 +41,7 @@ _REACH = 2.5
 _WIDE, _NARROW = 60.0, 12.0
 """Sides of the surface that catches a thing's shadow, in lengths of the thing: of all on one surface, and of one of
 several surfaces."""
+_LEVELS = 0.25, 2.25
 _SAMPLES = 64, 32
 """Per pixel, where one frame is rendered and where all are."""
 
@@ -94,7 +97,7 @@ def insert(
     depth: float | None = None,
     others: Sequence[Thing] = (),
     camera_height: float | None = None,
-    render: Way = "cycles",
+    render: Way | None = None,
     catalogue: str | Path | Catalogue | None = None,
     gbuffers: str | Path | None = None,
     settings: FilmSettings = DEFAULT,
@@ -113,7 +116,8 @@ def insert(
         out: the .mp4 to write; of one frame, a .png or .jpg too.
         others: more things.
         camera_height: metres of the camera above what the things stand on at first; `scale` is in metres then.
-        render: who shows them: Cycles, under the film's light, or the forward renderer.
+        render: who shows them: Cycles, under the film's light, or the forward renderer; if not given, the forward
+            renderer where G-buffers are true, else Cycles.
         catalogue: a catalogue, or its Parquet file; the built-in one if not given.
         gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
         settings: which renderers, and how.
@@ -125,7 +129,7 @@ def insert(
         CheckpointError: for renderers that cannot be had.
         DiskFull: nothing half-written stays behind.
     """
-    if render not in get_args(Way):
+    if render is not None and render not in get_args(Way):
         raise InputError(f"`render` {render!r} is not known", f"give {', '.join(get_args(Way))}", fields=("render",))
     if camera_height is not None and not 0 < camera_height < float("inf"):
         raise InputError(
@@ -196,7 +200,7 @@ def put(
     settings: FilmSettings,
     scratch: Path,
     *,
-    render: Way = "cycles",
+    render: Way | None = None,
     gbuffers: bool = False,
     camera_height: float | None = None,
 ) -> Put:
@@ -211,6 +215,7 @@ def put(
         for thing, one in zip(things, stands, strict=True)
     ]
     arrays, coverage = scene.arrays, None
+    render = render or ("network" if scene.measured else "cycles")
     if gbuffers or render == "network":
         size = scene.arrays["depth"].shape[1:3]
         alone = render_insert(placed, scene.camera, (size[0], size[1]), scratch / "gbuffers")
@@ -312,7 +317,8 @@ def _traced(
     parts = _parts(camera, stands, (height, width))
     if parts is None:
         raise InputError("what is inserted lies outside of the picture", "choose another pixel")
-    light = replace(scene.light, image=scene.light.image * np.float32(scene.exposure))
+    level = 1.0 if scene.measured else float(np.mean([_level(scene, one) for one in stands]))
+    light = replace(scene.light, image=scene.light.image * np.float32(scene.exposure * level))
     still = not camera.zooms and np.ptp(camera.camera_to_world, axis=0).max() == 0
     one = still and not any(thing.spin for thing in things)
     lit = render_lit(
@@ -363,6 +369,31 @@ def _parts(camera: Camera, stands: Sequence[Stand], size: tuple[int, int]) -> tu
     return found[0], found[1]
 
 
+def _level(scene: FilmScene, one: Stand) -> float:
+    """How bright the picture is around a thing's foot against what light and base colour say, in part: in the shade of
+    something a thing is darker too."""
+    image = scene.light.image
+    towards = latlong_directions(*image.shape[:2]) @ scene.light.rotation[0].T @ one.normal
+    solid = np.sqrt(np.maximum(1 - latlong_directions(*image.shape[:2])[..., 2] ** 2, 0.0))
+    received = (image * (np.maximum(towards, 0.0) * solid)[..., None]).sum(axis=(0, 1)) / (solid.sum() / 4)
+    patch = _around(scene, one, 0.05)
+    seen = srgb_decode(floats(resized(scene.frames[0][0][None], scene.arrays["depth"].shape[1:3])[0][patch]))
+    clear = seen.max(axis=-1) < 0.95
+    expected = luminance(scene.arrays["basecolor"][0][patch] * received)[clear]
+    if not clear.any() or float(np.median(expected)) < 1e-4:
+        return 1.0
+    return float(np.clip(np.median(luminance(seen[clear]) / np.maximum(expected, 1e-4)), *_LEVELS) ** 0.5)
+
+
+def _around(scene: FilmScene, one: Stand, share: float) -> tuple[slice, slice]:
+    """Rows and columns around a thing's foot in the networks' first picture: this share of its larger side each way."""
+    height, width = scene.arrays["depth"].shape[1:3]
+    pixel, _ = scene.camera.at(slice(1)).project(one.position[None])
+    x, y = (int(np.clip(value, 0, limit - 1)) for value, limit in zip(pixel[0, 0], (width, height), strict=True))
+    side = max(1, round(share * max(height, width)))
+    return slice(max(y - side, 0), y + side + 1), slice(max(x - side, 0), x + side + 1)
+
+
 def _catchers(scene: FilmScene, stands: Sequence[Stand]) -> list[Catcher]:
     """One for each surface that things stand on, of what the first frame shows around the first thing on it."""
     surfaces: list[Stand] = []
@@ -375,16 +406,12 @@ def _catchers(scene: FilmScene, stands: Sequence[Stand]) -> list[Catcher]:
         if not any(same):
             surfaces.append(one)
     wide = _WIDE if len(surfaces) == 1 else _NARROW
-    height, width = scene.arrays["depth"].shape[1:3]
     made = []
     for one in surfaces:
         plane = np.eye(4)
         plane[:3, :3] = wide * one.scale * upright(one.normal)
         plane[:3, 3] = one.position
-        pixel, _ = scene.camera.at(slice(1)).project(one.position[None])
-        x, y = (int(np.clip(value, 0, limit - 1)) for value, limit in zip(pixel[0, 0], (width, height), strict=True))
-        side = max(1, round(0.03 * max(height, width)))
-        patch = slice(max(y - side, 0), y + side + 1), slice(max(x - side, 0), x + side + 1)
+        patch = _around(scene, one, 0.03)
         red, green, blue = (float(np.median(scene.arrays["basecolor"][0][patch][..., c])) for c in range(3))
         rough, metal = (float(np.median(scene.arrays[name][0][patch])) for name in ("roughness", "metallic"))
         made.append(Catcher(plane, (red, green, blue), rough, metal if scene.measured else 0.0))

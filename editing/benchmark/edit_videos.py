@@ -18,7 +18,7 @@ from datagen.insert_render import Insert
 from editing.benchmark.cases import Case
 from editing.film import Film
 from editing.film_scene import read_scene
-from editing.insertion import Thing, put
+from editing.insertion import Thing, Way, put
 from editing.material_edits import MaterialChange, edited_frames
 from editing.selection import SelectionRequest
 from editing.settings import FilmRenderers, FilmSettings
@@ -31,8 +31,8 @@ from training.baselines import edit_baselines
 Mode = Literal["truth", "pixels"]
 MODES: tuple[Mode, ...] = ("truth", "pixels")
 OURS = "ours"
-OURS_NETWORK = "ours, forward renderer"
-"""Insertion's other way; nothing is judged by it."""
+OTHER = "ours, the other way"
+"""What insertion would show with the renderer that is not its default; nothing is judged by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +104,11 @@ def _inserted(
     added = Thing(Insert(thing.mesh, thing.material, roots), case.inserted.pixel, f"{100 * SHARE:g}%", turn)
     videos = {}
     coverage = None
-    for method, way in ((OURS, "cycles"), (OURS_NETWORK, "network")):
+    ways: tuple[Way, Way] = ("network", "cycles") if mode == "truth" else ("cycles", "network")
+    for method, way in zip((OURS, OTHER), ways, strict=True):
         try:
             with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
-                made = put(scene, [added], renderers, settings, Path(scratch), render=way)  # type: ignore[arg-type]
+                made = put(scene, [added], renderers, settings, Path(scratch), render=way, gbuffers=True)
         except InputError as error:
             return Videos({}, str(error))
         videos[method] = np.stack(list(made.video)).astype(np.float32) / (255 if way == "cycles" else 1)
