@@ -343,9 +343,7 @@ def film_writer(
     """Writes what is made of `film`, (H, W) as large as it or as `size`: an mp4 with its sound, or one picture."""
     if path.suffix.lower() in STILLS:
         if film.frames > 1:
-            raise InputError(
-                f"a picture cannot hold {film.frames} frames", "give a name that ends in .mp4", where=path
-            )
+            raise InputError(f"a picture cannot hold {film.frames} frames", "give a name that ends in .mp4", where=path)
         return StillWriter(path)
     return VideoWriter(path, size or film.size, film.fps, sound=film.sound() if sound else None)
 
