@@ -100,9 +100,8 @@ class Film:
 
     @property
     def problems(self) -> list[str]:
-        """What could not be used of the film, or done with it, a line each; complete once it has been written."""
-        found = [one.message for one in self._source.problems] if isinstance(self._source, Reader) else []
-        found += self.remarks
+        """What to know of the film, and of what was done with it, a line each; complete once it has been written."""
+        found = (self._source.said if isinstance(self._source, Reader) else []) + self.remarks
         return found + ([self._sound.missing] if self._sound is not None and self._sound.missing else [])
 
     def sound(self) -> SoundTrack | None:

@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("manifests", "pipeline", "scenes", "renderers", "datagen", "labeling", "training", "editing", "lightloom")
 MOST_LINES = 500
-MOST_MODULES = 346
-MOST_CODE_LINES = 38_000
+MOST_MODULES = 362
+MOST_CODE_LINES = 42_000
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

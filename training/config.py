@@ -55,10 +55,12 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         drop_each: share of the visits from which a G-buffer, or the light, is withheld, each by itself; of forward
             renderers that do without some (`cosmos`).
         panorama: (h, w) of the light.
-        mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
+        mixed: shards shuffled together; 0 mixes all clips. Behind http:// only few shards are kept:
+            1 or more.
         threads: decoder threads.
         ahead: batches decoded in advance.
         cache_gib: memory for decoded clips.
+        disk_gib: room in OUT/cache for clips of buckets, so that an epoch fetches only what does not fit.
         images_share: share of steps that take images as one-frame videos, where such a set is given.
     """
 
@@ -81,6 +83,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     threads: Count = 2
     ahead: Count = 3
     cache_gib: NotNegative = 0.0
+    disk_gib: NotNegative = 20.0
     images_share: Share = 0.25
 
 

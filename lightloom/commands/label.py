@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,11 +67,13 @@ def run(source: Positional[Source], out: Positional[Folder], /, *, wanted: Wante
         wanted: what is labelled, by whom, and how.
         options: how to run it.
     """
-    from labeling.label_run import label
+    from labeling.label_run import label, lost_lines
 
     found, settings = _found(source, wanted), _settings(wanted)
     report = label(out, found, settings, options)
-    say(report.line())
+    reasons = Counter(problem.reason for problem in found.problems).most_common()
+    source_lines = [f"source   {', '.join(f'{count} {reason}' for reason, count in reasons)}"] if reasons else []
+    say(report.line(), *lost_lines(out, found.footage), *source_lines)
     return 0 if report.complete and not report.failed else 1
 
 

@@ -192,6 +192,8 @@ class Loader:
         options = self._options
         places = positions(self._submitted, options.batch, options.rank, options.world)
         self._submitted += options.batch * options.world
+        indices = [self._clips[self._order.at(position)[1]] for position in places]
+        self._source.ahead(index for index in indices if self._cache.get(index) is None)
         samples = [self._decoders.submit(self._sample, position) for position in places]
         self._ready.append(self._collator.submit(_batch, samples, options.pin))
 
