@@ -99,7 +99,7 @@ class CosmosSpace:
         """What the autoencoder works in: float32 on a CPU, whose bfloat16 lacks a part of it."""
         if given.device.type == "cpu" and self.vae.dtype == torch.bfloat16:
             self.vae.float()
-        return self.vae.dtype  # type: ignore[no-any-return]  # diffusers is untyped
+        return self.vae.dtype
 
     def _check(self, frames: int) -> None:
         if (frames - 1) % STRIDE:
