@@ -222,6 +222,11 @@ def put(
     up = np.array([0.0, 0.0, 1.0]) if scene.level else ground_up(scene.camera, normal, (x, y))
     where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
     alone = render_insert(asset, scene.camera, (height, width), where.object_to_world, scratch)
+    if not alone.arrays["mask"].max() > 0:
+        raise InputError(
+            f"nothing solid is seen of the object at {place.at[0]},{place.at[1]}",
+            "are its materials transparent (alpha below a half, or below their cut-off)?",
+        )
     arrays, coverage = composite(scene.arrays, alone.arrays)
     if not coverage.max() > 0:
         raise InputError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame", "choose another pixel")
