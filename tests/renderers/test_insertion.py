@@ -102,8 +102,9 @@ def test_a_depth_that_is_given_replaces_what_is_seen():
         stand(view, ground(view), (4, 2), UP)
     with pytest.raises(InputError, match="pixel 32,2 is outside of the picture of 32x24"):
         stand(view, ground(view), (32, 2), UP)
-    with pytest.raises(InputError, match="must be positive"):
-        stand(view, ground(view), (4, 2), UP, distance=3.0, scale=0.0)
+    for wrong in ({"scale": 0.0}, {"share": np.inf}, {"distance": np.nan}):
+        with pytest.raises(InputError, match="must be positive"):
+            stand(view, ground(view), (4, 2), UP, **{"distance": 3.0, **wrong})
 
 
 def test_up_is_where_most_of_the_floor_looks_and_not_a_wall():
@@ -371,5 +372,7 @@ def test_a_film_gets_what_is_traced_and_in_the_shade_it_is_lit_less(shade, monke
     assert (video[0][:8] == frame[:8]).all()
     with pytest.raises(InputError, match="pixel 500,3 is outside of the picture of 128x96 pixels"):
         insertion.put(scene, [insertion.Thing(asset, (500, 3))], FilmRenderers(), FilmSettings(), tmp_path)
+    with pytest.raises(InputError, match="`spin` nan is no angle"):
+        insertion.put(scene, [insertion.Thing(asset, (66, 66), spin=np.nan)], FilmRenderers(), FilmSettings(), tmp_path)
     with pytest.raises(InputError, match="'big' is no size"):
         insertion.put(scene, [insertion.Thing(asset, (66, 66), scale="big")], FilmRenderers(), FilmSettings(), tmp_path)
