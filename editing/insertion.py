@@ -219,6 +219,11 @@ def put(
     if gbuffers or render == "network":
         size = scene.arrays["depth"].shape[1:3]
         alone = render_insert(placed, scene.camera, (size[0], size[1]), scratch / "gbuffers")
+        if not alone.arrays["mask"].max() > 0:
+            raise InputError(
+                f"nothing solid is seen of {_at(things)}",
+                "are its materials transparent (alpha below a half, or below their cut-off)?",
+            )
         arrays, coverage = composite(scene.arrays, alone.arrays)
     if render == "network":
         assert coverage is not None
@@ -275,8 +280,11 @@ def _sizes(scale: Scale) -> tuple[float | None, float | None]:
 
 
 def _hidden(things: Sequence[Thing]) -> InputError:
-    where = " and ".join(f"{thing.at[0]},{thing.at[1]}" for thing in things)
-    return InputError(f"what stands at {where} is hidden in every frame", "choose another pixel")
+    return InputError(f"{_at(things)} is hidden in every frame", "choose another pixel")
+
+
+def _at(things: Sequence[Thing]) -> str:
+    return "what stands at " + " and ".join(f"{thing.at[0]},{thing.at[1]}" for thing in things)
 
 
 def _rendered(

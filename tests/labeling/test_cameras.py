@@ -307,6 +307,20 @@ def test_what_is_no_camera_is_refused_in_one_line(tmp_path: Path, data: bytes) -
         read_cameras(tmp_path / "nothing", 5, SIZE)
 
 
+def test_ragged_matrices_are_refused(tmp_path: Path) -> None:
+    """Fuzzing found them: rows of several lengths are no array."""
+    made = solve_film(np.repeat(texture(9)[None, : SIZE[0], : SIZE[1]], 4, axis=0), SIZE, FOV)
+    document = msgspec.json.decode(msgspec.json.encode(made))
+    document["shots"][0] |= {
+        "kind": "moving",
+        "camera_to_world": [[[1.0], [1.0, 2.0]]] * 4,
+        "intrinsics": [[[1.0]]] * 4,
+    }
+    (tmp_path / "a.json").write_bytes(msgspec.json.encode(document))
+    with pytest.raises(InputError, match="lack poses"):
+        read_cameras(tmp_path / "a.json", 4, SIZE)
+
+
 def test_cameras_of_another_film_are_refused(tmp_path: Path) -> None:
     made = solve_film(np.repeat(texture(9)[None, : SIZE[0], : SIZE[1]], 4, axis=0), SIZE, FOV)
     write_cameras(tmp_path / "a.json", made)
