@@ -243,6 +243,10 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
         raise InputError(f"pixel {thing.at[0]},{thing.at[1]} is outside of the picture of {full[1]}x{full[0]} pixels")
     first = scene.arrays["normal"][0], scene.arrays["mask"][0]
     up = np.array([0.0, 0.0, 1.0]) if scene.level else floor_up(scene.camera, *first, (x, y))
+    if not np.isfinite((thing.rotate, thing.spin)).all():
+        raise InputError(
+            f"`rotate` {thing.rotate} or `spin` {thing.spin} is no angle", "give degrees", fields=("rotate", "spin")
+        )
     scale, share = _sizes(thing.scale)
     return stand(
         scene.camera,

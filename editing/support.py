@@ -110,7 +110,7 @@ def stand(
         seen, surface = _surface(depth, normal @ pose[:3, :3].T, turned, pixel, up, measured, name)
     else:
         seen, surface = distance, up
-    if seen <= 0 or any(size is not None and not (np.isfinite(size) and size > 0) for size in (scale, share)):
+    if any(size is not None and not (np.isfinite(size) and size > 0) for size in (seen, scale, share)):
         given = scale if share is None else share
         raise InputError(f"`depth` {seen:g} and `scale` {given} must be positive numbers", fields=("depth", "scale"))
     position = turned[y, x] * seen + pose[:3, 3]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from datagen.insert_render import LitPicture
+from datagen.insert_render import Insert, LitPicture
+from editing import insertion
 from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
+from editing.film_scene import FilmScene
 from editing.insertion import nearer
+from editing.settings import FilmRenderers, FilmSettings
 from editing.support import Passers, floor_up, hiding, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.color import srgb_decode, srgb_encode
+from manifests.contract.environment import Environment
 from manifests.errors import InputError
+from scenes.spec import Builtin, Principled
 
 HEIGHT, WIDTH = 24, 32
 UP = np.array([0.0, 0.0, 1.0])
@@ -96,8 +102,9 @@ def test_a_depth_that_is_given_replaces_what_is_seen():
         stand(view, ground(view), (4, 2), UP)
     with pytest.raises(InputError, match="pixel 32,2 is outside of the picture of 32x24"):
         stand(view, ground(view), (32, 2), UP)
-    with pytest.raises(InputError, match="must be positive"):
-        stand(view, ground(view), (4, 2), UP, distance=3.0, scale=0.0)
+    for wrong in ({"scale": 0.0}, {"share": np.inf}, {"distance": np.nan}):
+        with pytest.raises(InputError, match="must be positive"):
+            stand(view, ground(view), (4, 2), UP, **{"distance": 3.0, **wrong})
 
 
 def test_up_is_where_most_of_the_floor_looks_and_not_a_wall():
@@ -314,3 +321,58 @@ def test_a_films_blur_grain_and_black_are_measured_and_given_to_what_is_laid_ove
     assert np.corrcoef(grainy[0].ravel(), grainy[1].ravel())[0, 1] < 0.2
     black = lay_lit(frame, 0, lit(mask, (0, 0, 0), 1.0), nothing, nothing, replace(look, grain=0.0, blur=0.0))[0]
     assert np.allclose(srgb_decode(black / 255), look.black, atol=2e-3)
+
+
+@pytest.mark.parametrize("shade", [1.0, 0.4])
+def test_a_film_gets_what_is_traced_and_in_the_shade_it_is_lit_less(shade, monkeypatch, tmp_path):
+    view = camera(pitch=25.0, frames=3)
+    seen = ground(view, 0.8 * ground_depth(view))
+    maps = {name: np.repeat(value, 3, axis=0) for name, value in seen.items()}
+    covered = np.isfinite(maps["depth"]).astype(np.float32)
+    flat = np.ones_like(covered)
+    maps |= {"mask": covered, "basecolor": np.full((*flat.shape[:3], 3), 0.5), "roughness": flat, "metallic": 0 * flat}
+    light = Environment(np.ones((16, 32, 3), np.float32), np.tile(np.eye(3), (3, 1, 1)))
+    linear = np.full((4 * HEIGHT, 4 * WIDTH, 3), 0.5 * shade)  # the ground under that light is 0.5
+    frame = (255 * srgb_encode(linear) + 0.5).astype(np.uint8)
+    frames = deque((frame.copy(), index / 10) for index in range(3))
+    scene = FilmScene(frames, maps, (1.0, 9.0), view, light, 1.0, True, False, ())
+    given = {}
+
+    def traced(placed, catchers, light, camera, size, parts, out, *, samples):
+        given.update(
+            light=light.image.mean(), catchers=len(catchers), frames=[len(one.object_to_world) for one in placed]
+        )
+        (top, left, bottom, right), (a, b, c, d) = parts
+        mask = np.zeros((1, bottom - top, right - left, 1), np.float32)
+        mask[:, 4:-4, 4:-4] = 1
+        rgb = mask * np.array([0.3, 0.0, 0.0], np.float32)
+        depth = np.where(mask > 0, 4.0, np.inf)
+        change, around = (np.full((1, *size, 3), 0.5, np.float32) for size in (mask.shape[1:3], (c - a, d - b)))
+        return LitPicture(parts[0], rgb, mask, depth, change, parts[1], around)
+
+    monkeypatch.setattr(insertion, "render_lit", traced)
+    asset = Insert(
+        Builtin(uid="ball", generator="ellipsoid", params={}),
+        Principled(uid="grey", basecolor=(0.5, 0.5, 0.5), roughness=0.5, metallic=0.0),
+        {},
+    )
+    thing = insertion.Thing(asset, (66, 66), scale="20%")
+    made = insertion.put(scene, [thing], FilmRenderers(), FilmSettings(), tmp_path)
+    video = list(made.video)
+    assert given["catchers"] == 1
+    assert given["frames"] == [1]
+    assert given["light"] == pytest.approx(shade**0.5, rel=0.03)
+    assert len(video) == 3
+    pixel, _ = view.project(made.stands[0].position[None] + [[0, 0, 0.5 * made.stands[0].scale]])
+    x, y = (4 * pixel[0, 0]).astype(int)
+    assert video[1][y, x, 0] > video[1][y, x, 1] + 60  # it is red
+    foot = (4 * view.project(made.stands[0].position[None])[0][0, 0]).astype(int)
+    shaded = video[2][foot[1] + 3, foot[0] - 14 : foot[0] + 14].mean()
+    assert shaded < frame.mean() - 10
+    assert (video[0][:8] == frame[:8]).all()
+    with pytest.raises(InputError, match="pixel 500,3 is outside of the picture of 128x96 pixels"):
+        insertion.put(scene, [insertion.Thing(asset, (500, 3))], FilmRenderers(), FilmSettings(), tmp_path)
+    with pytest.raises(InputError, match="`spin` nan is no angle"):
+        insertion.put(scene, [insertion.Thing(asset, (66, 66), spin=np.nan)], FilmRenderers(), FilmSettings(), tmp_path)
+    with pytest.raises(InputError, match="'big' is no size"):
+        insertion.put(scene, [insertion.Thing(asset, (66, 66), scale="big")], FilmRenderers(), FilmSettings(), tmp_path)
