@@ -21,7 +21,7 @@ from manifests.errors import FootageError, InputError
 from manifests.files import write_bytes
 from manifests.untrusted import decode_json, read_bounded
 
-VERSION = 1
+VERSION = 2
 _MOST_BYTES = 1 << 28
 _LONGEST = 600
 """Frames of a film that is solved."""
@@ -33,7 +33,7 @@ class SolvedShot(msgspec.Struct, frozen=True, kw_only=True):
     """Frames `first` to `last` of a film, and what `CameraSolution` says of them; poses and lenses where solved.
 
     `camera_to_world` are 4x4 rows of each frame (OpenGL: x right, y up, z toward the viewer; world z up), `intrinsics`
-    3x3 rows of each frame in pixels of the film.
+    3x3 rows of each frame in pixels of the film, `points` the places of corners, of a moving camera.
     """
 
     first: int
@@ -46,6 +46,7 @@ class SolvedShot(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     camera_to_world: list[list[list[float]]] = []
     intrinsics: list[list[list[float]]] = []
+    points: list[list[float]] = []
 
     def camera(self) -> Camera | None:
         """Its camera, with an intrinsic matrix a frame; None where it is unsolved."""
@@ -143,6 +144,8 @@ def read_cameras(path: Path, frames: int, size: tuple[int, int]) -> FilmCameras:
             shapes = (), ()
         if shot.kind != "unsolved" and shapes != ((many, 4, 4), (many, 3, 3)):
             raise _bad(path, f"frames {shot.first} to {shot.last} lack poses or intrinsics")
+        if any(len(point) != 3 for point in shot.points):
+            raise _bad(path, f"frames {shot.first} to {shot.last} have points that are not of three numbers")
     ends = [(shot.first, shot.last) for shot in found.shots]
     joined = all(one[1] + 1 == two[0] for one, two in pairwise(ends))
     if not ends or ends[0][0] != 0 or ends[-1][1] + 1 != frames or not joined or tuple(found.size) != tuple(size):
@@ -189,6 +192,7 @@ def _shot(first: int, stop: int, found: CameraSolution) -> SolvedShot:
         reason=found.reason,
         camera_to_world=[] if known is None else known.camera_to_world.tolist(),
         intrinsics=[] if known is None else known.frame_intrinsics.tolist(),
+        points=np.round(found.points, 5).tolist(),
     )
 
 
