@@ -111,9 +111,10 @@ class Layered:
             return
         if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
             tagged = {str(t.__struct_config__.tag): t for t in get_args(wanted) if hasattr(t, "__struct_config__")}
-            if plain.get("kind") in tagged:
+            kind = plain.get("kind")
+            if isinstance(kind, str) and kind in tagged:
                 inner = {key: value for key, value in plain.items() if key != "kind"}
-                self._refuse_unknown(inner, tagged[plain["kind"]], path, label)
+                self._refuse_unknown(inner, tagged[kind], path, label)
             return
         types = typing.get_type_hints(wanted)
         for key, value in plain.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -138,10 +139,9 @@ def read_cameras(path: Path, frames: int, size: tuple[int, int]) -> FilmCameras:
             raise _bad(path, str(wrong)) from None
     for shot in found.shots:
         many = shot.last - shot.first + 1
-        try:
+        shapes: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
+        with suppress(ValueError):  # of rows of several lengths
             shapes = np.shape(shot.camera_to_world), np.shape(shot.intrinsics)
-        except ValueError:  # rows of several lengths
-            shapes = (), ()
         if shot.kind != "unsolved" and shapes != ((many, 4, 4), (many, 3, 3)):
             raise _bad(path, f"frames {shot.first} to {shot.last} lack poses or intrinsics")
         if any(len(point) != 3 for point in shot.points):

@@ -216,7 +216,8 @@ class VideoReader(Reader):
                 "hdr", "the video is Dolby Vision without a picture that others show", "convert it first"
             )
         self._crop = _CROP.unpack_from(sides.get("frame_cropping", bytes(_CROP.size)).ljust(_CROP.size, b"\0"))
-        self._aspect = context.sample_aspect_ratio
+        aspect = context.sample_aspect_ratio
+        self._aspect = Fraction(aspect.numerator, aspect.denominator) if aspect else None
 
     def _set_times(self, stamps: list[int | None], base: float, average: float) -> None:
         """Places and rate from the time stamps; where they are missing or equal, from the order and average rate."""
@@ -289,7 +290,9 @@ class VideoReader(Reader):
         """What decodes the track, within limits."""
         context = stream.codec_context
         if stream.metadata.get("alpha_mode") == "1" and context.name in _ALPHA_DECODERS:
-            context = av.VideoCodecContext.create(_ALPHA_DECODERS[context.name], "r")
+            made = av.CodecContext.create(_ALPHA_DECODERS[context.name], "r")
+            assert isinstance(made, av.VideoCodecContext)
+            context = made
         context.options = dict(_LIMITS)
         context.thread_count = self._threads
         context.thread_type = "SLICE" if self._threads == 1 else "AUTO"
@@ -443,7 +446,7 @@ class PixelConverter:
             interpolation=self._interpolation,
             threads=1,
         )
-        pixels = converted.to_ndarray()
+        pixels: np.ndarray = converted.to_ndarray()
         if self._converted != self._target:
             pixels = cv2.resize(pixels[self._shown], self._target[::-1], interpolation=cv2.INTER_AREA)
         pixels = self._orientation.apply(pixels)

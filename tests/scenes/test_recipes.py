@@ -86,6 +86,7 @@ def test_json_round_trip_is_exact_and_the_digest_sees_every_change():
         ("objects: {count: [0, 0]}\nprimitives: {count: [0, 0]}", "objects.count, primitives.count: both 0"),
         ("lights: {kinds: {hdri: 0, sky: 0, studio: 0}}", "lights.kinds: every weight is 0"),
         ("split: training", "split: Invalid enum value 'training'"),
+        ("camera: {distance: {kind: {a: 1}}}", "camera.distance.kind: Expected `str`, got `dict`"),
         ("licences: {non_comercial: true}", "licences.non_comercial: no such field; did you mean non_commercial?"),
     ],
 )
