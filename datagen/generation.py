@@ -70,7 +70,7 @@ def create(path: Path, settings: DatagenSettings, catalogue: Catalogue) -> Datas
         catalogue=catalogue.digest,
     )
     dataset = open_or_create(path, header)
-    copy = dataset.path / CATALOGUE
+    copy = Path(dataset.path) / CATALOGUE
     if not (copy.exists() and _digest(copy) == catalogue.digest):
         catalogue.save(copy)
     return dataset
@@ -83,7 +83,7 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
         raise DatasetError(
             f"was not made by datagen but by {header.stage}", "it cannot be rendered here", where=dataset.path
         )
-    path = dataset.path.absolute() / CATALOGUE
+    path = Path(dataset.path).absolute() / CATALOGUE
     if not path.exists() or _digest(path) != header.catalogue:
         raise DatasetError(
             "missing, or not the catalogue that the dataset was made with",

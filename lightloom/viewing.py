@@ -17,6 +17,7 @@ from manifests.contract.attributes import GBUFFERS
 from manifests.contract.clip import Clip
 from manifests.display import light_picture, pictures
 from manifests.errors import InputError
+from manifests.object_path import place
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
 
@@ -29,7 +30,7 @@ _PLANE = 0.15
 def find_clips(name: str, count: int) -> list[Clip]:
     """The clip of DATASET:KEY, or the first `count` clips of DATASET. Raises InputError, DatasetError, CodecError."""
     folder, colon, key = name.rpartition(":")
-    chosen = bool(colon) and (Path(folder) / HEADER).is_file()
+    chosen = bool(colon) and not key.startswith("/") and (place(folder) / HEADER).is_file()
     dataset = open_dataset(folder if chosen else name)
     rows = [row for row in dataset.rows() if not chosen or row.key == key][: 1 if chosen else count]
     if not rows:

@@ -82,6 +82,10 @@ class DiskFull(LightloomError):  # noqa: N818 - it is a state of the machine, no
     """The disk has no room left for a file that was being written; nothing half-written stays behind."""
 
 
+class StorageError(LightloomError):
+    """A bucket or a server is not there, refuses, or does not answer, however often it is asked; names the object."""
+
+
 class SpecError(LightloomError):
     """What is to be rendered is described wrongly, or cannot be: a spec, a recipe, a catalogue, a generated asset."""
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from manifests.errors import DiskFull, LightloomError
+from manifests.object_path import ObjectPath, Place
 
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 _OLD = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.old")
@@ -38,7 +39,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def disk_full(path: Path) -> Iterator[None]:
+def disk_full(path: Place) -> Iterator[None]:
     """Turn "no space left" and "quota exceeded" into `DiskFull`, naming the file that was being written."""
     try:
         yield
@@ -52,17 +53,25 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
-def is_temporary(path: Path) -> bool:
+def is_temporary(path: Place) -> bool:
     """True for the name of a file or folder that was not finished."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
     """A name to write to, for libraries that open files by name; `path` appears when the block ends without an error.
 
-    An existing file is replaced in one step. Raises DiskFull when the disk is full.
+    An existing file is replaced in one step. Raises DiskFull when the disk is full. Without `sync_name` the bytes are
+    on disk at the end of the block, while the name may be lost again when power fails in the next seconds. What
+    goes to a bucket is written to the system's temporary folder first.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="lightloom-") as folder, disk_full(Path(folder)):
+            local = Path(folder) / path.name
+            yield local
+            path.put(local)
+        return
     temporary = _temporary_name(path)
     with disk_full(path):
         try:
@@ -73,29 +82,33 @@ def atomic_path(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        sync_folder(path.parent)
+        if sync_name:
+            sync_folder(path.parent)
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Place, *, sync_name: bool = True) -> Iterator[BinaryIO]:
     """Open `path` for writing; it appears, complete and on disk, when the block ends without an error.
 
-    An existing file is replaced in one step. Raises DiskFull when the disk is full.
+    An existing file is replaced in one step. Raises DiskFull when the disk is full. `sync_name`: see `atomic_path`.
     """
-    with atomic_path(path) as temporary, temporary.open("xb") as file:
+    with atomic_path(path, sync_name=sync_name) as temporary, temporary.open("xb") as file:
         yield file
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one atomic step; raises DiskFull."""
+def write_bytes(path: Place, data: bytes) -> None:
+    """Write `data` to `path` in one atomic step; raises DiskFull, StorageError."""
+    if isinstance(path, ObjectPath):
+        path.put(data)
+        return
     with atomic_file(path) as file:
         file.write(data)
 
 
-def remove(path: Path) -> None:
+def remove(path: Place) -> None:
     """Remove a file if it is there, durably."""
     path.unlink(missing_ok=True)
-    if path.parent.is_dir():
+    if isinstance(path, Path) and path.parent.is_dir():
         sync_folder(path.parent)
 
 
@@ -248,7 +261,7 @@ class FolderLock:
             try:
                 fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._open.truncate(0)
-                self._open.write(_this_process())
+                self._open.write(this_process())
                 self._open.flush()
             except BlockingIOError:
                 self._open.seek(0)
@@ -264,7 +277,8 @@ class FolderLock:
         self._open.close()
 
 
-def _this_process() -> str:
+def this_process() -> str:
+    """Process, host, user and time, in words."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # containers run under numbers that no user has

@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from manifests.display import human_size
+from manifests.object_path import ObjectPath, Place
 
 LARGEST_YAML = 2_000_000
 _DEEPEST = 32
@@ -26,11 +27,13 @@ _FIRST = threading.Lock()
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Place, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit`; OSError for anything else (a device, a pipe, a larger file).
 
     What a file claims to hold is not believed: `limit` and one more byte are asked for, whatever its size.
     """
+    if isinstance(path, ObjectPath):
+        return path.read_bounded(limit)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would wait
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

@@ -30,6 +30,7 @@ import psutil
 from manifests.contract.row import Sample
 from manifests.errors import ERROR, ItemError, RunError
 from manifests.files import is_disk_full, write_bytes
+from manifests.object_path import Place
 from manifests.store import layout
 from manifests.store.shards import write_item
 from pipeline.options import encoders
@@ -74,7 +75,7 @@ class Started:
 class ItemActor:
     """Wraps a worker of `stage` in its own process; becomes a Ray actor with `ray.remote`."""
 
-    def __init__(self, stage: Stage, dataset: Path, name: str, threads: int, token: str) -> None:
+    def __init__(self, stage: Stage, dataset: Place, name: str, threads: int, token: str) -> None:
         self._stage, self._dataset, self._name, self._token = stage, dataset, name, token
         self._threads = threads
         self._worker: Worker | None = None
@@ -150,7 +151,7 @@ class ItemActor:
         return Reply(tuple(outcomes), psutil.Process().memory_info().rss / 2**20)
 
 
-def write_token(dataset: Path) -> str:
+def write_token(dataset: Place) -> str:
     """Leave a word in the dataset's folder by which workers know it again; see `check_token`."""
     token, path = secrets.token_hex(16), dataset / layout.WORK / layout.LOGS / _TOKEN
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ def write_token(dataset: Path) -> str:
     return token
 
 
-def check_token(dataset: Path, token: str) -> None:
+def check_token(dataset: Place, token: str) -> None:
     """Raise RunError unless this machine sees the folder that the driver sees.
 
     A folder of its own at the same path would swallow its clips.

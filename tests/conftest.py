@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.object_store"]
+
 TESTS = Path(__file__).parent
 BLENDER = {"datagen", "lightloom"}
 TORCH = {"renderers", "labeling", "training"}

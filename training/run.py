@@ -3,7 +3,7 @@
 OUT/run.json        what is trained on what; a resumed run must want the same
 OUT/checkpoints/    full states (`training/run_state.py`)
 OUT/logs/           TensorBoard
-OUT/cache/          shards of datasets behind URLs
+OUT/cache/          clips of datasets in buckets, shards of those behind URLs
 OUT/renderer/       the result, once the schedule has ended
 """
 
@@ -26,7 +26,7 @@ from manifests.store.header import first_difference, short
 from pipeline.signals import StopSignals
 from renderers.checkpoints.reading import check_replaceable
 from training import run_state
-from training.config import Task, TrainConfig, to_plain
+from training.config import DataConfig, Task, TrainConfig, to_plain
 from training.data.augment import Augmentation
 from training.data.clip_sources import ClipSource, JoinedSources, open_source
 from training.data.loader import Loader, LoaderOptions
@@ -37,10 +37,10 @@ from training.objectives.starting_networks import make_networks
 from training.tensorboard import Reports
 
 IDENTITY = "run.json"
-_MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing")
+_MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing", "sharded")
 """Fields of `optimise` that a resumed run may change; `keep`, the licence and how data is read may change too."""
 
-_READING = ("threads", "ahead", "cache_gib")
+_READING = ("threads", "ahead", "cache_gib", "disk_gib")
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ def train(request: TrainRequest) -> TrainingOutcome:
             if loader.left_out:
                 reports.say(f"{name}: {loader.left_out} clips are left out: too few frames, or smaller than the run's")
         outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
-        if accelerator.is_main_process:
-            trainer.write_renderer(request.out / run_state.RENDERER)
+        trainer.write_renderer(request.out / run_state.RENDERER)
         accelerator.wait_for_everyone()
         return outcome
 
@@ -171,8 +170,8 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         dropout=data.dropout,
     )
     cache = request.out / "cache"
-    source = open_all(paths, cache, data.mixed)
-    main = source if paths == request.datasets else open_all(request.datasets, cache, data.mixed)
+    source = open_all(paths, cache, data)
+    main = source if paths == request.datasets else open_all(request.datasets, cache, data)
     options = LoaderOptions(
         augmentation,
         sizes=training_sizes(config, main.entries, needs.multiple),
@@ -188,15 +187,16 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         rank=accelerator.process_index,
         world=world,
         pin=accelerator.device.type == "cuda",
+        partial=needs.partial,
         real=stream == "real",
     )
     return Loader(source, options, position)
 
 
-def open_all(paths: tuple[str, ...], cache: Path, mixed: int) -> ClipSource:
+def open_all(paths: tuple[str, ...], cache: Path, data: DataConfig) -> ClipSource:
     """Datasets, URLs and image folders as one source."""
-    keep = max(1, 2 * mixed)  # the shards in use, and those that come next
-    sources = [open_source(path, cache, keep) for path in paths]
+    keep = max(1, 2 * data.mixed)  # the shards in use, and those that come next
+    sources = [open_source(path, cache, keep, int(data.disk_gib * 2**30)) for path in paths]
     return sources[0] if len(sources) == 1 else JoinedSources(sources)
 
 

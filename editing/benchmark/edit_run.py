@@ -43,8 +43,9 @@ def score_edits(
     renderers.require("inverse", "forward")  # before anything is rendered
     dataset = _scenes(benchmark)
     chosen = _scene_clips(dataset)[:scenes]
-    catalogue = Catalogue.load(dataset.path / CATALOGUE)
-    truths = Truths(out / "truth", dataset.path / CATALOGUE, device)
+    table = Path(dataset.path) / CATALOGUE
+    catalogue = Catalogue.load(table)
+    truths = Truths(out / "truth", table, device)
     plain_settings: dict[str, Any] = {"benchmark": str(benchmark), "scenes": len(chosen), **asdict(settings)}
     findings = Findings(plain_settings)
     for case in tqdm(list(_cases(chosen, truths)), desc="edits", unit="edit"):

@@ -5,30 +5,82 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import tyro
 from tqdm import tqdm
 from tyro.conf import Positional
+from tyro.constructors import PrimitiveConstructorSpec
 from tyro.extras import SubcommandApp
 
 from lightloom.saying import say
+from manifests.object_path import ObjectPath, Place, place
+from manifests.store import layout
 
 app = SubcommandApp()
-Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
+
+
+def place_named(metavar: str) -> PrimitiveConstructorSpec[Any]:
+    """How the command line reads a folder or a URL such as s3://bucket/set."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: place(words[0]),
+        is_instance=lambda value: isinstance(value, Path | ObjectPath),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+Folder = Annotated[Place, place_named("DATASET")]
+File = Annotated[Place, place_named("PATH")]
 Level = Literal["quick", "full", "decode"]
 
 
 @contextmanager
-def _bytes_bar(what: str, folders: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
+def _bytes_bar(what: str, folders: tuple[Place, ...]) -> Iterator[Callable[[int], None]]:
     """A bar over the bytes of the datasets' shards."""
-    total = sum(shard.stat().st_size for folder in folders for shard in folder.glob("shards/*.tar"))
+    total = sum(map(_shard_bytes, folders)) or None
     with tqdm(total=total, unit="B", unit_scale=True, desc=what, leave=False) as bar:
 
         def update(size: int) -> None:
             bar.update(size)
 
         yield update
+
+
+def _shard_bytes(dataset: Place) -> int:
+    folder = dataset / layout.SHARDS
+    if isinstance(folder, ObjectPath):
+        return sum(folder.sizes().values()) if folder.lists else 0
+    return sum(shard.stat().st_size for shard in folder.glob("*.tar"))
+
+
+@app.command
+def copy(
+    source: Positional[Folder],
+    target: Positional[Annotated[Place, place_named("TARGET")]],
+    /,
+    *,
+    threads: int = 4,
+    read_back: bool = True,
+) -> int:
+    """Copy a dataset into a bucket, out of one, or from one to another; the same command goes on with a stopped copy.
+
+    A shard of the copy counts once all of it is there and its bytes are compared with their hashes.
+
+    Example: lightloom data copy out/set out/second-set
+
+    Args:
+        source: folder or URL of the dataset; shards that are not committed yet are left out.
+        target: folder, or s3://, gs:// or az://BUCKET/FOLDER.
+        threads: shards on their way at once; each takes its size of the temporary folder where a bucket is read.
+        read_back: read what was written and compare it; without it only what is sent is compared.
+    """
+    from manifests.audit.copying import copy as send
+
+    with _bytes_bar("copy", (source,)) as progress:
+        total = send(source, target, threads=threads, read_back=read_back, progress=progress)
+    say(f"{target}: {total.clips} clips in {total.shards} shards, {total.bytes / 1e6:.1f} MB")
+    return 0
 
 
 @app.command
@@ -40,7 +92,7 @@ def verify(
     Example: lightloom data verify out/set
 
     Args:
-        dataset: folder of the dataset.
+        dataset: folder or URL of the dataset.
         level: `quick` looks at sizes and structure, `full` at every byte, `decode` also decodes every clip.
         threads: shards checked at once.
     """
@@ -65,7 +117,7 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
     Example: lightloom data repair out/set && lightloom datagen run out/set
 
     Args:
-        dataset: folder of the dataset.
+        dataset: folder or URL of the dataset.
         threads: shards checked at once.
     """
     from manifests.audit.repair import repair as mend
@@ -87,7 +139,7 @@ def repair(dataset: Positional[Folder], /, *, threads: int = 4) -> int:
 
 
 @app.command
-def merge(datasets: Positional[tuple[Path, ...]], /, *, out: Path) -> int:
+def merge(datasets: Positional[tuple[Folder, ...]], /, *, out: File) -> int:
     """Combine finished datasets of one codec into a new one; files are linked where that is possible.
 
     Example: lightloom data merge out/monday out/tuesday --out out/both
@@ -111,7 +163,7 @@ def stats(dataset: Positional[Folder], /, *, json: bool = False) -> int:
     Example: lightloom data stats out/set
 
     Args:
-        dataset: folder of the dataset.
+        dataset: folder or URL of the dataset.
         json: print JSON in place of tables.
     """
     from manifests.audit.stats import stats as count
@@ -122,13 +174,13 @@ def stats(dataset: Positional[Folder], /, *, json: bool = False) -> int:
 
 
 @app.command
-def attribution(dataset: Positional[Folder], /, *, out: Path | None = None) -> int:
+def attribution(dataset: Positional[Folder], /, *, out: File | None = None) -> int:
     """Write who is owed credit for every asset that is seen in a dataset; warn where a licence restricts its use.
 
     Example: lightloom data attribution out/set
 
     Args:
-        dataset: folder of the dataset.
+        dataset: folder or URL of the dataset.
         out: folder for ATTRIBUTION.md and attribution.csv; the dataset's own if not given.
     """
     from manifests.audit.attribution import attribution as credits_of
@@ -142,13 +194,13 @@ def attribution(dataset: Positional[Folder], /, *, out: Path | None = None) -> i
 
 
 @app.command
-def report(dataset: Positional[Folder], /, *, out: Path | None = None, clips: int = 8) -> int:
+def report(dataset: Positional[Folder], /, *, out: File | None = None, clips: int = 8) -> int:
     """Write one self-contained HTML page: contact sheets, playable clips, histograms, failures, licences.
 
     Example: lightloom data report out/set
 
     Args:
-        dataset: folder of the dataset.
+        dataset: folder or URL of the dataset.
         out: file to write; `report.html` in the dataset's folder if not given.
         clips: how many clips to embed as videos.
     """

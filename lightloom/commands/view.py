@@ -24,7 +24,7 @@ def view(
     Example: lightloom view out/set --save out/set.rrd
 
     Args:
-        dataset: folder of a dataset, or DATASET:KEY for one clip.
+        dataset: folder or URL of a dataset, or DATASET:KEY for one clip.
         clips: how many clips of a dataset to open, from its beginning.
         save: write an .rrd file in place of opening the viewer, for machines without a display.
     """

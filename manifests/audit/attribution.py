@@ -9,10 +9,10 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from manifests.audit.stats import connect
 from manifests.files import write_bytes
+from manifests.object_path import Place
 from manifests.store.dataset import Dataset, open_dataset
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
@@ -95,7 +95,7 @@ class Attribution:
             writer.writerow([*map(_cell, cells), one.clips, _cell(one.warning)])
         return buffer.getvalue()
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
+    def write(self, folder: Place) -> tuple[Place, Place]:
         """Write ATTRIBUTION.md and attribution.csv into `folder`; returns their paths."""
         pages = (folder / "ATTRIBUTION.md", self.markdown()), (folder / "attribution.csv", self.csv())
         for path, text in pages:
@@ -103,7 +103,7 @@ class Attribution:
         return pages[0][0], pages[1][0]
 
 
-def attribution(dataset: Dataset | Path | str) -> Attribution:
+def attribution(dataset: Dataset | Place | str) -> Attribution:
     """The credits of all committed clips; DatasetError when a manifest cannot be read."""
     dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     with connect(dataset) as connection:

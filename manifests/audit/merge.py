@@ -8,6 +8,7 @@ still be rendered again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -22,6 +23,7 @@ from manifests.contract.attributes import CONTRACT_VERSION
 from manifests.contract.row import ClipRow, FailureRow, Sample
 from manifests.errors import DatasetError
 from manifests.files import atomic_file, disk_full, sync_folder, write_bytes
+from manifests.object_path import Place
 from manifests.store import archive, layout
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header, Measured, MergedSource, difference
@@ -30,7 +32,7 @@ from manifests.store.shards import append, read_manifest, write_manifest
 from manifests.store.tables import encode_parquet, to_table
 
 
-def merge(paths: Sequence[Path | str], out: Path | str, progress: Callable[[int], None] | None = None) -> Measured:
+def merge(paths: Sequence[Place | str], out: Place | str, progress: Callable[[int], None] | None = None) -> Measured:
     """Merge the finished datasets at `paths` into a new one at `out`; returns its totals.
 
     The datasets must agree in attribute table and codec, each be complete, and no clip may be in two of them (same
@@ -59,7 +61,7 @@ def merge(paths: Sequence[Path | str], out: Path | str, progress: Callable[[int]
 
 def _check_compatible(datasets: Sequence[Dataset]) -> None:
     first = datasets[0]
-    seen: dict[tuple[str, int], tuple[Path, str]] = {}
+    seen: dict[tuple[str, int], tuple[Place, str]] = {}
     for dataset in datasets:
         common: dict[str, Any] = {name: getattr(dataset.header, name) for name in ("attributes", "codec")}
         different = difference(first.header, msgspec.structs.replace(first.header, **common))
@@ -143,7 +145,7 @@ class _Move:
         )
         write_manifest(self.merged.path, seal, rows)
 
-    def _file(self, folder: str) -> Path:
+    def _file(self, folder: str) -> Place:
         return layout.shard_file(self.merged.path, folder, self.number)
 
     def _linked(self, folder: str, rows: Sequence[ClipRow]) -> list[ClipRow]:
@@ -152,6 +154,8 @@ class _Move:
         new.unlink(missing_ok=True)
         with disk_full(new):
             try:
+                if not (isinstance(old, Path) and isinstance(new, Path)):
+                    raise OSError(errno.EXDEV, "no links between stores")
                 os.link(old, new)
                 sync_folder(new.parent)
             except OSError:
@@ -165,6 +169,8 @@ class _Move:
         with atomic_file(self._file(layout.SHARDS)) as file:
             for row in sorted(rows, key=lambda row: row.offset):
                 plain = msgspec.structs.replace(without_packing(row), key=self.prefix + row.key)
-                done.append(append(file, self.number, Sample(plain.key, self.source.files(row), plain), lights))
+                done.append(
+                    append(file, self.number, Sample(plain.key, self.source.files(row), plain), lights, file.tell())
+                )
             file.write(archive.END)
         return done

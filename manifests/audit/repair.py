@@ -26,6 +26,7 @@ from manifests.contract.attributes import CONTRACT_VERSION
 from manifests.contract.row import FailureRow, Sample, clips_expected
 from manifests.errors import DatasetError
 from manifests.files import disk_full, remove, sync_folder
+from manifests.object_path import Place, entries, local_files
 from manifests.store import archive, layout
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.header import read_document, write_document
@@ -68,7 +69,7 @@ class RepairReport:
         return self != RepairReport()
 
 
-def repair(path: Path | str, threads: int = 4, progress: Callable[[int], None] | None = None) -> RepairReport:
+def repair(path: Place | str, threads: int = 4, progress: Callable[[int], None] | None = None) -> RepairReport:
     """Repair the dataset at `path` in place; raises DatasetError where only its owner can decide (dataset.json).
 
     `verify` is clean afterwards, apart from shards that are due again. `progress` is called with bytes done.
@@ -93,7 +94,7 @@ def repair(path: Path | str, threads: int = 4, progress: Callable[[int], None] |
             (dataset.path / folder).mkdir(exist_ok=True)
         for shard in sorted(unsealed):
             quarantined += [_quarantine(dataset, file) for file in _shard_files(dataset, shard) if file.exists()]
-        for file in sorted((dataset.path / layout.WORK).iterdir()):
+        for file in entries(dataset.path / layout.WORK):
             if dataset.item_problem(file):
                 remove(file)
                 removed.append(str(file.relative_to(dataset.path)))
@@ -186,7 +187,7 @@ def _take_apart(dataset: Dataset, shard: int) -> _Outcome:
     return _Outcome(shard, sum(saved.values()), lost)
 
 
-def _shard_files(dataset: Dataset, shard: int) -> list[Path]:
+def _shard_files(dataset: Dataset, shard: int) -> list[Place]:
     """The four files of a shard; the manifest first, so that removing them in order never leaves a hollow commit."""
     folders = (layout.MANIFEST, layout.SHARDS, layout.FAILURES, layout.PREVIEWS)
     return [layout.shard_file(dataset.path, folder, shard) for folder in folders]
@@ -202,8 +203,8 @@ def _whole_items(dataset: Dataset, shard: int) -> Iterator[tuple[int, list[Sampl
         return
     source, items = dataset.header.source(shard), dataset.header.shard_items(shard)
     gathered: dict[int, dict[str, Sample]] = {}
-    with path.open("rb") as file:
-        members = archive.salvage(file, path.stat().st_size)
+    with local_files([path]) as (local,), local.open("rb") as file:
+        members = archive.salvage(file, local.stat().st_size)
         for _, group in itertools.groupby(members, lambda member: member.key):
             try:
                 sample = read_group(file, list(group))
@@ -238,7 +239,7 @@ def _clear(dataset: Dataset, findings: Sequence[Finding]) -> tuple[list[str], li
     return moved, unfinished
 
 
-def _quarantine(dataset: Dataset, path: Path) -> str:
+def _quarantine(dataset: Dataset, path: Place) -> str:
     """Move a file or folder of the dataset to `quarantine/`; returns where it was."""
     folder = dataset.path / layout.QUARANTINE
     with disk_full(folder):
@@ -247,7 +248,8 @@ def _quarantine(dataset: Dataset, path: Path) -> str:
         target = folder / name
         if target.exists() or target.is_symlink():
             target = folder / f"{name}.{secrets.token_hex(4)}"
-        path.rename(target)
-    sync_folder(folder)
-    sync_folder(path.parent)
+        path.rename(target)  # type: ignore[arg-type]  # both are of the same kind
+    for touched in (folder, path.parent):
+        if isinstance(touched, Path):
+            sync_folder(touched)
     return str(path.relative_to(dataset.path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
 from manifests.errors import DatasetError
+from manifests.object_path import Place, local_files
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.tables import check_table, to_table
@@ -29,12 +30,14 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     cannot be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    copies = ExitStack()
     try:
         for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
             paths = [layout.shard_file(dataset.path, folder, shard) for shard in dataset.shards()]
-            for path in paths:
-                _check(path)
-            files = [glob.escape(str(path)) for path in paths]
+            local = copies.enter_context(local_files(paths))
+            for path, file in zip(paths, local, strict=True):
+                _check(path, file)
+            files = [glob.escape(str(file)) for file in local]
             connection.register(empty := f"no_{view}", to_table([], row_type))
             rows = f"SELECT * FROM {empty}"
             if files:
@@ -47,12 +50,13 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
+        copies.close()
 
 
-def _check(path: Path) -> None:
-    """Raise DatasetError where DuckDB, which reads whatever it is given, should not be given a manifest."""
+def _check(path: Place, file: Path) -> None:
+    """Raise DatasetError, naming `path`, where DuckDB, which reads whatever it is given, should not be given `file`."""
     try:
-        check_table(path)
+        check_table(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
         raise DatasetError(f"cannot be read: {what}", "run `lightloom data verify`", where=path) from None
@@ -133,7 +137,7 @@ class Stats:
         return {name: value for name, value in asdict(self).items() if isinstance(value, dict)}
 
 
-def stats(dataset: Dataset | Path | str) -> Stats:
+def stats(dataset: Dataset | Place | str) -> Stats:
     """Count the committed shards of a dataset; DatasetError when a manifest cannot be read."""
     dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     used = "(SELECT key, unnest(assets, recursive := true) FROM clips)"

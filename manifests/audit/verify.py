@@ -11,8 +11,9 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
 from manifests.codec import clip_json
@@ -20,6 +21,7 @@ from manifests.codec.codecs import HEADER, decode_clip
 from manifests.contract.row import ClipRow, Sample
 from manifests.errors import DatasetError, LightloomError
 from manifests.files import is_temporary
+from manifests.object_path import Place, entries, lists, local_files, place
 from manifests.store import archive, layout
 from manifests.store.dataset import Dataset
 from manifests.store.header import Measured, read_document
@@ -84,13 +86,13 @@ class VerifyReport:
 
 
 def verify(
-    path: Path | str, level: Level = "full", threads: int = 4, progress: Callable[[int], None] | None = None
+    path: Place | str, level: Level = "full", threads: int = 4, progress: Callable[[int], None] | None = None
 ) -> VerifyReport:
     """Check the dataset at `path`; `progress` is called with the number of bytes done since the last call.
 
     Raises DatasetError only when there is no dataset at all; whatever else is wrong becomes a finding.
     """
-    path = Path(path)
+    path = place(path)
     if not path.is_dir():
         raise DatasetError("no such folder", "give the folder of a dataset", where=path)
     try:
@@ -143,9 +145,9 @@ def _totals(dataset: Dataset, measured: Measured, shards: Sequence[_ShardCheck])
 def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
     """Finished items that wait for their shard must be whole."""
     folder = dataset.path / layout.WORK
-    if level == "quick" or not folder.is_dir():
+    if level == "quick" or not lists(folder) or not folder.is_dir():
         return
-    for path in sorted(folder.iterdir()):
+    for path in entries(folder):
         item = layout.item_number(path)
         if item is None or path.is_symlink() or dataset.committed(dataset.shard_of(item)):
             continue
@@ -154,21 +156,21 @@ def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
             yield Finding(f"{layout.WORK}/{path.name}", problem, "damaged")
 
 
-_KNOWN = {layout.HEADER, layout.LOCK, layout.CATALOGUE, *layout.REPORTS}
+_KNOWN = {layout.HEADER, layout.LOCK, layout.LEDGER, layout.CATALOGUE, *layout.REPORTS}
 _FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
 
 
 def _strays(dataset: Dataset) -> Iterator[Finding]:
     """Every file below the dataset's folder that is out of place, in order of path; links are never followed."""
-    for path in sorted(dataset.path.iterdir()):
+    for path in entries(dataset.path) if lists(dataset.path) else ():
         if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
-            for inner in sorted(path.iterdir()) if path.name != layout.QUARANTINE else ():
+            for inner in entries(path) if path.name != layout.QUARANTINE else ():
                 yield from _stray(dataset, inner, path.name)
         else:
             yield from _stray(dataset, path, "")
 
 
-def _stray(dataset: Dataset, path: Path, folder: str) -> Iterator[Finding]:
+def _stray(dataset: Dataset, path: Place, folder: str) -> Iterator[Finding]:
     """What is wrong with the place of one file of `folder`, "" being the dataset's own."""
     name = _relative(dataset, path)
     if is_temporary(path):
@@ -187,7 +189,7 @@ def _stray(dataset: Dataset, path: Path, folder: str) -> Iterator[Finding]:
             yield Finding(name, f"shard {number} has no manifest, so it does not count", "uncommitted", shard=number)
 
 
-def _belongs(dataset: Dataset, path: Path, folder: str) -> bool:
+def _belongs(dataset: Dataset, path: Place, folder: str) -> bool:
     """True for the name of a file that a dataset of this header may have in `folder`."""
     if not folder:
         return path.name in _KNOWN
@@ -198,8 +200,8 @@ def _belongs(dataset: Dataset, path: Path, folder: str) -> bool:
     return shard is not None and shard < dataset.header.shards
 
 
-def _relative(dataset: Dataset, path: Path) -> str:
-    return str(path.relative_to(dataset.path))
+def _relative(dataset: Dataset, path: Place) -> str:
+    return PurePosixPath(*path.parts[len(dataset.path.parts) :]).as_posix()
 
 
 class _ShardCheck:
@@ -227,7 +229,10 @@ class _ShardCheck:
             self._add(layout.SHARDS, "the shard's tar is missing")
             return self
         self.size = tar.stat().st_size
-        with tar.open("rb") as file:
+        with ExitStack() as stack:
+            if self.level != "quick":  # each byte is looked at twice, and fetched once
+                (tar,) = stack.enter_context(local_files([tar]))
+            file = stack.enter_context(tar.open("rb"))
             if self.size != seal.tar_bytes:
                 self._add(layout.SHARDS, f"has {self.size} bytes, its manifest says {seal.tar_bytes}")
             self._check_ranges()
@@ -378,8 +383,8 @@ def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
     return getattr(without_packing(row), name) != getattr(inside, name)
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
+def _file_digest(path: Place) -> str:
+    with local_files([path]) as (local,), local.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

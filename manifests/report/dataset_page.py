@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,6 +12,7 @@ from manifests.audit.attribution import Attribution
 from manifests.contract.clip_summary import BINS, RANGES
 from manifests.contract.row import ClipRow
 from manifests.files import write_bytes
+from manifests.object_path import Place
 from manifests.report.charts import bars, histogram, value_histogram
 from manifests.report.gather import Content, gather
 from manifests.report.templates import number, render
@@ -45,7 +45,7 @@ type _Chart = tuple[str, str, Markup]
 """Title, note and the drawing itself."""
 
 
-def write_report(dataset: Dataset | Path | str, out: Path | None = None, clips: int = CLIPS) -> Path:
+def write_report(dataset: Dataset | Place | str, out: Place | None = None, clips: int = CLIPS) -> Place:
     """Write the report of a dataset and return its path: `out`, or report.html in the dataset's folder.
 
     `clips` is how many clips can be played, spread over the dataset. DatasetError when manifests cannot be read.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -12,6 +11,8 @@ from manifests.codec.fidelity import HIGHER_IS_BETTER
 from manifests.contract.row import ClipRow, FailureRow, clips_expected
 from manifests.errors import DatasetError
 from manifests.files import FolderLock, disk_full, is_temporary, remove
+from manifests.object_lease import ObjectLease
+from manifests.object_path import NodeCache, ObjectPath, Place, at_once, lists, place
 from manifests.store import layout
 from manifests.store.header import Bound, Document, Header, Measured, difference, read_document, write_document
 from manifests.store.shards import read_failure, read_failures, read_item, read_manifest, read_sample
@@ -22,7 +23,7 @@ __all__ = ["Dataset", "Header", "open_dataset", "open_or_create"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder and its header. Only committed shards, those whose manifest is there, count as data.
+    """Where a dataset is, a folder or a bucket, and its header. Only committed shards (those with a manifest) are data.
 
     Example:
         dataset = open_dataset("out/set")
@@ -33,11 +34,14 @@ class Dataset:
     `decode_clip` is that of `manifests.codec.codecs`.
     """
 
-    path: Path
+    path: Place
     header: Header
 
     def shards(self) -> list[int]:
         """Numbers of the committed shards, ascending."""
+        if not lists(self.path):
+            there = at_once(self.path, self.committed, range(self.header.shards))
+            return [number for number, committed in enumerate(there) if committed]
         folder = self.path / layout.MANIFEST
         numbers = (layout.shard_number(path, layout.MANIFEST) for path in folder.glob("*.parquet"))
         return sorted(number for number in numbers if number is not None)
@@ -48,44 +52,50 @@ class Dataset:
 
     def rows(self, shard: int | None = None) -> list[ClipRow]:
         """Rows of one committed shard, or of all, in order of shard and key; DatasetError when one is not readable."""
-        return [row for number in self._chosen(shard) for row in read_manifest(self.path, number)[1]]
+        shards = at_once(self.path, lambda number: read_manifest(self.path, number)[1], self._chosen(shard))
+        return [row for rows in shards for row in rows]
 
     def failures(self, shard: int | None = None) -> list[FailureRow]:
         """Failures of one committed shard, or of all, in order of item."""
-        return [failure for number in self._chosen(shard) for failure in read_failures(self.path, number)]
+        shards = at_once(self.path, lambda number: read_failures(self.path, number), self._chosen(shard))
+        return [failure for failures in shards for failure in failures]
 
-    def files(self, row: ClipRow) -> dict[str, bytes]:
-        """The files of a clip by suffix, checked against the row's hash, as `codecs.decode_clip` takes them."""
-        return read_sample(self.path, row)
+    def files(self, row: ClipRow, cache: NodeCache | None = None) -> dict[str, bytes]:
+        """The files of a clip by suffix, checked against the row's hash, as `codecs.decode_clip` takes them.
+
+        With a `cache` they are fetched once, as long as they stay there.
+        """
+        return read_sample(self.path, row, cache)
 
     def shard_of(self, item: int) -> int:
         """The shard that holds a work item."""
         return item // self.header.per_shard
 
-    def item_path(self, item: int) -> Path:
+    def item_path(self, item: int) -> Place:
         """Where a finished work item waits to be packed (`shards.write_item`)."""
         return layout.item_file(self.path, item)
 
-    def failure_path(self, item: int) -> Path:
+    def failure_path(self, item: int) -> Place:
         """Where the note about a quarantined work item waits to be packed (`shards.write_failure`)."""
         return layout.failure_file(self.path, item)
 
-    def clean(self) -> list[Path]:
+    def clean(self) -> list[Place]:
         """Remove what a killed run left: temporary files, and work items of committed shards. Returns their paths.
 
         Call it only from the process that holds `lock`.
         """
         folders = (self.path, *(self.path / name for name in (*layout.SUFFIX, layout.WORK)))
         leftovers = [path for folder in folders for path in folder.glob(".*.tmp") if is_temporary(path)]
+        committed = set(self.shards())
         for path in (self.path / layout.WORK).iterdir():
             item = layout.item_number(path)
-            if item is not None and self.committed(self.shard_of(item)):
+            if item is not None and self.shard_of(item) in committed:
                 leftovers.append(path)
         for path in leftovers:
             remove(path)
         return leftovers
 
-    def item_problem(self, path: Path) -> str | None:
+    def item_problem(self, path: Place) -> str | None:
         """Why a file of `work/` cannot be packed, in a few words; None when it can. Reads and checks all of it."""
         item = layout.item_number(path)
         try:
@@ -105,14 +115,16 @@ class Dataset:
         """How many clips a finished work item has that still waits in `work/`."""
         return self.header.lights or len(read_item(self.item_path(item)))
 
-    def lock(self) -> FolderLock:
-        """Keeps other processes of this machine from writing here; DatasetError when one already does."""
-        return FolderLock(
-            self.path / layout.LOCK,
-            lambda holder: DatasetError(
+    def lock(self) -> FolderLock | ObjectLease:
+        """Keeps others from writing here, of any machine in a bucket; DatasetError when one already does."""
+        lock = self.path / layout.LOCK
+
+        def taken(holder: str) -> DatasetError:
+            return DatasetError(
                 f"another process is writing here ({holder})", "wait for it or stop it", where=self.path
-            ),
-        )
+            )
+
+        return ObjectLease(lock, taken) if isinstance(lock, ObjectPath) else FolderLock(lock, taken)
 
     def finish(self) -> Measured:
         """Count the committed shards and gather the codec errors of their clips into dataset.json.
@@ -131,18 +143,21 @@ class Dataset:
         return self.shards() if shard is None else [shard]
 
 
-def open_dataset(path: Path | str) -> Dataset:
-    """Open an existing dataset; DatasetError when there is none."""
-    path = Path(path)
+def open_dataset(path: Place | str) -> Dataset:
+    """Open an existing dataset, in a folder or at a URL such as `s3://bucket/set` (`manifests.object_path`).
+
+    Raises DatasetError when there is none, StorageError when a bucket cannot be read.
+    """
+    path = place(path)
     return Dataset(path, read_document(path).header)
 
 
-def open_or_create(path: Path | str, header: Header) -> Dataset:
+def open_or_create(path: Place | str, header: Header) -> Dataset:
     """Open the dataset at `path`, or create it with `header` written first.
 
     Raises DatasetError, naming the first field that differs, when the dataset there has another header.
     """
-    path = Path(path)
+    path = place(path)
     if not (path / layout.HEADER).exists():
         _create(path, header)
     existing = read_document(path).header
@@ -164,7 +179,9 @@ def open_or_create(path: Path | str, header: Header) -> Dataset:
     return Dataset(path, existing)
 
 
-def _create(path: Path, header: Header) -> None:
+def _create(path: Place, header: Header) -> None:
+    if not lists(path):
+        raise DatasetError("can only be read", "give a folder, or s3://, gs:// or az://", where=path)
     if path.exists() and not path.is_dir():
         raise DatasetError("is a file", "give a folder for the dataset", where=path)
     stray = [name for name in layout.SUFFIX if (path / name).is_dir() and any((path / name).iterdir())]

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec import Meta
 from manifests.contract.attributes import ATTRIBUTES, CONTRACT_VERSION
 from manifests.errors import DatasetError
 from manifests.files import write_bytes
+from manifests.object_path import Place
 from manifests.store import layout
 from manifests.untrusted import decode_json, read_bounded
 
@@ -137,7 +137,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     measured: Measured = Measured()
 
 
-def read_document(dataset: Path) -> Document:
+def read_document(dataset: Place) -> Document:
     """Read dataset.json; DatasetError says what is wrong with it."""
     path = dataset / layout.HEADER
     try:
@@ -163,7 +163,7 @@ def read_document(dataset: Path) -> Document:
     return document
 
 
-def write_document(dataset: Path, document: Document) -> None:
+def write_document(dataset: Place, document: Document) -> None:
     """Write dataset.json in one step, readable by people."""
     write_bytes(dataset / layout.HEADER, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+from manifests.object_path import Place
 
 HEADER = "dataset.json"
 LOCK = ".lock"
+LEDGER = "ledger.json"
+"""What the committed shards hold, added up, and how the last run went: a copy, made again where it is wrong."""
+
 CATALOGUE = "catalogue.parquet"
 """The assets that the clips were drawn from, where the stage keeps a copy; its digest is in the header."""
 
@@ -25,29 +29,29 @@ _NUMBER = re.compile(r"\d{6}|[1-9]\d{6,}")
 _ITEM = re.compile(r"(\d{8}|[1-9]\d{8,})\.(tar|failure\.json)")
 
 
-def shard_file(dataset: Path, folder: str, shard: int) -> Path:
+def shard_file(dataset: Place, folder: str, shard: int) -> Place:
     """Path of one of a shard's four files, `folder` being a key of `SUFFIX`."""
     return dataset / folder / f"{shard:06d}{SUFFIX[folder]}"
 
 
-def shard_number(path: Path, folder: str) -> int | None:
+def shard_number(path: Place, folder: str) -> int | None:
     """The shard that a file of `folder` belongs to, or None when it is not named like one."""
     if path.suffix != SUFFIX[folder] or not _NUMBER.fullmatch(path.stem):
         return None
     return int(path.stem)
 
 
-def item_file(dataset: Path, item: int) -> Path:
+def item_file(dataset: Place, item: int) -> Place:
     """Path of a finished work item that waits for its shard."""
     return dataset / WORK / f"{item:08d}.tar"
 
 
-def failure_file(dataset: Path, item: int) -> Path:
+def failure_file(dataset: Place, item: int) -> Place:
     """Path of the note about a quarantined work item that waits for its shard."""
     return dataset / WORK / f"{item:08d}.failure.json"
 
 
-def item_number(path: Path) -> int | None:
+def item_number(path: Place) -> int | None:
     """The work item that a file of `work/` belongs to, or None when it is not named like one."""
     match = _ITEM.fullmatch(path.name)
     return int(match.group(1)) if match else None

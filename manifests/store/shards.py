@@ -12,8 +12,7 @@ import io
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import msgspec
@@ -22,6 +21,7 @@ import pyarrow as pa
 from manifests.contract.row import ClipRow, FailureRow, Sample, clips_expected, row_from
 from manifests.errors import DatasetError
 from manifests.files import atomic_file, remove, write_bytes
+from manifests.object_path import NodeCache, ObjectPath, Place, local_files
 from manifests.store import archive, layout
 from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet
@@ -31,7 +31,7 @@ from manifests.untrusted import decode_json, read_bounded
 
 LARGEST_MANIFEST = 1 << 30
 _SEAL = b"lightloom"
-
+_STRIP = "strip.webp"
 
 _LARGEST_NOTE = 1 << 20
 
@@ -47,33 +47,45 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     preview_sha256: str
 
 
-def write_item(path: Path, samples: Sequence[Sample]) -> None:
-    """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError."""
+def write_item(path: Place, samples: Sequence[Sample]) -> None:
+    """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError.
+
+    The previews that samples bring lie beside their files, as `strip.webp`, until the shard is packed. Power that fails
+    in the next seconds may take the whole item back, never a part of it.
+    """
     _check_item(path, samples)
-    with atomic_file(path) as file:
+    with atomic_file(path, sync_name=False) as file:
         for sample in samples:
-            for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
+            brought = {_STRIP: sample.preview} if sample.preview else {}
+            for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample), **brought}):
                 file.write(piece)
         file.write(archive.END)
 
 
-def read_item(path: Path) -> list[Sample]:
+def read_item(path: Place) -> list[Sample]:
     """The clips of a work item, every file checked against its hash; DatasetError names what is not whole."""
     with path.open("rb") as file:
         size = path.stat().st_size
         try:
             members = list(archive.scan(file, size))
-            return [read_group(file, list(group)) for _, group in itertools.groupby(members, lambda member: member.key)]
+            groups = itertools.groupby(members, lambda member: member.key)
+            return [_read_waiting(file, list(group)) for _, group in groups]
         except DatasetError as error:
             raise DatasetError(f"{error}", "delete it and run again", where=path) from None
 
 
-def write_failure(path: Path, failure: FailureRow) -> None:
+def _read_waiting(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
+    strips = [member for member in members if member.suffix == _STRIP]
+    sample = read_group(file, [member for member in members if member.suffix != _STRIP])
+    return replace(sample, preview=archive.read_at(file, strips[0].data, strips[0].size)) if strips else sample
+
+
+def write_failure(path: Place, failure: FailureRow) -> None:
     """Write the note about a quarantined work item, atomically."""
     write_bytes(path, msgspec.json.encode(failure) + b"\n")
 
 
-def read_failure(path: Path) -> FailureRow:
+def read_failure(path: Place) -> FailureRow:
     """Read what `write_failure` wrote; DatasetError when it cannot be read."""
     try:
         return row_from(decode_json(read_bounded(path, _LARGEST_NOTE), dict[str, Any]), FailureRow)
@@ -81,35 +93,49 @@ def read_failure(path: Path) -> FailureRow:
         raise DatasetError(f"not a failure note: {error}", "delete it and run again", where=path) from None
 
 
-def write_shard(
-    dataset: Path, shard: int, items: Iterable[Path | Sequence[Sample]], failures: Sequence[FailureRow]
-) -> list[ClipRow]:
-    """Pack the finished items and the failures of a shard and commit it; returns its rows, sorted by key.
+@dataclass(frozen=True)
+class PackedParts:
+    """What belongs to a shard beside its tar, in the order in which it must be stored: the manifest is the commit."""
+
+    rows: tuple[ClipRow, ...]
+    preview: bytes
+    failures: bytes
+    manifest: bytes
+
+
+def pack_shard(
+    tar: BinaryIO, header: Header, shard: int, items: Sequence[Place | Sequence[Sample]], failures: Sequence[FailureRow]
+) -> PackedParts:
+    """Append the tar of a shard to `tar`, which may be any stream, and return the bytes of its other files.
 
     Every work item of the shard must be there exactly once, finished (with one clip for each of the header's lights)
-    or failed; DatasetError otherwise. Work items given as paths are not removed: `Dataset.clean` does that once the
-    shard is committed.
+    or failed; DatasetError otherwise. One item at a time is in memory.
     """
-    header = read_document(dataset).header
-    failures = sorted(failures, key=lambda failure: failure.item)
-    tar = layout.shard_file(dataset, layout.SHARDS, shard)
-    items = list(items)
     sheet = ContactSheet(f"shard {shard:06d}", sum(header.lights or _count(item) for item in items))
-    with atomic_file(tar) as file:
-        rows = []
-        for sample in itertools.chain.from_iterable(map(_samples, items)):
-            rows.append(append(file, shard, sample, header.lights))
-            sheet.add(sample)
-        file.write(archive.END)
-        tar_bytes = file.tell()
-        check_complete(header, shard, rows, failures)
-    preview = sheet.webp()
-    write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), preview)
-    _commit(dataset, header, shard, rows, failures, tar_bytes, preview)
-    return rows
+    rows, offset = [], 0
+    for sample in itertools.chain.from_iterable(map(_samples, items)):
+        row = append(tar, shard, sample, header.lights, offset)
+        offset += row.size
+        rows.append(row)
+        sheet.add(sample)
+    tar.write(archive.END)
+    return _sealed(header, shard, rows, failures, offset + len(archive.END), sheet.webp())
 
 
-def rewrite_shard(dataset: Path, shard: int) -> list[ClipRow]:
+def write_shard(
+    dataset: Place, shard: int, items: Iterable[Place | Sequence[Sample]], failures: Sequence[FailureRow]
+) -> list[ClipRow]:
+    """Pack the finished items and the failures of a shard (`pack_shard`) and commit it; returns its rows.
+
+    Work items given as paths are not removed: `Dataset.clean` does that once the shard is committed.
+    """
+    with atomic_file(layout.shard_file(dataset, layout.SHARDS, shard)) as file:
+        parts = pack_shard(file, read_document(dataset).header, shard, list(items), failures)
+    _commit(dataset, shard, parts)
+    return list(parts.rows)
+
+
+def rewrite_shard(dataset: Place, shard: int) -> list[ClipRow]:
     """Write a shard anew under today's contract, from its own tar and failures; returns its rows.
 
     Every clip is checked on the way, its files stay what they are; DatasetError, and nothing is changed, when the
@@ -123,30 +149,29 @@ def rewrite_shard(dataset: Path, shard: int) -> list[ClipRow]:
         if not path.is_file() or path.is_symlink():
             raise DatasetError("is missing", "restore it from a copy", where=path)
     failures = read_failures(dataset, shard)
-    with atomic_file(tar) as file, tar.open("rb") as old:
-        members = archive.scan(old, tar.stat().st_size)
+    with atomic_file(tar) as file, local_files([tar]) as (local,), local.open("rb") as old:
+        members = archive.scan(old, local.stat().st_size)
         samples = (read_group(old, list(group)) for _, group in itertools.groupby(members, lambda member: member.key))
-        rows = [append(file, shard, sample, header.source(shard).lights) for sample in samples]
+        rows = [append(file, shard, sample, header.source(shard).lights, file.tell()) for sample in samples]
         file.write(archive.END)
-        tar_bytes = file.tell()
-        check_complete(header, shard, rows, failures)
+        parts = _sealed(header, shard, rows, failures, file.tell(), preview.read_bytes())
         remove(layout.shard_file(dataset, layout.MANIFEST, shard))
-    _commit(dataset, header, shard, rows, failures, tar_bytes, preview.read_bytes())
+    _commit(dataset, shard, parts)
     return rows
 
 
-def _commit(
-    dataset: Path,
+def _sealed(
     header: Header,
     shard: int,
     rows: Sequence[ClipRow],
     failures: Sequence[FailureRow],
     tar_bytes: int,
     preview: bytes,
-) -> None:
-    """Write what follows tar and preview: the failures, then the manifest, which makes the shard count."""
+) -> PackedParts:
+    """Failures and manifest of a shard whose tar is written; DatasetError where items are missing or twice there."""
+    failures = sorted(failures, key=lambda failure: failure.item)
+    check_complete(header, shard, rows, failures)
     table = encode_parquet(to_table(list(failures), FailureRow))
-    write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), table)
     seal = Seal(
         shard=shard,
         header=header.digest(),
@@ -155,21 +180,28 @@ def _commit(
         failures_sha256=hashlib.sha256(table).hexdigest(),
         preview_sha256=hashlib.sha256(preview).hexdigest(),
     )
-    write_manifest(dataset, seal, rows)
+    return PackedParts(tuple(rows), preview, table, encode_manifest(seal, rows))
 
 
-def append(file: BinaryIO, shard: int, sample: Sample, lights: int) -> ClipRow:
-    """Write one clip at the end of a shard's tar; returns its row with shard, byte range and hash.
+def _commit(dataset: Place, shard: int, parts: PackedParts) -> None:
+    """Write what follows the tar; the manifest, which makes the shard count, comes last."""
+    write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), parts.preview)
+    write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), parts.failures)
+    put_manifest(layout.shard_file(dataset, layout.MANIFEST, shard), parts.manifest)
+
+
+def append(file: BinaryIO, shard: int, sample: Sample, lights: int, offset: int) -> ClipRow:
+    """Write one clip at the end of a shard's tar, byte `offset`; returns its row with shard, byte range and hash.
 
     The row says how many clips the item has: what the header's `lights` say, or the stage where that is 0.
     """
     counted = msgspec.structs.replace(sample.row, item_clips=clips_expected(lights, sample.row))
     sample = replace(sample, row=counted)
-    offset, hasher = file.tell(), hashlib.sha256()
+    hasher, size = hashlib.sha256(), 0
     for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
         hasher.update(piece)
         file.write(piece)
-    size = file.tell() - offset
+        size += len(piece)
     return msgspec.structs.replace(
         without_packing(sample.row), shard=shard, offset=offset, size=size, sha256=hasher.hexdigest()
     )
@@ -200,14 +232,26 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
             )
 
 
-def write_manifest(dataset: Path, seal: Seal, rows: Sequence[ClipRow]) -> None:
-    """Commit a shard: write its Parquet manifest, rows sorted by key, sealed with what it says of the other files."""
+def encode_manifest(seal: Seal, rows: Sequence[ClipRow]) -> bytes:
+    """The Parquet manifest of a shard, rows sorted by key, sealed with what it says of the other files."""
     table = to_table(sorted(rows, key=lambda row: row.key), ClipRow)
-    table = table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)})
-    write_bytes(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_parquet(table))
+    return encode_parquet(table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)}))
 
 
-def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
+def write_manifest(dataset: Place, seal: Seal, rows: Sequence[ClipRow]) -> None:
+    """Commit a shard by its manifest."""
+    put_manifest(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_manifest(seal, rows))
+
+
+def put_manifest(path: Place, data: bytes) -> None:
+    """Commit a shard by its manifest as it is in Parquet; in a bucket DatasetError where it has another one already."""
+    if not isinstance(path, ObjectPath):
+        write_bytes(path, data)
+    elif not path.put_new(data):
+        raise DatasetError("another run has committed this shard", "run `lightloom data verify`", where=path)
+
+
+def read_manifest(dataset: Place, shard: int) -> tuple[Seal, list[ClipRow]]:
     """Seal and rows of a committed shard, validated; DatasetError when the file cannot be believed."""
     path = layout.shard_file(dataset, layout.MANIFEST, shard)
     table = _read_table(path)
@@ -220,7 +264,7 @@ def read_manifest(dataset: Path, shard: int) -> tuple[Seal, list[ClipRow]]:
         raise DatasetError(f"holds a row that is not a clip's: {error}", "run repair", where=path) from None
 
 
-def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
+def read_failures(dataset: Place, shard: int) -> list[FailureRow]:
     """Failures of a committed shard, validated; DatasetError when the file cannot be read."""
     path = layout.shard_file(dataset, layout.FAILURES, shard)
     try:
@@ -229,15 +273,28 @@ def read_failures(dataset: Path, shard: int) -> list[FailureRow]:
         raise DatasetError(f"holds a row that is not a failure: {error}", "run repair", where=path) from None
 
 
-def read_sample(dataset: Path, row: ClipRow) -> dict[str, bytes]:
+def read_sample(dataset: Place, row: ClipRow, cache: NodeCache | None = None) -> dict[str, bytes]:
     """The files of a clip by suffix, read from its byte range; the hash is checked, DatasetError when it differs."""
+    if cache is not None:
+        try:
+            return _unpacked(dataset, row, cache.get(row.sha256, lambda: _packed(dataset, row)))
+        except DatasetError:  # the cache's disk, or the store: asked once more, the store has the last word
+            cache.forget(row.sha256)
+    return _unpacked(dataset, row, _packed(dataset, row))
+
+
+def _packed(dataset: Place, row: ClipRow) -> bytes:
     path = layout.shard_file(dataset, layout.SHARDS, row.shard)
     if row.size > archive.LARGEST_CLIP:
         raise DatasetError(f"clip {row.key} has more than {archive.LARGEST_CLIP} bytes", "run verify", where=path)
-    with path.open("rb") as file:
-        if not 0 <= row.offset < row.offset + row.size <= path.stat().st_size:
-            raise DatasetError(f"clip {row.key} should lie at byte {row.offset}", "run verify", where=path)
-        data = archive.read_at(file, row.offset, row.size)
+    data = _range_of(path, row.offset, row.size)
+    if len(data) != row.size:
+        raise DatasetError(f"clip {row.key} should lie at byte {row.offset}", "run verify", where=path)
+    return data
+
+
+def _unpacked(dataset: Place, row: ClipRow, data: bytes) -> dict[str, bytes]:
+    path = layout.shard_file(dataset, layout.SHARDS, row.shard)
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise DatasetError(f"clip {row.key} was changed: its SHA-256 differs", "run verify, then repair", where=path)
     members = archive.scan(io.BytesIO(data + archive.END), row.size + len(archive.END))
@@ -279,24 +336,37 @@ def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool 
     return Sample(key, files if keep else {}, document.row)
 
 
-def _samples(item: Path | Sequence[Sample]) -> Sequence[Sample]:
-    return read_item(item) if isinstance(item, Path) else item
+def _samples(item: Place | Sequence[Sample]) -> Sequence[Sample]:
+    return item if isinstance(item, Sequence) else read_item(item)
 
 
-def _count(item: Path | Sequence[Sample]) -> int:
-    if not isinstance(item, Path):
+def _count(item: Place | Sequence[Sample]) -> int:
+    if isinstance(item, Sequence):
         return len(item)
     with item.open("rb") as file:
         return len({member.key for member in archive.scan(file, item.stat().st_size)})
 
 
-def _check_item(path: Path, samples: Sequence[Sample]) -> None:
+def _range_of(path: Place, offset: int, size: int) -> bytes:
+    """The bytes of a range as far as the file has them; of a bucket's in one request."""
+    if min(offset, size) < 0:
+        return b""
+    if isinstance(path, ObjectPath):
+        return path.read_range(offset, size)
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _check_item(path: Place, samples: Sequence[Sample]) -> None:
     keys = [sample.key for sample in samples]
     if not keys or len(set(keys)) != len(keys) or len({sample.row.item for sample in samples}) != 1:
         raise DatasetError(f"a work item holds its own clips only, under different keys, not {keys}", where=path)
+    if any(_STRIP in sample.files for sample in samples):
+        raise DatasetError(f"a file is called {_STRIP}, which is reserved", where=path)
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Place) -> pa.Table:
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
             raise DatasetError(f"larger than {LARGEST_MANIFEST} bytes", "this is not a manifest", where=path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from manifests.contract.row import CONTRACT_1, AssetUse, ClipRow, FailureRow, MaterialUse, row_from
 from manifests.display import human_size
+from manifests.object_path import Place
 from manifests.untrusted import read_bounded
 
 _LARGEST = 1 << 28
@@ -65,7 +65,7 @@ def encode_parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """The table at `path`, all of it or some columns; pa.ArrowException, OSError or ValueError where it is not whole.
 
     The file is read at once and decoded by this thread: pyarrow's pools of threads abort a process that ends soon
@@ -89,7 +89,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-def check_table(path: Path) -> None:
+def check_table(path: Place) -> None:
     """Raise ValueError, OSError or pa.ArrowException where a table's footer claims more than `read_parquet` reads."""
     _column_sizes(pq.ParquetFile(pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))).metadata)
 

@@ -1,21 +1,19 @@
-"""Where clips come from: dataset folders, datasets behind a URL, image folders. All give the same `Clip`.
+"""Where clips come from: datasets in folders, in buckets and behind URLs, image folders. All give the same `Clip`.
 
-Clips of a dataset are found by the byte range in its manifest, so any order costs the same on a local disk. A URL is
-mirrored shard by shard into a folder, which then is read like any dataset: as few shards as the order needs are kept.
+Clips of a dataset are found by the byte range in its manifest, so any order costs the same on a local disk. In a
+bucket each range is a request, sent before the clip's turn comes; workers fetch no byte that is another's. A plain
+server may know no ranges, so it is mirrored shard by shard: as few shards as the order needs are kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import threading
-import urllib.request
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
-
-import webdataset
+from typing import Protocol
 
 from manifests.codec.codecs import decode_clip
 from manifests.contract.attributes import GBUFFERS
@@ -23,16 +21,14 @@ from manifests.contract.clip import Clip
 from manifests.contract.row import ClipRow
 from manifests.errors import DatasetError
 from manifests.files import atomic_file
+from manifests.object_path import REQUESTS, SCHEMES, NodeCache, ObjectPath, place
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from training.data.batch import ClipEntry
 from training.data.image_folders import ImageSource, is_image_folder
 
-SCHEMES = ("http://", "https://", "gs://", "hf://")
-"""What a URL may begin with; webdataset's `gopen` reads it."""
-
-
-_PATIENCE_S = 60
+_FETCHED_AHEAD = 64
+"""Clips that are on their way, or here and not yet decoded."""
 
 
 class ClipSource(Protocol):
@@ -43,15 +39,20 @@ class ClipSource(Protocol):
         """The clips, in an order that never changes."""
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """Clip `index` with the wanted attributes and frames (None: all): a CodedClip, or one in which colours
-        are sRGB-encoded in [0, 1]."""
+        """Clip `index` with those of the wanted attributes that it has, and frames (None: all): a CodedClip, or one in
+        which colours are sRGB-encoded in [0, 1]."""
+
+    def ahead(self, indices: Iterable[int]) -> None:
+        """These will be asked for next."""
 
 
 class DatasetSource:
-    """The committed clips of a dataset folder, or those of `rows`."""
+    """The committed clips of a dataset, or those of `rows`; from a bucket by way of `cache`."""
 
-    def __init__(self, dataset: Dataset, rows: list[ClipRow] | None = None) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Dataset, rows: list[ClipRow] | None = None, cache: NodeCache | None = None) -> None:
+        self._dataset, self._cache = dataset, cache
+        self._coming: dict[int, Future[dict[str, bytes]]] = {}
+        self._fetchers = None if isinstance(dataset.path, Path) else ThreadPoolExecutor(REQUESTS, "fetch")
         self._rows = dataset.rows() if rows is None else rows
         if not self._rows:
             raise DatasetError("holds no clip yet", "make some with `lightloom datagen run`", where=dataset.path)
@@ -63,7 +64,14 @@ class DatasetSource:
 
     def read(self, index: int) -> dict[str, bytes]:
         """The files of clip `index` by suffix, checked against the manifest's hash."""
-        return self._dataset.files(self._rows[index])
+        coming = self._coming.pop(index, None)
+        return coming.result() if coming else self._dataset.files(self._rows[index], self._cache)
+
+    def ahead(self, indices: Iterable[int]) -> None:
+        """See `ClipSource`; fetches them where they are in a bucket."""
+        for index in indices:
+            if self._fetchers and len(self._coming) < _FETCHED_AHEAD and index not in self._coming:
+                self._coming[index] = self._fetchers.submit(self._dataset.files, self._rows[index], self._cache)
 
     def decode(
         self,
@@ -76,7 +84,8 @@ class DatasetSource:
     ) -> Clip:
         """Clip `index` from its files."""
         row = self._rows[index]
-        held = [name for name in attributes if name != "mask" or name in row.attributes]  # without one all is surface
+        known = row.attributes or GBUFFERS  # nobody said so of clips of the first contract
+        held = [name for name in attributes if name in known or name == "rgb"]  # without a mask all is surface
         return decode_clip(row.key, files, held, frames, light=light, coded=True)
 
 
@@ -88,7 +97,7 @@ class UrlSource:
     """
 
     def __init__(self, url: str, folder: Path, keep: int) -> None:
-        self._url, self._folder, self._keep = url.rstrip("/"), folder, keep
+        self._url, self._folder, self._keep = ObjectPath(url), folder, keep
         self._lock = threading.Lock()
         self._fetching: dict[int, threading.Lock] = {}
         self._used: dict[int, None] = {}  # by last use, oldest first
@@ -112,17 +121,18 @@ class UrlSource:
         self._forget(shard)
         return self._local.decode(index, files, attributes, frames, light=light)
 
+    def ahead(self, indices: Iterable[int]) -> None:
+        """See `ClipSource`; a shard is fetched by whoever needs it first."""
+
     def _fetch(self, name: str) -> None:
-        path = self._folder / name
+        path, there = self._folder / name, self._url / name
         if path.is_file():
             return
         try:
-            with _opened(f"{self._url}/{name}") as stream, atomic_file(path) as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-        except OSError as error:
-            raise DatasetError(
-                f"cannot be fetched ({str(error).splitlines()[0]})", where=f"{self._url}/{name}"
-            ) from None
+            with atomic_file(path) as file:
+                there.download(file)
+        except FileNotFoundError:
+            raise DatasetError("is not there", where=there) from None
 
     def _forget(self, shard: int) -> None:
         """Remove the shards that were unused for longest, beyond `keep`, unless someone reads them."""
@@ -135,13 +145,6 @@ class UrlSource:
                     (self._folder / layout.SHARDS / f"{old:06d}{layout.SUFFIX[layout.SHARDS]}").unlink(missing_ok=True)
                     del self._used[old]
                     lock.release()
-
-
-def _opened(url: str) -> Any:
-    """A stream of what lies at `url`; OSError says in one line why not."""
-    if url.startswith("http"):
-        return urllib.request.urlopen(url, timeout=_PATIENCE_S)  # webdataset asks curl, whose reasons are numbers
-    return webdataset.gopen(url)
 
 
 class JoinedSources:
@@ -158,19 +161,26 @@ class JoinedSources:
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
         """See `ClipSource`."""
-        source, place = self._places[index]
-        return source.clip(place, attributes, frames, light=light)
+        source, number = self._places[index]
+        return source.clip(number, attributes, frames, light=light)
+
+    def ahead(self, indices: Iterable[int]) -> None:
+        """See `ClipSource`."""
+        for source, number in (self._places[index] for index in indices):
+            source.ahead([number])
 
 
-def open_source(path: str | Path, cache: Path, keep: int) -> ClipSource:
-    """The source that `path` names: a dataset folder, a folder of images (`data/image_folders.py`) or a dataset's URL.
+def open_source(path: str | Path, cache: Path, keep: int, cache_bytes: int = 0) -> ClipSource:
+    """The source that `path` names: a dataset's folder or URL, or a folder of images (`data/image_folders.py`).
 
-    `cache` is where URLs are mirrored, `keep` how many of their shards stay there.
+    `cache` is where clips of buckets are kept, in up to `cache_bytes`, and where plain servers are mirrored, `keep`
+    of their shards at a time.
     """
-    text = str(path)
-    if text.startswith(SCHEMES):
-        return UrlSource(text, cache / re.sub(r"[^A-Za-z0-9.-]+", "_", text), keep)
-    folder = Path(path)
+    folder = place(path)
+    if isinstance(folder, ObjectPath) and folder.bucket.startswith("http"):
+        return UrlSource(str(folder), cache / re.sub(r"[^A-Za-z0-9.-]+", "_", str(folder)), keep)
+    if isinstance(folder, ObjectPath):
+        return DatasetSource(open_dataset(folder), cache=NodeCache(cache / "clips", cache_bytes))
     if (folder / layout.HEADER).is_file():
         return DatasetSource(open_dataset(folder))
     if is_image_folder(folder):

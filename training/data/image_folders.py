@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -91,6 +91,9 @@ class ImageSource:
             )
         del frames  # there is only one
         return self._pictures[index].read(attributes)
+
+    def ahead(self, indices: Iterable[int]) -> None:
+        """See `clip_sources.ClipSource`; pictures are read when they are needed."""
 
 
 class _Picture:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import InputError
+from manifests.errors import InputError, TrainingError
 from renderers import modelspace
 from renderers.backbone import RenderInputs
 from renderers.backbones import JOINT, attribute_rows
 from renderers.inverse import COVERAGE, InverseRenderer
+from renderers.shading.view_geometry import plane_rays, points
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.data.photographic import photographed, under_other_skies
+from training.data.photographic import in_other_shadows, photographed, under_other_skies
 from training.objectives.objective import (
     Called,
     Losses,
@@ -58,9 +59,9 @@ class InverseObjective(Objective):
 
     @property
     def needs(self) -> Needs:
-        """All G-buffers; the light where the picture is rendered again."""
+        """All G-buffers, or some where they are asked for one by one; the light where the picture is rendered again."""
         lit = self.config.rerender is not None
-        return Needs(panorama=lit, background=lit, multiple=self.multiple)
+        return Needs(panorama=lit, background=lit, multiple=self.multiple, partial=not self.joint)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`."""
@@ -109,7 +110,7 @@ class InverseObjective(Objective):
         predicted, true, rows = self._all(batch), self._true(batch), []
         for clip in range(batch.size):
             row = [modelspace.display(batch.rgb[clip, frame])]
-            for name in GBUFFERS:
+            for name in true:
                 row += [
                     modelspace.display(video[clip, frame]) for video in (predicted[name].to(true[name]), true[name])
                 ]
@@ -127,9 +128,15 @@ class InverseObjective(Objective):
         return weights if named or not self.config.rerender else {**weights, "rgb.l1": 1.0}
 
     def _drawn(self, batch: Batch) -> list[str]:
-        """One attribute per clip, of those that have a loss."""
+        """One attribute per clip, of those that have a loss and that the clip has."""
         names = list(dict.fromkeys(name.partition(".")[0] for name in self.weights)) or list(GBUFFERS)
-        return [names[(seed >> 8) % len(names)] for seed in batch.seeds.tolist()]
+        drawn = []
+        for clip, seed in enumerate(batch.seeds.tolist()):
+            known = [name for name in names if name in batch.gbuffers and not batch.lacks(name, clip)]
+            if not known:
+                raise TrainingError(f"has none of {', '.join(names)}", "leave it out", where=f"clip {batch.keys[clip]}")
+            drawn.append(known[(seed >> 8) % len(known)])
+        return drawn
 
     def _bound(self, network: nn.Module, batch: Batch, asked: list[str]) -> Any:
         """The network with the pictures and the attributes bound."""
@@ -138,6 +145,10 @@ class InverseObjective(Objective):
             shown = batch.rgb
             if share := self.config.data.skies:
                 shown = under_other_skies(shown, batch.mask, batch.seeds, share)
+            if share := self.config.data.shadows:
+                shown = in_other_shadows(
+                    shown, _points(batch), batch.gbuffers["normal"], batch.mask, batch.seeds, share
+                )
             if share := self.config.data.photographic:
                 shown = photographed(shown, batch.seeds, share)
             rgb = kept(self.space.encode(shown), batch.unconditional)
@@ -157,7 +168,9 @@ class InverseObjective(Objective):
     def _rerendered(self, predicted: dict[str, Tensor], batch: Batch) -> Tensor:
         """The picture (B, T, 3, H, W), in model space, of predictions in model space under the clip's light."""
         assert batch.panorama is not None
-        values = {name: modelspace.from_model(name, model) for name, model in predicted.items()}
+        values = {name: modelspace.from_model(name, predicted[name]) for name in GBUFFERS}
+        if self.backbone.inverse_depth:
+            values["depth"] = modelspace.depth_from_inverse(values["depth"], batch.mask)
         inputs = RenderInputs(values, batch.panorama, batch.intrinsics, batch.mask, lambda: batch.background)
         condition, light = self.backbone.forward_inputs(self.space, None, inputs, lambda x: x)
 
@@ -178,7 +191,7 @@ class InverseObjective(Objective):
     def _all(self, batch: Batch) -> dict[str, Tensor]:
         if self.joint:
             return self._predicted(self.network, batch, [JOINT] * batch.size)
-        passes = {name: self._one_by_one(self.network, batch, [name] * batch.size) for name in GBUFFERS}
+        passes = {name: self._one_by_one(self.network, batch, [name] * batch.size) for name in batch.gbuffers}
         return {name: torch.cat([clip for _, clip in clips]) for name, clips in passes.items()}
 
     def _latents(self, asked: list[str], true: dict[str, Tensor]) -> Tensor:
@@ -187,3 +200,10 @@ class InverseObjective(Objective):
             return torch.cat([self.space.encode(true[name]) for name in self._given], dim=2) * self.space.scaling
         clips = [modelspace.replicate(true[name][index]) for index, name in enumerate(asked)]
         return self.space.encode(torch.stack(clips)) * self.space.scaling
+
+
+def _points(batch: Batch) -> Tensor:
+    """Camera-frame points (B, T, 3, H, W) of what is seen, in scene units."""
+    near, far = (limit.view(-1, 1, 1, 1, 1) for limit in batch.depth_range.unbind(dim=1))
+    depth = near + batch.gbuffers["depth"] * (far - near)
+    return points(depth, plane_rays(*depth.shape[-2:], batch.intrinsics))
