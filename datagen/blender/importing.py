@@ -289,10 +289,9 @@ def _references(sdf: Any, identifier: str) -> list[str]:
         layer = sdf.Layer.OpenAsAnonymous(identifier)
     except Exception as error:  # pxr's ErrorException derives from Exception alone
         said = _USD_ERROR.search(str(error))
-        reason = (said[1] if said else str(error)).replace(f"{identifier}:", "line ")
-        raise AssetError(
-            "malformed", f"not USD: {' '.join(reason.split())[:200]}", where=Path(identifier).name
-        ) from None
+        reason = (said[1] if said else str(error)).replace(f"{identifier}:", "line ").replace(identifier, "it")
+        reason = " ".join(reason.split())[:200]
+        raise AssetError("malformed", f"not USD: {reason}", where=Path(identifier).name) from None
     if layer is None:
         raise AssetError("malformed", "not USD", where=Path(identifier).name)
     return [name.split(":SDF_FORMAT_ARGS:")[0] for name in layer.GetCompositionAssetDependencies() if name]
