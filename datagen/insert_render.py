@@ -17,10 +17,12 @@ from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
-from manifests.errors import RenderError
+from manifests.contract.color import srgb_decode, srgb_encode
+from manifests.contract.row import MaterialUse
+from manifests.errors import InputError, RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
-from scenes.providers.file_checks import MESH_SUFFIXES
+from scenes.providers.file_checks import MESH_SUFFIXES, shown
 from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"
@@ -30,7 +32,12 @@ KEY = "object"
 INSTANCE = 2
 """Index of the asset in the clip that is rendered; who composites it chooses another."""
 
+MATERIALS = "materials"
+"""Name in the clip's meta of its `MaterialUse`s."""
+
 SECONDS = 1800.0
+_UNLIT = 0.5  # roughness of a material that only emits (`datagen.blender.bsdf_readers`)
+_MOST_TOLD = 3
 _PLAIN = Principled(uid="plain", basecolor=(0.6, 0.6, 0.6), roughness=0.4, metallic=0.0)
 
 
@@ -72,6 +79,8 @@ def find_asset(name: str, catalogue: Catalogue) -> Insert:
     Meshes that bring no material are plain grey. Raises RenderError and SpecError.
     """
     path = Path(name)
+    if shown(str(path.absolute())) != str(path.absolute()):
+        raise RenderError("missing-asset", "its path is not UTF-8", "rename it", where=shown(name))
     if path.suffix.lower() in MESH_SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
         if not path.is_file():
             raise RenderError("missing-asset", "no such file", "give a mesh file or a uid of the catalogue", where=name)
@@ -109,7 +118,7 @@ def render_insert(
 
     Returns:
         Clip of T frames with basecolor, normal, depth, roughness, metallic, mask and instance (`INSTANCE`); depth is in
-        scene units, background where the asset is not.
+        scene units, background where the asset is not. `rgb` is what it emits, times coverage.
 
     Raises RenderError: for what is wrong with the asset, and when the process dies (`crashed`) or takes too long.
     """
@@ -132,6 +141,47 @@ def render_insert(
     _run(asset.mesh.uid, out)
     files = {path.name.removeprefix(f"{KEY}."): path.read_bytes() for path in out.glob(f"{KEY}.*")}
     return decode_clip(KEY, files)
+
+
+def glowing(picture: np.ndarray, alone: Clip) -> np.ndarray:
+    """A picture (T, h, w, 3) sRGB of the asset lit, with what it emits: 1 is white, as in a viewer.
+
+    An unlit material shows what it emits and nothing else.
+    """
+    arrays, cover = alone.arrays, alone.arrays["mask"]
+    glow = arrays["rgb"] / np.maximum(cover, np.float32(1e-3))
+    unlit = (arrays["basecolor"].max(axis=-1) == 0) & (np.abs(arrays["roughness"] - _UNLIT) < 1e-3)[..., 0]
+    alike = any(use.status == "unlit" for use in materials_of(alone)) & (arrays["metallic"] == 0) & (cover > 0)
+    unlit &= alike[..., 0]
+    kept = np.where(unlit[..., None], np.float32(0), srgb_decode(picture))
+    return np.where((glow.max(axis=-1) > 0)[..., None] | unlit[..., None], srgb_encode(kept + glow), picture)
+
+
+def materials_of(alone: Clip) -> tuple[MaterialUse, ...]:
+    """How the materials of a clip of `render_insert` were resolved."""
+    return msgspec.convert(alone.meta[MATERIALS], tuple[MaterialUse, ...])
+
+
+def told_materials(alone: Clip) -> str:
+    """The same in one line for people."""
+    uses = materials_of(alone)
+    told = [f"{use.name}: {use.status}" + (f" ({use.detail})" if use.detail else "") for use in uses[:_MOST_TOLD]]
+    told += [f"and {len(uses) - _MOST_TOLD} more"] if len(uses) > _MOST_TOLD else []
+    if any(use.status == "unlit" for use in uses):
+        told.append("what is unlit keeps its own colour whatever the film's light")
+    if alone.arrays["rgb"].max() > 0:
+        told.append("what glows lights nothing around it")
+    return "; ".join(told)
+
+
+def unseen(alone: Clip, pixels: float) -> InputError:
+    """Why an asset whose longest side would span so many `pixels` covers none of them."""
+    name = str(alone.meta["asset"])
+    if pixels < 2:
+        return InputError(f"it would span {pixels:.2g} pixels", "give a larger `scale`", where=name, fields=("scale",))
+    return InputError(
+        f"it is transparent, nothing of it is opaque enough to show ({told_materials(alone)})", where=name
+    )
 
 
 def _run(name: str, out: Path) -> None:

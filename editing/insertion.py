@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from datagen.insert_render import Insert, find_asset, render_insert
+from datagen.insert_render import Insert, find_asset, glowing, render_insert, told_materials, unseen
 from editing.film import Film, Waiting, film_writer, open_film, resized
 from editing.light_change import FLOOR
 from editing.output import stored_light
@@ -139,7 +139,7 @@ def insert(
         f"{asset.mesh.uid} at ({x:.3g}, {y:.3g}, {z:.3g}), longest side {made.stand.scale:.3g}; "
         f"covers {covered:.1f} % of the picture"
     )
-    return InsertionReport(written, scene.said, placed, made.stand)
+    return InsertionReport(written, (*scene.said, f"materials  {made.materials}"), placed, made.stand)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,12 +179,16 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Put:
-    """video: frames (H, W, 3) sRGB, once. arrays: the scene's with the object. coverage: of the object (T, h, w, 1)."""
+    """video: frames (H, W, 3) sRGB, once. arrays: the scene's with the object. coverage: of the object (T, h, w, 1).
+
+    materials: how the object's were resolved, in one line.
+    """
 
     video: Iterator[np.ndarray]
     arrays: Mapping[str, np.ndarray]
     coverage: np.ndarray
     stand: Stand
+    materials: str
 
 
 def read_scene(film: Film, settings: FilmSettings, renderers: FilmRenderers) -> FilmScene:
@@ -223,6 +227,8 @@ def put(
     where = stand(scene.camera, depth, (x, y), up, scale=place.scale, rotate=place.rotate, distance=place.distance)
     alone = render_insert(asset, scene.camera, (height, width), where.object_to_world, scratch)
     arrays, coverage = composite(scene.arrays, alone.arrays)
+    if not alone.arrays["mask"].max() > 0:
+        raise unseen(alone, where.scale * scene.camera.frame_intrinsics[0, 0, 0] / (place.distance or depth[y, x]))
     if not coverage.max() > 0:
         raise InputError(f"the object at {place.at[0]},{place.at[1]} is hidden in every frame", "choose another pixel")
     made = [
@@ -238,8 +244,8 @@ def put(
         )
         for values in (scene.arrays, arrays)
     ]
-    video = _blended(scene.frames, [*made, coverage, scene.arrays["mask"]])
-    return Put(video, arrays, coverage, where)
+    video = _blended(scene.frames, [made[0], glowing(made[1], alone), coverage, scene.arrays["mask"]])
+    return Put(video, arrays, coverage, where, told_materials(alone))
 
 
 def _blended(frames: Waiting, parts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
@@ -419,7 +425,7 @@ def composite(
     total = visible + rest
     result = {}
     for name, values in scene.items():
-        if name in asset and ATTRIBUTES[name].sampling == "filtered" and name != "mask":
+        if name in asset and ATTRIBUTES[name].sampling == "filtered" and name not in ("mask", "rgb"):
             mixed = (visible * asset[name] + rest * values) / np.maximum(total, 1e-6)
             mixed = _unit(mixed, values) if ATTRIBUTES[name].is_vector else mixed
             result[name] = np.where(visible > 0, mixed, values).astype(np.float32)

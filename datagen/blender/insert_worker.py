@@ -18,16 +18,17 @@ from datagen.blender.keyframes import add_camera, keyframe, pose, set_focal
 from datagen.blender.mesh_objects import make_object
 from datagen.blender.passes import enable_passes, read_frames
 from datagen.blender.surface_materials import BlenderMaterials, set_materials
-from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, InsertRequest
+from datagen.insert_render import FAILURE, INSTANCE, KEY, MATERIALS, REQUEST, Failure, InsertRequest
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
+from manifests.contract.row import MaterialUse
 from manifests.errors import LightloomError, RenderError
 from scenes.spec import RenderSettings
 
-NAMES = (*GBUFFERS, "mask", "instance")
+NAMES = (*GBUFFERS, "mask", "instance", "rgb")  # without light, rgb is what the asset emits
 
 
 def render(request: InsertRequest, folder: Path) -> Clip:
@@ -41,7 +42,7 @@ def render(request: InsertRequest, folder: Path) -> Clip:
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
     with started.scene() as scene, tempfile.TemporaryDirectory(dir=folder, prefix="frames-") as scratch:
         with captured():
-            _build(scene, request, camera.at(slice(drawn)))
+            uses = _build(scene, request, camera.at(slice(drawn)))
         set_output(scene, Path(scratch), drawn, request.fps)
         settings = RenderSettings(
             width=request.width,
@@ -56,11 +57,12 @@ def render(request: InsertRequest, folder: Path) -> Clip:
         log = started.render(scene, request.mesh.uid, animation=True)
         arrays, _ = read_frames(Path(scratch), NAMES, size, poses[:drawn, :3, :3], request.mesh.uid, log.tail)
     whole = {name: np.repeat(array, frames // drawn, axis=0) for name, array in arrays.items()}
-    return Clip(KEY, whole, camera, fps=request.fps, meta={"asset": request.mesh.uid})
+    meta = {"asset": request.mesh.uid, MATERIALS: msgspec.to_builtins(uses)}
+    return Clip(KEY, whole, camera, fps=request.fps, meta=meta)
 
 
-def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
-    """Camera and asset, nothing else."""
+def _build(scene: Any, request: InsertRequest, camera: Camera) -> list[MaterialUse]:
+    """Camera and asset, nothing else; how the asset's materials were resolved."""
     add_camera(scene, camera, request.height, request.width)
     _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
     with tempfile.TemporaryDirectory(prefix="lightloom-") as cache:
@@ -73,7 +75,8 @@ def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
                 scene.collection.objects.link(part)
         pose(root, np.array(request.object_to_world)[None])
         meshes = [part for part in parts if part.type == "MESH"]
-        set_materials(meshes, request.material, BlenderMaterials(resolver, geometric_normal=False), INSTANCE)
+        materials = BlenderMaterials(resolver, geometric_normal=False)
+        return [use for use, _ in set_materials(meshes, request.material, materials, INSTANCE)]
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:

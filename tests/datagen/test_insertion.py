@@ -1,15 +1,18 @@
 """An asset rendered alone has the G-buffers that the factory gives it in a whole scene: the spec is the truth."""
 
+import os
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from datagen.blender.render import render_scene
-from datagen.insert_render import Insert, find_asset, render_insert
+from datagen.insert_render import Insert, find_asset, glowing, render_insert, told_materials, unseen
 from datagen.resolver import Resolver
 from editing.insertion import composite, stand
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
+from manifests.contract.color import srgb_encode
 from manifests.errors import RenderError
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import CameraView, File, Native, Orbit
@@ -125,3 +128,71 @@ def test_resolver_roots_reach_the_rendering_process(tmp_path):
     GltfFile(PAINT).glb(tmp_path / "box.glb")
     asset = find_asset(str(tmp_path / "box.glb"), builtin_catalogue())
     assert Resolver(asset.roots, tmp_path).path(asset.mesh) == (tmp_path / "box.glb").resolve()
+
+
+RED = (0.6, 0.08, 0.05)
+LOOKS = {
+    "lit": {},
+    "unlit": {"extensions": {"KHR_materials_unlit": {}}},
+    "black": {"emissiveFactor": [0.2, 0.4, 0.0]},
+    "veil": {"alphaMode": "BLEND"},
+    "mask": {"alphaMode": "MASK", "alphaCutoff": 0.6},
+}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Clips of the box seen from above, by how its one material looks."""
+    folder = tmp_path_factory.mktemp("looks")
+    pose = np.eye(4)
+    pose[:3, 3] = (0.0, 0.0, 4.0)
+    camera = Camera(np.array([[50.0, 0, 8], [0, 50.0, 8], [0, 0, 1]]), pose[None])
+    clips = {}
+    for name, look in LOOKS.items():
+        colour = (0.0, 0.0, 0.0) if name == "black" else RED
+        alpha = {"veil": 0.3, "mask": 0.55}.get(name, 1.0)
+        own = {"baseColorFactor": [*colour, alpha], "metallicFactor": 0.0, "roughnessFactor": 0.7}
+        file = GltfFile({"name": "paint", "pbrMetallicRoughness": own, **look})
+        file.document["extensionsUsed"] = list(look.get("extensions", ()))
+        asset = find_asset(str(file.glb(folder / f"{name}.glb")), builtin_catalogue())
+        clips[name] = render_insert(asset, camera, (16, 16), np.eye(4), folder / name, samples=4, device="CPU")
+    return clips
+
+
+def test_what_emits_looks_as_in_a_viewer(alone):
+    picture = np.full((1, 16, 16, 3), 0.25, dtype=np.float32)  # the asset as the forward renderer would light it
+    shown = {name: glowing(picture, clip)[0, 8, 8] for name, clip in alone.items()}
+    assert (glowing(picture, alone["lit"]) == picture).all()
+    np.testing.assert_allclose(shown["unlit"], srgb_encode(np.array(RED)), atol=2e-3)
+    lit = ((0.25 + 0.055) / 1.055) ** 2.4
+    np.testing.assert_allclose(shown["black"], srgb_encode(np.array([0.2, 0.4, 0.0]) + lit), atol=2e-3)
+    assert (glowing(picture, alone["unlit"])[0, 0, 0] == 0.25).all(), "beside the asset nothing changes"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lit", "paint: resolved"),
+        ("unlit", "unlit (emission); what is unlit keeps its own colour"),
+        ("black", "paint: resolved (emits); what glows lights nothing"),
+        ("veil", "alpha 0.3 is taken as clear"),
+        ("mask", "paint: resolved (fully transparent)"),
+    ],
+)
+def test_the_status_of_materials_is_one_line(alone, name, words):
+    assert words in told_materials(alone[name])
+    assert "\n" not in told_materials(alone[name])
+
+
+@pytest.mark.parametrize("name", ["veil", "mask"])
+def test_a_transparent_asset_is_said_to_be_so(alone, name):
+    assert alone[name].arrays["mask"].max() == 0
+    assert "it is transparent" in str(unseen(alone[name], 50.0))
+    assert "it would span 1.5 pixels" in str(unseen(alone[name], 1.5))
+
+
+def test_a_path_that_is_not_utf_8_is_refused_in_words(tmp_path):
+    name = tmp_path / os.fsdecode(b"caf\xe9.glb")
+    GltfFile(PAINT).glb(name)
+    with pytest.raises(RenderError, match="its path is not UTF-8"):
+        find_asset(str(name), builtin_catalogue())
