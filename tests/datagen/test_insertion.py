@@ -7,15 +7,16 @@ import pytest
 from scipy import ndimage
 
 from datagen.blender.render import render_scene
-from datagen.insert_render import Insert, find_asset, glowing, render_insert, told_materials, unseen
+from datagen.insert_render import Catcher, Insert, PlacedAsset, find_asset, render_insert, render_lit, told_materials
 from datagen.resolver import Resolver
-from editing.insertion import composite, stand
+from editing.compositing import composite
+from editing.support import stand
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
-from manifests.contract.color import srgb_encode
+from manifests.contract.environment import Environment
 from manifests.errors import RenderError
 from scenes.providers.builtin import builtin_catalogue
-from scenes.spec import CameraView, File, Native, Orbit
+from scenes.spec import CameraView, File, Native, Orbit, Principled
 from tests.datagen import analytic
 from tests.datagen.meshfiles import GltfFile
 
@@ -41,15 +42,12 @@ def test_a_composite_is_what_the_factory_renders_of_the_scene_with_the_object(ki
     scene = analytic.scene(view=MOVING, frames=2, render=analytic.settings(samples=128, max_bounces=0))
     before = render_scene(scene, resolver, tmp_path).clips[0]
     assert before.camera is not None
-    place = stand(
-        before.camera, before.arrays["depth"][0, ..., 0], (11, 37), np.array([0.0, 0.0, 1.0]), scale=0.7, rotate=25.0
-    )
+    place = stand(before.camera, before.arrays, (11, 37), np.array([0.0, 0.0, 1.0]), scale=0.7, rotate=25.0)
     assert abs(place.position[2]) < 1e-4  # it stands on the ground
     asset = render_insert(
-        Insert(mesh, material, resolver.roots),
+        [PlacedAsset(Insert(mesh, material, resolver.roots), place.object_to_world)],
         before.camera,
         before.size,
-        place.object_to_world,
         tmp_path / "asset",
         samples=128,
         device="CPU",
@@ -94,7 +92,13 @@ def test_a_still_camera_off_centre_with_oblong_pixels_sees_the_ball_where_it_pro
     camera = Camera(intrinsics, np.repeat(pose[None], 3, axis=0))
     out = tmp_path / "out"
     clip = render_insert(
-        Insert(BALL, analytic.GREY, {}), camera, (36, 48), np.eye(4), out, fps=10.0, samples=16, device="CPU"
+        [PlacedAsset(Insert(BALL, analytic.GREY, {}), np.eye(4))],
+        camera,
+        (36, 48),
+        out,
+        fps=10.0,
+        samples=16,
+        device="CPU",
     )
     inside, normals, depth = analytic.sphere_hits(camera, 0, (36, 48))
     assert clip.frames == 3
@@ -105,6 +109,41 @@ def test_a_still_camera_off_centre_with_oblong_pixels_sees_the_ball_where_it_pro
     assert (clip.arrays["depth"][..., 0] == np.inf)[:, 0, 0].all()
     files = {path.name.removeprefix("object."): path.read_bytes() for path in out.glob("object.*")}
     assert (decode_clip("object", files).arrays["depth"] == clip.arrays["depth"]).all()
+
+
+def test_a_black_ball_takes_as_much_light_from_the_ground_as_it_covers_of_the_sky(tmp_path):
+    height = width = 64
+    turn = np.radians(20.0)  # looks down, a little to the side
+    pose = np.eye(4)
+    pose[:3, :3] = [[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]]
+    pose[:3, 3] = (0.0, -6 * np.sin(turn), 6 * np.cos(turn))
+    camera = Camera(np.array([[70.0, 0, 32], [0, 70.0, 32], [0, 0, 1]]), np.repeat(pose[None], 2, axis=0))
+    ball = np.eye(4)
+    ball[2, 3] = 0.3  # its centre is at 0.8, its radius a half
+    black = Principled(uid="black", basecolor=(0.0, 0.0, 0.0), roughness=1.0, metallic=0.0)
+    placed = PlacedAsset(Insert(BALL, black, {}), ball)
+    ground = Catcher(np.diag([200.0, 200.0, 1.0, 1.0]), (0.5, 0.5, 0.5), 1.0, 0.0)
+    light = Environment(np.ones((16, 32, 3), dtype=np.float32), np.tile(np.eye(3), (2, 1, 1)))
+    part, size = (4, 8, 60, 56), (height, width)
+    made = render_lit(
+        [placed], [ground], light, camera, size, (part, (0, 0, 64, 64)), tmp_path, samples=64, device="CPU"
+    )
+    rays = (camera.rays(height, width) @ pose[:3, :3].T)[4:60, 8:56]
+    hits = pose[:3, 3] - rays * (pose[2, 3] / rays[..., 2:])
+    away = np.linalg.norm(hits - (0.0, 0.0, 0.8), axis=-1)
+    expected = 1 - (0.5 / away) ** 2 * (0.8 / away)  # the form factor of a ball above the horizon
+    clear = ndimage.minimum_filter(made.mask[0, ..., 0] == 0, 3) & (np.abs(hits[..., 1]) < 2)
+    assert clear.sum() > 500
+    assert np.abs(made.change[0, ..., 1] - expected)[clear].mean() < 0.02
+    assert expected[clear].min() < 0.8
+    around = made.change_around[0, 4:60, 8:56]
+    assert np.abs(around - made.change[0])[clear].mean() < 0.02
+    alone = render_insert([placed], camera, size, tmp_path / "alone", samples=64, device="CPU")
+    assert made.rgb.shape == (1, 56, 48, 3)  # nothing moves
+    assert np.abs(made.mask[0] - alone.arrays["mask"][0, 4:60, 8:56]).mean() < 0.01
+    both = np.isfinite(made.depth[0]) & np.isfinite(alone.arrays["depth"][0, 4:60, 8:56])
+    assert both.sum() > 100
+    assert np.abs(made.depth[0][both] - alone.arrays["depth"][0, 4:60, 8:56][both]).max() < 1e-3
 
 
 def test_what_is_wrong_with_an_asset_is_one_line(tmp_path):
@@ -118,7 +157,8 @@ def test_what_is_wrong_with_an_asset_is_one_line(tmp_path):
     bad.write_bytes(b"glTF nonsense")
     camera = Camera(np.array([[50.0, 0, 8], [0, 50.0, 8], [0, 0, 1]]), np.eye(4)[None])
     with pytest.raises(RenderError) as caught:
-        render_insert(find_asset(str(bad), catalogue), camera, (16, 16), np.eye(4), tmp_path / "out", device="CPU")
+        asset = PlacedAsset(find_asset(str(bad), catalogue), np.eye(4))
+        render_insert([asset], camera, (16, 16), tmp_path / "out", device="CPU")
     assert caught.value.reason == "malformed"
     assert "bad.glb" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -130,65 +170,27 @@ def test_resolver_roots_reach_the_rendering_process(tmp_path):
     assert Resolver(asset.roots, tmp_path).path(asset.mesh) == (tmp_path / "box.glb").resolve()
 
 
-RED = (0.6, 0.08, 0.05)
-LOOKS = {
-    "lit": {},
-    "unlit": {"extensions": {"KHR_materials_unlit": {}}},
-    "black": {"emissiveFactor": [0.2, 0.4, 0.0]},
-    "veil": {"alphaMode": "BLEND"},
-    "mask": {"alphaMode": "MASK", "alphaCutoff": 0.6},
-}
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """Clips of the box seen from above, by how its one material looks."""
-    folder = tmp_path_factory.mktemp("looks")
+@pytest.mark.parametrize(
+    ("look", "alpha", "words"),
+    [
+        ({"extensions": {"KHR_materials_unlit": {}}}, 1.0, "paint: unlit (emission); what is unlit or glows"),
+        ({"alphaMode": "BLEND"}, 0.3, "paint: resolved (alpha 0.3 is taken as clear)"),
+        ({"alphaMode": "MASK", "alphaCutoff": 0.6}, 0.55, "paint: resolved (fully transparent)"),
+    ],
+    ids=["unlit", "blend", "mask"],
+)  # fmt: skip
+def test_the_status_of_materials_is_one_line(look, alpha, words, tmp_path):
     pose = np.eye(4)
     pose[:3, 3] = (0.0, 0.0, 4.0)
     camera = Camera(np.array([[50.0, 0, 8], [0, 50.0, 8], [0, 0, 1]]), pose[None])
-    clips = {}
-    for name, look in LOOKS.items():
-        colour = (0.0, 0.0, 0.0) if name == "black" else RED
-        alpha = {"veil": 0.3, "mask": 0.55}.get(name, 1.0)
-        own = {"baseColorFactor": [*colour, alpha], "metallicFactor": 0.0, "roughnessFactor": 0.7}
-        file = GltfFile({"name": "paint", "pbrMetallicRoughness": own, **look})
-        file.document["extensionsUsed"] = list(look.get("extensions", ()))
-        asset = find_asset(str(file.glb(folder / f"{name}.glb")), builtin_catalogue())
-        clips[name] = render_insert(asset, camera, (16, 16), np.eye(4), folder / name, samples=4, device="CPU")
-    return clips
-
-
-def test_what_emits_looks_as_in_a_viewer(alone):
-    picture = np.full((1, 16, 16, 3), 0.25, dtype=np.float32)  # the asset as the forward renderer would light it
-    shown = {name: glowing(picture, clip)[0, 8, 8] for name, clip in alone.items()}
-    assert (glowing(picture, alone["lit"]) == picture).all()
-    np.testing.assert_allclose(shown["unlit"], srgb_encode(np.array(RED)), atol=2e-3)
-    lit = ((0.25 + 0.055) / 1.055) ** 2.4
-    np.testing.assert_allclose(shown["black"], srgb_encode(np.array([0.2, 0.4, 0.0]) + lit), atol=2e-3)
-    assert (glowing(picture, alone["unlit"])[0, 0, 0] == 0.25).all(), "beside the asset nothing changes"
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("lit", "paint: resolved"),
-        ("unlit", "unlit (emission); what is unlit keeps its own colour"),
-        ("black", "paint: resolved (emits); what glows lights nothing"),
-        ("veil", "alpha 0.3 is taken as clear"),
-        ("mask", "paint: resolved (fully transparent)"),
-    ],
-)
-def test_the_status_of_materials_is_one_line(alone, name, words):
-    assert words in told_materials(alone[name])
-    assert "\n" not in told_materials(alone[name])
-
-
-@pytest.mark.parametrize("name", ["veil", "mask"])
-def test_a_transparent_asset_is_said_to_be_so(alone, name):
-    assert alone[name].arrays["mask"].max() == 0
-    assert "it is transparent" in str(unseen(alone[name], 50.0))
-    assert "it would span 1.5 pixels" in str(unseen(alone[name], 1.5))
+    own = {"baseColorFactor": [0.6, 0.08, 0.05, alpha], "metallicFactor": 0.0, "roughnessFactor": 0.7}
+    file = GltfFile({"name": "paint", "pbrMetallicRoughness": own, **look})
+    asset = find_asset(str(file.glb(tmp_path / "box.glb")), builtin_catalogue())
+    clip = render_insert([PlacedAsset(asset, np.eye(4))], camera, (16, 16), tmp_path / "out", samples=1, device="CPU")
+    assert (clip.arrays["mask"].max() == 0) == (alpha < 1)
+    told = told_materials(tmp_path / "out", traced=False)
+    assert told.startswith(words)
+    assert "\n" not in told
 
 
 def test_a_path_that_is_not_utf_8_is_refused_in_words(tmp_path):
