@@ -20,10 +20,11 @@ from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment
+from manifests.contract.row import MaterialUse
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
-from scenes.providers.file_checks import MESH_SUFFIXES
+from scenes.providers.file_checks import MESH_SUFFIXES, shown
 from scenes.spec import File, Material, Native, Positive, Principled, Source, SpecData
 
 CHILD = "datagen.blender.insert_worker"
@@ -31,11 +32,13 @@ REQUEST = "request.json"
 FAILURE = "failure.json"
 LIGHT = "light.npz"
 LIT = "lit.npz"
+MATERIALS = "materials.json"
 KEY = "object"
 INSTANCE = 2
 """Index of the first asset in the clip that is rendered; who composites it chooses others."""
 
 SECONDS = 3600.0
+_MOST_TOLD = 3
 _PLAIN = Principled(uid="plain", basecolor=(0.6, 0.6, 0.6), roughness=0.4, metallic=0.0)
 
 Rows = tuple[tuple[float, ...], ...]
@@ -145,6 +148,8 @@ def find_asset(name: str, catalogue: Catalogue) -> Insert:
     Meshes that bring no material are plain grey. Raises RenderError and SpecError.
     """
     path = Path(name)
+    if shown(str(path.absolute())) != str(path.absolute()):
+        raise RenderError("missing-asset", "its path is not UTF-8", "rename it", where=shown(name))
     if path.suffix.lower() in MESH_SUFFIXES and name not in {asset.uid for asset in catalogue.assets}:
         if not path.is_file():
             raise RenderError("missing-asset", "no such file", "give a mesh file or a uid of the catalogue", where=name)
@@ -213,6 +218,19 @@ def render_lit(
         return LitPicture(
             parts[0], made["rgb"], made["mask"], made["depth"], made["change"], parts[1], made["change_around"]
         )
+
+
+def told_materials(out: Path, traced: bool) -> str:
+    """In one line for people, how the materials of what was rendered in `out` were resolved.
+
+    traced: by `render_lit`, which shows what they emit.
+    """
+    uses = msgspec.json.decode((out / MATERIALS).read_bytes(), type=tuple[MaterialUse, ...])
+    told = [f"{use.name}: {use.status}" + (f" ({use.detail})" if use.detail else "") for use in uses[:_MOST_TOLD]]
+    told += [f"and {len(uses) - _MOST_TOLD} more"] if len(uses) > _MOST_TOLD else []
+    if not traced and any(use.status == "unlit" or "emi" in use.detail for use in uses):
+        told.append("what is unlit or glows is shown without its own light, but with `render` cycles")
+    return "; ".join(told)
 
 
 def _rows(matrices: np.ndarray) -> tuple[Rows, ...]:

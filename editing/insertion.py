@@ -16,7 +16,17 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from datagen.insert_render import Catcher, Insert, LitPicture, Part, PlacedAsset, find_asset, render_insert, render_lit
+from datagen.insert_render import (
+    Catcher,
+    Insert,
+    LitPicture,
+    Part,
+    PlacedAsset,
+    find_asset,
+    render_insert,
+    render_lit,
+    told_materials,
+)
 from editing.compositing import PlateLook, blend, composite, lay_lit, widened
 from editing.film import Film, Waiting, film_writer, floats, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
@@ -179,17 +189,18 @@ def insert(
         f"longest side {one.scale:.3g}"
         for thing, one in zip(things, made.stands, strict=True)
     ]
-    return InsertionReport(written, scene.said, tuple(placed), made.stands)
+    return InsertionReport(written, (*scene.said, f"materials  {made.materials}"), tuple(placed), made.stands)
 
 
 @dataclass(frozen=True, eq=False)
 class Put:
     """video: frames (H, W, 3), once. arrays: the scene's with the things and coverage (T, h, w, 1) of those, where
-    G-buffers were asked for or needed."""
+    G-buffers were asked for or needed. materials: how the things' were resolved, in one line."""
 
     video: Iterator[np.ndarray]
     stands: tuple[Stand, ...]
     arrays: Mapping[str, np.ndarray]
+    materials: str
     coverage: np.ndarray | None = None
 
 
@@ -220,17 +231,16 @@ def put(
         size = scene.arrays["depth"].shape[1:3]
         alone = render_insert(placed, scene.camera, (size[0], size[1]), scratch / "gbuffers")
         if not alone.arrays["mask"].max() > 0:
-            raise InputError(
-                f"nothing solid is seen of {_at(things)}",
-                "are its materials transparent (alpha below a half, or below their cut-off)?",
-            )
+            raise _transparent(things, told_materials(scratch / "gbuffers", traced=False))
         arrays, coverage = composite(scene.arrays, alone.arrays)
     if render == "network":
         assert coverage is not None
         if not coverage.max() > 0:
             raise _hidden(things)
-        return Put(_rendered(scene, arrays, coverage, renderers, settings), stands, arrays, coverage)
-    return Put(_traced(scene, things, stands, placed, scratch), stands, arrays, coverage)
+        told = told_materials(scratch / "gbuffers", traced=False)
+        return Put(_rendered(scene, arrays, coverage, renderers, settings), stands, arrays, told, coverage)
+    video = _traced(scene, things, stands, placed, scratch)
+    return Put(video, stands, arrays, told_materials(scratch / "lit", traced=True), coverage)
 
 
 def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) -> Stand:
@@ -277,6 +287,13 @@ def _sizes(scale: Scale) -> tuple[float | None, float | None]:
             f"`scale` {scale!r} is no size", "give scene units such as 0.4, or a part of the picture such as 30%",
             fields=("scale",),
         ) from None  # fmt: skip
+
+
+def _transparent(things: Sequence[Thing], materials: str) -> InputError:
+    return InputError(
+        f"nothing solid is seen of {_at(things)} ({materials})",
+        "are its materials transparent (alpha below a half, or below their cut-off)?",
+    )
 
 
 def _hidden(things: Sequence[Thing]) -> InputError:
@@ -337,6 +354,8 @@ def _traced(
         placed, _catchers(scene, stands), light, camera, (height, width), parts, scratch / "lit",
         samples=_SAMPLES[0 if one else 1],
     )  # fmt: skip
+    if not lit.mask.max() > 0:
+        raise _transparent(things, told_materials(scratch / "lit", traced=True))
     shares = [hiding(scene.camera, scene.arrays, one, measured=scene.measured) for one in stands]
     before = np.min([share[0] for share in shares], axis=0)
     under = np.max([share[1] for share in shares], axis=0)

@@ -42,12 +42,17 @@ class AssetError(RenderError):
 class AssetLimits:
     """Bounds that are checked before anything of that size is allocated.
 
-    `file_bytes` also bounds each buffer and texture file; `json_bytes` the JSON chunk of a GLB; `elements` the sum of
-    a glTF's accessor values, `polygons` the polygons after import with all instances, `nodes` the objects.
+    `file_bytes` also bounds each texture file and all buffers together; `json_bytes` the JSON chunk of a GLB,
+    `library_bytes` all material libraries of an OBJ, `line_bytes` about a line of it; `references` the other files
+    that a file names; `elements` the sum of a glTF's accessor values, `polygons` the polygons after import with all
+    instances, `nodes` the objects.
     """
 
     file_bytes: int = 512 << 20
     json_bytes: int = 64 << 20
+    library_bytes: int = 8 << 20
+    line_bytes: int = 1 << 19
+    references: int = 4096
     elements: int = 100_000_000
     polygons: int = 5_000_000
     nodes: int = 20_000
@@ -132,7 +137,7 @@ def inside(folder: Path, reference: str, missing: Literal["missing-file", "missi
         try:
             target = (base / plain).resolve()
             found = target.is_file()
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, ValueError):
             raise AssetError(missing, f"names {shown(reference)}, which cannot be resolved") from None
         if not target.is_relative_to(base):
             raise AssetError("escapes-folder", f"names {shown(reference)}, which is outside its folder")

@@ -149,6 +149,12 @@ class Gltf:
 
     def buffer(self, index: int) -> memoryview:
         """Bytes of a buffer: the GLB's chunk, a data URI or a file of the folder. AssetError where it is short."""
+        cache: dict[int, memoryview] = self.__dict__.setdefault("_buffers", {})
+        if index not in cache:
+            cache[index] = self._read_buffer(index)
+        return cache[index]
+
+    def _read_buffer(self, index: int) -> memoryview:
         buffer = self.document.buffers[index]
         if buffer.uri is not None:
             data = memoryview(self._resource(buffer.uri, "missing-file"))
@@ -183,8 +189,14 @@ class Gltf:
         return target.read_bytes()
 
     def _check_buffers(self) -> None:
-        for index in range(len(self.document.buffers)):
-            self.buffer(index)
+        """All are there, and together within the limit: every one is read whole, here and by the importer."""
+        count, total = len(self.document.buffers), 0
+        if count > self.limits.references:
+            raise AssetError("too-large", f"{count} buffers", f"the limit is {self.limits.references}")
+        for index in range(count):
+            total += len(self.buffer(index))
+            if total > self.limits.file_bytes:
+                raise AssetError("too-large", f"its buffers are over {self.limits.file_bytes} bytes together")
 
     def _check_positions(self) -> None:
         """Refuse coordinates that are not finite: the importer would quietly put those vertices at the origin."""

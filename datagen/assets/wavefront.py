@@ -7,8 +7,9 @@ exponent of Blinn-Phong as GGX width: Walter et al. 2007, section 5.2, `alpha = 
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ from datagen.assets.asset_file import (
 from datagen.assets.texture_images import check_header, constant_channels
 
 _LIBRARY = re.compile(rb"^[ \t]*mtllib[ \t]+([^\r\n]+)", re.MULTILINE)
-_NOT_FINITE = re.compile(rb"^[ \t]*v[ \t][^\r\n]*(?:nan|inf)", re.MULTILINE | re.IGNORECASE)
+_SUSPECT = re.compile(
+    rb"^[ \t]*v[ \t][^\r\n]*(?:nan|in[fd]|e\+?0*(?:3[89]|[4-9]\d|[1-9]\d\d)|[1-9]\d{38})[^\r\n]*",
+    re.MULTILINE | re.IGNORECASE,
+)
+_COLOURED = re.compile(rb"^[ \t]*v(?:[ \t]+[-+.\deE]+){6,7}[ \t]*\r?$|^#MRGB ", re.MULTILINE)
+_DISPLAY = re.compile(rb"^#.*\b(?:blender|meshlab|cloudcompare)\b", re.MULTILINE | re.IGNORECASE)
+_BLENDER = re.compile(r"# Blender \d+\.\d+.* MTL File")
+_HEAD = 4096
+_LONGEST_NUMBER = 400
+_LARGEST = 3.4028235e38  # of single precision; the importer would put such a vertex at the origin
+_METAL = (3, 6)  # illum of Blender's exporter: reflects
 _FACE = re.compile(rb"^[ \t]*f[ \t]", re.MULTILINE)
 _USED = re.compile(rb"^[ \t]*usemtl[ \t]+([^\r\n]*)", re.MULTILINE)
 _OPTION_VALUES = {"-bm": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3}
@@ -38,20 +49,23 @@ _MAPS = {  # the statements whose files Blender's importer opens
 
 @dataclass(frozen=True)
 class Phong:
-    """A material of an MTL library. `shininess` is Ns, `specular` Ks; None where the file does not say.
+    """A material of an MTL library. `shininess` is Ns, `specular` Ks, `ambient` Ka; None where the file does not say.
 
-    `opacity` is `d` where the file has it (`dissolves`), else 1 - `Tr`; a `Tr` of 1 alone means opaque, as exporters
-    of scans write it.
+    `from_blender`: written by the exporter of Blender 3.1 or later, which means its own roughness and metallic by
+    them. `opacity` is `d` where the file has it (`dissolves`), else 1 - `Tr`; a `Tr` of 1 alone means opaque, as
+    exporters of scans write it.
     """
 
     name: str
     shininess: float | None = None
     specular: tuple[float, ...] | None = None
+    ambient: tuple[float, ...] | None = None
     illumination: int | None = None
     roughness: float | None = None
     metallic: float | None = None
     opacity: float = 1.0
     dissolves: bool = False
+    from_blender: bool = False
     maps: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -60,23 +74,38 @@ class Phong:
 
         `Pr` where the file has it. Otherwise alpha = sqrt(2 / (Ns + 2)) of the Blinn-Phong exponent, so Ns = 0 is 1,
         Ns = 96 (Blender's old default) 0.38 and Ns = 1000 0.21. Without a highlight (illum below 2, Ks black, or no
-        Ns) it is 1: the surface shows none.
+        Ns) it is 1: the surface shows none. Blender's exporter writes Ns = 1000 (1 - roughness)^2.
         """
         if self.roughness is not None:
             return min(max(self.roughness, 0.0), 1.0)
+        if self.from_blender and self.shininess is not None:
+            return 1.0 - math.sqrt(min(max(self.shininess, 0.0), 1000.0) / 1000.0)
         dull = self.illumination in (0, 1) or (self.specular is not None and max(self.specular, default=0.0) <= 0.0)
         if dull or self.shininess is None:
             return 1.0
         return (2.0 / (min(max(self.shininess, 0.0), 1e6) + 2.0)) ** 0.25
 
+    @property
+    def metalness(self) -> float:
+        """`Pm`, or of a file of Blender's that reflects Ka, in [0, 1]; else 0: illum 3 is any varnish elsewhere."""
+        if self.metallic is None and self.from_blender and self.illumination in _METAL and self.ambient:
+            return min(max(sum(self.ambient) / len(self.ambient), 0.0), 1.0)
+        return min(max(self.metallic or 0.0, 0.0), 1.0)
+
 
 @dataclass(frozen=True)
 class Wavefront:
-    """A checked .obj: `materials` are those of its libraries, in order; `used` the names of those that faces have."""
+    """A checked .obj: `materials` are those of its libraries, in order; `used` the names of those that faces have.
+
+    `vertex_colours`: its `v` lines have some. `display_colours`: they are sRGB, as Blender and MeshLab write them;
+    those of others are taken as linear, like Kd.
+    """
 
     path: Path
     materials: tuple[Phong, ...]
     used: frozenset[str]
+    vertex_colours: bool
+    display_colours: bool
     limits: AssetLimits
 
     @staticmethod
@@ -90,15 +119,20 @@ class Wavefront:
         data = path.read_bytes()
         if b"\0" in data[:4096]:
             raise AssetError("malformed", "not a text file in an encoding of single bytes", where=path.name)
+        block = limits.line_bytes
+        if any(data.find(b"\n", at, at + block) < 0 for at in range(0, len(data) - block, block)):
+            raise AssetError("too-large", f"{path.name} has a line of over {block} bytes")
         faces = sum(1 for _ in _FACE.finditer(data))
         if faces == 0:
             raise AssetError("no-geometry", f"{path.name} has no faces")
         if faces > limits.polygons:
             raise AssetError("too-large", f"{path.name} has {faces} faces", f"the limit is {limits.polygons}")
-        if _NOT_FINITE.search(data):
+        if not _is_finite(data):
             raise AssetError("bad-geometry", "has coordinates that are not finite numbers", where=path.name)
         used = frozenset(name.strip().decode("utf-8", "replace") for name in _USED.findall(data))
-        return Wavefront(path, _materials(_libraries(data, path.parent, limits)), used, limits)
+        materials = _materials(_libraries(data, path.parent, limits), limits)
+        coloured, display = bool(_COLOURED.search(data)), bool(_DISPLAY.search(data[:_HEAD]))
+        return Wavefront(path, materials, used, coloured, display, limits)
 
     def inspection(self, *, decode: bool = False) -> Inspection:
         """What the file says about itself. `decode` also decodes every map: slower, finds broken ones.
@@ -106,76 +140,96 @@ class Wavefront:
         Raises AssetError: escapes-folder, missing-texture, bad-texture, too-large.
         """
         materials = [material for material in self.materials if material.name in self.used]
-        for material in materials:
-            for _, reference in material.maps:
-                target = inside(self.path.parent, reference, "missing-texture")
-                check_header(target, reference, self.limits)
-                if decode:
-                    constant_channels(target, reference, self.limits)
+        for reference in dict.fromkeys(name for material in materials for _, name in material.maps):
+            target = inside(self.path.parent, reference, "missing-texture")
+            check_header(target, reference, self.limits)
+            if decode:
+                constant_channels(target, reference, self.limits)
         kinds = {kind for material in materials for kind, _ in material.maps}
-        specular = {(material.perceptual_roughness, material.metallic) for material in materials}
+        specular = {(material.perceptual_roughness, material.metalness) for material in materials}
         return Inspection(
             format="obj",
             textured="map_kd" in kinds,
             constant_specular=len(specular) <= 1 and not kinds & {"map_ns", "map_pr", "map_pm"},
+            vertex_colours=self.vertex_colours,
             animated=False,
             skinned=False,
             alpha="map_d" in kinds or any(material.opacity < 1.0 for material in materials),
         )
 
 
+def _is_finite(data: bytes) -> bool:
+    """Whether every `v` line has numbers that single precision holds; only lines that look otherwise are parsed."""
+    try:
+        return all(
+            len(word) <= _LONGEST_NUMBER and abs(float(word)) <= _LARGEST
+            for line in _SUSPECT.finditer(data)
+            for word in line[0].split()[1:]
+        )
+    except ValueError:
+        return False
+
+
 def _libraries(data: bytes, folder: Path, limits: AssetLimits) -> list[Path]:
     """MTL files that an OBJ names, checked. Raises AssetError: missing-file, escapes-folder, too-large."""
     found: dict[Path, None] = {}
-    for line in _LIBRARY.findall(data):
+    lines = list(dict.fromkeys(_LIBRARY.findall(data)))
+    if len(lines) > limits.references or sum(map(len, lines)) > limits.library_bytes:
+        raise AssetError("too-large", f"names more than {limits.references} material libraries")
+    for line in lines:
         text = line.decode("utf-8", "replace").strip().strip('"')
         try:
             names = [inside(folder, text, "missing-file")]
         except AssetError as error:
-            if error.reason != "missing-file" or len(text.split()) < 2:
+            several = text.split()
+            if error.reason != "missing-file" or not 2 <= len(several) <= limits.references:
                 raise
-            names = [inside(folder, one, "missing-file") for one in text.split()]
-        for name in names:
-            if file_size(name, shown(name.name)) > limits.json_bytes:
-                raise AssetError("too-large", f"{shown(name.name)} is over {limits.json_bytes} bytes")
-            found[name] = None
+            names = [inside(folder, one, "missing-file") for one in several]
+        found.update(dict.fromkeys(names))
+    if sum(file_size(path, shown(path.name)) for path in found) > limits.library_bytes:
+        raise AssetError("too-large", f"its material libraries are over {limits.library_bytes} bytes")
     return list(found)
 
 
-def _materials(libraries: list[Path]) -> tuple[Phong, ...]:
-    """Materials of all libraries, in order; numbers that do not parse count as absent."""
-    materials: dict[str, Phong] = {}
+def _materials(libraries: list[Path], limits: AssetLimits) -> tuple[Phong, ...]:
+    """Materials of all libraries, in order, of one name the last; numbers that do not parse count as absent."""
+    materials: dict[str, dict[str, Any]] = {}
+    maps: dict[str, dict[tuple[str, str], None]] = {}
+    files: set[str] = set()
     for library in libraries:
-        current: Phong | None = None
-        for line in library.read_text("utf-8", errors="replace").splitlines():
+        current = ""
+        text = library.read_text("utf-8", errors="replace")
+        from_blender = _BLENDER.match(text) is not None
+        for line in text.splitlines():
             keyword, _, rest = line.strip().partition(" ")
             keyword, rest = keyword.split("\t")[0].lower(), rest.strip() or line.strip().partition("\t")[2].strip()
             if keyword == "newmtl":
-                current = Phong(rest)
-            elif current is not None:
-                current = _with(current, keyword, rest)
-            if current is not None:
-                materials[current.name] = current
-    return tuple(materials.values())
+                current = rest
+                materials[current], maps[current] = {"name": rest, "from_blender": from_blender}, {}
+            elif current in materials and keyword in _MAPS and (name := _map_name(rest)):
+                maps[current][keyword, name] = None
+                files.add(name)
+                if len(files) > limits.references:
+                    raise AssetError("too-large", f"{shown(library.name)} names more than {limits.references} maps")
+            elif current in materials:
+                _take(materials[current], keyword, rest)
+    return tuple(Phong(**fields, maps=tuple(maps[name])) for name, fields in materials.items())
 
 
-def _with(material: Phong, keyword: str, rest: str) -> Phong:
-    """Material with one more line of the library taken in."""
-    if keyword in _MAPS:
-        name = _map_name(rest)
-        return replace(material, maps=(*material.maps, (keyword, name))) if name else material
+def _take(fields: dict[str, Any], keyword: str, rest: str) -> None:
+    """Take one more line of a library into the fields of a `Phong`."""
     numbers = _numbers(rest.removeprefix("-halo "))
-    changed: dict[str, Any] = {}
-    if numbers and keyword in _NUMBERS:
-        changed[_NUMBERS[keyword]] = numbers[0]
-        changed["dissolves"] = material.dissolves or keyword == "d"
-    elif numbers and keyword == "ks":
-        changed["specular"] = numbers
-    elif numbers and keyword == "tr" and not material.dissolves:
-        changed["opacity"] = 1.0 - numbers[0] if numbers[0] < 1.0 else 1.0
-    elif numbers and keyword == "illum":
-        changed["illumination"] = int(numbers[0])
-    return replace(material, **changed)
+    if not numbers:
+        return
+    if keyword in _NUMBERS:
+        fields[_NUMBERS[keyword]] = numbers[0]
+        fields["dissolves"] = fields.get("dissolves", False) or keyword == "d"
+    elif keyword in ("ks", "ka"):
+        fields["specular" if keyword == "ks" else "ambient"] = numbers
+    elif keyword == "tr" and not fields.get("dissolves", False):
+        fields["opacity"] = 1.0 - numbers[0] if numbers[0] < 1.0 else 1.0
+    elif keyword == "illum":
+        fields["illumination"] = int(numbers[0])
 
 
 def _numbers(text: str) -> tuple[float, ...]:

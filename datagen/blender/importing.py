@@ -26,15 +26,24 @@ from datagen.assets import specgloss
 from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection, check_file, inside, shown
 from datagen.assets.gltf import Gltf
 from datagen.assets.inspection import open_asset
-from datagen.assets.wavefront import Phong, Wavefront
+from datagen.assets.wavefront import Wavefront
 from datagen.blender.capture import captured
-from datagen.blender.imported_materials import check_images, described, set_phong
-from datagen.blender.material_nodes import PLAIN, build_material
-from datagen.blender.normalising import Normalised, normalise
+from datagen.blender.imported_materials import (
+    check_images,
+    described,
+    feed_vertex_colours,
+    principled_of,
+    set_obj_colours,
+    set_phong,
+    vertex_colours,
+)
+from datagen.blender.material_nodes import PLAIN, WHITE, build_material
+from datagen.blender.normalising import normalise
 from datagen.blender.session import snapshot
 from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
+_USD_ERROR = re.compile(r" in file \S+ : '(.*?)'?\s*(?:\n|$)")  # what is wrong, without where in OpenUSD's source
 _USED = ("meshes", "materials", "node_groups", "images", "textures")  # in the order in which users go away
 _USD_OPTIONS = {
     "import_cameras": False,
@@ -106,10 +115,10 @@ def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: boo
         source = path
         if isinstance(checked, Gltf) and inspection.spec_gloss:
             source = specgloss.convert(checked, Path(folder))
-        phong = checked.materials if isinstance(checked, Wavefront) else ()
+        wavefront = checked if isinstance(checked, Wavefront) else None
         del checked  # it may hold the file's bytes, and the importer reads them again
         _load(source, inspection.format, limits)
-        result = _finish(scene, path, inspection, phong, limits)
+        result = _finish(scene, path, inspection, wavefront, limits)
         kept.extend((result.root, *result.objects))
     for obj in (result.root, *result.objects):
         bpy.context.scene.collection.objects.link(obj)
@@ -166,23 +175,29 @@ def _remove_new(before: dict[str, set[int]], kept: set[Any]) -> None:
         bpy.data.batch_remove([block for block in new(name) if not kept or block.users == block.use_fake_user])
 
 
-def _finish(scene: Any, path: Path, inspection: Inspection, phong: tuple[Phong, ...], limits: AssetLimits) -> Imported:
+def _finish(
+    scene: Any, path: Path, inspection: Inspection, wavefront: Wavefront | None, limits: AssetLimits
+) -> Imported:
     """Objects of the normalised frame under a new root, with their materials put right and their images checked."""
     result = normalise(scene, path.name, _outside_scenes(scene, inspection.format), limits)
     root = bpy.data.objects.new(path.stem, None)
     for obj in result.objects:
         obj.parent = root
-    bare = _fill_slots(result)
+    meshes = [obj.data for obj in result.objects]
+    if wavefront is not None and wavefront.vertex_colours:
+        own = {one.name for one in wavefront.materials if one.from_blender}  # with all that they should show
+        set_obj_colours(meshes, wavefront.display_colours, own)
+    bare = _fill_slots(meshes)
     materials = tuple({slot: None for obj in result.objects for slot in obj.data.materials})
     for material in materials:
         material.use_fake_user = False
         material.animation_data_clear()
         material.node_tree.animation_data_clear()
-    if inspection.format == "obj":
-        set_phong(materials, phong)
+    if wavefront is not None:
+        set_phong(materials, wavefront.materials)
     check_images(materials, path.parent, limits)
     if inspection.textured is None:
-        inspection = described(inspection, materials)
+        inspection = described(inspection, materials, any(map(vertex_colours, meshes)))
     flags = inspection.flags + (("no-material",) if bare else ())
     return Imported(root, result.objects, materials, result.footprint, result.size, result.polygons, inspection, flags)
 
@@ -195,20 +210,26 @@ def _outside_scenes(scene: Any, kind: str) -> set[Any]:
     return apart if len(apart) < len(scene.objects) else set()
 
 
-def _fill_slots(result: Normalised) -> bool:
-    """Give a plain material to every slot without one and every mesh without slots; whether there were any."""
-    plain = None
-    for obj in result.objects:
-        slots = obj.data.materials
+def _fill_slots(meshes: list[Any]) -> bool:
+    """Give every slot without a material, and every mesh without slots, the colours of its vertices, else plain grey.
+
+    Returns whether anything is grey.
+    """
+    made: dict[str, Any] = {}
+    for mesh in meshes:
+        slots, colours = mesh.materials, vertex_colours(mesh)
         if all(slots) and len(slots):
             continue
-        plain = plain or build_material(PLAIN)
+        if colours not in made:
+            made[colours] = build_material(PLAIN if not colours else WHITE)
+            if colours:
+                feed_vertex_colours(made[colours], principled_of(made[colours]), colours)
         if not len(slots):
-            slots.append(plain)
+            slots.append(made[colours])
         for index, slot in enumerate(slots):
             if slot is None:
-                slots[index] = plain
-    return plain is not None
+                slots[index] = made[colours]
+    return "" in made
 
 
 def _last_line(text: str) -> str:
@@ -267,10 +288,12 @@ def _references(sdf: Any, identifier: str) -> list[str]:
     try:
         layer = sdf.Layer.OpenAsAnonymous(identifier)
     except Exception as error:  # pxr's ErrorException derives from Exception alone
-        reason = (str(error).splitlines() or ["unreadable"])[0]
-        raise AssetError("malformed", f"not USD: {reason[:200]}", where=shown(identifier)) from None
+        said = _USD_ERROR.search(str(error))
+        reason = (said[1] if said else str(error)).replace(f"{identifier}:", "line ").replace(identifier, "it")
+        reason = " ".join(reason.split())[:200]
+        raise AssetError("malformed", f"not USD: {reason}", where=Path(identifier).name) from None
     if layer is None:
-        raise AssetError("malformed", "not USD", where=shown(identifier))
+        raise AssetError("malformed", "not USD", where=Path(identifier).name)
     return [name.split(":SDF_FORMAT_ARGS:")[0] for name in layer.GetCompositionAssetDependencies() if name]
 
 

@@ -22,12 +22,13 @@ from datagen.blender.mesh_objects import ground_mesh, make_object
 from datagen.blender.passes import enable_passes, read_caught, read_frames
 from datagen.blender.surface_materials import BlenderMaterials, set_materials
 from datagen.blender.world import World
-from datagen.insert_render import FAILURE, INSTANCE, KEY, LIGHT, LIT, REQUEST, Failure, InsertRequest, Part
+from datagen.insert_render import FAILURE, INSTANCE, KEY, LIGHT, LIT, MATERIALS, REQUEST, Failure, InsertRequest, Part
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
+from manifests.contract.row import MaterialUse
 from manifests.errors import LightloomError, RenderError
 from scenes.spec import RenderSettings
 
@@ -48,7 +49,8 @@ def render(request: InsertRequest, folder: Path) -> Clip:
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
     with started.scene() as scene:
         with captured():
-            _build(scene, request, camera.at(slice(drawn)))
+            uses = _build(scene, request, camera.at(slice(drawn)))
+        (folder / MATERIALS).write_bytes(msgspec.json.encode(uses))
         apply_settings(scene, settings, seed=0)
         with _drawn(started, scene, request, folder, drawn, NAMES) as (scratch, log):
             arrays, _ = read_frames(scratch, NAMES, size, camera.camera_to_world[:drawn, :3, :3], _name(request), log)
@@ -67,7 +69,8 @@ def render_lit(request: InsertRequest, folder: Path) -> dict[str, np.ndarray]:
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
     with started.scene() as scene:
         with captured():
-            _build(scene, request, camera.at(slice(drawn)))
+            uses = _build(scene, request, camera.at(slice(drawn)))
+        (folder / MATERIALS).write_bytes(msgspec.json.encode(uses))
         World(scene, _WIDEST_MAP).show(image, rotations[:drawn])
         apply_settings(scene, _settings(request, "balanced", _BOUNCES), seed=0)
         scene.cycles.use_adaptive_sampling, scene.cycles.adaptive_threshold = True, _NOISE
@@ -144,8 +147,9 @@ def _crop(scene: Any, request: InsertRequest, part: Part, shrink: int) -> tuple[
     return bottom - top, right - left
 
 
-def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
-    """Camera, assets and catchers, nothing else."""
+def _build(scene: Any, request: InsertRequest, camera: Camera) -> list[MaterialUse]:
+    """Camera, assets and catchers, nothing else; how the assets' materials were resolved."""
+    uses: list[MaterialUse] = []
     add_camera(scene, camera, request.height, request.width)
     _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
     with tempfile.TemporaryDirectory(prefix="lightloom-") as cache:
@@ -160,13 +164,14 @@ def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
             pose(root, np.array(asset.object_to_world)[: camera.frames])
             meshes = [part for part in parts if part.type == "MESH"]
             materials = BlenderMaterials(resolver, geometric_normal=False)
-            set_materials(meshes, asset.material, materials, INSTANCE + number)
+            uses += [use for use, _ in set_materials(meshes, asset.material, materials, INSTANCE + number)]
         for catcher in request.catchers:
             square = ground_mesh(1.0)
             scene.collection.objects.link(square)
             pose(square, np.array(catcher.plane_to_world)[None])
             square.data.materials.append(build_material(catcher.material, Resolver({}, cache_folder(Path(cache)))))
             square.is_shadow_catcher = True
+    return uses
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:

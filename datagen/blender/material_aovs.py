@@ -50,6 +50,8 @@ def instrument(material: Any, threshold: float = ALPHA_THRESHOLD, want_geometric
     lobe = NOTHING if output is None else _Walk().shader(output.inputs["Surface"], level)
     _write(level.nodes, lobe, threshold, want_geometric_normal)
     status, detail = _status(lobe)
+    if status in ("resolved", "approximated") and (veil := _veil(lobe.alpha, threshold)):
+        detail = f"{detail}; {veil}" if detail else veil
     missing = sorted(set(_missing_images(tree, {output} if output is not None else set())))
     if missing:
         status, detail = "missing-texture", ", ".join(missing)
@@ -72,6 +74,15 @@ def _status(lobe: Lobe) -> tuple[Status, str]:
     if lobe.reflecting == 0.0:
         return "resolved", "fully transparent" if lobe.alpha == 0.0 else "reflects nothing"
     return ("approximated" if "approximated" in ranks else "resolved"), everything
+
+
+def _veil(alpha: Term, threshold: float) -> str:
+    """What becomes of a surface that is not wholly opaque."""
+    if is_socket(alpha):
+        return f"alpha is cut at {threshold:g}"
+    if not isinstance(alpha, float) or not 0.0 < alpha < 1.0 - _TOLERANCE:
+        return ""
+    return f"alpha {alpha:.3g} is taken as {'clear' if alpha < threshold - _TOLERANCE else 'opaque'}"
 
 
 # --- the walk --------------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ _DARKEST = 0.02  # no dielectric is darker; also keeps shaded gaps from turning 
 PLAIN = Principled(uid="plain", basecolor=(0.8, 0.8, 0.8), roughness=0.5, metallic=0.0)
 """Grey dielectric for surfaces that came without a material."""
 
+WHITE = Principled(uid="vertex colours", basecolor=(1.0, 1.0, 1.0), roughness=0.5, metallic=0.0)
+"""For surfaces whose vertices have colours and nothing else."""
+
 
 def build_material(material: Material, resolver: Resolver | None = None) -> Any:
     """A new bpy.types.Material whose only shader is one Principled BSDF at the active output.

@@ -205,3 +205,26 @@ def test_only_decoding_finds_an_image_that_ends_early(tmp_path: Path) -> None:
     assert inspect(path).textured is True
     assert rejection(path, decode=True) == "bad-texture"
     assert rejection(textured(b"GIF87a no image").glb(path)) == "bad-texture"
+
+
+def test_buffers_are_bounded_in_number_and_together(tmp_path: Path) -> None:
+    (tmp_path / "box.bin").write_bytes(bytes(1000) + bytes(3000))
+    file = GltfFile()
+    file.gltf(tmp_path / "box.gltf")
+    file.document["buffers"] *= 200_000
+    (tmp_path / "many.gltf").write_text(json.dumps(file.document))
+    file.document["buffers"] = file.document["buffers"][:20]
+    (tmp_path / "large.gltf").write_text(json.dumps(file.document))
+    for name in ("many", "large"):
+        with pytest.raises(AssetError) as caught:
+            inspect(tmp_path / f"{name}.gltf", AssetLimits(file_bytes=50_000_000 if name == "many" else 60_000))
+        assert caught.value.reason == "too-large"
+    assert inspect(tmp_path / "large.gltf").format == "gltf"
+
+
+def test_a_name_longer_than_the_file_system_takes_is_missing(tmp_path: Path) -> None:
+    file = GltfFile()
+    path = file.gltf(tmp_path / "box.gltf", "a" * 100_000)
+    with pytest.raises(AssetError) as caught:
+        inspect(path)
+    assert caught.value.reason == "missing-file"

@@ -294,6 +294,23 @@ def test_usd_references_out_of_the_folder_are_refused(tmp_path: Path, reference:
     assert import_mesh(path).polygons == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.usda", b'#usda 1.0\ndef Mesh "m" {\n int[] x = [1, 2\n}\n', "not USD: line 4:"),
+        ("a.usdc", b"PXR-USDC" + b"\xff" * 500, "not USD: Sdf crate file version mismatch"),
+        ("a.usdc", b"PXR-USDC\0\x08" + bytes(400), "not USD: "),
+    ],
+)
+def test_what_is_wrong_with_a_usd_file_is_said(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    error = rejection(path)
+    assert error.reason == "malformed"
+    assert words in str(error)
+    assert str(tmp_path) not in str(error)
+
+
 def test_a_texture_that_fbx_finds_outside_the_folder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "asset"
     folder.mkdir()

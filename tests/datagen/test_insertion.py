@@ -1,11 +1,13 @@
 """An asset rendered alone has the G-buffers that the factory gives it in a whole scene: the spec is the truth."""
 
+import os
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from datagen.blender.render import render_scene
-from datagen.insert_render import Catcher, Insert, PlacedAsset, find_asset, render_insert, render_lit
+from datagen.insert_render import Catcher, Insert, PlacedAsset, find_asset, render_insert, render_lit, told_materials
 from datagen.resolver import Resolver
 from editing.compositing import composite
 from editing.support import stand
@@ -166,3 +168,33 @@ def test_resolver_roots_reach_the_rendering_process(tmp_path):
     GltfFile(PAINT).glb(tmp_path / "box.glb")
     asset = find_asset(str(tmp_path / "box.glb"), builtin_catalogue())
     assert Resolver(asset.roots, tmp_path).path(asset.mesh) == (tmp_path / "box.glb").resolve()
+
+
+@pytest.mark.parametrize(
+    ("look", "alpha", "words"),
+    [
+        ({"extensions": {"KHR_materials_unlit": {}}}, 1.0, "paint: unlit (emission); what is unlit or glows"),
+        ({"alphaMode": "BLEND"}, 0.3, "paint: resolved (alpha 0.3 is taken as clear)"),
+        ({"alphaMode": "MASK", "alphaCutoff": 0.6}, 0.55, "paint: resolved (fully transparent)"),
+    ],
+    ids=["unlit", "blend", "mask"],
+)  # fmt: skip
+def test_the_status_of_materials_is_one_line(look, alpha, words, tmp_path):
+    pose = np.eye(4)
+    pose[:3, 3] = (0.0, 0.0, 4.0)
+    camera = Camera(np.array([[50.0, 0, 8], [0, 50.0, 8], [0, 0, 1]]), pose[None])
+    own = {"baseColorFactor": [0.6, 0.08, 0.05, alpha], "metallicFactor": 0.0, "roughnessFactor": 0.7}
+    file = GltfFile({"name": "paint", "pbrMetallicRoughness": own, **look})
+    asset = find_asset(str(file.glb(tmp_path / "box.glb")), builtin_catalogue())
+    clip = render_insert([PlacedAsset(asset, np.eye(4))], camera, (16, 16), tmp_path / "out", samples=1, device="CPU")
+    assert (clip.arrays["mask"].max() == 0) == (alpha < 1)
+    told = told_materials(tmp_path / "out", traced=False)
+    assert told.startswith(words)
+    assert "\n" not in told
+
+
+def test_a_path_that_is_not_utf_8_is_refused_in_words(tmp_path):
+    name = tmp_path / os.fsdecode(b"caf\xe9.glb")
+    GltfFile(PAINT).glb(name)
+    with pytest.raises(RenderError, match="its path is not UTF-8"):
+        find_asset(str(name), builtin_catalogue())
