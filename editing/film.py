@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import av
 import cv2
@@ -344,9 +344,20 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"no folder can be made here: {error.strerror or error}", where=folder) from None
 
 
-def film_writer(
-    path: Path, film: Film, size: tuple[int, int] | None = None, *, sound: bool = True
-) -> VideoWriter | StillWriter:
+class FilmWriter(Protocol):
+    """What frames are written to, one after the other. A context manager."""
+
+    def write(self, rgb: np.ndarray, seconds: float | None = None) -> None:
+        """Append a frame (H, W, 3), uint8 or floats in [0, 1]."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def film_writer(path: Path, film: Film, size: tuple[int, int] | None = None, *, sound: bool = True) -> FilmWriter:
     """Writes what is made of `film`, (H, W) as large as it or as `size`: an mp4 with its sound, or one picture."""
     if path.suffix.lower() in STILLS:
         if film.frames > 1:

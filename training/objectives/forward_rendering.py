@@ -154,6 +154,7 @@ class ForwardObjective(Objective):
             if np.random.default_rng([seed, _ESTIMATED]).random() < share:
                 shown = modelspace.display(batch.rgb[clip]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
                 made = renderer(shown, output_type="pt")
+                assert not isinstance(made, list)
                 for name, value in values.items():
                     value[clip] = torch.as_tensor(made.gbuffers[name]).to(mask)
                 if made.coverage is not None:

@@ -143,12 +143,11 @@ class InverseObjective(Objective):
         called, rows = Called(network, self.network), attribute_rows(asked).to(batch.rgb.device)
         with torch.no_grad():
             shown = batch.rgb
-            if share := self.config.data.skies:
-                shown = under_other_skies(shown, batch.mask, batch.seeds, share)
-            if share := self.config.data.shadows:
-                shown = in_other_shadows(
-                    shown, _points(batch), batch.gbuffers["normal"], batch.mask, batch.seeds, share
-                )
+            if self.config.data.skies:
+                shown = under_other_skies(shown, batch.mask, batch.seeds, self.config.data.skies)
+            if self.config.data.shadows and {"depth", "normal"} <= set(batch.gbuffers):
+                seen = _points(batch), batch.gbuffers["normal"], batch.mask
+                shown = in_other_shadows(shown, *seen, batch.seeds, self.config.data.shadows)
             if share := self.config.data.photographic:
                 shown = photographed(shown, batch.seeds, share)
             rgb = kept(self.space.encode(shown), batch.unconditional)
@@ -206,4 +205,5 @@ def _points(batch: Batch) -> Tensor:
     """Camera-frame points (B, T, 3, H, W) of what is seen, in scene units."""
     near, far = (limit.view(-1, 1, 1, 1, 1) for limit in batch.depth_range.unbind(dim=1))
     depth = near + batch.gbuffers["depth"] * (far - near)
-    return points(depth, plane_rays(*depth.shape[-2:], batch.intrinsics))
+    height, width = depth.shape[-2:]
+    return points(depth, plane_rays(height, width, batch.intrinsics))
