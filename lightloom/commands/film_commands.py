@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from tqdm import tqdm
 from tyro.conf import Positional
 
 import editing
@@ -56,6 +57,7 @@ def relight(
     from editing.film import open_film
 
     with open_film(video) as film:
+        _load("relight", film)
         written = editing.relight(
             film,
             env,
@@ -117,6 +119,7 @@ def edit(
         raise InputError(f"--select {select!r} is not understood", 'it looks like --select "instance=2"')
     changed = parse_change(change)
     with open_film(video) as film:
+        _load("edit", film)
         written = editing.edit(
             film,
             changed,
@@ -171,6 +174,7 @@ def insert(
 
     place = _pixel("--at", at)
     with open_film(video) as film:
+        _load("insert", film)
         made = editing.insert(
             film,
             asset,
@@ -186,6 +190,12 @@ def insert(
         say(*made.said, f"object     {made.placed}", *made.written)
         _say_problems(film)
     return 0
+
+
+def _load(name: Literal["relight", "edit", "insert"], film: Film) -> None:
+    """Load what makes a film, and torch with it, behind a bar that stands from the first second."""
+    with tqdm(total=film.frames, desc=f"{name}: loading", unit="frame", leave=False):
+        getattr(editing, name)
 
 
 def _say_problems(film: Film) -> None:

@@ -133,6 +133,43 @@ def test_the_picture_of_what_is_predicted_tells_base_colours_that_are_too_dark(b
     assert "rgb.l1" not in pictures_alone.parts, "single images have no light"
 
 
+def test_the_network_of_photographs_sees_its_picture_again(batch: Batch, tmp_path: Path) -> None:
+    config = _tiny("forward")
+    ForwardObjective(config, make_networks(config, "forward")).save(tmp_path / "forward", {})
+    network = {"widths": [32, 32, 16, 16, 16, 16], "embedding": 16}
+    config = load_config(
+        "photo", "inverse", {"network": network, "photographs": None, "rerender": str(tmp_path / "forward")}
+    )
+    objective = InverseObjective(config, make_networks(config, "inverse"))
+    true = objective._true(batch)
+    again = objective._rerendered(true, batch)
+    plain = InverseObjective(
+        tiny := _tiny("inverse", rerender=str(tmp_path / "forward")), make_networks(tiny, "inverse")
+    )
+    expected = plain._rerendered(plain._true(batch), batch)
+    surface = (batch.mask > 0.99).expand_as(again)
+    assert float((again - expected)[surface].abs().mean()) < 0.02, "inverse depth has become depth again"
+    found, norm = _gradients(objective, batch)
+    assert norm > 0 and "rgb.l1" in found.parts
+
+
+def test_a_forward_renderer_learns_from_estimates_too(batch: Batch, tmp_path: Path) -> None:
+    config = _tiny("inverse")
+    InverseObjective(config, make_networks(config, "inverse")).save(tmp_path / "inverse", {})
+    shares = {}
+    for share in (0.0, 1.0):
+        config = _tiny("forward", estimates=str(tmp_path / "inverse"), data={"estimated": share})
+        objective = ForwardObjective(config, make_networks(config, "forward"))
+        shares[share] = objective._surfaces(batch)[0]
+        assert _gradients(objective, batch)[1] > 0
+    said = InverseRenderer.from_pretrained(tmp_path / "inverse")
+    for clip in range(batch.size):
+        shown = modelspace.display(batch.rgb[clip]).permute(0, 2, 3, 1).contiguous().numpy()
+        for name, value in said(shown, output_type="pt").gbuffers.items():
+            torch.testing.assert_close(shares[1.0][name][clip], value)
+            assert torch.equal(shares[0.0][name][clip], batch.gbuffers[name][clip])
+
+
 def test_what_cannot_be_rendered_again_is_refused(tmp_path: Path) -> None:
     config = _tiny("forward")
     ForwardObjective(config, make_networks(config, "forward")).save(tmp_path / "forward", {})

@@ -6,7 +6,7 @@ import torch
 
 from renderers.photo.photo_inverse import PhotoInverse
 from training.config import load_config
-from training.data.photographic import photographed, under_other_skies
+from training.data.photographic import in_other_shadows, photographed, under_other_skies
 from training.objectives.objective import parameter_groups
 
 
@@ -45,6 +45,30 @@ def test_another_sky_stands_behind_surfaces_and_touches_none() -> None:
     assert torch.equal(skies[:, 0], skies[:, 1]), "a sky stands still"
     assert float(skies.std(dim=0).mean()) > 0.2, "skies differ"
     assert torch.equal(under_other_skies(rgb[5:6], mask[5:6], seeds[5:6], 0.5)[0], shown[5])
+
+
+def test_shadows_darken_what_faces_the_light_and_nothing_else() -> None:
+    rgb, seeds = clips(64), torch.arange(64)
+    rows, columns = torch.meshgrid(torch.linspace(1, -1, 16), torch.linspace(-1, 1, 16), indexing="ij")
+    wall = torch.stack([columns, rows, torch.full_like(rows, -3.0)]).expand_as(
+        rgb
+    )  # it faces the viewer, all at z = -3
+    facing = torch.zeros_like(rgb)
+    facing[:, :, 2] = 1
+    mask = torch.ones_like(rgb[:, :, :1])
+    mask[..., :4, :] = 0  # sky
+    shown = in_other_shadows(rgb, wall, facing, mask, seeds, 0.5)
+    torch.testing.assert_close(shown[..., :4, :], rgb[..., :4, :])
+    changed = ((shown - rgb).abs() > 1e-4).flatten(1).any(dim=1)
+    assert 10 <= int(changed.sum()) <= 44
+    assert (shown[:, :, :2] <= rgb[:, :, :2] + 1e-5).all(), "shadows take light away, of blue the least"
+    left = ((shown + 1) / (rgb + 1).clamp_min(1e-3))[changed][..., 4:, :]
+    assert float(left.flatten(1).std(dim=1).median()) > 0.03, "a shadow has an end"
+    turned = in_other_shadows(rgb, wall, -facing, mask, seeds, 0.5)
+    assert not (changed & ((turned - rgb).abs() > 1e-4).flatten(1).any(dim=1)).any(), (
+        "one light is on one side of a wall"
+    )
+    assert torch.equal(in_other_shadows(rgb[5:6], wall[5:6], facing[5:6], mask[5:6], seeds[5:6], 0.5)[0], shown[5])
 
 
 def test_what_was_trained_already_moves_more_slowly() -> None:

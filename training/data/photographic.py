@@ -1,4 +1,4 @@
-"""Rendered pictures as a camera would have taken them: exposure, white balance, contrast, blur and noise; other skies.
+"""Rendered pictures as a camera would have taken them: exposure, white balance, contrast, blur, noise; skies, shadows.
 
 Only what a network is shown changes, never what it is to find. All draws of a clip come from its seed and hold for all
 its frames, but for the noise, which is new in each.
@@ -20,6 +20,12 @@ _NOISE = 0.03
 _RADIUS = 3
 _BLUES = ((0.16, 0.36, 0.72), (0.02, 0.10, 0.38), (0.42, 0.62, 0.85), (0.55, 0.58, 0.62), (0.78, 0.80, 0.83))
 """sRGB at the top of a clear, a deep and a hazy sky, and of two overcast ones."""
+_UMBRA = (0.2, 0.8)
+"""What a shadow leaves of the light."""
+_COLDER = 0.2
+_LEAVES, _STRAIGHT = 16, 0.4
+_EDGES = (0.01, 0.3)
+"""Half width of a penumbra, in parts of the distance to what is seen."""
 _HORIZONS = ((0.72, 0.82, 0.92), (0.35, 0.58, 0.86), (0.90, 0.92, 0.94), (0.95, 0.80, 0.62))
 
 
@@ -43,6 +49,60 @@ def under_other_skies(rgb: Tensor, mask: Tensor, seeds: Tensor, share: float) ->
             clip = covered * clip + (1 - covered) * sky  # noqa: PLW2901
         clips.append(clip)
     return torch.stack(clips)
+
+
+def in_other_shadows(rgb: Tensor, points: Tensor, normal: Tensor, mask: Tensor, seeds: Tensor, share: float) -> Tensor:
+    """Pictures (B, T, 3, H, W) in model space; in a `share` of them things out of sight throw shadows on surfaces.
+
+    Shadows of houses and trees beside the picture are everywhere in films and rare in rendered scenes, so that networks
+    paint them into base colour. They lie as a distant light would throw them, of walls or of leaves. `points` and
+    `normal` (B, T, 3, H, W) are in the camera frame, `mask` (B, T, 1, H, W) is 1 on surfaces.
+    """
+    clips = []
+    for clip, place, facing, covered, seed in zip(rgb, points, normal, mask, seeds, strict=True):
+        generator = torch.Generator(clip.device).manual_seed(int(seed) ^ 0x5AD0)
+        if torch.rand((), generator=generator, device=clip.device) < share and bool((covered > 0.5).any()):
+            light = srgb_decode(0.5 * clip + 0.5) * _left_of_light(place, facing, covered, generator)
+            clip = 2 * srgb_encode(light.clamp(0.0, 1.0)) - 1  # noqa: PLW2901
+        clips.append(clip)
+    return torch.stack(clips)
+
+
+def _left_of_light(points: Tensor, normal: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Factors (T, 3, H, W) on the light of surfaces, from shadows of one distant light."""
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=points.device)
+
+    sun = torch.stack([2 * draw() - 1, 0.3 + 0.7 * draw(), 1.6 * draw() - 0.8])
+    sun = sun / sun.norm()
+    across = torch.linalg.cross(sun, sun.new_tensor([0.3, 0.1, 0.95]))
+    across = across / across.norm()
+    plane = torch.stack([across, torch.linalg.cross(sun, across)])  # (2, 3): what the light sees as right and up
+    seen = torch.einsum("ij,tjhw->thwi", plane, points)
+    covered = mask[:, 0] > 0.5
+    centre = seen[covered].median(dim=0).values
+    distance = points.norm(dim=1)[covered].median().clamp_min(1e-6)
+    low, high = _EDGES
+    edge = low * (high / low) ** draw()
+    if draw() < _STRAIGHT:
+        angles = 2 * torch.pi * draw(2)
+        sides = torch.einsum("thwi,ik->thwk", (seen - centre) / distance, torch.stack([angles.cos(), angles.sin()]))
+        height = (sides + 0.4 * draw(2)).amin(dim=-1)
+    else:
+        fields = functional.interpolate(draw(1, 1, _LEAVES, _LEAVES), scale_factor=8, mode="bicubic")
+        spread = _LEAVES * (0.15 + 0.6 * draw()) / 2  # cells of the field to the distance
+        at = ((seen - centre) / distance / spread).clamp(-3.0, 3.0)
+        field = functional.grid_sample(
+            fields.expand(len(at), -1, -1, -1), at, padding_mode="reflection", align_corners=False
+        )
+        height = 2 * field[:, 0] / spread
+    height = height - height[covered].quantile(0.2 + 0.6 * draw())
+    shade = torch.sigmoid(2 * height / edge)  # (T, H, W): 1 in the umbra
+    turned = (4 * torch.einsum("tjhw,j->thw", normal, sun)).clamp(0.0, 1.0)
+    low, high = _UMBRA
+    left = (low + (high - low) * draw()) * (1 + _COLDER * draw() * sun.new_tensor([-1.0, 0.0, 1.0]))
+    return 1 - (1 - left)[:, None, None] * (shade * turned * mask[:, 0])[:, None]
 
 
 def _sky(size: torch.Size, generator: torch.Generator, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ its labels are to be believed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -38,7 +39,7 @@ from training.objectives.objective import (
 )
 from training.objectives.starting_networks import Networks
 
-_DROPPED = 0xD209
+_DROPPED, _ESTIMATED = 0xD209, 0xE571
 
 
 class ForwardObjective(Objective):
@@ -134,11 +135,28 @@ class ForwardObjective(Objective):
         light = batch.panorama
         if self.backbone.environment_size is None:  # the network sees it as large as the picture
             light = resize_panorama(light.flatten(0, 1), *batch.rgb.shape[-2:]).unflatten(0, light.shape[:2])
-        inputs = RenderInputs(
-            batch.gbuffers, light, batch.intrinsics, batch.mask, lambda: batch.background, self._dropped(batch)
-        )
+        surfaces, mask = self._surfaces(batch)
+        dropped = self._dropped(batch)
+        inputs = RenderInputs(surfaces, light, batch.intrinsics, mask, lambda: batch.background, dropped)
         condition, features = self.backbone.forward_inputs(self.space, self.networks.env_encoder, inputs, lambda x: x)
         return kept(condition, batch.unconditional), tuple(kept(part, batch.unconditional) for part in features)
+
+    def _surfaces(self, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor]:
+        """G-buffers and coverage that are rendered: known ones, in some clips those that their picture looks like."""
+        renderer, share = self.networks.inverse, self.config.data.estimated
+        if renderer is None or not share:
+            return batch.gbuffers, batch.mask
+        renderer.to(batch.rgb.device)
+        values, mask = {name: value.clone() for name, value in batch.gbuffers.items()}, batch.mask.clone()
+        for clip, seed in enumerate(batch.seeds.tolist()):
+            if np.random.default_rng([seed, _ESTIMATED]).random() < share:
+                shown = modelspace.display(batch.rgb[clip]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+                made = renderer(shown, output_type="pt")
+                for name, value in made.gbuffers.items():
+                    values[name][clip] = torch.as_tensor(value).to(mask)
+                if made.coverage is not None:
+                    mask[clip] = torch.as_tensor(made.coverage).to(mask)
+        return values, mask
 
     def _dropped(self, batch: Batch) -> dict[str, Tensor]:
         """Which clips do without which G-buffer, or without light: drawn from their seeds, each by itself."""

@@ -13,9 +13,10 @@ from renderers import modelspace
 from renderers.backbone import RenderInputs
 from renderers.backbones import JOINT, attribute_rows
 from renderers.inverse import COVERAGE, InverseRenderer
+from renderers.shading.view_geometry import plane_rays, points
 from training.config import TrainConfig
 from training.data.batch import Batch
-from training.data.photographic import photographed, under_other_skies
+from training.data.photographic import in_other_shadows, photographed, under_other_skies
 from training.objectives.objective import (
     Called,
     Losses,
@@ -138,6 +139,10 @@ class InverseObjective(Objective):
             shown = batch.rgb
             if share := self.config.data.skies:
                 shown = under_other_skies(shown, batch.mask, batch.seeds, share)
+            if share := self.config.data.shadows:
+                shown = in_other_shadows(
+                    shown, _points(batch), batch.gbuffers["normal"], batch.mask, batch.seeds, share
+                )
             if share := self.config.data.photographic:
                 shown = photographed(shown, batch.seeds, share)
             rgb = kept(self.space.encode(shown), batch.unconditional)
@@ -157,7 +162,9 @@ class InverseObjective(Objective):
     def _rerendered(self, predicted: dict[str, Tensor], batch: Batch) -> Tensor:
         """The picture (B, T, 3, H, W), in model space, of predictions in model space under the clip's light."""
         assert batch.panorama is not None
-        values = {name: modelspace.from_model(name, model) for name, model in predicted.items()}
+        values = {name: modelspace.from_model(name, predicted[name]) for name in GBUFFERS}
+        if self.backbone.inverse_depth:
+            values["depth"] = modelspace.depth_from_inverse(values["depth"], batch.mask)
         inputs = RenderInputs(values, batch.panorama, batch.intrinsics, batch.mask, lambda: batch.background)
         condition, light = self.backbone.forward_inputs(self.space, None, inputs, lambda x: x)
 
@@ -187,3 +194,10 @@ class InverseObjective(Objective):
             return torch.cat([self.space.encode(true[name]) for name in self._given], dim=2) * self.space.scaling
         clips = [modelspace.replicate(true[name][index]) for index, name in enumerate(asked)]
         return self.space.encode(torch.stack(clips)) * self.space.scaling
+
+
+def _points(batch: Batch) -> Tensor:
+    """Camera-frame points (B, T, 3, H, W) of what is seen, in scene units."""
+    near, far = (limit.view(-1, 1, 1, 1, 1) for limit in batch.depth_range.unbind(dim=1))
+    depth = near + batch.gbuffers["depth"] * (far - near)
+    return points(depth, plane_rays(*depth.shape[-2:], batch.intrinsics))

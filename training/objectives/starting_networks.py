@@ -16,6 +16,7 @@ from renderers import load
 from renderers.backbones import backbone, named_class
 from renderers.checkpoints import reading
 from renderers.checkpoints.summary import Kind
+from renderers.inverse import InverseRenderer
 from renderers.photo.efficientnet_lite import published_encoder
 from renderers.svd.environment_encoder import EnvironmentEncoder
 from training.config import TrainConfig, adapts
@@ -33,6 +34,7 @@ class Networks:
     scheduler: Any | None = None
     env_encoder: Any | None = None
     forward: nn.Module | None = None
+    inverse: InverseRenderer | None = None
     licence: str | None = None
 
     def frozen(self) -> list[nn.Module]:
@@ -53,6 +55,9 @@ def make_networks(config: TrainConfig, kind: Kind) -> Networks:
         networks.env_encoder = reading.load_model(EnvironmentEncoder, root, "env_encoder", dtype=None, variant=None)
     if config.rerender:
         networks.forward = _small_forward(config)
+    if config.estimates:
+        networks.inverse = InverseRenderer.from_pretrained(config.estimates)
+        networks.inverse.set_progress_bar_config(disable=True)
     if family.latent and networks.vae is None:
         raise InputError(
             f"start: backbone {family.name} needs a vae", "give a checkpoint that has one", where=config.name
@@ -106,7 +111,7 @@ def _small_forward(config: TrainConfig) -> nn.Module:
     assert config.rerender is not None
     renderer = load(reading.locate(config.rerender))
     made: Any = renderer.config
-    ours = made.backbone == config.backbone and made.prediction == config.prediction
+    ours = backbone(config.backbone).hints and made.prediction == config.prediction
     if renderer.kind != "forward" or not made.hints or not ours:
         raise InputError(
             (f"rerender: {config.rerender} is no forward renderer of backbone tiny, or what is trained is of another"),
