@@ -24,7 +24,7 @@ from manifests.contract.clip_summary import summarise
 from manifests.contract.row import AssetUse, ClipRow, Sample
 from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, RenderError, SpecError
 from manifests.files import Scratch, write_bytes
-from manifests.store.previews import strip
+from manifests.store.previews import strip, strip_of
 from manifests.untrusted import read_bounded
 from pipeline.options import DeviceKind, encoders
 from pipeline.stage import Encode
@@ -177,7 +177,7 @@ def samples_of(
             resampled=spec.resampled,
             flags=rendered.flags[light],
         )
-        samples.append(Sample(clip.key, files, row))
+        samples.append(Sample(clip.key, files, row, strip_of(clip)))
     return samples
 
 

@@ -1,4 +1,4 @@
-"""Films in and out: a video or a dataset's clip, handed out window by window, and an mp4 that plays everywhere.
+"""Films in and out: a video, a picture or a dataset's clip, window by window, and an mp4 that plays everywhere.
 
 Windows bound the memory: a film of any length is read, rendered and written a few frames at a time. Of a window,
 networks see small pictures; its own frames wait, 8 bits each, until they are composed one by one. Reading is
@@ -8,6 +8,7 @@ one before, so that every frame has its place and its time, and the result is as
 
 from __future__ import annotations
 
+import glob
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,18 +25,20 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
+from PIL import Image
 
 from editing.sound import SoundTrack
 from labeling.sources.discovery import discover
 from labeling.sources.footage import Footage, Reader, uid_of, video_footage
 from labeling.sources.frame_reader import open_footage
+from labeling.sources.frame_stores import is_image
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera, fitted, intrinsics_from_fov, level_camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
-from manifests.files import atomic_path
+from manifests.files import atomic_file, atomic_path
 from manifests.picture_file import Picture, read_picture
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
@@ -97,9 +100,8 @@ class Film:
 
     @property
     def problems(self) -> list[str]:
-        """What could not be used of the film, or done with it, a line each; complete once it has been written."""
-        found = [one.message for one in self._source.problems] if isinstance(self._source, Reader) else []
-        found += self.remarks
+        """What to know of the film, and of what was done with it, a line each; complete once it has been written."""
+        found = (self._source.said if isinstance(self._source, Reader) else []) + self.remarks
         return found + ([self._sound.missing] if self._sound is not None and self._sound.missing else [])
 
     def sound(self) -> SoundTrack | None:
@@ -244,17 +246,20 @@ def open_film(film: str | Path | Film) -> Film:
 
 
 def open_video(path: Path) -> Reader:
-    """A reader of the one video at `path`: a video file, a folder of frames, or some of its files, as "dir/rgba_*.png".
+    """A reader of the one video at `path`: a video file, a picture, a folder of frames, or some of its files, as
+    "dir/rgba_*.png".
 
     LightloomError if there is none.
     """
-    if path.is_file() and path.suffix.lower() != ".zip":
+    picture = path.is_file() and is_image(path.name)
+    if path.is_file() and not picture and path.suffix.lower() != ".zip":
         path = path.resolve()
         return VideoReader(video_footage(path, path.name))
-    if not path.exists() and set("*?") & set(path.name) and path.parent.is_dir():
+    if picture or (not path.exists() and set("*?") & set(path.name) and path.parent.is_dir()):
         folder = path.parent.resolve()
+        images = glob.escape(path.name) if picture else path.name
         return open_footage(
-            Footage(uid=uid_of(folder.name), kind="frames", name=path.name, path=str(folder), images=path.name)
+            Footage(uid=uid_of(folder.name), kind="frames", name=path.name, path=str(folder), images=images)
         )
     searched = discover(path)
     found = searched.footage
@@ -329,6 +334,44 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"no folder can be made here: {error.strerror or error}", where=folder) from None
+
+
+def film_writer(
+    path: Path, film: Film, size: tuple[int, int] | None = None, *, sound: bool = True
+) -> VideoWriter | StillWriter:
+    """Writes what is made of `film`, (H, W) as large as it or as `size`: an mp4 with its sound, or one picture."""
+    if path.suffix.lower() in STILLS:
+        if film.frames > 1:
+            raise InputError(f"a picture cannot hold {film.frames} frames", "give a name that ends in .mp4", where=path)
+        return StillWriter(path)
+    return VideoWriter(path, size or film.size, film.fps, sound=film.sound() if sound else None)
+
+
+STILLS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Formats in which a film of one frame may be written, by suffix."""
+
+
+class StillWriter:
+    """A film of one frame as a picture, sRGB. A context manager, as `VideoWriter`."""
+
+    def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise InputError("is a folder", "give another name for the picture", where=path)
+        make_folder(path.parent)
+        self._path = path
+
+    def write(self, rgb: np.ndarray, seconds: float | None = None) -> None:
+        """Write the frame (H, W, 3), uint8 or floats in [0, 1]; `seconds` say nothing about a picture."""
+        with atomic_file(self._path) as file:
+            Image.fromarray(eight_bits(rgb)).save(file, STILLS[self._path.suffix.lower()], quality=95)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left open."""
 
 
 class VideoWriter:

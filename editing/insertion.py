@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from datagen.insert_render import Insert, find_asset, render_insert
-from editing.film import Film, VideoWriter, Waiting, open_film, resized
+from editing.film import Film, Waiting, film_writer, open_film, resized
 from editing.light_change import FLOOR
 from editing.output import stored_light
 from editing.relighting import estimated
@@ -89,11 +89,11 @@ def insert(
     The whole film is held in memory; Blender works in a process of its own.
 
     Args:
-        film: video file, folder of frames, or an open Film, which is read to its end; or a dataset clip as
+        film: video file, picture, folder of frames, or an open Film, which is read to its end; or a dataset clip as
             "DATASET:KEY", whose true G-buffers, camera and light are used.
         asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
         at: pixel (x, y) of the first frame, from the top left.
-        out: the .mp4 to write.
+        out: the .mp4 to write; of one frame, a .png or .jpg too.
         scale: length of the longest side in scene units; a quarter of the picture at that depth, if not given.
         rotate: degrees about the upright axis.
         depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.
@@ -123,7 +123,7 @@ def insert(
         scene = read_scene(opened, settings, renderers)
         with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
             made = put(scene, asset, Place(at, scale, rotate, depth), renderers, settings, Path(scratch))
-        with VideoWriter(Path(out), opened.size, opened.fps, sound=opened.sound()) as video:
+        with film_writer(Path(out), opened) as video:
             for frame, (_, seconds) in zip(made.video, scene.frames, strict=True):
                 video.write(frame, seconds)
     written = [Path(out)]
@@ -233,10 +233,7 @@ def put(
                 camera_to_world=scene.camera.camera_to_world,
                 intrinsics=scene.camera.intrinsics,
                 exposure=scene.exposure * (settings.exposure or 1.0),
-                steps=settings.steps,
-                window=settings.window,
-                overlap=settings.overlap,
-                generator=settings.noise(),
+                **settings.sampling(renderers.forward.backbone),
             ).video
         )
         for values in (scene.arrays, arrays)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from editing.film import Film, Piece, VideoWriter, Waiting, open_film, picture_of
+from editing.film import Film, Piece, Waiting, film_writer, open_film, picture_of
 from editing.full_size import LIFT, lay
 from editing.light_change import FLOOR
 from editing.output import stored_light, write_light
@@ -116,10 +116,10 @@ def edit(
         edit("cat.mp4", {"basecolor": "#c0c0c0", "roughness": 0.1, "metallic": 1}, "out/cat.mp4", pick=(320, 240))
 
     Args:
-        film: video file, folder of frames, dataset clip as "DATASET:KEY", or an open Film, which is read to its end.
+        film: video file, picture, folder of frames, clip as "DATASET:KEY", or an open Film, which is read to its end.
         change: new `roughness` and `metallic` in [0, 1], and `basecolor`: "#rrggbb", a picture file, or linear colours
             in [0, 1] as an array (3,) or (h, w, 3).
-        out: the .mp4 to write.
+        out: the .mp4 to write; of one frame, a .png or .jpg too.
         instance: number of an object of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
         pick: pixel (x, y) of the first frame, from its top left, or several: what they lie on is selected.
@@ -163,10 +163,10 @@ def edit(
             settings=settings,
             shown_light=keep if show else None,
         )
-        video = files.enter_context(VideoWriter(out, opened.size, opened.fps, sound=opened.sound()))
+        video = files.enter_context(film_writer(out, opened))
         masks = None
         if mask_out is not None:
-            masks = files.enter_context(VideoWriter(Path(mask_out), opened.size, opened.fps))
+            masks = files.enter_context(film_writer(Path(mask_out), opened, sound=False))
         for made in tqdm(frames, total=opened.frames, desc="edit", unit="frame", leave=False):
             video.write(made.picture, made.seconds)
             if masks is not None:
@@ -200,7 +200,8 @@ def edited_frames(
     the beginning (h, w, 3), stored, goes to `shown_light`. Raises InputError for a strength out of range.
     """
     seen_size = film.size if truth else renderers.seen_size(film)
-    plan = settings.plan(film.frames, film.size, seen_size)
+    family = (renderers.forward if truth else renderers.inverse).backbone
+    plan = settings.plan(family, film.frames, film.size, seen_size)
     selector = Selector(request, film, plan, seen_size)
     strength = _strength(change, known=truth) if strength is None else strength
     if not 0 <= strength <= 1:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from editing.film import Film, Piece, VideoWriter, Waiting, open_film
+from editing.film import Film, Piece, Waiting, film_writer, open_film
 from editing.full_size import Background, lay
 from editing.light_change import analytic_render, balance, covered, gains, old_shading, relit, steadied
 from editing.lights import NamedLight, backdrop, find_light
@@ -59,9 +59,9 @@ def relight(
         relight("cat.mp4", "courtyard", "out/cat.mp4", rotate=360)
 
     Args:
-        film: video file, folder of frames, dataset clip as "DATASET:KEY", or an open Film, which is read to its end.
+        film: video file, picture, folder of frames, clip as "DATASET:KEY", or an open Film, which is read to its end.
         light: .hdr or .exr file, or built-in light such as "courtyard" or "studio/0007"; several make a sheet.
-        out: the .mp4 to write.
+        out: the .mp4 to write; of one frame, a .png or .jpg too.
         rotate: degrees that the light turns over the film.
         background: what is seen where there is no surface: the film's own, graded as the surfaces are ("keep"), the
             light itself ("light"), or the light out of focus ("blur").
@@ -88,7 +88,7 @@ def relight(
         opened.find_camera(settings.camera, settings.fov, out)
         sheet = Sheet(["input", *(named.name for named in lights)], opened.size) if len(lights) > 1 else None
         size = opened.size if sheet is None else sheet.size
-        video = files.enter_context(VideoWriter(out, size, opened.fps, sound=opened.sound()))
+        video = files.enter_context(film_writer(out, opened, size))
         bar = files.enter_context(
             tqdm(total=opened.frames, desc="relight", unit="frame", unit_scale=True, leave=False, mininterval=0.5)
         )
@@ -98,7 +98,7 @@ def relight(
             bar.update(min(share * frames, opened.frames - bar.n))  # thirds do not add up to one
 
         seen_size = renderers.seen_size(opened)
-        plan = settings.plan(opened.frames, opened.size, seen_size)
+        plan = settings.plan(renderers.inverse.backbone, opened.frames, opened.size, seen_size)
         changes = [_Change(named, rotate, opened, settings, renderers, seen_size) for named in lights]
         waiting: Waiting = deque()
         buffers = None
@@ -228,14 +228,8 @@ class _Change:
 
 def estimated(seen: np.ndarray, inverse: InverseRenderer, settings: FilmSettings) -> dict[str, np.ndarray]:
     """G-buffers (n, h, w, C) by name of one window (n, h, w, 3) as networks see it; `mask` where they give coverage."""
-    made = inverse(
-        seen,
-        steps=settings.steps,
-        window=settings.window,
-        overlap=settings.overlap,
-        tile_pixels=settings.tile_pixels,
-        generator=settings.noise(),
-    )
+    family = inverse.backbone
+    made = inverse(seen, tile_pixels=settings.tile_pixels(family), **settings.sampling(family))
     assert isinstance(made, InverseOutput)  # one video in, one out
     maps = {name: np.asarray(value) for name, value in made.gbuffers.items()}
     return maps if made.coverage is None else {**maps, "mask": np.asarray(made.coverage)}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from editing.film import Film
     from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
+    from renderers.backbone import Backbone
     from renderers.lighting_estimator import Estimator
     from renderers.sampling.windows import WindowPlan
 
@@ -102,8 +103,8 @@ def at_hand(source: str | Path) -> str | Path:
     return fetch(str(source), lambda line: print(line, file=sys.stderr, flush=True))
 
 
-_HELD, _WORKED = 4, 2500
-"""Bytes per pixel of a film's frame that waits, and of a frame that a network works on (docs/benchmarks.md)."""
+_HELD = 4
+"""Bytes per pixel of a film's frame that waits (docs/benchmarks.md)."""
 _LEAST_TILE = 128 * 128
 
 
@@ -120,15 +121,17 @@ class FilmSettings:
         lighting: checkpoint of the lighting estimator; without one, light is solved from the G-buffers.
         side: networks see pictures whose larger side is at most this many pixels, by default as many as the inverse
             renderer was trained at; 0 is the video's own size.
-        window: frames that are held and rendered at a time, at most: fewer where memory is short.
-        memory: GiB that frames and networks' work may take beside the loaded program.
+        window: frames that are held and rendered at a time, at most: fewer where memory is short; if not given, as
+            suits the renderers: 24, and 57 of `cosmos`.
+        memory: GiB that frames and networks' work may take beside the loaded program; if not given, 2, and 16 of
+            `cosmos`, whose networks work in the GPU's.
         shading: who says what a new light does: the forward renderer ("network"), or shading with traced shadows
             without one ("analytic"); "auto" is the network where it sees the video at its own size, or was chosen.
         camera: `assume` a camera that stands still and level; `solve` it from the film, kept beside the result; or its
             file: what was kept, a COLMAP folder, transforms.json. A dataset's clip has its own.
         fov: field of view of the larger image side, in degrees, where the camera does not say it.
         exposure: factor on the light; if not given, surfaces stay as bright as they are.
-        steps: denoising steps of diffusion checkpoints.
+        steps: denoising steps of diffusion checkpoints; if not given, 20, and 15 of `cosmos`.
         seed: of their noise.
         device: cpu, cuda, ...; the GPU where there is one, if not given.
     """
@@ -138,13 +141,13 @@ class FilmSettings:
     forward: str | None = None
     lighting: str | None = None
     side: int | None = None
-    window: int = 24
-    memory: float = 2.0
+    window: int | None = None
+    memory: float | None = None
     shading: Literal["auto", "analytic", "network"] = "auto"
     camera: str = "assume"
     fov: float = 45.0
     exposure: float | None = None
-    steps: int = 20
+    steps: int | None = None
     seed: int = 0
     device: str | None = None
 
@@ -153,36 +156,40 @@ class FilmSettings:
             for kind, checkpoint in named(self.weights).items():
                 if getattr(self, kind) is None:
                     object.__setattr__(self, kind, checkpoint)
-        if (self.side or 0) < 0 or self.window < 1 or self.steps < 1:
+        if (self.side or 0) < 0 or min(one for one in (self.window, self.steps, 1) if one is not None) < 1:
             raise InputError(
                 "`side` takes 0 or more pixels, `window` and `steps` at least 1", fields=("side", "window", "steps")
             )
-        if not 0 < self.memory < float("inf"):
+        if self.memory is not None and not 0 < self.memory < float("inf"):
             raise InputError(f"`memory` {self.memory} is no size", "give GiB, such as 2", fields=("memory",))
         if not 0 < self.fov < 180:
             raise InputError(f"`fov` {self.fov} is no field of view", "give degrees between 0 and 180", fields=("fov",))
         if self.exposure is not None and not 0 < self.exposure < float("inf"):
             raise InputError(f"`exposure` {self.exposure} is no factor", "give a positive number", fields=("exposure",))
 
-    @property
-    def overlap(self) -> int:
-        """Frames that two windows share: as the released code has it, fewer where windows are short."""
-        from renderers.sampling.windows import OVERLAP
-
-        return min(OVERLAP, self.window // 2)
-
-    def plan(self, frames: int, size: tuple[int, int] = (0, 0), seen: tuple[int, int] = (0, 0)) -> WindowPlan:
+    def plan(
+        self, family: Backbone, frames: int, size: tuple[int, int] = (0, 0), seen: tuple[int, int] = (0, 0)
+    ) -> WindowPlan:
         """The windows of a film of so many frames (H, W), of which networks see (h, w): as long as memory allows."""
         from renderers.sampling.windows import plan_windows
 
-        frame = _HELD * math.prod(size) + min(math.prod(seen), self.tile_pixels) * _WORKED
-        window = max(1, min(self.window, int(self.memory * 2**30 / max(frame, 1))))
-        return plan_windows(frames, window, min(self.overlap, window // 2))
+        frame = _HELD * math.prod(size) + min(math.prod(seen), self.tile_pixels(family)) * family.frame_bytes
+        window = family.window if self.window is None else self.window
+        window = max(1, min(window, int(self._bytes(family) / max(frame, 1))))
+        return plan_windows(frames, window, min(family.overlap, window // 2))
 
-    @property
-    def tile_pixels(self) -> int:
+    def sampling(self, family: Backbone) -> dict[str, Any]:
+        """How a renderer of that backbone is called."""
+        window = family.window if self.window is None else self.window
+        windows = {"window": window, "overlap": min(family.overlap, window // 2)}
+        return {"steps": self.steps, **windows, "generator": self.noise()}
+
+    def tile_pixels(self, family: Backbone) -> int:
         """Pixels of a window of two frames on which networks work within the memory; larger pictures are tiled."""
-        return max(_LEAST_TILE, int(self.memory * 2**30 / (2 * _WORKED)))
+        return max(_LEAST_TILE, int(self._bytes(family) / (2 * family.frame_bytes)))
+
+    def _bytes(self, family: Backbone) -> float:
+        return (family.memory if self.memory is None else self.memory) * 2**30
 
     def shades(self, whole: bool) -> bool:
         """Whether the forward renderer says what a light does; `whole`: it sees the video at its own size."""
@@ -262,27 +269,28 @@ class FilmRenderers:
     def _load_inverse(self) -> InverseRenderer:
         from renderers import InverseRenderer
 
-        return self._ready(InverseRenderer.from_pretrained(at_hand(chosen("inverse", self._settings.inverse))))
+        return self._ready(InverseRenderer, at_hand(chosen("inverse", self._settings.inverse)))
 
     def _load_forward(self) -> ForwardRenderer:
         from renderers import ForwardRenderer
 
-        renderer = ForwardRenderer.from_pretrained(at_hand(chosen("forward", self._settings.forward)))
+        renderer = self._ready(ForwardRenderer, at_hand(chosen("forward", self._settings.forward)))
         adapter = DEFAULTS["lora"]
         if self._lora and self._settings.forward is None and adapter is not None:
             renderer.load_lora(adapter)
-        return self._ready(renderer)
+        return renderer
 
     def _load_estimator(self) -> Estimator:
         from renderers import LightingEstimator, SolverLightingEstimator
 
         source = self._settings.lighting if self._settings.lighting is not None else DEFAULTS["lighting"]
-        return SolverLightingEstimator() if source is None else self._ready(LightingEstimator.from_pretrained(source))
+        return SolverLightingEstimator() if source is None else self._ready(LightingEstimator, source)
 
-    def _ready[R: (InverseRenderer, ForwardRenderer, LightingEstimator)](self, renderer: R) -> R:
+    def _ready[R: (InverseRenderer, ForwardRenderer, LightingEstimator)](self, kind: type[R], source: str | Path) -> R:
         import torch
 
-        renderer.set_progress_bar_config(disable=True)
+        from renderers.cosmos.memory_planner import load_placed
+
         device = self._settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             torch.empty(0, device=device)  # nothing else says so early, and in one line, that there is none
@@ -291,5 +299,6 @@ class FilmRenderers:
             raise InputError(
                 f"`device` {device} cannot be used: {reason}", "cpu always can", fields=("device",)
             ) from None
-        renderer.to(device)
+        renderer = load_placed(kind, source, device)
+        renderer.set_progress_bar_config(disable=True)
         return renderer

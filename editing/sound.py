@@ -14,7 +14,7 @@ from manifests.errors import FootageError
 
 
 class SoundTrack:
-    """The first sound track of a video file, from the film's first picture on. A context manager.
+    """The first sound track of a video file that an mp4 holds, from the film's first picture on. A context manager.
 
     `missing` says in one line why there is none although the file has one; it is empty otherwise.
     """
@@ -37,13 +37,15 @@ class SoundTrack:
         tracks = self._container.streams.audio if self._container is not None else ()
         if self._container is None or not tracks:
             return
-        codec = tracks[0].codec_context.name
-        if codec not in container.supported_codecs:
-            self.missing = f"its sound ({codec}) is left out: an mp4 does not hold it"
-            return
-        self._out = container.add_stream_from_template(tracks[0])
-        self._packets = self._container.demux(tracks[0])
-        self._waiting = self._next()
+        for track in tracks:
+            context = track.codec_context  # None for what FFmpeg has no name for, such as Apple's spatial sound
+            if context and context.sample_rate and context.codec.canonical_name in container.supported_codecs:
+                self._out = container.add_stream_from_template(track)
+                self._packets = self._container.demux(track)
+                self._waiting = self._next()
+                return
+        name = tracks[0].codec_context.codec.canonical_name if tracks[0].codec_context else "of an unknown kind"
+        self.missing = f"its sound ({name}) is left out: an mp4 does not hold it"
 
     def write(self, container: OutputContainer, until: float) -> None:
         """Copy the packets that are heard before `until`, in seconds from the first picture."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +28,8 @@ from manifests.contract.clip_summary import summarise
 from manifests.contract.color import srgb_decode
 from manifests.contract.environment import Environment
 from manifests.contract.row import AssetUse, ClipRow, Sample
+from manifests.store.previews import strip_of
+from pipeline.ledger import DROPPED
 
 if TYPE_CHECKING:
     from labeling.labels import SegmentLabels
@@ -135,11 +137,11 @@ def sample_of(origin: Origin, segment: Segment, labels: SegmentLabels, seed: int
         confidence={name: round(value, 4) for name, value in labels.confidence.items()},
         seconds=labels.seconds,
         encode_seconds=time.perf_counter() - began,
-        steps=float(origin.settings.steps if origin.settings.inverse.sampler == "diffusion" else 1),
+        steps=float(origin.settings.steps or 1) if origin.settings.inverse.sampler == "diffusion" else 1.0,
         device=origin.device,
         flags=_flags(segment, labels),
     )
-    return Sample(clip.key, files, row)
+    return Sample(clip.key, files, row, strip_of(clip))
 
 
 def complete(samples: Sequence[Sample], dropped: dict[str, int], flags: Sequence[str]) -> list[Sample]:
@@ -150,11 +152,11 @@ def complete(samples: Sequence[Sample], dropped: dict[str, int], flags: Sequence
     """
     finished = []
     for number, sample in enumerate(samples):
-        lost = {f"dropped.{reason}": float(count) for reason, count in sorted(dropped.items())} if number == 0 else {}
+        lost = {f"{DROPPED}{reason}": float(count) for reason, count in sorted(dropped.items())} if number == 0 else {}
         statistics = sample.row.statistics | lost
         every = tuple(dict.fromkeys([*sample.row.flags, *flags]))
         row = msgspec.structs.replace(sample.row, item_clips=len(samples), statistics=statistics, flags=every)
-        finished.append(Sample(sample.key, sample.files, row))
+        finished.append(replace(sample, row=row))
     return finished
 
 
@@ -198,7 +200,7 @@ def _spec(origin: Origin, segment: Segment, seed: int) -> Spec:
         seconds=(float(segment.timestamps[0]), float(segment.timestamps[-1])),
         inverse=settings.inverse.identity(),
         lighting=settings.lighting.identity() if settings.lighting else "solver",
-        steps=settings.steps,
+        steps=settings.steps or 0,  # a settings' own are known
         seed=seed,
         checks=settings.checks,
     )

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 
 import msgspec
 
 from labeling.label_rows import NAME
 from labeling.label_settings import LabelSettings
 from labeling.label_stage import LabelStage
-from labeling.sources.footage import Discovery, Footage
+from labeling.sources.footage import MEANINGS, Discovery, Footage, FootageProblem
+from labeling.sources.frame_reader import open_footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.display import human_size
-from manifests.errors import InputError
+from manifests.errors import InputError, LightloomError
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
-from pipeline.backlog import status
 from pipeline.engine import RunReport, run
+from pipeline.ledger import DROPPED, status
 from pipeline.options import RunOptions
 from pipeline.plan import Plan, measure_clips
-
-_DROPPED = "dropped."
-"""What the names of statistics begin with that count segments left out, by reason."""
 
 
 def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
@@ -58,21 +57,53 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def status_lines(path: Path) -> list[str]:
-    """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
+def lost_lines(path: Path, footage: Sequence[Footage] = ()) -> list[str]:
+    """What was left out of the footage of the dataset at `path`, or changed in it, by reason and with counts.
+
+    footage: the items, where they are at hand: the first of each kind is opened once more, for the words of its reader.
+    """
     rows = open_dataset(path).rows()
     dropped: Counter[str] = Counter()
+    marked: dict[str, set[int]] = {}
     for row in rows:
         for name, value in row.statistics.items():
-            if name.startswith(_DROPPED):
-                dropped[name.removeprefix(_DROPPED)] += int(value)
-    names = (*GBUFFERS, "environment")
-    known = {name: [row.confidence[name] for row in rows if name in row.confidence] for name in names}
-    sure = ", ".join(f"{name} {mean(values):.2f}" for name, values in known.items() if values) or "no clip yet"
-    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none"
+            if name.startswith(DROPPED):
+                dropped[name.removeprefix(DROPPED)] += int(value)
+        for flag in row.flags:
+            if flag in MEANINGS:
+                marked.setdefault(flag, set()).add(row.item)
+    of = len({row.item for row in rows})
+    return [_left_out(dropped)] + [
+        f"{flag} in {len(items)} of {of} items: {_words(flag, footage[min(items)] if footage else None)}"
+        for flag, items in sorted(marked.items())
+    ]
+
+
+def _left_out(dropped: Mapping[str, int]) -> str:
+    said = ", ".join(f"{count} {reason}" for reason, count in Counter(dropped).most_common()) or "none"
+    return f"left out {said} (segments of the items that have clips)"
+
+
+def _words(flag: str, item: Footage | None) -> str:
+    """What a flag means: what the reader of the item says as it opens it, else the general sentence."""
+    found: list[FootageProblem] = []
+    if item is not None:
+        with suppress(LightloomError), open_footage(item) as reader:
+            found = reader.problems
+    said = next((f"{problem.path}: {problem.message}" for problem in found if problem.reason == flag), "")
+    return said or MEANINGS[flag]
+
+
+def status_lines(path: Path) -> list[str]:
+    """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
+    found = status(path)
+    known = {
+        name: found.tally.confidence[name] for name in (*GBUFFERS, "environment") if name in found.tally.confidence
+    }
+    sure = ", ".join(f"{name} {value / count:.2f}" for name, (value, count) in known.items()) or "no clip yet"
     return [
-        *status(path).lines(),
-        f"left out {left_out} (segments of the items that have clips)",
+        *found.lines(),
+        _left_out(found.tally.dropped),
         f"trust    {sure} (mean confidence)",
     ]
 

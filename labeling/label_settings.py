@@ -69,10 +69,10 @@ class LabelOptions:
     Attributes:
         size: frames are shrunk to this larger side, in pixels, by default to what the inverse renderer sees best; 0
             keeps their size.
-        steps: denoising steps of checkpoints that take several.
-        window: frames that the network sees at a time.
-        overlap: frames that neighbouring windows share.
-        precision: of the weights; halves want a GPU.
+        steps: denoising steps of checkpoints that take several; if not given, 20, and 15 of `cosmos`.
+        window: frames that the network sees at a time; if not given, 24, and 57 of `cosmos`.
+        overlap: frames that neighbouring windows share; if not given, 6, and 16 of `cosmos`.
+        precision: of the weights; halves want a GPU. If not given, float32, and bfloat16 of `cosmos`.
         seed: seed of the noise.
         checks: what the confidence rests on; mirror costs a pass more, window and exposure half a pass each.
         min_confidence: leave clips out whose mean confidence over the G-buffers is lower.
@@ -84,10 +84,10 @@ class LabelOptions:
     """
 
     size: int | None = None
-    steps: int = 20
-    window: int = 24
-    overlap: int = 6
-    precision: Precision = "float32"
+    steps: int | None = None
+    window: int | None = None
+    overlap: int | None = None
+    precision: Precision | None = None
     seed: int = 0
     checks: tuple[Check, ...] = get_args(Check)
     min_confidence: float = 0.0
@@ -100,9 +100,9 @@ class LabelOptions:
     def __post_init__(self) -> None:
         good = {
             "size": self.size is None or self.size == 0 or self.size >= 16,
-            "steps": self.steps >= 1,
-            "window": self.window >= 1,
-            "overlap": 0 <= self.overlap < self.window,
+            "steps": self.steps is None or self.steps >= 1,
+            "window": self.window is None or self.window >= 1,
+            "overlap": self.overlap is None or 0 <= self.overlap < (self.window or self.overlap + 1),
             "seed": self.seed >= 0,
             "min_confidence": 0 <= self.min_confidence <= 1,
             "fov": 0 < self.fov < 180,
@@ -169,7 +169,7 @@ def files_digest(root: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSettings(LabelOptions):
-    """All that decides the clips of a dataset beside its footage.
+    """All that decides the clips of a dataset beside its footage; what was not given suits the inverse renderer.
 
     Attributes:
         inverse: estimates the G-buffers.
@@ -182,9 +182,20 @@ class LabelSettings(LabelOptions):
     segments: SegmentOptions = field(default_factory=SegmentOptions)
 
     def __post_init__(self) -> None:
+        from renderers.backbones import backbone
+
+        family = backbone(self.inverse.backbone)
+        suits: dict[str, Any] = {
+            "size": self.inverse.side,
+            "steps": family.steps,
+            "window": family.window,
+            "overlap": family.overlap,
+            "precision": "bfloat16" if family.half else "float32",
+        }
+        for name, value in suits.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         super().__post_init__()
-        if self.size is None:
-            object.__setattr__(self, "size", self.inverse.side)
 
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values for the dataset's header; names are those of datasets on disk."""

@@ -18,6 +18,7 @@ from manifests.contract.camera import Camera, intrinsics_from_fov, level_camera
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import CheckpointError
 from renderers.checkpoints.reading import locate
+from renderers.cosmos.memory_planner import load_placed
 from renderers.inverse import InverseRenderer
 from renderers.light.panoramas import panorama_to_stored, panoramas
 from renderers.lighting_estimator import estimator
@@ -63,9 +64,9 @@ class Labeler:
     def __init__(self, settings: LabelSettings) -> None:
         self._settings = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = getattr(torch, settings.precision)
+        dtype = getattr(torch, settings.precision or "float32")
         _check_digest(settings.inverse)
-        self._inverse = InverseRenderer.from_pretrained(settings.inverse.source, torch_dtype=dtype).to(self.device)
+        self._inverse = load_placed(InverseRenderer, settings.inverse.source, self.device, dtype)
         self._inverse.set_progress_bar_config(disable=True)
         if settings.lighting is not None:
             _check_digest(settings.lighting)

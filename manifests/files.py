@@ -59,11 +59,12 @@ def is_temporary(path: Place) -> bool:
 
 
 @contextmanager
-def atomic_path(path: Place) -> Iterator[Path]:
+def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
     """A name to write to, for libraries that open files by name; `path` appears when the block ends without an error.
 
-    An existing file is replaced in one step. Raises DiskFull when the disk is full. What goes to a bucket is written to
-    the system's temporary folder first.
+    An existing file is replaced in one step. Raises DiskFull when the disk is full. Without `sync_name` the bytes are
+    on disk at the end of the block, while the name may be lost again when power fails in the next seconds. What
+    goes to a bucket is written to the system's temporary folder first.
     """
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="lightloom-") as folder, disk_full(Path(folder)):
@@ -81,16 +82,17 @@ def atomic_path(path: Place) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        sync_folder(path.parent)
+        if sync_name:
+            sync_folder(path.parent)
 
 
 @contextmanager
-def atomic_file(path: Place) -> Iterator[BinaryIO]:
+def atomic_file(path: Place, *, sync_name: bool = True) -> Iterator[BinaryIO]:
     """Open `path` for writing; it appears, complete and on disk, when the block ends without an error.
 
-    An existing file is replaced in one step. Raises DiskFull when the disk is full.
+    An existing file is replaced in one step. Raises DiskFull when the disk is full. `sync_name`: see `atomic_path`.
     """
-    with atomic_path(path) as temporary, temporary.open("xb") as file:
+    with atomic_path(path, sync_name=sync_name) as temporary, temporary.open("xb") as file:
         yield file
 
 

@@ -1,4 +1,4 @@
-"""What is done of a dataset and what is left to do, read off the disk; and the packing of what is done.
+"""What is done of a dataset and what is left to do, read off the disk; and in which order it is done.
 
 Left to do is everything that is neither in a committed shard nor waiting in `work/`.
 """
@@ -6,19 +6,17 @@ Left to do is everything that is neither in a committed shard nor waiting in `wo
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from manifests.contract.row import Sample
-from manifests.files import is_locked, remove, sync_folder
+from manifests.files import remove
 from manifests.store import layout
-from manifests.store.dataset import Dataset, open_dataset
+from manifests.store.dataset import Dataset
 from manifests.store.row_file import without_packing
-from manifests.store.shards import read_failure, write_item, write_shard
-from pipeline.progress import by_reason
+from manifests.store.shards import write_item
+from pipeline.ledger import Ledger, read_ledger
 
 
 @dataclass
@@ -39,9 +37,10 @@ class Backlog:
         return sorted(item for items in self.missing.values() for item in items)
 
 
-def backlog_of(dataset: Dataset) -> Backlog:
-    """Read the state of every item off the disk; costs one listing of `work/` and the list of committed shards."""
-    backlog = Backlog(packed=set(dataset.shards()))
+def backlog_of(dataset: Dataset, ledger: Ledger | None = None) -> Backlog:
+    """Read the state of every item off the disk; costs a listing of `work/`, and the ledger of committed shards."""
+    shards = (ledger or read_ledger(dataset)).shards
+    backlog = Backlog(packed=set(shards))
     waiting: set[int] = set()
     noted: set[int] = set()
     for path in (dataset.path / layout.WORK).iterdir():
@@ -51,69 +50,16 @@ def backlog_of(dataset: Dataset) -> Backlog:
     for shard in range(dataset.header.shards):
         items = dataset.header.shard_items(shard)
         if shard in backlog.packed:
-            failures = len(dataset.failures(shard))
+            failures = shards[shard].tally.failed
             backlog.failed += failures
             backlog.finished += len(items) - failures
             continue
-        finished = waiting.intersection(items)
-        failed = noted.intersection(items) - finished
+        finished = {item for item in items if item in waiting}
+        failed = {item for item in items if item in noted} - finished
         backlog.finished += len(finished)
         backlog.failed += len(failed)
         backlog.missing[shard] = set(items) - finished - failed
     return backlog
-
-
-@dataclass(frozen=True)
-class Status:
-    """`finished` and `failures` count work items, those in `work/` included; `clips` and `bytes` committed shards."""
-
-    dataset: Path
-    items: int
-    finished: int
-    failures: Counter[str]
-    shards: int
-    shards_total: int
-    clips: int
-    bytes: int
-    running: bool
-
-    def lines(self) -> list[str]:
-        """For people."""
-        left = self.items - self.finished - self.failures.total()
-        failed = by_reason(self.failures) or "none failed"
-        state = "a run is going on" if self.running else "complete" if not left else "no run is going on"
-        return [
-            f"{self.dataset}: {state}",
-            f"items    {self.finished} of {self.items} finished, {failed}, {left} to do",
-            f"shards   {self.shards} of {self.shards_total} committed: {self.clips} clips, {self.bytes / 1e6:.1f} MB",
-        ]
-
-
-def status(path: Path) -> Status:
-    """Read the status of the dataset at `path`, also while a run is going on, on any machine that sees the folder.
-
-    Raises DatasetError when there is none.
-    """
-    dataset = open_dataset(path)
-    backlog = backlog_of(dataset)
-    committed = dataset.shards()
-    failures = Counter(failure.reason for failure in dataset.failures())
-    for note in (dataset.path / layout.WORK).glob("*.failure.json"):
-        item = layout.item_number(note)
-        if item is not None and dataset.shard_of(item) not in backlog.packed:
-            failures[read_failure(note).reason] += 1
-    rows = dataset.rows()
-    return Status(
-        dataset=dataset.path,
-        items=dataset.header.items,
-        finished=backlog.finished,
-        failures=failures,
-        shards=len(committed),
-        shards_total=dataset.header.shards,
-        clips=len(rows),
-        bytes=sum(row.size for row in rows),
-        running=is_locked(dataset.path / layout.LOCK),
-    )
 
 
 def requeue_failures(dataset: Dataset) -> int:
@@ -139,53 +85,55 @@ def requeue_failures(dataset: Dataset) -> int:
     return requeued
 
 
-class Packer:
-    """Packs the shards it is given, one after the other; the first error stops it and is raised by `check`.
+class Schedule:
+    """Work items that are still to be done, in order, with their lost attempts; without Ray and without files.
 
-    It works on a thread of the driver, so that scheduling never waits for a large file to be written.
+    A worker has several items under way: one that it produces and those that it encodes. When it dies, any may be the
+    culprit. Items that were lost together therefore run again one by one, each alone on its worker, so that only
+    the item that really kills workers is quarantined and no other clip is lost.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._error: BaseException | None = None
-        self.packed = 0
-        self.clips = 0
-        self._thread = threading.Thread(target=self._run, name="packing", daemon=True)
-        self._thread.start()
+    def __init__(self, items: Iterable[int], attempts: int) -> None:
+        self._fresh = deque(sorted(items))
+        self._suspects: deque[int] = deque()
+        self._lost: Counter[int] = Counter()
+        self._attempts = attempts
 
-    def add(self, shard: int) -> None:
-        """Pack `shard`, whose items must all be finished or quarantined."""
-        self._queue.put(shard)
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._suspects)
 
-    def check(self) -> None:
-        """Raise what went wrong, if anything did (DiskFull, DatasetError)."""
-        if self._error is not None:
-            raise self._error
+    @property
+    def has_suspects(self) -> bool:
+        """True while an item waits that must run alone."""
+        return bool(self._suspects)
 
-    def close(self) -> None:
-        """Pack what was added, then end. Does not raise; call `check` afterwards."""
-        self._queue.put(None)
-        self._thread.join()
+    def next_suspect(self) -> int:
+        """Take the next item that must run alone on its worker."""
+        return self._suspects.popleft()
 
-    def _run(self) -> None:
-        while (shard := self._queue.get()) is not None:
-            try:
-                self.clips += pack(self._dataset, shard)
-                self.packed += 1
-            except BaseException as error:
-                self._error = error
-                return
+    def next(self) -> int | None:
+        """Take the next item that has not been tried; None when there is none."""
+        return self._fresh.popleft() if self._fresh else None
 
+    def attempt(self, item: int) -> int:
+        """Which attempt the item's next run is, from 1."""
+        return self._lost[item] + 1
 
-def pack(dataset: Dataset, shard: int) -> int:
-    """Commit a shard from its finished and quarantined items in `work/`, then remove those; returns its clips."""
-    items = dataset.header.shard_items(shard)
-    finished = [item for item in items if dataset.item_path(item).exists()]
-    failures = [read_failure(dataset.failure_path(item)) for item in items if item not in finished]
-    rows = write_shard(dataset.path, shard, [dataset.item_path(item) for item in finished], failures)
-    for item in items:
-        dataset.item_path(item).unlink(missing_ok=True)
-        dataset.failure_path(item).unlink(missing_ok=True)
-    sync_folder(dataset.item_path(items.start).parent)
-    return len(rows)
+    def put_back(self, items: Iterable[int]) -> None:
+        """Return items that were handed out but never begun."""
+        self._fresh.extendleft(sorted(items, reverse=True))
+
+    def lost(self, items: Collection[int], last_try: bool = False) -> list[int]:
+        """Count an attempt of items that were under way together when they were lost.
+
+        Returns those that are given up: an item that was lost alone, if its attempts are used up or `last_try` says
+        that trying again is of no use. The others will run again, alone.
+        """
+        given_up = []
+        for item in sorted(items):
+            self._lost[item] += 1
+            if len(items) == 1 and (last_try or self._lost[item] >= self._attempts):
+                given_up.append(item)
+            else:
+                self._suspects.append(item)
+        return given_up

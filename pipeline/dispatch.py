@@ -1,13 +1,13 @@
 """Hands items to workers and deals with what comes back: finished items, failures, deaths and time limits.
 
-`Schedule` knows which items are due, `WorkerHandle` talks to one worker, and the `Dispatcher` brings the two together.
+`WorkerHandle` talks to one worker; the `Dispatcher` gives it items of the `Schedule`.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,12 +21,14 @@ from manifests.object_path import Place
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
 from pipeline.actors import ItemActor, Outcome, Reply, Started, seen_late, tail, write_token
-from pipeline.backlog import Backlog, Packer
+from pipeline.backlog import Backlog, Schedule
 from pipeline.cluster import Cluster
 from pipeline.nodes import Node, Seat, nodes
 from pipeline.options import RunOptions
+from pipeline.packing import Packer
 from pipeline.progress import ProgressBar, by_reason
 from pipeline.stage import Stage
+from pipeline.telemetry import Telemetry
 
 _POLL_S = 0.5
 _COUNT_S = 3.0
@@ -34,60 +36,6 @@ _CLOSE_S = 30.0  # native libraries may hang at their end
 _FEWEST_FAILURES = 20
 _START_DEATHS = 3
 _FEW = 4
-
-
-class Schedule:
-    """Work items that are still to be done, in order, with their lost attempts; without Ray and without files.
-
-    A worker has several items under way: one that it produces and those that it encodes. When it dies, any may be the
-    culprit. Items that were lost together therefore run again one by one, each alone on its worker, so that only
-    the item that really kills workers is quarantined and no other clip is lost.
-    """
-
-    def __init__(self, items: Iterable[int], attempts: int) -> None:
-        self._fresh = deque(sorted(items))
-        self._suspects: deque[int] = deque()
-        self._lost: Counter[int] = Counter()
-        self._attempts = attempts
-
-    def __len__(self) -> int:
-        return len(self._fresh) + len(self._suspects)
-
-    @property
-    def has_suspects(self) -> bool:
-        """True while an item waits that must run alone."""
-        return bool(self._suspects)
-
-    def next_suspect(self) -> int:
-        """Take the next item that must run alone on its worker."""
-        return self._suspects.popleft()
-
-    def next(self) -> int | None:
-        """Take the next item that has not been tried; None when there is none."""
-        return self._fresh.popleft() if self._fresh else None
-
-    def attempt(self, item: int) -> int:
-        """Which attempt the item's next run is, from 1."""
-        return self._lost[item] + 1
-
-    def put_back(self, items: Iterable[int]) -> None:
-        """Return items that were handed out but never begun."""
-        self._fresh.extendleft(sorted(items, reverse=True))
-
-    def lost(self, items: Collection[int], last_try: bool = False) -> list[int]:
-        """Count an attempt of items that were under way together when they were lost.
-
-        Returns those that are given up: an item that was lost alone, if its attempts are used up or `last_try` says
-        that trying again is of no use. The others will run again, alone.
-        """
-        given_up = []
-        for item in sorted(items):
-            self._lost[item] += 1
-            if len(items) == 1 and (last_try or self._lost[item] >= self._attempts):
-                given_up.append(item)
-            else:
-                self._suspects.append(item)
-        return given_up
 
 
 @dataclass
@@ -206,9 +154,10 @@ class Dispatcher:
         backlog: Backlog,
         bar: ProgressBar,
         packer: Packer,
+        telemetry: Telemetry,
     ) -> None:
         self._dataset, self._stage, self._options, self._cluster = dataset, stage, options, cluster
-        self._backlog, self._bar, self._packer = backlog, bar, packer
+        self._backlog, self._bar, self._packer, self._telemetry = backlog, bar, packer, telemetry
         self._schedule = Schedule(backlog.left, options.attempts)
         self._workers: list[WorkerHandle] = []
         self._token = write_token(dataset.path)
@@ -219,32 +168,51 @@ class Dispatcher:
         self._start_deaths: Counter[str] = Counter()
         self._last_ready = time.monotonic()
         self._finished = 0
+        for shard in [shard for shard, items in backlog.missing.items() if not items]:
+            del backlog.missing[shard]
+            packer.add(shard)
 
     def step(self) -> bool:
         """Feed the workers, wait a moment for an answer and deal with it; False when nothing is left to do."""
-        self._start_workers()
+        if self._schedule or self._workers:
+            self._start_workers()
         for worker in self._workers:
             self._feed(worker)
         self.collect()
         for worker in list(self._workers):
             self._enforce_limits(worker)
-        self._bar.show(sum(worker.ready for worker in self._workers))
-        return bool(self._schedule or self._workers)
+        ready = sum(worker.ready for worker in self._workers)
+        self._bar.show(ready)
+        self._telemetry.tick(ready, len(self._schedule))
+        return bool(self._schedule or self._workers or self._packer.busy)
 
     def collect(self) -> None:
         """Wait at most a moment for answers and deal with those that are there."""
         self._cluster.check()
+        self._packer.start(max(2, len(self._seats)))
         first = {worker.calls[0].reference: worker for worker in self._workers if worker.calls}
-        if not first:
+        references = [*first, *self._packer.references]
+        if not references:
             return
-        ready, _ = ray.wait(list(first), num_returns=1, timeout=_POLL_S)
+        ready, _ = ray.wait(references, num_returns=1, timeout=_POLL_S)
         if ready:
-            ready, _ = ray.wait(list(first), num_returns=len(first), timeout=0)
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
         for reference in ready:
-            self._receive(first[reference])
+            if reference in first:
+                self._receive(first[reference])
+            elif packed := self._packer.receive(reference):
+                self._telemetry.packed(*packed)
+
+    def run_dry(self) -> None:
+        """Hand out no more items; `step` goes on until those under way are finished and full shards packed."""
+        self._schedule = Schedule((), self._options.attempts)
+        for worker in self._workers:
+            worker.following = None
 
     def encoding(self) -> bool:
-        """True while a worker is encoding an item that it no longer produces."""
+        """True while a worker is encoding an item that it no longer produces, or a shard is being packed."""
+        if self._packer.references:
+            return True
         for worker in self._workers:
             producing = {worker.calls[0].index} if worker.calls else set()
             if any(not self._dataset.item_path(item).exists() for item in worker.open - producing):
@@ -256,7 +224,7 @@ class Dispatcher:
         for worker in self._workers:
             for item in worker.open:
                 if self._dataset.item_path(item).exists():
-                    self._finish(item, self._dataset.item_clips(item))
+                    self._finish(worker, item, self._dataset.item_clips(item))
             worker.kill()
         self._workers = []
 
@@ -299,6 +267,7 @@ class Dispatcher:
         if node.key not in self._left_out:
             self._left_out[node.key] = cause
             self._count_seats()
+            self._telemetry.left_out(node.host, cause)
             self._bar.say(f"node {node.host} is left out: {cause}")
 
     def _feed(self, worker: WorkerHandle) -> None:
@@ -307,7 +276,7 @@ class Dispatcher:
             return
         worker.retiring = worker.retiring or worker.begun >= self._options.recycle_after_items
         suspects = self._schedule.has_suspects and not any(other.alone for other in self._workers)
-        while not (worker.retiring or suspects) and len(worker.calls) < self._depth():
+        while not (worker.retiring or suspects or self._packer.behind) and len(worker.calls) < self._depth():
             item = self._schedule.next() if worker.following is None else worker.following
             if item is None:
                 break
@@ -373,7 +342,7 @@ class Dispatcher:
             worker.retiring = True
             self._leave_out(worker.seat.node, "what its workers write does not arrive in the dataset's folder")
         elif outcome.kind == "done":
-            self._finish(outcome.index, outcome.clips)
+            self._finish(worker, outcome.index, outcome.clips)
         elif outcome.kind == "disk-full":
             raise DiskFull(outcome.message)
         elif outcome.kind == "failed":
@@ -421,17 +390,18 @@ class Dispatcher:
             return
         committed = {item for item in worker.open if self._dataset.item_path(item).exists()}
         for item in committed:
-            self._finish(item, self._dataset.item_clips(item))
+            self._finish(worker, item, self._dataset.item_clips(item))
         for item in self._schedule.lost(worker.open - committed, last_try=reason == TIMEOUT):
             self._quarantine(worker, item, reason, message)
 
     # --- books ------------------------------------------------------------------------------------------------
 
-    def _finish(self, item: int, clips: int) -> None:
+    def _finish(self, worker: WorkerHandle, item: int, clips: int) -> None:
         self._finished += 1
         self._backlog.finished += 1
         self._bar.finished(clips)
-        self._settled(item)
+        self._telemetry.finished(item, clips, worker.seat.node.host)
+        self._settled(worker, item)
 
     def _quarantine(self, worker: WorkerHandle, item: int, reason: str, message: str) -> None:
         failure = FailureRow(
@@ -446,7 +416,8 @@ class Dispatcher:
         write_failure(self._dataset.failure_path(item), failure)
         self._backlog.failed += 1
         self._bar.failed(reason)
-        self._settled(item)
+        self._telemetry.failed(item, reason, message, worker.seat.node.host)
+        self._settled(worker, item)
         failed = self._bar.failures.total()
         if failed >= _FEWEST_FAILURES and failed > self._options.max_failures * (failed + self._finished):
             raise RunError(
@@ -455,13 +426,13 @@ class Dispatcher:
                 kind="too-many-failures",
             )
 
-    def _settled(self, item: int) -> None:
+    def _settled(self, worker: WorkerHandle, item: int) -> None:
         shard = self._dataset.shard_of(item)
         missing = self._backlog.missing[shard]
         missing.discard(item)
         if not missing:
             del self._backlog.missing[shard]
-            self._packer.add(shard)
+            self._packer.add(shard, worker.seat.node.key)
 
     def _describe(self, item: int) -> str:
         """The item's spec; an item that cannot even be described is quarantined without it."""

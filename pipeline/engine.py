@@ -1,4 +1,4 @@
-"""The run loop of a stage: schedules items on Ray actors, retries, quarantines, packs shards, and can be resumed.
+"""The run loop of a stage: schedules items on Ray actors, retries, quarantines, has shards packed, and can be resumed.
 
 The files in the dataset's folder are the only memory of a run: an item is finished when its file is in `work/` or its
 shard is committed. Ray carries calls and notices deaths; whatever it loses is found again on the disk.
@@ -10,6 +10,7 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from manifests.errors import DatasetError, RunError
@@ -17,13 +18,16 @@ from manifests.files import disk_full
 from manifests.object_path import Place
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
-from pipeline.backlog import Backlog, Packer, backlog_of, requeue_failures
+from pipeline.backlog import Backlog, backlog_of, requeue_failures
 from pipeline.cluster import connect
 from pipeline.dispatch import Dispatcher
+from pipeline.ledger import Ledger, read_ledger
 from pipeline.options import RunOptions
+from pipeline.packing import Packer, pack
 from pipeline.progress import ProgressBar, by_reason, duration
 from pipeline.signals import StopSignals
 from pipeline.stage import Stage
+from pipeline.telemetry import Telemetry
 
 _DEFAULT = RunOptions()
 
@@ -77,9 +81,10 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
         dataset.clean()
         if options.retry_failed:
             requeue_failures(dataset)
-        backlog = backlog_of(dataset)
+        ledger = read_ledger(dataset)
+        backlog = backlog_of(dataset, ledger)
         if backlog.missing:
-            report = _complete(dataset, stage, options, backlog)
+            report = _complete(dataset, stage, options, backlog, ledger)
             shutil.rmtree(dataset.path / layout.WORK / layout.LOGS, ignore_errors=True)
         else:
             report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
@@ -87,30 +92,27 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
         return report
 
 
-def _complete(dataset: Dataset, stage: Stage, options: RunOptions, backlog: Backlog) -> RunReport:
-    packer = Packer(dataset)
-    for shard in [shard for shard, items in backlog.missing.items() if not items]:
-        packer.add(shard)
-        del backlog.missing[shard]
+def _complete(dataset: Dataset, stage: Stage, options: RunOptions, backlog: Backlog, ledger: Ledger) -> RunReport:
     with ProgressBar(stage.name, stage.items, backlog.finished + backlog.failed, options.show_progress) as bar:
         try:
-            if backlog.missing:
-                _work(dataset, stage, options, backlog=backlog, bar=bar, packer=packer)
+            if backlog.left:
+                _work(dataset, stage, options, backlog=backlog, bar=bar, ledger=ledger)
+            else:  # a run was killed at its very end
+                for shard in backlog.missing:
+                    pack(dataset, shard)
         except RunError as error:
             what, advice = error.told(), "finished clips are kept"
             if error.kind == "interrupted":
                 done = backlog.finished + backlog.failed
                 what, advice = f"{what} with {done} of {stage.items} items done", "the same command goes on from there"
             raise RunError(what, advice, where=dataset.path, kind=error.kind) from error.__cause__
-        finally:
-            packer.close()
-    packer.check()
     return RunReport(dataset.path, bar.clips, bar.failures, bar.seconds, backlog.finished, backlog.failed, stage.items)
 
 
 def _work(
-    dataset: Dataset, stage: Stage, options: RunOptions, *, backlog: Backlog, bar: ProgressBar, packer: Packer
+    dataset: Dataset, stage: Stage, options: RunOptions, *, backlog: Backlog, bar: ProgressBar, ledger: Ledger
 ) -> None:
+    ends = options.stop_at(datetime.now())
     cluster = connect(options)
     try:
         with StopSignals() as stop:
@@ -121,16 +123,24 @@ def _work(
                 cluster=cluster,
                 backlog=backlog,
                 bar=bar,
-                packer=packer,
+                packer=Packer(dataset),
+                telemetry=(telemetry := Telemetry(dataset, ledger, stage.name, options.log_json)),
             )
+            why = "complete"
             try:
                 while dispatcher.step():
-                    packer.check()
+                    if ends is not None and datetime.now() >= ends:
+                        ends, why = None, "its time was up"
+                        dispatcher.run_dry()
                     if stop.count:
                         _wind_down(dispatcher, stop, options.stop_grace_s)
                         raise RunError("stopped", kind="interrupted")
+            except BaseException as error:
+                why = str(error) or type(error).__name__
+                raise
             finally:
                 dispatcher.kill_all()
+                telemetry.close(why)
     finally:
         cluster.close()
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Literal
 
 import psutil
 
+from manifests.errors import InputError
+
 CORES_PER_WORKER = 8
 MEMORY_PER_WORKER = 4 << 30
 MOST_ENCODERS = 4
+_CLOCK = re.compile(r"\d{1,2}:\d\d")
 
 DeviceKind = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
 """What Cycles may render on; "auto" takes the fastest that is there."""
@@ -34,6 +39,9 @@ class RunOptions:
         ray_address: an existing Ray cluster ("auto" or host:port); empty starts Ray on this machine.
         retry_failed: try the items again that were quarantined in an earlier run.
         show_progress: draw the progress bar on stderr.
+        log_json: file that gets a line of JSON for every item, shard and node that something happens to.
+        budget_hours: stop after this many hours, what is under way is finished first; 0 is no limit.
+        until: stop so at this time, as 2026-01-31T07:00 or 07:00 (the next one), local time.
     """
 
     workers: int = 0
@@ -49,6 +57,9 @@ class RunOptions:
     ray_address: str = ""
     retry_failed: bool = False
     show_progress: bool = True
+    log_json: str = ""
+    budget_hours: float = 0
+    until: str = ""
 
     def __post_init__(self) -> None:
         checks = {
@@ -61,10 +72,27 @@ class RunOptions:
             "recycle_rss_mb": self.recycle_rss_mb >= 1,
             "max_failures": 0 <= self.max_failures <= 1,
             "stop_grace_s": self.stop_grace_s >= 0,
+            "budget_hours": self.budget_hours >= 0,
         }
         for name, good in checks.items():
             if not good:
                 raise ValueError(f"run option {name} is {getattr(self, name)}, which is out of range")
+        self.stop_at(datetime.now())
+
+    def stop_at(self, now: datetime) -> datetime | None:
+        """When a run that begins at `now` stops by itself, if it does; InputError when `until` is no time."""
+        ends = [now + timedelta(hours=self.budget_hours)] if self.budget_hours else []
+        if self.until:
+            try:
+                clock = time.fromisoformat(self.until) if _CLOCK.fullmatch(self.until) else None
+                day = datetime.combine(now, clock) if clock else datetime.fromisoformat(self.until)
+            except ValueError:
+                raise InputError(
+                    f"`until` is {self.until!r}", "give a time such as 07:00 or 2026-01-31T07:00", fields=("until",)
+                ) from None
+            day = day.astimezone().replace(tzinfo=None) if day.tzinfo else day
+            ends.append(day + timedelta(days=1) if clock and day <= now else day)
+        return min(ends, default=None)
 
 
 @dataclass(frozen=True)

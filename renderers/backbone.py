@@ -117,6 +117,9 @@ class Backbone(ABC):
         sigmas: lowest and highest noise level.
         steps, window, overlap, guidance, lora_scale: of calls that do not say; frames are counted in pictures.
         partial: whether forward networks take clips that lack G-buffers or light.
+        half: whether its networks are loaded in bfloat16 for a GPU where nobody says otherwise.
+        memory, frame_bytes: of films whose settings do not say: GiB of memory, and how much of it a pixel of a frame
+            takes that networks work on (docs/benchmarks.md).
     """
 
     name: ClassVar[str]
@@ -140,6 +143,9 @@ class Backbone(ABC):
     guidance: ClassVar[float] = 1.2
     lora_scale: ClassVar[float] = 0.25
     partial: ClassVar[bool] = False
+    half: ClassVar[bool] = False
+    memory: ClassVar[float] = 2.0
+    frame_bytes: ClassVar[int] = 2500
 
     def create(self, kind: Kind, **config: Any) -> Any:
         """A new network of `kind` with random weights; `config` is that of its class."""

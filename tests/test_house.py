@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("manifests", "pipeline", "scenes", "renderers", "datagen", "labeling", "training", "editing", "lightloom")
 MOST_LINES = 500
-MOST_MODULES = 352
-MOST_CODE_LINES = 38_600
+MOST_MODULES = 362
+MOST_CODE_LINES = 42_000
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -108,6 +108,13 @@ def _code_lines(module: str) -> int:
             documented |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     lines = _path(module).read_text(encoding="utf-8").splitlines()
     return sum(bool(line.strip()) and number not in documented for number, line in enumerate(lines, 1))
+
+
+def test_networks_and_training_are_written_for_python_3_12_too() -> None:
+    """Blender fixes the version of the rest; machines with GPUs are often behind."""
+    for room in ("renderers", "training", "manifests"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 12))
 
 
 def test_every_folder_says_what_it_holds() -> None:

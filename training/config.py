@@ -105,6 +105,8 @@ class Optimise(msgspec.Struct, frozen=True, kw_only=True):
         ema: decay of the averaged weights, which are what is saved; it rises to this as (1 + n) / (10 + n). 0 saves
             the weights themselves, which suits a rate that falls to 0.
         checkpointing: recompute activations in the backward pass, which saves memory (nothing is written to disk).
+        sharded: spread network, gradients and moments over all workers (`training/sharding.py`), for what does not fit
+            one card; the steps stay the same. One worker alone has nothing to spread.
     """
 
     steps: Count = 1000
@@ -124,6 +126,7 @@ class Optimise(msgspec.Struct, frozen=True, kw_only=True):
     precision: Literal["float32", "bfloat16"] = "float32"
     ema: Share = 0.999
     checkpointing: bool = False
+    sharded: bool | UnsetType = UNSET
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,5 +248,7 @@ def _check_together(config: TrainConfig, label: str) -> None:
         raise InputError(
             f"optimise.accumulation: {optimise.accumulation} does not divide the batch of {optimise.batch}", where=label
         )
+    if optimise.sharded is True and optimise.optimizer == "muon":
+        raise InputError("optimise.sharded: muon turns whole matrices", "train with adamw", where=label)
     if config.sampler == "diffusion" and config.prediction != "v":
         raise InputError(f"prediction: diffusion is trained as v prediction, got {config.prediction!r}", where=label)

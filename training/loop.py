@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from training.data.loader import Loader
 from training.muon import Muon
 from training.objectives.objective import Objective
 from training.run_state import RunState, TrainingProgress
+from training.sharding import assembled, shard, whole
 from training.tensorboard import Reports
 
 IMAGES = "images"
@@ -65,7 +66,11 @@ class Trainer:
         self.objective, self.loaders, self.config = objective, loaders, config
         self.accelerator, self.out, self.record = accelerator, out, record
         optimise = config.optimise
-        network = objective.network.to(accelerator.device).train()
+        network = objective.network.train()
+        spread = optimise.sharded is True and accelerator.num_processes > 1
+        self._plain = shard(network, accelerator.device, accelerator.num_processes) if spread else None
+        if not spread:
+            network.to(accelerator.device)
         for part in objective.networks.frozen():
             part.to(accelerator.device)
         if optimise.checkpointing:
@@ -74,10 +79,10 @@ class Trainer:
         self.optimizer = kind(objective.groups(), lr=optimise.learning_rate, betas=optimise.betas)
         average = None
         if optimise.ema:
-            average = EMAModel(run_state.trained(network).values(), decay=optimise.ema, foreach=True)
+            average = EMAModel(run_state.trained(network).values(), decay=optimise.ema, foreach=not spread)
             average.to(accelerator.device)
         self.state = RunState(network, self.optimizer, average)
-        self.wrapped = accelerator.prepare_model(network)
+        self.wrapped = accelerator.prepare_model(network, evaluation_mode=spread)  # else it averages gradients itself
         self.step, self.seconds = 0, 0.0
 
     def resume(self, folder: Path) -> None:
@@ -116,26 +121,42 @@ class Trainer:
         return TrainingOutcome(self.step, self.step - first, self.seconds, last, waiting)
 
     def save(self) -> None:
-        """Write a checkpoint from the first worker; the others wait for it."""
-        if self.accelerator.is_main_process:
-            positions = {name: loader.position for name, loader in self.loaders.items()}
-            done = TrainingProgress(self.step, self.seconds, positions)
-            keep = self.config.keep
-            half = None if keep.half is None else Path(keep.half)
-            run_state.save(self.out, self.state, done, self._write, keep.checkpoints, half)
+        """Write a checkpoint from the first worker; the others wait for it, or give their slices."""
+        main = self.accelerator.is_main_process
+        if main or self._plain is not None:
+            content = run_state.gathered(self.state, keep=main)
+        with self._saveable() as network:
+            if main:
+                positions = {name: loader.position for name, loader in self.loaders.items()}
+                done = TrainingProgress(self.step, self.seconds, positions)
+                keep = self.config.keep
+                half = None if keep.half is None else Path(keep.half)
+                run_state.save(self.out, content, done, self._writer(network), keep.checkpoints, half)
         self.accelerator.wait_for_everyone()
 
     def _folder(self) -> Path:
         return self.out / run_state.FOLDER / f"{self.step:08d}"
 
     def write_renderer(self, folder: Path) -> None:
-        """Write the result, with averaged weights, in the renderers' layout."""
-        with run_state.averaged(self.state):
-            self._write(folder)
+        """Write the result, with averaged weights, in the renderers' layout; all workers call it, the first writes."""
+        with self._saveable() as network:
+            if self.accelerator.is_main_process:
+                self._writer(network)(folder)
 
-    def _write(self, folder: Path) -> None:
+    @contextmanager
+    def _saveable(self) -> Iterator[torch.nn.Module]:
+        """The network with its averaged weights, whole."""
+        main = self.accelerator.is_main_process
+        with run_state.averaged(self.state):
+            if self._plain is None:
+                yield self.state.network
+            else:
+                yield assembled(self.state.network, self._plain, keep=main)
+                self._plain.to("meta")
+
+    def _writer(self, network: torch.nn.Module) -> Callable[[Path], None]:
         record = {**self.record, "step": self.step, "seconds": round(self.seconds, 1)}
-        self.objective.save(folder, record)
+        return lambda folder: self.objective.save(folder, record, network)
 
     def advance(self, rate: float, *, coarse: bool = False) -> dict[str, float]:
         """One optimizer step, at half size where `coarse`; returns the means of its losses on this worker."""
@@ -156,7 +177,7 @@ class Trainer:
             for name, value in {"loss": loss, **parts}.items():
                 sums[name] = sums[name] + value if name in sums else value
                 counts[name] = counts.get(name, 0) + 1
-        norm = clip_grad_norm_(self.state.network.parameters(), self.config.optimise.clip)
+        norm = whole(clip_grad_norm_(self.state.network.parameters(), self.config.optimise.clip))
         self._check(norm, keys, "the gradient")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -197,12 +218,14 @@ class Trainer:
     @torch.no_grad()
     def _picture(self, reports: Reports) -> None:
         """Sample grids of the averaged weights on the run's first clips."""
-        if not self.accelerator.is_main_process:
+        if not self.accelerator.is_main_process and self._plain is None:
             return
         network = self.state.network.eval()
         with run_state.averaged(self.state), self.accelerator.autocast():
             batch = self.loaders["main"].sample(_SHOWN).to(self.accelerator.device)
-            reports.pictures(self.step, self.objective.pictures(batch))
+            pictures = self.objective.pictures(batch)
+            if self.accelerator.is_main_process:
+                reports.pictures(self.step, pictures)
         network.train()
 
 

@@ -37,7 +37,7 @@ from training.objectives.starting_networks import make_networks
 from training.tensorboard import Reports
 
 IDENTITY = "run.json"
-_MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing")
+_MAY_CHANGE = ("steps", "minutes", "precision", "checkpointing", "sharded")
 """Fields of `optimise` that a resumed run may change; `keep`, the licence and how data is read may change too."""
 
 _READING = ("threads", "ahead", "cache_gib", "disk_gib")
@@ -106,8 +106,7 @@ def train(request: TrainRequest) -> TrainingOutcome:
             if loader.left_out:
                 reports.say(f"{name}: {loader.left_out} clips are left out: too few frames, or smaller than the run's")
         outcome = trainer.run(reports, stack.enter_context(StopSignals(patience=1)))
-        if accelerator.is_main_process:
-            trainer.write_renderer(request.out / run_state.RENDERER)
+        trainer.write_renderer(request.out / run_state.RENDERER)
         accelerator.wait_for_everyone()
         return outcome
 
@@ -188,6 +187,7 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         rank=accelerator.process_index,
         world=world,
         pin=accelerator.device.type == "cuda",
+        partial=needs.partial,
         real=stream == "real",
     )
     return Loader(source, options, position)

@@ -18,7 +18,7 @@ import errno
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from manifests.errors import TrainingError
 from manifests.files import atomic_folder, disk_full
 from renderers.checkpoints.half_precision import halve_checkpoint
+from training.sharding import sliced, sliced_all, whole
 
 FOLDER = "checkpoints"
 RENDERER = "renderer"
@@ -59,9 +60,30 @@ class RunState:
     average: EMAModel | None
 
 
+Content = dict[str, dict[str, Any]]
+"""What a checkpoint's files hold, by file; tensors by name, whole, on the CPU."""
+
+
+def gathered(state: RunState, *, keep: bool = True) -> Content:
+    """What `save` writes; of a network that is spread, all workers ask, and those that do not `keep` it get nothing."""
+    frozen = _frozen(state.network)
+    weights = {name: tensor for name, tensor in state.network.state_dict().items() if name not in frozen}
+    tensors, groups = _optimizer_tensors(state)
+    content: Content = {_WEIGHTS: _plain(weights, keep), _OPTIMIZER: _plain(tensors, keep)}
+    document: dict[str, Any] = {"optimizer": groups}
+    if state.average is not None:
+        shadow = dict(zip(trained(state.network), state.average.shadow_params, strict=True))
+        content[_AVERAGE] = _plain(shadow, keep)
+        document["averaged_steps"] = state.average.optimization_step
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    return content | {_RANDOM: random, _STATE: document}
+
+
 def save(
     out: Path,
-    state: RunState,
+    content: Content,
     progress: TrainingProgress,
     write_renderer: Callable[[Path], None],
     keep: int,
@@ -69,14 +91,17 @@ def save(
 ) -> Path:
     """Write the checkpoint of `progress.step` and remove all but the newest `keep`; returns its folder.
 
-    `write_renderer(folder)` is called with the averaged weights in the network; where `half` is given, it becomes the
-    same renderer in half precision. Raises DiskFull.
+    `write_renderer(folder)` writes the averaged weights; where `half` is given, it becomes the same renderer in half
+    precision. Raises DiskFull.
     """
     target = out / FOLDER / f"{progress.step:08d}"
     with atomic_folder(target) as folder, _full_disk_as_oserror():
-        _write(folder, state, progress)
-        with averaged(state):
-            write_renderer(folder / RENDERER)
+        for file, tensors in content.items():
+            if file != _STATE:
+                save_file(tensors, folder / file)
+        document = {"progress": asdict(progress), **content[_STATE]}
+        (folder / _STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_renderer(folder / RENDERER)
     if half is not None:
         with disk_full(half), _full_disk_as_oserror():
             halve_checkpoint(target / RENDERER, half)
@@ -112,15 +137,29 @@ class averaged:  # noqa: N801  (used as a context manager, like contextlib's)
     def __init__(self, state: RunState) -> None:
         self._parameters = list(trained(state.network).values())
         self._average = state.average
+        self._kept: list[Tensor] = []
 
+    @torch.no_grad()
     def __enter__(self) -> None:
-        if self._average is not None:
+        if self._average is None:
+            return
+        if self._average.foreach:
             self._average.store(self._parameters)
             self._average.copy_to(self._parameters)
+            return
+        self._kept = [parameter.detach().clone() for parameter in self._parameters]  # slices stay where they are
+        self._copy(self._average.shadow_params)
 
+    @torch.no_grad()
     def __exit__(self, *_: object) -> None:
-        if self._average is not None:
+        if self._average is not None and self._average.foreach:
             self._average.restore(self._parameters)
+        else:
+            self._copy(self._kept)
+
+    def _copy(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, values, strict=False):
+            parameter.copy_(value)
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -145,14 +184,15 @@ def load(folder: Path, state: RunState) -> TrainingProgress:
     """
     try:
         document = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        missing, unknown = state.network.load_state_dict(load_file(folder / _WEIGHTS), strict=False)
+        weights = sliced_all(load_file(folder / _WEIGHTS), state.network.state_dict())
+        missing, unknown = state.network.load_state_dict(weights, strict=False)
         if unknown or set(missing) - _frozen(state.network):
             raise KeyError(*unknown[:1], *sorted(set(missing) - _frozen(state.network))[:1])
         _load_optimizer(state, load_file(folder / _OPTIMIZER), document["optimizer"])
         if state.average is not None:
             shadow = load_file(folder / _AVERAGE)
             for name, tensor in zip(trained(state.network), state.average.shadow_params, strict=True):
-                tensor.copy_(shadow[name])
+                tensor.copy_(sliced(shadow[name], tensor))
             state.average.optimization_step = document["averaged_steps"]
         random = load_file(folder / _RANDOM)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
@@ -166,25 +206,6 @@ def load(folder: Path, state: RunState) -> TrainingProgress:
     return read_progress(folder)
 
 
-def _write(folder: Path, state: RunState, progress: TrainingProgress) -> None:
-    frozen = _frozen(state.network)
-    weights = {name: tensor for name, tensor in state.network.state_dict().items() if name not in frozen}
-    save_file(_plain(weights), folder / _WEIGHTS)
-    tensors, groups = _optimizer_tensors(state)
-    save_file(tensors, folder / _OPTIMIZER)
-    document: dict[str, Any] = {"progress": asdict(progress), "optimizer": groups}
-    if state.average is not None:
-        save_file(
-            _plain(dict(zip(trained(state.network), state.average.shadow_params, strict=True))), folder / _AVERAGE
-        )
-        document["averaged_steps"] = state.average.optimization_step
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
-    save_file(random, folder / _RANDOM)
-    (folder / _STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
 def _optimizer_tensors(state: RunState) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """The optimizer's state as "parameter/entry" tensors, and which entries each parameter has."""
     names = {id(parameter): name for name, parameter in state.network.named_parameters()}
@@ -195,7 +216,7 @@ def _optimizer_tensors(state: RunState) -> tuple[dict[str, Tensor], dict[str, li
         entries[name] = sorted(values)
         for entry, value in values.items():
             tensors[f"{name}/{entry}"] = torch.as_tensor(value)
-    return _plain(tensors), entries
+    return tensors, entries
 
 
 def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor], entries: Mapping[str, list[str]]) -> None:
@@ -204,13 +225,19 @@ def _load_optimizer(state: RunState, tensors: Mapping[str, Tensor], entries: Map
     document = state.optimizer.state_dict()
     flat = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     document["state"] = {
-        index: {entry: tensors[f"{name}/{entry}"] for entry in entries[name]}
-        for index, name in enumerate(parameters[id(parameter)] for parameter in flat)
+        index: {entry: sliced(tensors[f"{name}/{entry}"], parameter) for entry in entries[name]}
+        for index, parameter in enumerate(flat)
+        for name in [parameters[id(parameter)]]
         if name in entries
     }
     state.optimizer.load_state_dict(document)
 
 
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors takes them: on the CPU, contiguous, each with memory of its own."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _plain(tensors: Mapping[str, Tensor], keep: bool) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them: whole, on the CPU, contiguous, each with memory of its own."""
+    plain = {}
+    for name, tensor in tensors.items():
+        gathered_one = whole(tensor.detach())
+        if keep:
+            plain[name] = gathered_one.cpu().contiguous().clone()
+    return plain

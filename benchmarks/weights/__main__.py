@@ -61,6 +61,7 @@ def build(
     preset: str = "tiny",
     continued: str = "tiny-continued",
     scenes: int | None = None,
+    photo: bool = False,
 ) -> int:
     """Make the weights that the package ships, from nothing: data, trainings, evaluation, packing. Safe to interrupt.
 
@@ -77,13 +78,17 @@ def build(
         preset: of the trainings from random weights, or a YAML file.
         continued: preset of the second training of the inverse renderer, or a YAML file.
         scenes: of each part of the benchmark, if not its own size.
+        photo: make `photo` and what selects instead, from `clips` of `train-world`; `footage` and `continued` are not
+            used, and `preset` is `photo` unless it is a file.
     """
-    from benchmarks.weights.rebuilding import Rebuild
+    from benchmarks.weights.rebuilding import STAGE, PhotoRebuild, Rebuild
     from lightloom.stages import run_stages
 
-    rebuild = Rebuild(out, minutes, seed, clips, footage, preset, continued, scenes)
+    rebuild: Rebuild | PhotoRebuild = Rebuild(out, minutes, seed, clips, footage, preset, continued, scenes)
+    if photo:
+        rebuild = PhotoRebuild(out, minutes, seed, clips, "photo" if preset == "tiny" else preset, scenes)
     out.mkdir(parents=True, exist_ok=True)
-    run_stages(out, rebuild.stages())
+    run_stages(out, rebuild.stages(), program=STAGE)
     print(rebuild.at("weights"))
     return 0
 

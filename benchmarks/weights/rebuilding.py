@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from editing.settings import SHIPPED
+from lightloom import cli
 from lightloom.demo.demo_film import FOLDER, make_footage
 from lightloom.stages import StageCommand
 from manifests.errors import CheckpointError
@@ -19,6 +23,10 @@ RECIPES = {"dataset": ("train-tiny", 1.0), "objects": ("train-objects", 1 / 3), 
 SHARES = {"inverse": 0.3, "continued": 0.3, "lighting": 0.1, "forward": 0.2, "cotrained": 0.1}
 """How the minutes of training are divided."""
 
+STAGE = (sys.executable, "-c", "from benchmarks.weights.rebuilding import run_stage; run_stage()")
+"""What takes a stage's arguments: those of `lightloom`, or a module of `benchmarks` and its arguments."""
+
+_PHOTO_SHARES = {"inverse": 0.5, "forward": 0.2, "selection": 0.3}
 _FOOTAGE = {"base": "tiny", "name": "footage", "split": "train", "frames": 24, "render": {"denoiser": "balanced"}}
 _OURS = ("--licence", "Apache-2.0")
 _TITLES = {"inverse": "inverse renderer", "lighting": "lighting estimator", "forward": "forward renderer"}
@@ -133,7 +141,74 @@ class Rebuild:
 
     def _packing(self) -> list[str]:
         lora = ["--lora", self.at("cotrained/renderer"), "--evaluation", self.at("evaluation")]
-        return ["weights", "pack", *self.renderers(), *lora, "--out", self.at("weights")]
+        return ["benchmarks.weights", "pack", *self.renderers(), *lora, "--out", self.at("weights")]
+
+
+@dataclass(frozen=True)
+class PhotoRebuild:
+    """What sees photographs: the renderers of `photo`, and the network that selects.
+
+    Attributes:
+        out, minutes, seed, clips, scenes: as of `Rebuild`; the clips are `train-world`'s.
+        preset: of the trainings of renderers.
+        narrow: steps of the selection's schedule, 4,000 in earnest.
+    """
+
+    out: Path
+    minutes: float
+    seed: int
+    clips: int
+    preset: str = "photo"
+    scenes: int | None = None
+    narrow: int = 4000
+
+    def stages(self) -> list[StageCommand]:
+        """All stages in order; each is a command of its own, and goes on where it was."""
+        clips = ["datagen", "run", self.at("dataset"), "--recipe", "train-world"]
+        seed = ["--seed", str(self.seed + 1)]
+        counts = [] if self.scenes is None else [f"--{part}={self.scenes}" for part in ("objects", "scenes", "turns")]
+        found = ["--inverse", self.at("inverse/renderer"), "--forward", self.at("forward/renderer")]
+        evaluation = [self.at("benchmark"), self.at("evaluation"), *found, "--training", self.at("dataset")]
+        pack = [*found, "--evaluation", self.at("evaluation"), "--out", self.at("weights/photo")]
+        selection = [self.at("dataset"), "--out", self.at("selection"), "--minutes", self._minutes("selection")]
+        often = ["--steps", str(self.narrow), "--seed", str(self.seed)]
+        return [
+            _stage("dataset", "Render clips to learn from", [*clips, "--clips", str(self.clips), *seed]),
+            _stage("inverse", "Train the inverse renderer", self._training("inverse", [])),
+            StageCommand("forward", "Train the forward renderer", self._forward),
+            _stage("benchmark", "Render the benchmark", ["evaluate", "build", self.at("benchmark"), *counts]),
+            _stage("evaluate", "Measure the renderers", ["evaluate", "run", *evaluation]),
+            _stage("pack", "Pack weights and cards", ["benchmarks.weights", "pack", *pack]),
+            _stage("selection", "Train what selects", ["benchmarks.selection_training", *selection, *often]),
+        ]
+
+    def at(self, name: str) -> str:
+        """A path below `out`, as it is typed."""
+        return str(self.out / name)
+
+    def _minutes(self, name: str) -> str:
+        return f"{self.minutes * _PHOTO_SHARES[name]:g}"
+
+    def _training(self, task: str, more: Sequence[str], preset: str | None = None) -> list[str]:
+        how = ["--preset", preset or self.preset, "--minutes", self._minutes(task), "--seed", str(self.seed)]
+        return ["train", task, self.at("dataset"), self.at(task), *how, *more, *_OURS, "--resume"]
+
+    def _forward(self) -> list[str]:
+        """It goes on from the one of `tiny`, and learns from what the new inverse renderer estimates as well."""
+        preset = self.out / "forward.yaml"
+        plain = {"base": self.preset, "forward": {"estimates": self.at("inverse/renderer")}}
+        write_bytes(preset, yaml.safe_dump(plain, sort_keys=False).encode())
+        return self._training("forward", ["--start", str(SHIPPED / "tiny" / "forward")], str(preset))
+
+
+def run_stage() -> None:
+    """Run a stage's arguments, those of this process."""
+    words = sys.argv[1:]
+    if words and words[0].startswith("benchmarks."):
+        sys.argv = words
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    else:
+        cli.main()
 
 
 def _stage(name: str, title: str, arguments: list[str]) -> StageCommand:

@@ -87,9 +87,7 @@ def _bump(canvas: Canvas, shader: Any, height: Number, depth: float) -> None:
 def _textures(material: TextureSet, folder: Path, shader: Any, tree: Any) -> None:
     maps = find_maps(folder)
     if maps.basecolor is None:
-        raise RenderError(
-            "missing-texture", f"no base colour map in {folder}", "see scenes/texturesets.py", where=material.uid
-        )
+        raise RenderError("missing-texture", maps.problem or "no base colour map", str(folder), where=material.uid)
     canvas = Canvas(tree, material.size)
     inputs = shader.inputs
     canvas.feed(inputs["Base Color"], _image(canvas, material.uid, maps.basecolor, colour=True))

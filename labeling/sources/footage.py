@@ -30,6 +30,7 @@ Reason = Literal[
     "refused",  # too large, encrypted, or of a format that is not read on purpose
     "leaves-folder",  # a name or link points outside the source
     "hdr",  # a linear or logarithmic curve, or colours without a defined conversion
+    "several-tracks",  # more than one film in a file; the one that is played by default, or the largest, is read
     "size-changed",  # frames of another size than the item's
     "too-many-frames",  # longer than the limit; the rest is not read
     "missing-frames",  # frames that a listing or the numbering announces are not there
@@ -47,6 +48,30 @@ Reason = Literal[
     "several-kinds",  # pictures of several kinds for the same frames; none is chosen
     "not-footage",  # files that are no footage
 ]
+
+MEANINGS = {
+    "tone-mapped": "HDR (HLG or PQ) is brought to sRGB: reference white is white, highlights roll off",
+    "linear-light": "linear light is brought to sRGB: 1 is white, highlights roll off",
+    "alpha": "what is transparent is taken for black",
+    "interlaced": "interlaced, and taken as it is",
+    "wide-gamut": "colours of BT.2020 or P3 are taken for those of sRGB",
+    "colour-profile": "a colour profile is not applied",
+    "no-timestamps": "no time stamps; frames are taken at an even rate",
+    "assumed-fps": "no frame rate is stated; 24 per second are taken",
+    "distorted-lens": "the lens bends straight lines; frames are taken as they are",
+    "damaged": "some frames cannot be decoded; left out",
+    "truncated": "the file ends before what its header announces",
+    "several-tracks": "several films in a file; the default or largest one is taken",
+    "size-changed": "some frames have another size; left out",
+    "too-many-frames": "longer than the limit; the rest is not read",
+    "missing-frames": "some frames are not there",
+    "no-transforms": "no transforms.json: no poses",
+    "bad-transforms": "transforms.json cannot be used: no poses",
+    "no-pose": "some frames have no pose",
+    "bad-pose": "some poses are not rigid",
+    "irregular-names": "frames are not numbered evenly: taken in sorted order, gaps unseen",
+}
+"""What flags and reasons of footage that is used say to people; a problem's own message says more."""
 
 MAX_PIXELS = 1 << 26
 """Larger frames are refused: 8192 x 8192, 192 MiB as 8-bit RGB."""
@@ -186,6 +211,13 @@ class Reader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the file; reading is over."""
+
+    @property
+    def said(self) -> list[str]:
+        """What people should know of the frames, a line each; complete after reading."""
+        return [problem.message for problem in self.problems] + [
+            MEANINGS[flag] for flag in sorted(self.flags) if flag in MEANINGS
+        ]
 
     def report(self, reason: Reason, message: str) -> None:
         """Add a problem of this item."""

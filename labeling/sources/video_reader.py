@@ -3,11 +3,12 @@
 The file is a stranger's: it is opened by us and handed over as bytes, so that FFmpeg has no protocol to open anything
 else with; only plain containers and well-worn decoders are allowed; sizes and counts are bounded before memory is.
 
-The file is read twice. The first pass only takes time stamps: they give the number of frames, the rate, and each
-frame's place, whatever a header claims. A frame that does not decode leaves a gap at its place, up to the next
-key frame, because what follows would be built on it.
+The file is read twice. The first pass only takes time stamps: they say which track is the film (a thumbnail holds one
+frame), and give the number of frames, the rate, and each frame's place, whatever a header claims. A frame that does not
+decode leaves a gap at its place, up to the next key frame, because what follows would be built on it.
 
-Decoded frames become upright 8-bit sRGB: matrix, range, alpha, pixel shape and rotation are each taken from the file.
+Decoded frames become upright 8-bit sRGB: matrix, range, alpha, clean aperture, pixel shape and rotation are each taken
+from the file.
 The conversion is spelled out because every default in the chain guesses: an untagged range or matrix is read as players
 read it (limited range; BT.709 above 576 lines, BT.601 up to there). BT.601, BT.709 and sRGB transfer curves are all
 shown as they are on the same displays, so their values are taken for sRGB. PQ and HLG in BT.2020 are tone-mapped
@@ -19,13 +20,14 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 import av
+import cv2
 import numpy as np
 from av.container.input import InputContainer
 from av.sidedata.sidedata import Type
@@ -50,12 +52,17 @@ _DECODERS = (
     "wmv1,wmv2,wmv3,vc1,flv,theora,mjpeg,prores,dnxhd,dvvideo,ffv1,ffvhuff,huffyuv,utvideo,rawvideo,wrapped_avframe,"
     "png,gif,cinepak,qtrle,svq1,svq3"
 )
+_SOUND_DECODERS = "aac,ac3,eac3,mp2float,mp3float,mp2,mp3"
+"""Where a container does not say how sound is sampled (MPEG-TS), its first packets do."""
 _OPTIONS = {"protocol_whitelist": "none", "format_whitelist": _CONTAINERS, "codec_whitelist": _DECODERS}
 _LIMITS = {"max_pixels": str(MAX_PIXELS), "codec_whitelist": _DECODERS, "err_detect": "crccheck+explode"}
 _VARIES = 0.25
 """Intervals that differ from the usual one by more than this share make a variable frame rate."""
 _MOSTLY = 0.95
 """With this share of usual intervals and whole multiples for the rest, the rate is constant and frames are missing."""
+_WHOLE = "is the recording or the download complete?"
+_SHORT = 0.25
+"""Seconds by which a file may end before what its header announces."""
 _RATES = (0.01, 1000.0)
 _DEFAULT_RATE = 24.0
 
@@ -69,6 +76,12 @@ _WIDE = {_BT2020, 11, 12}
 """BT.2020, DCI-P3 and Display P3 primaries."""
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _MOST_ASPECT = 4
+_CROP = struct.Struct("<4I")
+"""Rows above and below, columns left and right that are not shown: QuickTime's clean aperture, Matroska's PixelCrop."""
+_DOLBY = struct.Struct("8B")
+"""Dolby's record of a stream (ETSI GS CCM 001), whose last byte says what the base layer fits."""
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""FFmpeg's own decoders do not look at the alpha that WebM keeps beside the pictures."""
 
 
 class VideoReader(Reader):
@@ -88,6 +101,7 @@ class VideoReader(Reader):
         self._threads = threads
         self._file = _open_file(footage)
         self._container: InputContainer | None = None
+        self._track: int | None = None
         try:
             self._scan()
             self._frames = self._decode()
@@ -95,7 +109,7 @@ class VideoReader(Reader):
             if first is None:
                 raise FootageError("unreadable", "no frame of the video can be decoded", where=footage.name)
             self._first: tuple[int, float, VideoFrame] | None = first
-            self._convert = PixelConverter(first[2], self._aspect(), side)
+            self._convert = PixelConverter(first[2], self._aspect, side, self._crop)
             self.size = self._convert.size
             self._convert(first[2])
         except FootageError as error:
@@ -104,7 +118,10 @@ class VideoReader(Reader):
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             self.close()
             raise FootageError(
-                "unreadable", f"not a video that can be read: {_why(error)}", where=footage.name
+                "unreadable",
+                f"not a video that can be read: {_why(error)}",
+                _WHOLE,
+                where=footage.name,
             ) from None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -128,7 +145,8 @@ class VideoReader(Reader):
     def reopened(self) -> tuple[BinaryIO, InputContainer]:
         """The file opened once more, under the same bounds, for whoever wants its other tracks; close both."""
         file = _open_file(self.footage)
-        return file, av.open(file, "r", options=dict(_OPTIONS))
+        options = {**_OPTIONS, "codec_whitelist": f"{_DECODERS},{_SOUND_DECODERS}"}
+        return file, av.open(file, "r", options=options)
 
     def close(self) -> None:
         """Close the file."""
@@ -137,52 +155,68 @@ class VideoReader(Reader):
             self._container = None
         self._file.close()
 
-    def _open(self) -> tuple[InputContainer, av.VideoStream]:
+    def _open(self) -> tuple[InputContainer, list[av.VideoStream]]:
+        """The file, and its tracks of pictures: all of them, or the one that is the film once that is known."""
         self._file.seek(0)
         container = av.open(self._file, "r", options=dict(_OPTIONS))
-        videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        stream = videos[0] if videos else None
-        context = stream.codec_context if stream else None
-        if stream is None or context is None:
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        streams = [s for s in streams if s.codec_context is not None and self._track in (None, s.index)]
+        if not streams:
+            sound = bool(container.streams.audio)
             container.close()
-            raise FootageError("unreadable", "the file holds no video that can be decoded")
-        if context.width * context.height > MAX_PIXELS:
-            container.close()
-            raise FootageError("refused", f"{context.width}x{context.height} pixels, at most {MAX_PIXELS} are read")
-        context.options = dict(_LIMITS)
-        context.thread_count = self._threads
-        context.thread_type = "SLICE" if self._threads == 1 else "AUTO"
-        return container, stream
+            raise FootageError("unreadable", "the file holds no video that can be decoded", "" if sound else _WHOLE)
+        return container, streams
 
     def _scan(self) -> None:
-        """Count the frames and learn when each is shown, without decoding."""
-        container, stream = self._open()
-        times: list[int | None] = []
-        kind = container.format.name
-        announced, read = stream.frames if kind.startswith("mov") else 0, 0
-        self._by_stamp = kind != "avi"  # its stamps are those of decoding: right for the n-th frame shown, not for each
-        base, average = float(stream.time_base or 0), float(stream.average_rate or 0)
-        try:
-            for packet in container.demux(stream):
-                if packet.size and not packet.is_corrupt:
-                    read += 1
-                    if not packet.is_discard:
-                        times.append(packet.pts)
-                if len(times) > MAX_FRAMES:
-                    self.report("too-many-frames", f"more than {MAX_FRAMES} frames; the rest is not read")
-                    times.pop()
-                    break
-        except av.FFmpegError as error:
-            self.report("truncated", f"the file cannot be read beyond frame {len(times)}: {_why(error)}")
-        else:
-            if read < announced and len(times) < MAX_FRAMES:
-                self.report("truncated", f"the file announces {announced} frames and holds {read}")
-        finally:
-            container.close()
-        if not times:
-            raise FootageError("unreadable", "the file holds no frame")
-        self._count = len(times)
-        self._set_times(times, base, average)
+        """Choose the track, count its frames and learn when each is shown, without decoding."""
+        container, streams = self._open()
+        tracks = {stream.index: _Track(stream) for stream in streams}
+        left, ends, broken = MAX_FRAMES, 0.0, ""
+        with container:
+            try:
+                for packet in container.demux():
+                    if packet.is_corrupt or not packet.size:
+                        continue
+                    ends = max(ends, float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base))
+                    if track := tracks.get(packet.stream_index):
+                        track.packets += 1
+                        if not packet.is_discard:
+                            track.stamps.append(packet.pts)
+                            left -= 1
+                    if left < 0:
+                        break
+            except av.FFmpegError as error:
+                broken = f"the file cannot be read to its end: {_why(error)}"
+            film = max(tracks.values(), key=lambda track: track.likely)
+            self._choose(film, [track for track in tracks.values() if len(track.stamps) > 1])
+            if left < 0:
+                self.report("too-many-frames", f"more than {MAX_FRAMES} frames; the rest is not read")
+                del film.stamps[MAX_FRAMES:]
+            elif said := broken or _cut_off(container, film, ends):
+                self.report("truncated", said)
+            self._count = len(film.stamps)
+            base, average = float(film.stream.time_base or 0), float(film.stream.average_rate or 0)
+            self._by_stamp = container.format.name != "avi"  # whose stamps are of decoding: right for the n-th shown
+        self._set_times(film.stamps, base, average)
+
+    def _choose(self, film: _Track, films: list[_Track]) -> None:
+        """Take this track of those that are longer than a picture, and what its header says of the pictures."""
+        self._track = film.stream.index
+        context = film.stream.codec_context
+        size = f"{context.width}x{context.height}"
+        if not film.stamps:
+            raise FootageError("unreadable", "the file holds no frame", _WHOLE)
+        if context.width * context.height > MAX_PIXELS:
+            raise FootageError("refused", f"{size} pixels, at most {MAX_PIXELS} are read")
+        if len(films) > 1:
+            self.report("several-tracks", f"the file holds {len(films)} films; one of {size} pixels is read")
+        sides = _side_data(context)
+        if len(dolby := sides.get("dovi_conf", b"")) >= _DOLBY.size and not _DOLBY.unpack_from(dolby)[-1]:
+            raise FootageError(
+                "hdr", "the video is Dolby Vision without a picture that others show", "convert it first"
+            )
+        self._crop = _CROP.unpack_from(sides.get("frame_cropping", bytes(_CROP.size)).ljust(_CROP.size, b"\0"))
+        self._aspect = context.sample_aspect_ratio
 
     def _set_times(self, stamps: list[int | None], base: float, average: float) -> None:
         """Places and rate from the time stamps; where they are missing or equal, from the order and average rate."""
@@ -193,6 +227,9 @@ class VideoReader(Reader):
             seconds = (stamps_array - stamps_array[0]) * base
             usual = float(np.median(np.diff(seconds)))
             varies = bool((np.abs(np.diff(seconds) / usual - 1) > _VARIES).any())
+            if varies:  # unless the clock is too coarse for the rate
+                even = np.linspace(0, seconds[-1], len(seconds))
+                varies = bool(np.abs(seconds - even).max() > base)
             fps = 1 / usual if varies else (len(known) - 1) / float(seconds[-1])
             if _RATES[0] <= fps <= _RATES[1]:
                 self._stamps, self._seconds, self.fps = stamps_array, seconds, fps
@@ -228,9 +265,9 @@ class VideoReader(Reader):
 
     def _decode(self) -> Iterator[tuple[int, float, VideoFrame]]:
         """(index, seconds, frame) of every sound frame, ascending in index."""
-        self._container, stream = self._open()
+        self._container, (stream,) = self._open()
         place, broken = 0, False
-        for frame in _frames(self._container, stream, stream.codec_context):
+        for frame in _frames(self._container, stream, self._decoder(stream)):
             if frame is None:
                 broken = True
                 continue
@@ -248,11 +285,46 @@ class VideoReader(Reader):
             place, broken = found + 1, False
             yield int(self._places[found]), float(self._seconds[found]), frame
 
-    def _aspect(self) -> Fraction | None:
-        assert self._container is not None
-        context = self._container.streams.video[0].codec_context
-        aspect = context.sample_aspect_ratio if context else None
-        return Fraction(aspect.numerator, aspect.denominator) if aspect else None
+    def _decoder(self, stream: av.VideoStream) -> av.VideoCodecContext:
+        """What decodes the track, within limits."""
+        context = stream.codec_context
+        if stream.metadata.get("alpha_mode") == "1" and context.name in _ALPHA_DECODERS:
+            context = av.VideoCodecContext.create(_ALPHA_DECODERS[context.name], "r")
+        context.options = dict(_LIMITS)
+        context.thread_count = self._threads
+        context.thread_type = "SLICE" if self._threads == 1 else "AUTO"
+        return context
+
+
+@dataclass(eq=False)
+class _Track:
+    """What the file holds of a track of pictures: the time stamps of its frames, and how many there are in all."""
+
+    stream: av.VideoStream
+    stamps: list[int | None] = field(default_factory=list)
+    packets: int = 0
+
+    @property
+    def likely(self) -> tuple[bool, bool, int]:
+        """The film among tracks is longer than a picture, is played by default, and is the largest."""
+        context = self.stream.codec_context
+        return len(self.stamps) > 1, bool(self.stream.disposition & Disposition.default), context.width * context.height
+
+
+def _side_data(context: av.VideoCodecContext) -> dict[str, bytes]:
+    return {name: bytes(data) for name, data in context.coded_side_data.items()}
+
+
+def _cut_off(container: InputContainer, film: _Track, ends: float) -> str:
+    """What is missing of a file that `ends` (in seconds, over all tracks) before what its header announces."""
+    kind, frames, announced = container.format.name, film.stream.frames, 0.0
+    if kind.startswith("mov") and film.packets < frames:
+        return f"the file announces {frames} frames and holds {film.packets}"
+    if kind == "avi":
+        announced = frames / float(film.stream.average_rate or 1)
+    elif kind.startswith(("mov", "matroska", "flv")) and film.packets > frames:  # films in pieces do not count them
+        announced = ((container.duration or 0) + (container.start_time or 0)) / av.time_base
+    return f"the file announces {announced:.1f} s and ends after {ends:.1f} s" if ends + _SHORT < announced else ""
 
 
 def _frames(
@@ -331,18 +403,26 @@ class PixelConverter:
     """Converts the frames of one video, given its first one. `size` is the upright (H, W) that comes out.
 
     `aspect` is the width of a pixel over its height: frames come out with square pixels. `side` bounds the larger side.
+    `crop`: rows above and below, columns left and right that are not shown.
     """
 
-    def __init__(self, first: VideoFrame, aspect: Fraction | None, side: int | None) -> None:
+    def __init__(
+        self, first: VideoFrame, aspect: Fraction | None, side: int | None, crop: tuple[int, ...] = (0, 0, 0, 0)
+    ) -> None:
         self._orientation = orientation(first)
         self.stored = (first.height, first.width)
-        width = first.width
+        top, bottom, left, right = crop
+        height, width = first.height - top - bottom, first.width - left - right
+        if height < 1 or width < 1:
+            raise FootageError("unreadable", "the file says that nothing of its pictures is shown")
+        self._shown = np.s_[top : top + height, left : left + width]
         self.flags: set[str] = set()
         if aspect and aspect != 1 and Fraction(1, _MOST_ASPECT) <= aspect <= _MOST_ASPECT:
             width = max(1, round(width * aspect))
             self.flags.add("non-square-pixels")
-        self.size = fitted(self._orientation.size((first.height, width)), side)
+        self.size = fitted(self._orientation.size((height, width)), side)
         self._target = self._orientation.size(self.size)  # (H, W) before turning
+        self._converted = self.stored if any(crop) else self._target
         shrinks = self._target[0] < first.height or self._target[1] < first.width
         self._interpolation = _EXACT | (Interpolation.AREA if shrinks else Interpolation.BICUBIC)
         self._reformatter = VideoReformatter()
@@ -354,8 +434,8 @@ class PixelConverter:
         alpha = any(component.is_alpha for component in frame.format.components)
         converted = self._reformatter.reformat(
             frame,
-            width=self._target[1],
-            height=self._target[0],
+            width=self._converted[1],
+            height=self._converted[0],
             format="rgb48le" if high else "rgba" if alpha else "rgb24",
             src_colorspace=matrix,
             src_color_range=ColorRange.MPEG if limited else ColorRange.JPEG,
@@ -363,7 +443,10 @@ class PixelConverter:
             interpolation=self._interpolation,
             threads=1,
         )
-        pixels = self._orientation.apply(converted.to_ndarray())
+        pixels = converted.to_ndarray()
+        if self._converted != self._target:
+            pixels = cv2.resize(pixels[self._shown], self._target[::-1], interpolation=cv2.INTER_AREA)
+        pixels = self._orientation.apply(pixels)
         if high:
             self.flags.add("tone-mapped")
             return tone_mapped(pixels, frame.color_trc)

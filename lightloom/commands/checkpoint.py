@@ -70,9 +70,12 @@ def convert(
     from renderers.cosmos import published_weights as cosmos
 
     if cosmos.takes(source):
-        cosmos.convert_cosmos(
-            source, destination, kind=kind, licence=licence or cosmos.LICENCE, autoencoder=autoencoder, whole=whole
-        )
+        licence = licence or cosmos.LICENCE
+        try:
+            cosmos.convert_cosmos(source, destination, kind=kind, licence=licence, autoencoder=autoencoder, whole=whole)
+        except cosmos.LayoutError as error:
+            say(*error.differences, error=True)
+            raise
     elif kind is None:
         raise InputError("this layout does not say what it renders", "give `kind`", fields=("kind",))
     else:

@@ -109,7 +109,7 @@ def status(dataset: Positional[Folder], /) -> int:
     Args:
         dataset: folder of the dataset.
     """
-    from pipeline.backlog import status as read
+    from pipeline.ledger import status as read
 
     say(*read(dataset).lines())
     return 0

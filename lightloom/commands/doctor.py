@@ -254,6 +254,10 @@ def _plan() -> Iterator[Check]:
     for card, lines in answer.items():
         for line in lines:
             yield Check("cosmos", "absent" if "does not fit" in line else "ok", f"{card}, {line}")
+    if "this GPU" not in answer:
+        yield Check(
+            "cosmos", "absent", "this machine, no GPU", "24 GB of GPU memory run all of it, 6 GB block by block"
+        )
 
 
 def _ask(code: str) -> dict[str, Any] | str:

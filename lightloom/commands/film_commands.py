@@ -39,14 +39,14 @@ def relight(
     show: bool = False,
     settings: FilmOptions = DEFAULT,
 ) -> int:
-    """Show a video under another light; under several at once, as a comparison sheet. Keeps frame rate and size.
+    """Show a video, or a picture, under another light; under several at once, as a sheet. Keeps frame rate and size.
 
     Example: lightloom relight cat.mp4 --env courtyard --rotate 360 --out out/cat.mp4
 
     Args:
-        video: video file, folder of frames, or DATASET:KEY.
+        video: video file, picture, folder of frames, or DATASET:KEY.
         env: .hdr or .exr files, or built-in lights such as courtyard or studio/0007.
-        out: the .mp4 to write.
+        out: the .mp4 to write; of a picture, a .png or .jpg too.
         rotate: degrees that the light turns over the video.
         background: where there is no surface: keep the video's own, graded; the light itself, sharp or as a blur.
         gbuffers: folder for the G-buffers, as a video and a still each.
@@ -96,8 +96,8 @@ def edit(
     Example: lightloom edit cat.mp4 --pick 120,80 --set roughness=0.1 metallic=1 basecolor=#c0c0c0 --out out/cat.mp4
 
     Args:
-        video: video file, folder of frames, or DATASET:KEY.
-        out: the .mp4 to write.
+        video: video file, picture, folder of frames, or DATASET:KEY.
+        out: the .mp4 to write; of a picture, a .png or .jpg too.
         change: roughness=0..1, metallic=0..1, basecolor=#rrggbb or basecolor=texture.png.
         select: `instance=N` of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
@@ -107,7 +107,7 @@ def edit(
         strength: how much of the change is made, 0 to 1. By default 1 with --truth; without, 0.85, and 0.5 where only
             roughness changes, since estimates exaggerate.
         truth: use the true G-buffers, camera and light of a synthetic clip in place of estimated ones.
-        mask_out: write the selection to this .mp4 too.
+        mask_out: write the selection to this file too.
         show: write the light, estimated from the beginning, beside OUT (.light.exr, .light.png).
         settings: which renderers, and how.
     """
@@ -159,10 +159,10 @@ def insert(
     Example: lightloom insert cat.mp4 --asset chair.glb --at 320,400 --out out/chair.mp4
 
     Args:
-        video: video file, folder of frames, or DATASET:KEY, whose true G-buffers, camera and light are used.
+        video: video file, picture, folder of frames, or DATASET:KEY, whose true G-buffers, camera and light are used.
         asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
         at: pixel of the first frame, from the top left.
-        out: the .mp4 to write.
+        out: the .mp4 to write; of a picture, a .png or .jpg too.
         scale: length of the longest side in scene units; a quarter of the picture at that depth, if not given.
         rotate: degrees about the upright axis.
         depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.

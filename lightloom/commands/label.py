@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +32,7 @@ class LabelRequest:
     """What is labelled, by whom, and how.
 
     Attributes:
+        weights: all checkpoints at once, as of `lightloom relight`: `photo`, `tiny`, `svd`, `cosmos` or a folder.
         inverse: checkpoint that estimates the G-buffers: a folder or a hub id; the one that comes with the package, if
             not given.
         lighting: checkpoint that estimates the light; the one that comes with the package, if not given.
@@ -40,6 +42,7 @@ class LabelRequest:
         labels: how they are labelled.
     """
 
+    weights: str | None = None
     inverse: str | None = None
     lighting: str | None = None
     kind: SourceKind = "auto"
@@ -64,11 +67,13 @@ def run(source: Positional[Source], out: Positional[Folder], /, *, wanted: Wante
         wanted: what is labelled, by whom, and how.
         options: how to run it.
     """
-    from labeling.label_run import label
+    from labeling.label_run import label, lost_lines
 
     found, settings = _found(source, wanted), _settings(wanted)
     report = label(out, found, settings, options)
-    say(report.line())
+    reasons = Counter(problem.reason for problem in found.problems).most_common()
+    source_lines = [f"source   {', '.join(f'{count} {reason}' for reason, count in reasons)}"] if reasons else []
+    say(report.line(), *lost_lines(out, found.footage), *source_lines)
     return 0 if report.complete and not report.failed else 1
 
 
@@ -131,12 +136,14 @@ def _found(source: Path, wanted: LabelRequest) -> Discovery:
 
 
 def _settings(wanted: LabelRequest) -> LabelSettings:
-    from editing.settings import DEFAULTS, at_hand, chosen
+    from editing.settings import DEFAULTS, at_hand, chosen, named
 
-    lighting = wanted.lighting or DEFAULTS["lighting"]
+    given = named(wanted.weights) if wanted.weights is not None else {}
+    lighting = wanted.lighting or given.get("lighting") or DEFAULTS["lighting"]
+    inverse = at_hand(chosen("inverse", wanted.inverse or given.get("inverse")))
     return LabelSettings(
         **vars(wanted.labels),
         segments=wanted.segments,
-        inverse=checkpoint(str(at_hand(chosen("inverse", wanted.inverse))), "inverse"),
+        inverse=checkpoint(str(inverse), "inverse"),
         lighting=checkpoint(str(lighting), "lighting") if lighting else None,
     )

@@ -41,6 +41,7 @@ class Project:
         gbuffers: of that frame, (1, h, w, C) by name, depth relative: the film's own or estimated.
         known: whether the film knows its G-buffers, camera and light.
         playable: an mp4 of the film that browsers play, perhaps smaller.
+        said: what its reader has to say of it, a line each.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Project:
     gbuffers: Mapping[str, np.ndarray]
     known: bool
     playable: Path
+    said: tuple[str, ...] = ()
 
     def film(self, *, whole: bool = True) -> Film:
         """The film, or its first frame alone."""
@@ -61,10 +63,11 @@ class Project:
 
     @property
     def told(self) -> str:
-        """What was opened, in a line."""
+        """What was opened, and what is to be known of it, in a line."""
         height, width = self.size
         seen = "its own G-buffers, camera and light" if self.known else "G-buffers estimated"
-        return f"{self.name} · {width} x {height} · {self.frames} frames at {self.fps:.4g}/s · {seen}"
+        opened = f"{self.name} · {width} x {height} · {self.frames} frames at {self.fps:.4g}/s · {seen}"
+        return " · ".join([opened, *self.said])
 
     def close(self) -> None:
         """Remove the project's files."""
@@ -99,7 +102,8 @@ def open_project(
         else:
             seen = resized(first, renderers.seen_size(film))
             gbuffers = estimated(seen, renderers.inverse, settings)
-        return Project(name, source, folder, film.size, film.frames, film.fps, still, seen, gbuffers, known, playable)
+        size, said = film.size, tuple(film.problems)
+        return Project(name, source, folder, size, film.frames, film.fps, still, seen, gbuffers, known, playable, said)
 
 
 def _knows_all(clip: Clip) -> bool:

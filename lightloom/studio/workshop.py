@@ -136,7 +136,7 @@ class Workshop:
         maps = out.with_suffix("") if gbuffers else None
         film, rotate = project.film(whole=whole), turn if whole else 0.0
         relight(film, light, out, rotate=rotate, gbuffers=maps, exr=gbuffers, **self._how(project))
-        return Result(out, whole, (out, *_zipped(maps)), f"relit by {light.name}")
+        return Result(out, whole, (out, *_zipped(maps)), _told(f"relit by {light.name}", film, project))
 
     def edit(
         self, project: Project, request: SelectionRequest, change: Mapping[str, Any], *, whole: bool = True
@@ -145,8 +145,9 @@ class Workshop:
         material = MaterialChange.of(change)
         out = self._out(project, "edited", whole)
         mask_out = out.with_name(f"{out.stem}-mask.mp4")
+        film = project.film(whole=whole)
         edit(
-            project.film(whole=whole),
+            film,
             material,
             out,
             instance=request.instance,
@@ -158,7 +159,7 @@ class Workshop:
             **self._how(project),
         )
         told = ", ".join(f"{name} {value}" for name, value in change.items())
-        return Result(out, whole, (out, mask_out), f"with {told}")
+        return Result(out, whole, (out, mask_out), _told(f"with {told}", film, project))
 
     def insert(
         self,
@@ -175,7 +176,7 @@ class Workshop:
         maps = out.with_suffix("")
         film = project.film(whole=whole)
         made = insert(film, asset, at, out, scale=scale, rotate=rotate, gbuffers=maps, **self._how(project))
-        return Result(out, whole, (out, *_zipped(maps)), made.placed)
+        return Result(out, whole, (out, *_zipped(maps)), _told(made.placed, film, project))
 
     def compare(self, project: Project, result: Result, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame `index` of the clip and of the result, both (H, W, 3) sRGB in [0, 1]."""
@@ -192,6 +193,11 @@ class Workshop:
     def _out(self, project: Project, what: str, whole: bool) -> Path:
         stem = _UNSAFE.sub("-", Path(project.name).stem).strip("-") or "clip"
         return project.folder / f"{stem}-{what}-{next(self._numbers)}{'' if whole else '-first'}.mp4"
+
+
+def _told(made: str, film: Film, project: Project) -> str:
+    """What was made, and what of the film's problems was not said when it was opened, in a line."""
+    return " · ".join([made, *(problem for problem in film.problems if problem not in project.said)])
 
 
 def _zipped(folder: Path | None) -> tuple[Path, ...]:

@@ -169,6 +169,8 @@ class _Move:
         with atomic_file(self._file(layout.SHARDS)) as file:
             for row in sorted(rows, key=lambda row: row.offset):
                 plain = msgspec.structs.replace(without_packing(row), key=self.prefix + row.key)
-                done.append(append(file, self.number, Sample(plain.key, self.source.files(row), plain), lights))
+                done.append(
+                    append(file, self.number, Sample(plain.key, self.source.files(row), plain), lights, file.tell())
+                )
             file.write(archive.END)
         return done

@@ -156,7 +156,7 @@ def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
             yield Finding(f"{layout.WORK}/{path.name}", problem, "damaged")
 
 
-_KNOWN = {layout.HEADER, layout.LOCK, layout.CATALOGUE, *layout.REPORTS}
+_KNOWN = {layout.HEADER, layout.LOCK, layout.LEDGER, layout.CATALOGUE, *layout.REPORTS}
 _FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
 
 

@@ -140,8 +140,13 @@ def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: typ
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip ready to be packed: WebDataset key, bytes by suffix ("rgb.mp4", "clip.json" ...), and its row."""
+    """A clip ready to be packed: WebDataset key, bytes by suffix ("rgb.mp4", "clip.json" ...), and its row.
+
+    `preview` is a strip for the shard's contact sheet (`previews.strip_of`), from a stage that had the frames in hand;
+    empty where packing has to decode some.
+    """
 
     key: str
     files: Mapping[str, bytes]
     row: ClipRow
+    preview: bytes = b""

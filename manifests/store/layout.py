@@ -8,6 +8,9 @@ from manifests.object_path import Place
 
 HEADER = "dataset.json"
 LOCK = ".lock"
+LEDGER = "ledger.json"
+"""What the committed shards hold, added up, and how the last run went: a copy, made again where it is wrong."""
+
 CATALOGUE = "catalogue.parquet"
 """The assets that the clips were drawn from, where the stage keeps a copy; its digest is in the header."""
 

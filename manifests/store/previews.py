@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Iterable
 
 from PIL import Image, ImageDraw, ImageFont
 
 from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
 from manifests.contract.row import Sample
 from manifests.display import PAPER, pictures, tile
 from manifests.errors import LightloomError
@@ -28,9 +31,9 @@ class ContactSheet:
         self._strips: list[tuple[str, str, Image.Image]] = []
 
     def add(self, sample: Sample) -> None:
-        """Take the next clip; decodes three of its frames when its strip is among those shown."""
+        """Take the next clip; when its strip is among those shown and it brings none, three frames are decoded."""
         if self._seen * MOST_STRIPS // self._expected != (self._seen - 1) * MOST_STRIPS // self._expected:
-            self._strips.append((sample.key, _caption(sample), strip(sample)))
+            self._strips.append((sample.key, _caption(sample), _brought(sample) or strip(sample)))
         self._seen += 1
 
     def webp(self) -> bytes:
@@ -60,6 +63,15 @@ class ContactSheet:
         return buffer.getvalue()
 
 
+def strip_of(clip: Clip) -> bytes:
+    """The strip of a clip whose frames are at hand, for `Sample.preview`: what `strip` shows, as lossless WebP."""
+    buffer = io.BytesIO()
+    frames = _shown_frames(clip.frames)
+    arrays = {name: clip.arrays[name][frames] for name in _shown_names(clip.arrays)}
+    _drawn(Clip(clip.key, arrays, exposure=clip.exposure)).save(buffer, "WEBP", lossless=True, quality=0, method=0)
+    return buffer.getvalue()
+
+
 def strip(sample: Sample) -> Image.Image:
     """A row of 112-pixel tiles: first, middle and last frame of rgb, then the middle frame of each G-buffer.
 
@@ -67,21 +79,45 @@ def strip(sample: Sample) -> Image.Image:
     """
     from manifests.codec.codecs import decode_clip
 
-    image = Image.new("RGB", (len(_COLUMNS) * (TILE + _GAP) - _GAP, TILE), PAPER)
-    last = sample.row.frames - 1
-    frames = sorted({0, (last + 1) // 2, last})
-    names = [name for name in ("rgb", *GBUFFERS, "mask") if name in sample.row.attributes]
+    names, frames = _shown_names(sample.row.attributes), _shown_frames(sample.row.frames)
     try:
-        clip = decode_clip(sample.key, sample.files, attributes=names, frames=frames)
+        return _drawn(decode_clip(sample.key, sample.files, attributes=names, frames=frames))
     except LightloomError as error:
+        image = _blank()
         ImageDraw.Draw(image).text((4, TILE // 2 - 8), f"no picture: {error}"[:140], _FAINT, _font(12))
         return image
-    shown = {name: pictures(clip, name) for name in names if name != "mask"}
-    columns = [("rgb", 0), ("rgb", len(frames) // 2), ("rgb", -1), *((name, len(frames) // 2) for name in GBUFFERS)]
+
+
+def _brought(sample: Sample) -> Image.Image | None:
+    """The strip that a sample brings; None where there is none, or not a whole one."""
+    try:
+        image = Image.open(io.BytesIO(sample.preview), formats=("WEBP",))
+        return image.convert("RGB") if image.size == _blank().size else None
+    except (OSError, ValueError):
+        return None
+
+
+def _shown_names(attributes: Iterable[str]) -> list[str]:
+    return [name for name in ("rgb", *GBUFFERS, "mask") if name in attributes]
+
+
+def _shown_frames(frames: int) -> list[int]:
+    return sorted({0, frames // 2, frames - 1})
+
+
+def _drawn(clip: Clip) -> Image.Image:
+    """The strip of a clip that has nothing but the frames to show."""
+    image, middle = _blank(), clip.frames // 2
+    shown = {name: pictures(clip, name) for name in clip.arrays if name != "mask"}
+    columns = [("rgb", 0), ("rgb", middle), ("rgb", -1), *((name, middle) for name in GBUFFERS)]
     for index, (name, frame) in enumerate(columns):
         if name in shown:
             image.paste(tile(shown[name][frame], TILE), (index * (TILE + _GAP), 0))
     return image
+
+
+def _blank() -> Image.Image:
+    return Image.new("RGB", (len(_COLUMNS) * (TILE + _GAP) - _GAP, TILE), PAPER)
 
 
 def _caption(sample: Sample) -> str:
@@ -92,5 +128,6 @@ def _caption(sample: Sample) -> str:
     return " · ".join(parts)[:120]
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

@@ -12,7 +12,7 @@ import io
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import msgspec
@@ -31,7 +31,7 @@ from manifests.untrusted import decode_json, read_bounded
 
 LARGEST_MANIFEST = 1 << 30
 _SEAL = b"lightloom"
-
+_STRIP = "strip.webp"
 
 _LARGEST_NOTE = 1 << 20
 
@@ -48,11 +48,16 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_item(path: Place, samples: Sequence[Sample]) -> None:
-    """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError."""
+    """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError.
+
+    The previews that samples bring lie beside their files, as `strip.webp`, until the shard is packed. Power that fails
+    in the next seconds may take the whole item back, never a part of it.
+    """
     _check_item(path, samples)
-    with atomic_file(path) as file:
+    with atomic_file(path, sync_name=False) as file:
         for sample in samples:
-            for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
+            brought = {_STRIP: sample.preview} if sample.preview else {}
+            for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample), **brought}):
                 file.write(piece)
         file.write(archive.END)
 
@@ -63,9 +68,16 @@ def read_item(path: Place) -> list[Sample]:
         size = path.stat().st_size
         try:
             members = list(archive.scan(file, size))
-            return [read_group(file, list(group)) for _, group in itertools.groupby(members, lambda member: member.key)]
+            groups = itertools.groupby(members, lambda member: member.key)
+            return [_read_waiting(file, list(group)) for _, group in groups]
         except DatasetError as error:
             raise DatasetError(f"{error}", "delete it and run again", where=path) from None
+
+
+def _read_waiting(file: BinaryIO, members: Sequence[archive.Member]) -> Sample:
+    strips = [member for member in members if member.suffix == _STRIP]
+    sample = read_group(file, [member for member in members if member.suffix != _STRIP])
+    return replace(sample, preview=archive.read_at(file, strips[0].data, strips[0].size)) if strips else sample
 
 
 def write_failure(path: Place, failure: FailureRow) -> None:
@@ -81,32 +93,46 @@ def read_failure(path: Place) -> FailureRow:
         raise DatasetError(f"not a failure note: {error}", "delete it and run again", where=path) from None
 
 
+@dataclass(frozen=True)
+class PackedParts:
+    """What belongs to a shard beside its tar, in the order in which it must be stored: the manifest is the commit."""
+
+    rows: tuple[ClipRow, ...]
+    preview: bytes
+    failures: bytes
+    manifest: bytes
+
+
+def pack_shard(
+    tar: BinaryIO, header: Header, shard: int, items: Sequence[Place | Sequence[Sample]], failures: Sequence[FailureRow]
+) -> PackedParts:
+    """Append the tar of a shard to `tar`, which may be any stream, and return the bytes of its other files.
+
+    Every work item of the shard must be there exactly once, finished (with one clip for each of the header's lights)
+    or failed; DatasetError otherwise. One item at a time is in memory.
+    """
+    sheet = ContactSheet(f"shard {shard:06d}", sum(header.lights or _count(item) for item in items))
+    rows, offset = [], 0
+    for sample in itertools.chain.from_iterable(map(_samples, items)):
+        row = append(tar, shard, sample, header.lights, offset)
+        offset += row.size
+        rows.append(row)
+        sheet.add(sample)
+    tar.write(archive.END)
+    return _sealed(header, shard, rows, failures, offset + len(archive.END), sheet.webp())
+
+
 def write_shard(
     dataset: Place, shard: int, items: Iterable[Place | Sequence[Sample]], failures: Sequence[FailureRow]
 ) -> list[ClipRow]:
-    """Pack the finished items and the failures of a shard and commit it; returns its rows, sorted by key.
+    """Pack the finished items and the failures of a shard (`pack_shard`) and commit it; returns its rows.
 
-    Every work item of the shard must be there exactly once, finished (with one clip for each of the header's lights)
-    or failed; DatasetError otherwise. Work items given as paths are not removed: `Dataset.clean` does that once the
-    shard is committed.
+    Work items given as paths are not removed: `Dataset.clean` does that once the shard is committed.
     """
-    header = read_document(dataset).header
-    failures = sorted(failures, key=lambda failure: failure.item)
-    tar = layout.shard_file(dataset, layout.SHARDS, shard)
-    items = list(items)
-    sheet = ContactSheet(f"shard {shard:06d}", sum(header.lights or _count(item) for item in items))
-    with atomic_file(tar) as file:
-        rows = []
-        for sample in itertools.chain.from_iterable(map(_samples, items)):
-            rows.append(append(file, shard, sample, header.lights))
-            sheet.add(sample)
-        file.write(archive.END)
-        tar_bytes = file.tell()
-        check_complete(header, shard, rows, failures)
-    preview = sheet.webp()
-    write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), preview)
-    _commit(dataset, header, shard, rows, failures, tar_bytes, preview)
-    return rows
+    with atomic_file(layout.shard_file(dataset, layout.SHARDS, shard)) as file:
+        parts = pack_shard(file, read_document(dataset).header, shard, list(items), failures)
+    _commit(dataset, shard, parts)
+    return list(parts.rows)
 
 
 def rewrite_shard(dataset: Place, shard: int) -> list[ClipRow]:
@@ -126,27 +152,26 @@ def rewrite_shard(dataset: Place, shard: int) -> list[ClipRow]:
     with atomic_file(tar) as file, local_files([tar]) as (local,), local.open("rb") as old:
         members = archive.scan(old, local.stat().st_size)
         samples = (read_group(old, list(group)) for _, group in itertools.groupby(members, lambda member: member.key))
-        rows = [append(file, shard, sample, header.source(shard).lights) for sample in samples]
+        rows = [append(file, shard, sample, header.source(shard).lights, file.tell()) for sample in samples]
         file.write(archive.END)
-        tar_bytes = file.tell()
-        check_complete(header, shard, rows, failures)
+        parts = _sealed(header, shard, rows, failures, file.tell(), preview.read_bytes())
         remove(layout.shard_file(dataset, layout.MANIFEST, shard))
-    _commit(dataset, header, shard, rows, failures, tar_bytes, preview.read_bytes())
+    _commit(dataset, shard, parts)
     return rows
 
 
-def _commit(
-    dataset: Place,
+def _sealed(
     header: Header,
     shard: int,
     rows: Sequence[ClipRow],
     failures: Sequence[FailureRow],
     tar_bytes: int,
     preview: bytes,
-) -> None:
-    """Write what follows tar and preview: the failures, then the manifest, which makes the shard count."""
+) -> PackedParts:
+    """Failures and manifest of a shard whose tar is written; DatasetError where items are missing or twice there."""
+    failures = sorted(failures, key=lambda failure: failure.item)
+    check_complete(header, shard, rows, failures)
     table = encode_parquet(to_table(list(failures), FailureRow))
-    write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), table)
     seal = Seal(
         shard=shard,
         header=header.digest(),
@@ -155,21 +180,28 @@ def _commit(
         failures_sha256=hashlib.sha256(table).hexdigest(),
         preview_sha256=hashlib.sha256(preview).hexdigest(),
     )
-    write_manifest(dataset, seal, rows)
+    return PackedParts(tuple(rows), preview, table, encode_manifest(seal, rows))
 
 
-def append(file: BinaryIO, shard: int, sample: Sample, lights: int) -> ClipRow:
-    """Write one clip at the end of a shard's tar; returns its row with shard, byte range and hash.
+def _commit(dataset: Place, shard: int, parts: PackedParts) -> None:
+    """Write what follows the tar; the manifest, which makes the shard count, comes last."""
+    write_bytes(layout.shard_file(dataset, layout.PREVIEWS, shard), parts.preview)
+    write_bytes(layout.shard_file(dataset, layout.FAILURES, shard), parts.failures)
+    put_manifest(layout.shard_file(dataset, layout.MANIFEST, shard), parts.manifest)
+
+
+def append(file: BinaryIO, shard: int, sample: Sample, lights: int, offset: int) -> ClipRow:
+    """Write one clip at the end of a shard's tar, byte `offset`; returns its row with shard, byte range and hash.
 
     The row says how many clips the item has: what the header's `lights` say, or the stage where that is 0.
     """
     counted = msgspec.structs.replace(sample.row, item_clips=clips_expected(lights, sample.row))
     sample = replace(sample, row=counted)
-    offset, hasher = file.tell(), hashlib.sha256()
+    hasher, size = hashlib.sha256(), 0
     for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample)}):
         hasher.update(piece)
         file.write(piece)
-    size = file.tell() - offset
+        size += len(piece)
     return msgspec.structs.replace(
         without_packing(sample.row), shard=shard, offset=offset, size=size, sha256=hasher.hexdigest()
     )
@@ -200,11 +232,15 @@ def check_complete(header: Header, shard: int, rows: Sequence[ClipRow], failures
             )
 
 
-def write_manifest(dataset: Place, seal: Seal, rows: Sequence[ClipRow]) -> None:
-    """Commit a shard: write its Parquet manifest, rows sorted by key, sealed with what it says of the other files."""
+def encode_manifest(seal: Seal, rows: Sequence[ClipRow]) -> bytes:
+    """The Parquet manifest of a shard, rows sorted by key, sealed with what it says of the other files."""
     table = to_table(sorted(rows, key=lambda row: row.key), ClipRow)
-    table = table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)})
-    put_manifest(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_parquet(table))
+    return encode_parquet(table.replace_schema_metadata({_SEAL: msgspec.json.encode(seal)}))
+
+
+def write_manifest(dataset: Place, seal: Seal, rows: Sequence[ClipRow]) -> None:
+    """Commit a shard by its manifest."""
+    put_manifest(layout.shard_file(dataset, layout.MANIFEST, seal.shard), encode_manifest(seal, rows))
 
 
 def put_manifest(path: Place, data: bytes) -> None:
@@ -326,6 +362,8 @@ def _check_item(path: Place, samples: Sequence[Sample]) -> None:
     keys = [sample.key for sample in samples]
     if not keys or len(set(keys)) != len(keys) or len({sample.row.item for sample in samples}) != 1:
         raise DatasetError(f"a work item holds its own clips only, under different keys, not {keys}", where=path)
+    if any(_STRIP in sample.files for sample in samples):
+        raise DatasetError(f"a file is called {_STRIP}, which is reserved", where=path)
 
 
 def _read_table(path: Place) -> pa.Table:

@@ -65,6 +65,9 @@ class CosmosBackbone(Backbone):
     guidance = 1.0
     lora_scale = 1.0
     partial = True
+    half = True
+    memory = 16.0
+    frame_bytes = 250  # of pictures, maps and gains: the networks work in the GPU's memory
 
     def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:
         """Latents of the video autoencoder; with fewer `frames` at a time, tiles go through it instead."""

@@ -7,6 +7,7 @@ written; then tensors are renamed, cast and written shard by shard, so that memo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -38,6 +39,11 @@ REPOSITORIES: Mapping[str, str] = {
     "nvidia/Diffusion_Renderer_Forward_Cosmos_7B": "7d5f9b81",
 }
 """Published repositories and the revision of each that is taken."""
+DIGESTS: Mapping[str, str] = {
+    "nvidia/Diffusion_Renderer_Inverse_Cosmos_7B": "5b9f671b484e6ca4b13cc412d2e4d47338ec96008ddddae68afc1a0431a6d3ee",
+    "nvidia/Diffusion_Renderer_Forward_Cosmos_7B": "56b6dd02d0653da94dc311b80d43ea606a111212438fc9525f292937f650ef98",
+}
+"""SHA-256 of `model.pt` at these revisions."""
 AUTOENCODER = "nvidia/Cosmos-1.0-Tokenizer-CV8x8x8"
 """Has the autoencoder in diffusers' format, in its folder `vae`."""
 STATISTICS = "nvidia/Cosmos-Tokenize1-CV8x8x8-720p"
@@ -71,6 +77,14 @@ _OUTER = {
 }
 
 
+class LayoutError(CheckpointError):
+    """Tensors are not those of the published layout; `differences` are all of them, in words."""
+
+    def __init__(self, what: str, differences: list[str], where: Path) -> None:
+        super().__init__(f"{what}: {_listed(differences)}", where=where)
+        self.differences = tuple(differences)
+
+
 def takes(source: str | Path) -> bool:
     """Whether `source` is, or as a folder has, one file of weights, or names a published repository."""
     path = Path(source)
@@ -98,11 +112,18 @@ def convert_cosmos(
             `AUTOENCODER`. `image_mean_std.pt` and `mean_std.pt` are taken from it, or from beside the source.
         whole: keep the cross-attention, which is folded otherwise.
 
-    Raises CheckpointError listing what differs from the published layout, InputError where the destination is taken.
+    What was read, its SHA-256, its revision and its licence are recorded in the checkpoint, of the autoencoder too.
+    Raises LayoutError listing what differs from the published layout, CheckpointError for what cannot be read or is not
+    the published file, InputError where the destination is taken.
     """
     if destination.exists():
         raise InputError("exists already", "give a new folder", where=destination)
     path = _located(source)
+    read = {"converted_from": str(source) if _is_hub(source) else path.name, "sha256": _sha256(path)}
+    if _is_hub(source):
+        read["revision"] = REPOSITORIES[str(source)]
+        if read["sha256"] != DIGESTS[str(source)]:
+            raise CheckpointError("is not the file that was published", "remove it and fetch it again", where=path)
     tensors = renamed(read_tensors(path), path)
     network = matching(tensors, path)
     found: Kind = "inverse" if isinstance(network, CosmosInverseTransformer) else "forward"
@@ -126,7 +147,9 @@ def convert_cosmos(
         for file in files:
             shutil.copyfile(file, folder / "vae" / file.name)
         CosmosBackbone().scheduler("v").save_pretrained(folder / "scheduler")
-        index = _index(found, {"unet": network, "vae": vae}, licence, str(source if _is_hub(source) else path.name))
+        read |= {f"autoencoder_{file.name}": _sha256(file) for file in files if file.suffix == ".safetensors"}
+        read["autoencoder"] = str(autoencoder) if autoencoder else "vae"
+        index = _index(found, {"unet": network, "vae": vae}, licence, read)
         write_bytes(folder / INDEX, json.dumps(index, indent=2).encode() + b"\n")
         if licence in NOTICES:
             write_bytes(folder / NOTICE, NOTICES[licence].encode())
@@ -178,19 +201,19 @@ def read_tensors(path: Path) -> dict[str, Any]:
 def renamed(content: Mapping[str, Any], where: Path) -> dict[str, Tensor]:
     """The network's tensors by our names, what else belongs into a published file left out.
 
-    Raises CheckpointError listing those that have no name.
+    Raises LayoutError listing those that have no name.
     """
     tensors = {name.removeprefix("net."): tensor for name, tensor in content.items()}
     tensors = {name: tensor for name, tensor in tensors.items() if not _DROPPED.fullmatch(name)}
     names = {name: _renamed(name) for name in tensors}
     unknown = [name for name, ours in names.items() if ours is None or not isinstance(tensors[name], Tensor)]
     if unknown:
-        raise CheckpointError(f"has unknown {len(unknown)} tensors: {_listed(unknown)}", where=where)
+        raise LayoutError(f"has unknown {len(unknown)} tensors", unknown, where)
     return {str(names[name]): tensor for name, tensor in tensors.items()}
 
 
 def matching(tensors: Mapping[str, Tensor], where: Path) -> Any:
-    """Our network of these tensors' sizes, without memory; CheckpointError lists all that differs from it."""
+    """Our network of these tensors' sizes, without memory; LayoutError lists all that differs from it."""
     try:
         width = tensors["patch_embed.proj.weight"].shape[0]
         head = tensors["transformer_blocks.0.attn1.norm_q.weight"].shape[0]
@@ -218,7 +241,7 @@ def matching(tensors: Mapping[str, Tensor], where: Path) -> Any:
         f"{name} is {shapes[name]}, not {shape}" for name, shape in expected.items() if shapes.get(name, shape) != shape
     ]
     if differences:
-        raise CheckpointError(f"{len(differences)} tensors differ: {_listed(differences)}", where=where)
+        raise LayoutError(f"{len(differences)} tensors differ", differences, where)
     return network
 
 
@@ -329,11 +352,16 @@ def _statistics(places: list[Path], file: str, name: str, count: int) -> dict[st
     return {f"{name}_mean": mean, f"{name}_std": deviation}
 
 
-def _index(kind: Kind, parts: Mapping[str, Any], licence: str, source: str) -> dict[str, Any]:
+def _index(kind: Kind, parts: Mapping[str, Any], licence: str, read: Mapping[str, str]) -> dict[str, Any]:
     """model_index.json of a converted checkpoint."""
     index: dict[str, Any] = {"_class_name": PIPELINES[kind], "_diffusers_version": diffusers_version}
     index |= {name: [type(part).__module__, type(part).__name__] for name, part in parts.items()}
     index |= {"scheduler": ["diffusers", "EulerDiscreteScheduler"], "kind": kind, "backbone": "cosmos"}
     index |= {"sampler": "diffusion", "prediction": "v", "hints": False}
     index |= {"attributes": list(GBUFFERS), "joint": False} if kind == "inverse" else {"environment_size": None}
-    return index | {"training": {"converted_from": source}, "licence": licence}
+    return index | {"training": dict(read), "licence": licence}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

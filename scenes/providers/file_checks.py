@@ -8,11 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from manifests.codec.light_file import read_hdr
 from manifests.errors import InputError
+from manifests.untrusted import read_bounded
 
 MESH_FORMATS: dict[str, str] = {
     ".glb": "gltf",
@@ -37,28 +42,54 @@ _BINARY: dict[str, tuple[bytes, ...]] = {
     ".usdz": (b"PK\x03\x04",),
 }
 _TEXT: dict[str, tuple[bytes, ...]] = {".fbx": (b";",), ".usd": (b"#usda", b"#sdf"), ".usda": (b"#usda", b"#sdf")}
+_NOT_UTF_8 = "its name is not UTF-8; rename it"
+_LARGEST_LAYER = 64 << 20
+_MOST_SECTIONS = 64
+_USD_WORDS = re.compile(rb"\b(?:def|over|class)\s+(\w+)|\b(references|payload|subLayers)\b")
+_GEOMETRY = {  # types of prims with a surface, and what brings in other layers (OpenUSD, usdGeom and sdf schemas)
+    *(b"Mesh", b"Cube", b"Sphere", b"Cylinder", b"Cone", b"Capsule", b"Plane", b"NurbsPatch", b"PointInstancer"),
+    *(b"BasisCurves", b"NurbsCurves", b"HermiteCurves", b"TetMesh", b"references", b"payload", b"subLayers"),
+}
 _BLANK = b"\xef\xbb\xbf \r\n\t"
 
 
 def walk(root: Path) -> Iterator[tuple[Path, list[Path], list[tuple[Path, str]]]]:
     """Each folder under root with its plain files in order of name, and what was left out with the reason.
 
-    Hidden names are passed over. Links to folders are not followed, links to files only within root.
+    Hidden names are passed over. Links to folders are not followed, links to files only within root. A folder that
+    cannot be read is left out like a file.
     """
     real = root.resolve()
-    for folder, folders, names in os.walk(root, followlinks=False):
+    unread: list[OSError] = []
+    for folder, folders, names in os.walk(root, followlinks=False, onerror=unread.append):
         here = Path(folder)
-        refused = [
-            (here / name, "a link to a folder is not followed") for name in folders if (here / name).is_symlink()
-        ]
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not (here / name).is_symlink())
-        files = []
-        for path in (here / name for name in sorted(names) if not name.startswith(".")):
-            if path.is_symlink() and not path.resolve().is_relative_to(real):
-                refused.append((path, "a link that leaves the folder is not followed"))
-            elif path.is_file():
-                files.append(path)
-        yield here, files, refused
+        inner = {here / name: _folder_problem(here / name) for name in sorted(folders) if not name.startswith(".")}
+        plain = {here / name: _name_problem(here / name, real) for name in sorted(names) if not name.startswith(".")}
+        folders[:] = [path.name for path, reason in inner.items() if reason is None]
+        refused = [(path, reason) for path, reason in (inner | plain).items() if reason is not None]
+        yield here, [path for path, reason in plain.items() if reason is None], refused
+    yield root, [], [(Path(error.filename), f"cannot be read: {error.strerror}") for error in unread]
+
+
+def shown(name: str) -> str:
+    """A name as text that every file and terminal takes: bytes that are not UTF-8 as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _folder_problem(path: Path) -> str | None:
+    if path.is_symlink():
+        return "a link to a folder is not followed"
+    return None if shown(path.name) == path.name else _NOT_UTF_8
+
+
+def _name_problem(path: Path, real: Path) -> str | None:
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere"
+    if path.is_symlink() and not path.resolve().is_relative_to(real):
+        return "a link that leaves the folder is not followed"
+    if not path.is_file():
+        return "not a regular file"
+    return None if shown(path.name) == path.name else _NOT_UTF_8
 
 
 def begins_like(suffix: str, start: bytes) -> bool:
@@ -88,6 +119,53 @@ def file_problem(path: Path) -> str | None:
     if suffix == ".glb" and size < int.from_bytes(start[8:12], "little"):
         return f"cut off: {size} of {int.from_bytes(start[8:12], 'little')} bytes"
     return None
+
+
+def is_only_material(path: Path) -> bool:
+    """Whether a USD file holds no geometry and refers to no other layer, as those do that come with texture maps.
+
+    Looked up in its text or, for binary layers, in the table of the words that it uses. False where that fails: then
+    its importer judges.
+    """
+    if MESH_FORMATS.get(path.suffix.lower()) not in ("usd", "usdz"):
+        return False
+    try:
+        return not any(_may_hold_geometry(layer) for layer in _layers(path))
+    except (OSError, ValueError, struct.error, zipfile.BadZipFile, NotImplementedError, pa.ArrowException):
+        return False
+
+
+def _layers(path: Path) -> Iterator[bytes]:
+    if path.suffix.lower() != ".usdz":
+        yield read_bounded(path, _LARGEST_LAYER)
+        return
+    with zipfile.ZipFile(path) as package:
+        for entry in package.infolist():
+            if entry.filename.lower().endswith((".usd", ".usda", ".usdc")):
+                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > _LARGEST_LAYER:
+                    raise ValueError("packed or too large")
+                yield package.read(entry)
+
+
+def _may_hold_geometry(layer: bytes) -> bool:
+    crate = layer.startswith(b"PXR-USDC")
+    words = set(_crate_words(layer) if crate else [one or other for one, other in _USD_WORDS.findall(layer)])
+    return not words or not words.isdisjoint(_GEOMETRY)
+
+
+def _crate_words(layer: bytes) -> list[bytes]:
+    """The tokens of a binary USD layer (OpenUSD, `crateFile.h`: header, table of contents, section TOKENS)."""
+    (contents,) = struct.unpack_from("<q", layer, 16)
+    (sections,) = struct.unpack_from("<Q", layer, contents)
+    for number in range(min(sections, _MOST_SECTIONS)):
+        name, start, _ = struct.unpack_from("<16sqq", layer, contents + 8 + 32 * number)
+        if name.rstrip(b"\0") == b"TOKENS":
+            _, size, packed = struct.unpack_from("<QQQ", layer, start)
+            data = layer[start + 24 : start + 24 + packed]
+            if size > _LARGEST_LAYER or data[:1] != b"\0":  # a leading number of pieces, for more than 2 GB
+                raise ValueError("a table of tokens of that size is not read")
+            return pa.Codec("lz4_raw").decompress(data[1:], size).to_pybytes().split(b"\0")
+    return []
 
 
 def light_problem(path: Path) -> str | None:

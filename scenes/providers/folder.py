@@ -18,14 +18,16 @@ from scenes.providers.file_checks import (
     MESH_SUFFIXES,
     file_problem,
     image_problem,
+    is_only_material,
     light_problem,
     place_of,
     sha256_of,
+    shown,
     walk,
 )
 from scenes.providers.folder_licences import AssetRule, Sidecars
 from scenes.spec import File, TextureSet
-from scenes.texturesets import TextureMaps, find_maps, role
+from scenes.texturesets import MAPS_FOLDER, TextureMaps, find_maps, is_map
 
 
 def folder_catalogue(root: Path, name: str) -> Catalogue:
@@ -38,11 +40,16 @@ def folder_catalogue(root: Path, name: str) -> Catalogue:
         raise SpecError(f"{root} is not a folder")
     if name in ("builtin", "bpy", "objaverse") or not name or "/" in name:
         raise SpecError(f"{name!r} cannot be a folder's name in the catalogue", "choose another")
+    if shown(str(root.resolve())) != str(root.resolve()):
+        raise SpecError("the folder's path is not UTF-8", "rename it", where=root)
     scan = _Scan(root.resolve(), name)
     for folder, files, refused in walk(scan.root):
         for path, reason in refused:
             scan.refuse(path, reason)
-        scan.take(folder, files)
+        try:
+            scan.take(folder, files)
+        except OSError as error:
+            scan.refuse(folder, f"cannot be read: {error.strerror}")
     return scan.catalogue()
 
 
@@ -55,19 +62,26 @@ class _Scan:
         self.seen: dict[str, str] = {}
 
     def refuse(self, path: Path, reason: str) -> None:
-        self.problems.append(AssetProblem(provider=self.name, path=self._relative(path), reason=reason))
+        self.problems.append(AssetProblem(provider=self.name, path=shown(self._relative(path)), reason=reason))
 
     def take(self, folder: Path, files: list[Path]) -> None:
         meshes = [path for path in files if path.suffix.lower() in MESH_SUFFIXES]
+        bare = [path for path in meshes if is_only_material(path)]
         for path in meshes:
-            self._mesh(path)
-        maps = TextureMaps() if meshes or self._belongs_to_parent(folder) else find_maps(folder)
+            if path not in bare:
+                self._mesh(path)
+        alone = len(bare) == len(meshes) and not self._belongs_to_parent(folder)
+        maps = find_maps(folder) if alone else TextureMaps()
         if maps.usable:
             self._textures(folder, maps)
             return
+        if maps.problem:
+            self.refuse(folder, maps.problem)
+        for path in bare:
+            self.refuse(path, "holds a material and no geometry")
         for path in files:
             suffix = path.suffix.lower()
-            if suffix == ".hdr" or (suffix in ENVIRONMENT_SUFFIXES and role(path.name) is None):
+            if suffix == ".hdr" or (suffix in ENVIRONMENT_SUFFIXES and not is_map(path.name)):
                 self._environment(path)
 
     def catalogue(self) -> Catalogue:
@@ -102,11 +116,7 @@ class _Scan:
             self._add(path, sha256, kind="environment", roles=("any",))
 
     def _textures(self, folder: Path, maps: TextureMaps) -> None:
-        fields = {name: path for name in maps.__dataclass_fields__ if (path := getattr(maps, name)) is not None}
-        owners = {path.stem.split("_")[0].lower() for path in fields.values() if "_" in path.stem}
-        if len(owners) > 1:
-            self.refuse(folder, f"maps of several materials in one folder ({', '.join(sorted(owners))})")
-            return
+        fields = maps.files
         for path in fields.values():
             if (reason := image_problem(path)) is not None:
                 self.refuse(folder, reason)
@@ -162,10 +172,10 @@ class _Scan:
 
     def _belongs_to_parent(self, folder: Path) -> bool:
         """Whether a `textures` folder is part of the model or the texture set in the folder above."""
-        if folder.name.lower() != "textures" or folder == self.root:
+        if folder.name.lower() != MAPS_FOLDER or folder == self.root:
             return False
-        above = any(path.suffix.lower() in MESH_SUFFIXES for path in folder.parent.iterdir() if path.is_file())
-        return above or find_maps(folder.parent).usable
+        beside = (path for path in folder.parent.iterdir() if path.suffix.lower() in MESH_SUFFIXES and path.is_file())
+        return find_maps(folder.parent) != TextureMaps() or any(not is_only_material(path) for path in beside)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -21,9 +21,9 @@ from manifests.codec.exr import write_exr
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.errors import DatasetError
 from manifests.store.dataset import Dataset, open_dataset
-from pipeline.backlog import status
 from pipeline.cluster import connect
 from pipeline.engine import run
+from pipeline.ledger import status
 from pipeline.options import RunOptions
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import File, digest, from_json

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editing.film import VideoWriter, open_film
+from editing.film import VideoWriter, film_writer, open_film
 from manifests.errors import FootageError, InputError
 from tests.labeling.footage import shot
 
@@ -34,6 +34,27 @@ def test_a_film_is_written_and_read_under_any_name(tmp_path: Path, monkeypatch: 
             video.write(rgb)
     with open_film(name) as film:
         assert (film.frames, film.size) == (3, (32, 48))
+
+
+@pytest.mark.parametrize("name", ["cat [1].png", "x*y?.png", "12:30.png"])
+def test_a_picture_is_a_film_of_one_frame(tmp_path: Path, name: str) -> None:
+    rgb = shot(3, 2, 33, 47)
+    for other, content in (("cat 1.png", rgb[1]), ("xay1.png", rgb[1]), (name, rgb[0])):
+        Image.fromarray(content).save(tmp_path / other)
+    with open_film(tmp_path / name) as film, film_writer(tmp_path / "out" / "made.png", film) as writer:
+        assert (film.frames, film.size) == (1, (33, 47))
+        for frame, seconds in film.read():
+            writer.write(frame, seconds)
+        assert not film.problems
+    with Image.open(tmp_path / "out" / "made.png") as made:
+        np.testing.assert_array_equal(np.asarray(made), rgb[0])
+    with VideoWriter(tmp_path / "two.mp4", (33, 47), 10) as video:
+        for each in rgb:
+            video.write(each)
+    with open_film(tmp_path / "two.mp4") as film, pytest.raises(InputError, match=r"cannot hold 2 frames.*\.mp4"):
+        film_writer(tmp_path / "out" / "two.png", film)
+    with open_film(tmp_path / name) as film, pytest.raises(InputError, match="written as"):
+        film_writer(tmp_path / "out" / "made.gif", film)
 
 
 @pytest.fixture

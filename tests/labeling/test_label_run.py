@@ -7,20 +7,24 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 import torch
 from drivers import Driver
+from footage import shot
 from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse, settings
+from PIL import Image
 from wholeness import assert_whole, content
 
-from labeling.label_run import create, status_lines
+from labeling.label_run import create, lost_lines, status_lines
 from labeling.sources.discovery import discover
 from labeling.sources.footage import SourceOptions
 from manifests.audit.attribution import attribution
 from manifests.audit.verify import verify
+from manifests.contract.row import ClipRow
 from manifests.errors import InputError
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
@@ -102,6 +106,26 @@ def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, R
     scaled = sample.gbuffers["depth"]
     flat = torch.corrcoef(torch.stack([depth.flatten(), scaled.flatten()]))[0, 1]
     assert float(flat) > 0.98 and float(scaled.min()) == 0 and float(scaled.max()) == 1
+
+
+def test_what_befell_the_footage_is_said_by_reason_with_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first item of each kind is asked again, since rows hold no words."""
+    for name in ("a", "b"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        for number, rgb in enumerate(shot(1, 3)):
+            Image.fromarray(rgb).save(tmp_path / name / "images" / f"{number}.png")
+        (tmp_path / name / "transforms.json").write_text('{"frames": []}')
+    found = discover(tmp_path)
+    row = ClipRow(
+        key="a", item=0, stage="label", frames=3, height=8, width=8, fps=24, flags=("bad-transforms", "alpha")
+    )
+    rows = [row, msgspec.structs.replace(row, item=1, flags=("bad-transforms",), statistics={"dropped.cut": 2.0})]
+    monkeypatch.setattr("labeling.label_run.open_dataset", lambda path: SimpleNamespace(rows=lambda: rows))
+    left_out, alpha, transforms = lost_lines(tmp_path, found.footage)
+    assert left_out.startswith("left out 2 cut")
+    assert alpha == "alpha in 1 of 2 items: what is transparent is taken for black"
+    assert transforms.startswith("bad-transforms in 2 of 2 items: a: transforms.json: neither a focal length (`fl_x`)")
+    assert lost_lines(tmp_path)[2] == "bad-transforms in 2 of 2 items: transforms.json cannot be used: no poses"
 
 
 def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Path) -> None:

@@ -58,3 +58,14 @@ def test_guides_are_those_of_the_checkout_or_of_the_wheel(monkeypatch, tmp_path)
     monkeypatch.setattr(yaml_presets, "__file__", str(tmp_path / "lib" / "manifests" / "yaml_presets.py"))
     check = doctor._guides()
     assert (check.state, str(tmp_path / "share" / "doc" / "lightloom") in check.found) == ("absent", True)
+
+
+def test_what_the_published_cosmos_weights_need_is_said_for_common_cards_and_this_one(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda folder: iter(()))
+    assert doctor.doctor(weights="cosmos") == 0
+    lines = capsys.readouterr().out.splitlines()
+    cards = [line.split("cosmos")[1].split(",")[0].strip() for line in lines]
+    assert list(dict.fromkeys(cards))[:4] == ["16 GB card", "24 GB card", "48 GB card", "80 GB card"]
+    assert cards.count("16 GB card") == 4, "each kind, one picture and 57 frames"
+    assert "24 GB card, inverse, 57 of 704x1280: all on the GPU: 18.9 GB" in "\n".join(lines)
+    assert cards[-1] == "this GPU" or "this machine, no GPU; a card of 24 GB" in lines[-1]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from torchlines import run_and_look
 
-from benchmarks.weights.rebuilding import SHARES, Rebuild
+from benchmarks.weights.rebuilding import SHARES, PhotoRebuild, Rebuild, run_stage
 from editing.settings import DEFAULTS, KINDS, LORA, SHIPPED, chosen, found_in, named
 from manifests.errors import CheckpointError
+from training.config import load_config
 
 SETUP = """
 torch.manual_seed(0)
@@ -185,6 +186,22 @@ def test_rebuilding_is_a_chain_of_commands_that_ends_in_packing(tmp_path):
         assert f"--{kind}" in lines["pack"]
     with pytest.raises(CheckpointError, match="--minutes"):
         Rebuild(tmp_path, minutes=0, seed=0, clips=8, footage=3, preset="debug")
+
+
+def test_what_sees_photographs_is_made_by_a_chain_too(tmp_path):
+    lines = {stage.name: list(stage.command()) for stage in PhotoRebuild(tmp_path, 100, 3, 8, scenes=1).stages()}
+    assert list(lines) == ["dataset", "inverse", "forward", "benchmark", "evaluate", "pack", "selection"]
+    assert lines["inverse"][lines["inverse"].index("--minutes") + 1] == "50"
+    preset = lines["forward"][lines["forward"].index("--preset") + 1]
+    config = load_config(preset, "forward")
+    assert config.estimates == str(tmp_path / "inverse" / "renderer") and config.backbone == "tiny"
+
+
+def test_a_stage_is_a_command_of_lightloom_or_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stage", "benchmarks.weights", "pack", "--evaluation", "nothing"])
+    with pytest.raises(SystemExit) as ended:
+        run_stage()
+    assert ended.value.code == 1 and "nothing to pack" in capsys.readouterr().err
 
 
 @pytest.mark.slow

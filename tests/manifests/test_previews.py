@@ -1,6 +1,8 @@
 """Contact sheets show the clips, say so when they cannot, and stay within bounds."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -8,7 +10,8 @@ from PIL import Image
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
 from manifests.display import PAPER, light_picture, pictures, tile
-from manifests.store.previews import MOST_STRIPS, TILE, ContactSheet, strip
+from manifests.store.previews import MOST_STRIPS, TILE, ContactSheet, strip, strip_of
+from manifests.store.shards import read_item, write_item
 from tests.manifests.clips import clip_sample, raw_sample, sphere_clip
 
 
@@ -45,6 +48,20 @@ def test_strip_shows_frames_then_gbuffers() -> None:
     assert np.abs(image[:, 2 * (TILE + 3) : 3 * (TILE + 3) - 3] - last).max() <= 2
     base = np.asarray(tile(pictures(clip, "basecolor")[1], TILE)).astype(int)
     assert np.abs(image[:, 3 * (TILE + 3) : 4 * (TILE + 3) - 3] - base).max() <= 2
+
+
+def test_a_strip_of_the_frames_is_the_one_that_packing_would_decode() -> None:
+    sample = clip_sample(1)
+    brought = np.asarray(Image.open(io.BytesIO(strip_of(sphere_clip(sample.key, seed=1)))), int)
+    assert np.abs(brought - np.asarray(strip(sample), int)).max() <= 1, "the clip's OpenEXR has half floats"
+
+
+def test_a_sheet_shows_what_a_sample_brings_through_its_item_unless_that_is_broken(tmp_path: Path) -> None:
+    sample = replace(raw_sample(1), preview=strip_of(sphere_clip("a")))
+    write_item(tmp_path / "1.tar", [sample])
+    assert read_item(tmp_path / "1.tar") == [sample]
+    assert sheet_of(read_item(tmp_path / "1.tar"), 1) != sheet_of([raw_sample(1)], 1)
+    assert sheet_of([replace(sample, preview=sample.preview[:99])], 1) == sheet_of([raw_sample(1)], 1)
 
 
 def test_small_pictures_keep_their_pixels_and_wide_ones_their_shape() -> None:

@@ -7,7 +7,8 @@ from toy_stage import ToyStage, content, expected, toy_dataset, toy_sample
 from manifests.contract.row import FailureRow
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure, write_item
-from pipeline.backlog import backlog_of, pack, requeue_failures
+from pipeline.backlog import backlog_of, requeue_failures
+from pipeline.packing import pack
 
 
 def half_done(path: Path) -> Dataset:
@@ -18,7 +19,7 @@ def half_done(path: Path) -> Dataset:
     for index in (1, 4):
         failure = FailureRow(item=index, shard=index // 3, reason="timeout", message="slow", attempts=1)
         write_failure(dataset.failure_path(index), failure)
-    assert pack(dataset, 0) == 2
+    assert pack(dataset, 0).clips == 2
     return dataset
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pipeline.dispatch import Schedule
+from pipeline.backlog import Schedule
 
 
 def test_items_come_in_order_and_unbegun_ones_go_back_to_their_place() -> None:

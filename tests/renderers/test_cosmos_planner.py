@@ -1,8 +1,27 @@
 """What the memory planner says follows from shapes, agrees with what others measured, and never promises too much."""
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from renderers.cosmos.memory_planner import CARDS, RESERVED, advice, needs
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from editing.film import open_film
+from editing.relighting import relight
+from editing.settings import FilmSettings
+from labeling.label_settings import LabelSettings, checkpoint
+from labeling.labels import Labeler
+from manifests.errors import InputError
+from renderers.backbones import BACKBONES
+from renderers.cosmos.memory_planner import CARDS, RESERVED, advice, needs, place
+from renderers.cosmos.published_weights import convert_cosmos
+from renderers.inverse import InverseRenderer
+from tests.renderers.narrow_cosmos import narrow_cosmos, narrow_video_vae, published_folder
+from tests.renderers.test_borders import moving_ball
+
+torch.set_num_threads(1)
 
 
 def test_a_card_of_24_gb_holds_57_frames_and_one_of_16_needs_blocks_by_turns() -> None:
@@ -21,3 +40,70 @@ def test_needs_grow_with_frames_and_shrink_with_every_way_of_saving(kind) -> Non
     folded = {"inverse": 12.0, "forward": 11.9}[kind]  # GB in bfloat16
     assert long[1].gigabytes == pytest.approx(folded + 0.2 + 3.5, abs=0.3)  # 3.6 GB beside the weights were measured
     assert RESERVED > 0
+
+
+WAYS = {
+    80: "all on the GPU",
+    31: "enable_vae_slicing()",
+    24: "enable_model_cpu_offload(), enable_vae_slicing()",
+    16: "enable_group_offload() by block, enable_vae_slicing()",
+    2: "enable_group_offload() by block, enable_vae_slicing()",
+}
+
+
+def test_every_card_has_a_way_for_two_renderers_and_all_ways_give_the_same() -> None:
+    found: list[np.ndarray] = []
+    for size, way in WAYS.items():
+        renderer: Any = InverseRenderer(narrow_cosmos("inverse"), vae=narrow_video_vae())
+        renderer.set_progress_bar_config(disable=True)
+        assert place(renderer, torch.device("cpu"), size) == way
+        made = renderer(moving_ball(9, 32), attributes=("normal",), steps=1, generator=torch.Generator().manual_seed(0))
+        found.append(made.gbuffers["normal"])
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-5)
+
+
+def test_films_are_cut_as_suits_the_renderers_unless_they_say_otherwise() -> None:
+    size = (704, 1280)
+    tiny, cosmos = BACKBONES["tiny"], BACKBONES["cosmos"]
+    plan = FilmSettings().plan(cosmos, 200, (1080, 1920), size)
+    assert [window.size for window in plan.windows] == [57] * 5
+    assert all(before.stop - after.start >= 16 for before, after in zip(plan.windows, plan.windows[1:], strict=False))
+    assert FilmSettings().tile_pixels(cosmos) > size[0] * size[1], "the backbone cuts tiles itself"
+    assert {window.size for window in FilmSettings().plan(tiny, 200, (64, 64), (64, 64)).windows} == {24}
+    assert FilmSettings().plan(tiny, 200, (1080, 1920), size).windows[0].size == 1, "memory is short"
+    assert FilmSettings(memory=4).plan(cosmos, 200, (1080, 1920), size).windows[0].size < 57
+    assert FilmSettings(window=9).sampling(cosmos) | {"generator": None} == {
+        "steps": None, "window": 9, "overlap": 4, "generator": None,
+    }  # fmt: skip
+    for wrong in ({"window": 0}, {"steps": 0}, {"memory": 0.0}):
+        with pytest.raises(InputError):
+            FilmSettings(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of converted checkpoints, as `weights` takes it."""
+    root = tmp_path_factory.mktemp("weights")
+    for kind in ("inverse", "forward"):
+        convert_cosmos(published_folder(root / "published" / kind, kind), root / "set" / kind)
+    return root / "set"
+
+
+def test_a_tall_film_of_odd_size_is_relit_by_a_set_of_weights(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "film").mkdir()
+    for frame, picture in enumerate((255 * moving_ball(3, 50)).astype(np.uint8)):
+        Image.fromarray(picture[:, :26]).save(tmp_path / "film" / f"{frame:03d}.png")
+    settings = FilmSettings(weights=str(weights), steps=1, device="cpu", shading="network")
+    relight(tmp_path / "film", "courtyard", tmp_path / "out.mp4", settings=settings)
+    with open_film(tmp_path / "out.mp4") as film:
+        assert (film.frames, film.size) == (3, (50, 26))
+
+
+def test_footage_is_labelled_with_the_windows_and_precision_of_the_checkpoint(weights: Path) -> None:
+    settings = LabelSettings(inverse=checkpoint(weights / "inverse", "inverse"), checks=())
+    assert (settings.steps, settings.window, settings.overlap, settings.precision) == (15, 57, 16, "bfloat16")
+    quick = LabelSettings(inverse=settings.inverse, checks=(), steps=1, precision="float32")
+    labels = Labeler(quick)((255 * moving_ball(10, 34)).astype(np.uint8), None, 0)
+    assert labels.gbuffers["normal"].shape == (10, 34, 34, 3)
+    assert all(np.isfinite(values).all() for values in labels.gbuffers.values())

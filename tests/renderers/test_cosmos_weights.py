@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lightloom.commands import checkpoint
 from manifests.errors import CheckpointError, InputError
 from renderers import ForwardRenderer, InverseRenderer, load
 from renderers.checkpoints.summary import inspect
 from renderers.cosmos import published_weights
-from renderers.cosmos.published_weights import LICENCE, convert_cosmos, fetch, write_shards
+from renderers.cosmos.published_weights import LICENCE, LayoutError, convert_cosmos, fetch, write_shards
 from renderers.svd import lora
 from tests.renderers.narrow_cosmos import as_published, narrow_cosmos, narrow_video_vae, published_folder
 
@@ -29,6 +31,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ("inverse", "forward"):
         published_folder(root / kind, kind)
     return root
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def seeded() -> torch.Generator:
@@ -56,7 +62,13 @@ def test_a_published_file_converts_and_labels_a_clip_as_its_network_does(
         assert np.abs(found[name] - values).mean() < (1e-4 if whole else 2e-2), name
     summary = inspect(folder)
     assert (summary.kind, summary.backbone, summary.licence) == ("inverse", "cosmos", LICENCE)
-    assert summary.training == {"converted_from": "model.pt"}
+    weights = published / "inverse" / "vae" / "diffusion_pytorch_model.safetensors"
+    assert summary.training == {
+        "converted_from": "model.pt",
+        "sha256": sha256(published / "inverse" / "model.pt"),
+        "autoencoder": "vae",
+        "autoencoder_diffusion_pytorch_model.safetensors": sha256(weights),
+    }
     assert {part.dtypes for part in summary.components if part.name == "unet"} == {("BF16",)}
     notice = (folder / "NOTICE.txt").read_text()
     assert "Licensed by NVIDIA Corporation under the NVIDIA Open Model License" in notice
@@ -144,6 +156,17 @@ def test_what_differs_is_listed_and_nothing_is_written(published: Path, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_the_command_lists_all_that_differs(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = {name: value for name, value in as_published(narrow_cosmos("inverse")).items() if ".to_v." not in name}
+    torch.save(kept, tmp_path / "model.pt")
+    with pytest.raises(LayoutError, match=r"4 tensors differ: lacks transformer_blocks\.0\.attn1\.to_v"):
+        checkpoint.convert(str(tmp_path / "model.pt"), tmp_path / "out", autoencoder=str(published / "inverse"))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4 and all("lacks transformer_blocks." in line for line in lines)
+
+
 def test_bad_requests_are_one_clear_error(published: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds the inverse renderer, not the forward one"):
         convert_cosmos(published / "inverse", tmp_path / "out", kind="forward")
@@ -191,10 +214,19 @@ def test_published_repositories_are_fetched_and_converted_once(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     said: list[str] = []
     repository = "nvidia/Diffusion_Renderer_Inverse_Cosmos_7B"
+    with pytest.raises(CheckpointError, match="is not the file that was published"):
+        fetch(repository, said.append)
+    monkeypatch.setattr(published_weights, "DIGESTS", {repository: sha256(bare / "model.pt")})
+    asked.clear()
+    said.clear()
     folder = fetch(repository, said.append)
     assert "NVIDIA Open Model License" in said[0] and "accept the terms" in said[-1]
     assert asked[0] == f"{repository} model.pt 41f63abc"
-    assert load(folder).config.licence == LICENCE  # type: ignore[attr-defined]
+    loaded: Any = load(folder)
+    assert loaded.config.licence == LICENCE
+    record = loaded.config.training
+    assert record["converted_from"] == repository and record["revision"] == "41f63abc"
+    assert record["sha256"] == sha256(bare / "model.pt")
     calls = len(asked)
     assert fetch(repository, said.append) == folder and len(asked) == calls
 

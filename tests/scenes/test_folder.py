@@ -98,7 +98,7 @@ def test_bad_files_become_problems_with_reasons(tmp_path):
     assert "cut off: 7 of 8 scanlines" in found["short.hdr"]
     assert "no light" in found["night.exr"]
     assert found["torn"].startswith("roughness.png")
-    assert found["mixed"] == "maps of several materials in one folder (brick, wood)"
+    assert found["mixed"] == "maps of several materials in one folder (brick_color.png, wood_rough.png)"
 
 
 def test_links_are_not_followed_out_of_the_folder(tmp_path):
@@ -115,6 +115,55 @@ def test_links_are_not_followed_out_of_the_folder(tmp_path):
     assert found["link.glb"] == "a link that leaves the folder is not followed"
     assert found["folder"] == found["loop"] == "a link to a folder is not followed"
     assert found["own.glb"] == "same content as again.glb"
+
+
+def test_nothing_of_a_folder_stops_a_build(tmp_path, monkeypatch):
+    glb(tmp_path / "good.glb")
+    for name in (b"caf\xe9.glb", b"caf\xe9/inner.glb"):
+        glb(tmp_path / os.fsdecode(name), "odd")
+    (tmp_path / "one.glb").symlink_to("two.glb")
+    (tmp_path / "two.glb").symlink_to("one.glb")
+    (tmp_path / "nowhere.hdr").symlink_to("gone.hdr")
+    os.mkfifo(tmp_path / "pipe.obj")
+    image(tmp_path / "locked" / "color.png")
+    image(tmp_path / "shut" / "inner" / "color.png")
+    listed, scanned = Path.iterdir, os.scandir
+
+    def refusing(path):
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    def blind(path):
+        if str(path).endswith("inner"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scanned(path)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    monkeypatch.setattr(os, "scandir", blind)
+    catalogue = folder_catalogue(tmp_path, "mine")
+    assert [asset.uid for asset in catalogue.assets] == ["mine/good.glb"]
+    said = reasons(catalogue)
+    assert said.pop(".").startswith("1 assets have an unknown licence")
+    assert said == {
+        "caf\\xe9": "its name is not UTF-8; rename it",
+        "caf\\xe9.glb": "its name is not UTF-8; rename it",
+        "one.glb": "a link that leads nowhere",
+        "two.glb": "a link that leads nowhere",
+        "nowhere.hdr": "a link that leads nowhere",
+        "pipe.obj": "not a regular file",
+        "locked": "cannot be read: Permission denied",
+        "shut/inner": "cannot be read: Permission denied",
+    }
+    catalogue.save(tmp_path / "catalogue.parquet")
+    assert Catalogue.load(tmp_path / "catalogue.parquet").problems == catalogue.problems
+
+
+def test_a_folder_whose_own_path_is_not_utf_8_is_refused_in_words(tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    glb(root / "a.glb")
+    with pytest.raises(SpecError, match="path is not UTF-8"):
+        folder_catalogue(root, "mine")
 
 
 def test_equal_content_is_listed_once_unless_it_has_files_beside_it(tmp_path):

@@ -33,7 +33,7 @@ def _weights(out: Path) -> dict[str, torch.Tensor]:
     return load_file(run_state.checkpoints(out)[-1] / "weights.safetensors")
 
 
-def _close(one: TrainRequest, other: TrainRequest) -> None:
+def close(one: TrainRequest, other: TrainRequest) -> None:
     a, b = _weights(one.out), _weights(other.out)
     moved = 0.0
     for name, value in a.items():
@@ -46,18 +46,25 @@ def test_two_gloo_workers_equal_one_with_the_same_global_batch(folder: Path, tmp
     alone = request_of(folder, tmp_path / "alone", optimise=STEPS)
     train(alone)
     shared = request_of(folder, tmp_path / "shared", optimise=STEPS)
-    code = (
-        "import sys; from pathlib import Path; import torch; torch.set_num_threads(1); "
+    two_workers(
         "from tests.training.test_distributed import STEPS; from tests.training.test_loop import request_of; "
-        "from training.run import train; train(request_of(Path(sys.argv[1]), Path(sys.argv[2]), optimise=STEPS))"
+        "from training.run import train; train(request_of(Path(sys.argv[1]), Path(sys.argv[2]), optimise=STEPS))",
+        folder,
+        shared.out,
     )
+    close(alone, shared)
+
+
+def two_workers(code: str, *paths: Path) -> None:
+    """Run `code` in two processes that share a batch over gloo; it finds `paths` in sys.argv."""
+    code = "import sys; from pathlib import Path; import torch; torch.set_num_threads(1); " + code
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(folder), str(shared.out)],
+            [sys.executable, "-c", code, *map(str, paths)],
             cwd=ROOT,
             env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
@@ -67,7 +74,6 @@ def test_two_gloo_workers_equal_one_with_the_same_global_batch(folder: Path, tmp
     ]
     errors = [worker.communicate(timeout=300)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
-    _close(alone, shared)
 
 
 @pytest.mark.slow
@@ -79,6 +85,6 @@ def test_ray_train_runs_the_same_loop_with_relative_paths(
     monkeypatch.chdir(folder.parent)
     shared = request_of(Path(folder.name), tmp_path / "shared", optimise=STEPS)
     train_distributed(shared, workers=2)
-    _close(alone, shared)
+    close(alone, shared)
     with pytest.raises(TrainingError, match="holds a run already"):
         train_distributed(shared, workers=2)

@@ -38,6 +38,9 @@ from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
 BACKGROUND = "background"
 """Name in `ClipCodes.arrays` of the environment behind every pixel: linear radiance, not exposed."""
 
+ENVIRONMENT = "environment"
+"""What the light is called where it stands beside G-buffers."""
+
 _UNKNOWN_FOV = 45.0
 _CODES = np.arange(256) / 255
 _INFINITY = 0x7C00
@@ -88,18 +91,21 @@ class ClipCodes:
         return light + sum(array.nbytes for array in self.arrays.values())
 
 
-def codes_of(clip: Clip, panorama: tuple[int, int] | None, *, background: bool = False) -> ClipCodes:
+def codes_of(
+    clip: Clip, panorama: tuple[int, int] | None, *, background: bool = False, partial: bool = False
+) -> ClipCodes:
     """The codes of `clip`, a CodedClip or one whose colours are sRGB-encoded.
 
     `panorama` is the (h, w) of the light, None for none; `background` adds the environment behind every pixel. Raises
-    DatasetError when light is wanted of a clip that has none, or no camera to see it with.
+    DatasetError when light is wanted of a clip that has none, or no camera to see it with; `partial` ones do without.
     """
     arrays = {
         name: (array if isinstance(clip, CodedClip) else to_codes(ATTRIBUTES[name], array)).transpose(0, 3, 1, 2)
         for name, array in clip.arrays.items()
     }
     light = None
-    if panorama is not None:
+    lit = clip.environment is not None and clip.camera is not None
+    if panorama is not None and (lit or not partial):
         if clip.environment is None or clip.camera is None:
             raise DatasetError(
                 f"has no {'camera' if clip.camera is None else 'environment'}, which light needs",
@@ -151,8 +157,10 @@ class CodedBatch:
 
     Attributes:
         arrays: (B, T, C, H, W) by name, in the types of `ClipCodes.arrays`; all surface where no mask is known.
-        panorama: (B, T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None where not all have it.
-        background: (B, T, 3, H, W), likewise.
+        panorama: (B, T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None where none has it.
+        background: (B, T, 3, H, W), likewise; None where not all have it.
+        missing: (B,) bool by name of a G-buffer or `environment`: clips that lack it, and hold zeros in its place;
+            only of those that some clip has and some other lacks.
         depth_range: (B, 2) near and far depth (`depth_limits`).
         tables: (B, 256) model-space value of each rgb code, after the exposure change of the visit.
         exposures: (B,) factors that bring panorama and background to the scale of rgb, exposure change included.
@@ -171,6 +179,7 @@ class CodedBatch:
     real: Tensor
     unconditional: Tensor
     seeds: Tensor
+    missing: Mapping[str, Tensor] = field(default_factory=dict)
 
     def pinned(self) -> CodedBatch:
         """The same batch in memory that a GPU can fetch from by itself."""
@@ -205,6 +214,7 @@ class CodedBatch:
             real=self.real,
             unconditional=self.unconditional,
             seeds=seeds,
+            missing=self.missing,
         )
 
     def _radiance(self, halves: Tensor | None) -> Tensor | None:
@@ -214,8 +224,13 @@ class CodedBatch:
 def collate(visits: Sequence[Visit]) -> CodedBatch:
     """Visits of equal shape as one batch."""
     cuts, entries = [visit.codes for visit in visits], [visit.entry for visit in visits]
-    names = [name for name in cuts[0].arrays if name not in ("mask", BACKGROUND)]
-    arrays = {name: _tensor([cut.arrays[name] for cut in cuts]) for name in names}
+    names = dict.fromkeys(name for cut in cuts for name in cut.arrays if name not in ("mask", BACKGROUND))
+    held = {name: [cut.arrays.get(name) for cut in cuts] for name in names}
+    arrays = {name: _filled(parts) for name, parts in held.items()}
+    lights = [cut.panorama for cut in cuts]
+    panorama = _filled(lights) if any(light is not None for light in lights) else None
+    held |= {} if panorama is None else {ENVIRONMENT: lights}
+    missing = {name: torch.tensor([part is None for part in parts]) for name, parts in held.items()}
     unknown = np.full_like(cuts[0].arrays["rgb"][:, :1], 255)  # without a mask all is surface
     arrays["mask"] = _tensor([cut.arrays.get("mask", unknown) for cut in cuts])
     poses = _if_all([cut.camera_to_world for cut in cuts])
@@ -224,7 +239,7 @@ def collate(visits: Sequence[Visit]) -> CodedBatch:
         depth_range = torch.stack([depth_limits(cut.arrays["depth"]) for cut in cuts])
     return CodedBatch(
         arrays=arrays,
-        panorama=_if_all([cut.panorama for cut in cuts]),
+        panorama=panorama,
         background=_if_all([cut.arrays.get(BACKGROUND) for cut in cuts]),
         depth_range=depth_range,
         tables=torch.from_numpy(np.stack([_exposed(visit.gain) for visit in visits])).float(),
@@ -234,11 +249,12 @@ def collate(visits: Sequence[Visit]) -> CodedBatch:
         keys=tuple(entry.key for entry in entries),
         confidence={
             name: torch.tensor([entry.confidence.get(name, 1.0) for entry in entries])
-            for name in (*GBUFFERS, "environment")
+            for name in (*GBUFFERS, ENVIRONMENT)
         },
         real=torch.tensor([visit.real for visit in visits]),
         unconditional=torch.tensor([visit.unconditional for visit in visits]),
         seeds=torch.tensor([visit.seed for visit in visits], dtype=torch.int64),
+        missing={name: gone for name, gone in missing.items() if bool(gone.any())},
     )
 
 
@@ -269,7 +285,7 @@ class Batch:
         mask: (B, T, 1, H, W) surface coverage in [0, 1].
         depth_range: (B, 2) the near and far depth, in scene units, that relative depth 0 and 1 stand for.
         panorama: (B, T, 3, h, w) linear HDR in the camera frame on the grid of `camera_directions`, times the clip's
-            exposure; None where the light was not asked for.
+            exposure; None where the light was not asked for, or no clip has it.
         background: (B, T, 3, H, W) what the environment would show in every pixel if nothing stood before it, linear,
             exposed as the panorama is; None where it was not asked for.
         intrinsics: (B, 3, 3), or (B, T, 3, 3) where a clip zooms, in pixels of this crop; a 45 degree field of view
@@ -281,6 +297,7 @@ class Batch:
         unconditional: (B,) bool, True where the conditions are to be dropped (classifier-free guidance).
         seeds: (B,) int64, one per sample and visit: whatever an objective draws for a sample comes from its seed, so
             that the draw does not depend on how samples are spread over workers.
+        missing: (B,) bool by name of a G-buffer or `environment`: clips that lack it; what no clip has is not there.
     """
 
     rgb: Tensor
@@ -296,11 +313,16 @@ class Batch:
     real: Tensor
     unconditional: Tensor
     seeds: Tensor
+    missing: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """B."""
         return len(self.keys)
+
+    def lacks(self, name: str, clip: int) -> bool:
+        """Whether a clip of the batch lacks what others have."""
+        return name in self.missing and bool(self.missing[name][clip])
 
     def first(self, count: int) -> Batch:
         """The first `count` clips."""
@@ -354,6 +376,12 @@ def _pooled(video: Tensor) -> Tensor:
 
 def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(arrays))
+
+
+def _filled(arrays: Sequence[np.ndarray | None]) -> Tensor:
+    """The stacked arrays, zeros where one is missing; not all are."""
+    known = next(array for array in arrays if array is not None)
+    return _tensor([np.zeros_like(known) if array is None else array for array in arrays])
 
 
 def _if_all(arrays: Sequence[np.ndarray | None]) -> Tensor | None:

@@ -39,8 +39,8 @@ class ClipSource(Protocol):
         """The clips, in an order that never changes."""
 
     def clip(self, index: int, attributes: Collection[str], frames: Sequence[int] | None, *, light: bool) -> Clip:
-        """Clip `index` with the wanted attributes and frames (None: all): a CodedClip, or one in which colours
-        are sRGB-encoded in [0, 1]."""
+        """Clip `index` with those of the wanted attributes that it has, and frames (None: all): a CodedClip, or one in
+        which colours are sRGB-encoded in [0, 1]."""
 
     def ahead(self, indices: Iterable[int]) -> None:
         """These will be asked for next."""
@@ -84,7 +84,8 @@ class DatasetSource:
     ) -> Clip:
         """Clip `index` from its files."""
         row = self._rows[index]
-        held = [name for name in attributes if name != "mask" or name in row.attributes]  # without one all is surface
+        known = row.attributes or GBUFFERS  # nobody said so of clips of the first contract
+        held = [name for name in attributes if name in known or name == "rgb"]  # without a mask all is surface
         return decode_clip(row.key, files, held, frames, light=light, coded=True)
 
 

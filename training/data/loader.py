@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from manifests.contract.attributes import GBUFFERS
+from manifests.contract.clip import Clip
 from manifests.errors import DatasetError
 from training.data.augment import Augmentation, ClipCut, apply_cut, cut_selected, draw_cut, fits, select
 from training.data.batch import ClipCodes, CodedBatch, Visit, codes_of, collate
@@ -89,6 +90,7 @@ class LoaderOptions:
         cache_bytes: memory for whole decoded clips, filled in order of first use and never emptied.
         rank, world: this worker's share of the global batch.
         pin: whether batches are put in pinned memory, for a GPU.
+        partial: whether clips may lack some G-buffers, or light (`Batch.missing`).
         real: marks every clip as auto-labelled footage (True) or rendered (False); None takes it from the source.
     """
 
@@ -106,6 +108,7 @@ class LoaderOptions:
     rank: int = 0
     world: int = 1
     pin: bool = False
+    partial: bool = False
     real: bool | None = None
 
 
@@ -222,15 +225,27 @@ class Loader:
         light = options.panorama is not None
         whole = self._cache.get(index)
         if whole is None and not self._cache.full:
-            clip = self._source.clip(index, wanted, None, light=light)
-            whole = codes_of(clip, options.panorama, background=options.background)
+            clip = self._checked(self._source.clip(index, wanted, None, light=light))
+            whole = codes_of(clip, options.panorama, background=options.background, partial=options.partial)
             self._cache.put(index, whole)
         if whole is not None:
             return apply_cut(whole, cut)
-        clip = self._source.clip(index, wanted, sorted(cut.frames), light=light)
-        codes = codes_of(clip, options.panorama, background=options.background)
+        clip = self._checked(self._source.clip(index, wanted, sorted(cut.frames), light=light))
+        codes = codes_of(clip, options.panorama, background=options.background, partial=options.partial)
         backwards = cut.frames[0] > cut.frames[-1]
         return cut_selected(select(codes, range(len(cut.frames))[::-1]) if backwards else codes, cut)
+
+    def _checked(self, clip: Clip) -> Clip:
+        """A clip that has what this training cannot do without; raises DatasetError."""
+        wanted = self._options.attributes
+        lacking = [name for name in wanted if name not in clip.arrays]
+        if lacking and (not self._options.partial or len(lacking) == len(wanted)):
+            raise DatasetError(
+                f"has no {', '.join(lacking)}",
+                "leave such clips out; `cosmos`, and inverse renderers of one attribute a pass, do without some",
+                where=f"clip {clip.key}",
+            )
+        return clip
 
 
 class _Cache:

@@ -18,8 +18,8 @@ class EvaluationSettings:
         forward: checkpoint of the forward renderer; with `inverse` also relighting is measured.
         lighting: checkpoint of the lighting estimator.
         training: the training set, for the baselines that need its averages and to prove that nothing tested was seen.
-        steps: sampling steps of diffusion checkpoints.
-        window: frames that the networks see at a time.
+        steps: sampling steps of diffusion checkpoints; if not given, 20, and 15 of `cosmos`.
+        window: frames that the networks see at a time; if not given, 24, and 57 of `cosmos`.
         guidance: guidance of the forward renderer; what suits its sampler if not given.
         lora_scale: strength of the forward renderer's LoRA; 0 is right for synthetic scenes.
         scenes: most scenes of each part; all if not given.
@@ -30,8 +30,8 @@ class EvaluationSettings:
     forward: str | None = None
     lighting: str | None = None
     training: Path | None = None
-    steps: int = 20
-    window: int = 24
+    steps: int | None = None
+    window: int | None = None
     guidance: float | None = None
     lora_scale: float = 0.0
     scenes: int | None = None

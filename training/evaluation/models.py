@@ -11,6 +11,7 @@ import torch
 
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.environment import Environment
+from renderers.cosmos.memory_planner import load_placed
 from renderers.forward import ForwardRenderer
 from renderers.inverse import InverseRenderer
 from renderers.lighting_estimator import LightingEstimator
@@ -88,7 +89,7 @@ class EvaluationModels:
             predicted,
             intrinsics=shot.camera.intrinsics,
             camera_rotations=turns[0].T @ turns,
-            steps=self.settings.steps,
+            steps=self.settings.steps or self.lighting.backbone.steps,
             generator=self._generator(shot),
         )
         return np.asarray(output.environment)
@@ -114,7 +115,7 @@ def load_models(settings: EvaluationSettings) -> EvaluationModels:
     def loaded(kind: Any, checkpoint: str | None) -> Any:
         if checkpoint is None:
             return None
-        pipeline = kind.from_pretrained(checkpoint).to(device)
+        pipeline = load_placed(kind, checkpoint, device)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

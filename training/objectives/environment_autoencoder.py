@@ -45,9 +45,9 @@ class EnvironmentObjective(Objective):
         """Latents are nothing to look at."""
         return {}
 
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
+    def save(self, folder: Path, record: dict[str, Any], network: nn.Module | None = None) -> None:
         """`env_encoder`, and the two networks that only training needs, `nrm_encoder` and `env_decoder`."""
-        trained: Any = self.network
+        trained: Any = network or self.network
         with atomic_folder(folder) as root:
             for name in ("env_encoder", "nrm_encoder", "env_decoder"):
                 getattr(trained, name).save_pretrained(root / name)

@@ -67,13 +67,15 @@ class ForwardObjective(Objective):
 
     @property
     def needs(self) -> Needs:
-        """All G-buffers and the light; the background too where hints are made of it."""
-        return Needs(panorama=True, background=self.backbone.hints, multiple=self.multiple)
+        """All G-buffers and the light, or some of them; the background too where hints are made of it."""
+        family = self.backbone
+        return Needs(panorama=True, background=family.hints, multiple=self.multiple, partial=family.partial)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
-        """See `Objective`; a batch is either all rendered or all footage."""
+        """See `Objective`; a batch is either all rendered or all footage, unless all learn the same, from some maps."""
         real = bool(batch.real.any())
-        if real and not bool(batch.real.all()):
+        mixed = real and not bool(batch.real.all())
+        if mixed and (self.cotrain or not self.backbone.partial):
             raise TrainingError(
                 "a batch mixes rendered clips and footage",
                 "give footage as `real`, a set of its own",
@@ -84,7 +86,7 @@ class ForwardObjective(Objective):
         if not real:
             return losses
         trust = torch.stack([batch.confidence[name] for name in (*batch.gbuffers, "environment")]).mean(dim=0)
-        parts = {f"real.{name}": value for name, value in losses.parts.items()}
+        parts = losses.parts if mixed else {f"real.{name}": value for name, value in losses.parts.items()}
         return Losses(losses.total * trust.to(losses.total), parts)
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
@@ -94,7 +96,8 @@ class ForwardObjective(Objective):
         frame = batch.rgb.shape[1] // 2
         with lora.lora_scale(self.network, 0.0) if self.cotrain else nullcontext():
             predicted = self._predicted(self.network, batch, *self._inputs(batch))
-        base = modelspace.to_model("basecolor", batch.gbuffers["basecolor"])
+        known = batch.gbuffers.get("basecolor")
+        base = batch.rgb if known is None else modelspace.to_model("basecolor", known)
         rows = [
             [modelspace.display(video[clip, frame].float()) for video in (base, batch.rgb, predicted)]
             for clip in range(batch.size)
@@ -131,9 +134,8 @@ class ForwardObjective(Objective):
     @torch.no_grad()
     def _inputs(self, batch: Batch) -> tuple[Tensor, LightFeatures]:
         """Condition and light, zero for the clips whose conditions are dropped."""
-        assert batch.panorama is not None
         light = batch.panorama
-        if self.backbone.environment_size is None:  # the network sees it as large as the picture
+        if light is not None and self.backbone.environment_size is None:  # the network sees it as large as the picture
             light = resize_panorama(light.flatten(0, 1), *batch.rgb.shape[-2:]).unflatten(0, light.shape[:2])
         surfaces, mask = self._surfaces(batch)
         dropped = self._dropped(batch)
@@ -159,13 +161,14 @@ class ForwardObjective(Objective):
         return values, mask
 
     def _dropped(self, batch: Batch) -> dict[str, Tensor]:
-        """Which clips do without which G-buffer, or without light: drawn from their seeds, each by itself."""
+        """Which clips do without which G-buffer, or light: they lack it, or so it was drawn from their seeds."""
         share = self.config.data.drop_each
         if not self.backbone.partial or not share:
-            return {}
+            return dict(batch.missing)
         names = (*GBUFFERS, LIGHT)
         draws = [np.random.default_rng([seed, _DROPPED]).random(len(names)) < share for seed in batch.seeds.tolist()]
-        return dict(zip(names, torch.from_numpy(np.stack(draws)).to(batch.rgb.device).unbind(dim=1), strict=True))
+        drawn = dict(zip(names, torch.from_numpy(np.stack(draws)).to(batch.rgb.device).unbind(dim=1), strict=True))
+        return drawn | {name: gone | drawn[name] for name, gone in batch.missing.items()}
 
     def _bound(self, network: nn.Module, condition: Tensor, light: LightFeatures) -> Any:
         called = Called(network, self.network)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from manifests.contract.attributes import GBUFFERS
-from manifests.errors import InputError
+from manifests.errors import InputError, TrainingError
 from renderers import modelspace
 from renderers.backbone import RenderInputs
 from renderers.backbones import JOINT, attribute_rows
@@ -59,9 +59,9 @@ class InverseObjective(Objective):
 
     @property
     def needs(self) -> Needs:
-        """All G-buffers; the light where the picture is rendered again."""
+        """All G-buffers, or some where they are asked for one by one; the light where the picture is rendered again."""
         lit = self.config.rerender is not None
-        return Needs(panorama=lit, background=lit, multiple=self.multiple)
+        return Needs(panorama=lit, background=lit, multiple=self.multiple, partial=not self.joint)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """See `Objective`."""
@@ -110,7 +110,7 @@ class InverseObjective(Objective):
         predicted, true, rows = self._all(batch), self._true(batch), []
         for clip in range(batch.size):
             row = [modelspace.display(batch.rgb[clip, frame])]
-            for name in GBUFFERS:
+            for name in true:
                 row += [
                     modelspace.display(video[clip, frame]) for video in (predicted[name].to(true[name]), true[name])
                 ]
@@ -128,9 +128,15 @@ class InverseObjective(Objective):
         return weights if named or not self.config.rerender else {**weights, "rgb.l1": 1.0}
 
     def _drawn(self, batch: Batch) -> list[str]:
-        """One attribute per clip, of those that have a loss."""
+        """One attribute per clip, of those that have a loss and that the clip has."""
         names = list(dict.fromkeys(name.partition(".")[0] for name in self.weights)) or list(GBUFFERS)
-        return [names[(seed >> 8) % len(names)] for seed in batch.seeds.tolist()]
+        drawn = []
+        for clip, seed in enumerate(batch.seeds.tolist()):
+            known = [name for name in names if name in batch.gbuffers and not batch.lacks(name, clip)]
+            if not known:
+                raise TrainingError(f"has none of {', '.join(names)}", "leave it out", where=f"clip {batch.keys[clip]}")
+            drawn.append(known[(seed >> 8) % len(known)])
+        return drawn
 
     def _bound(self, network: nn.Module, batch: Batch, asked: list[str]) -> Any:
         """The network with the pictures and the attributes bound."""
@@ -185,7 +191,7 @@ class InverseObjective(Objective):
     def _all(self, batch: Batch) -> dict[str, Tensor]:
         if self.joint:
             return self._predicted(self.network, batch, [JOINT] * batch.size)
-        passes = {name: self._one_by_one(self.network, batch, [name] * batch.size) for name in GBUFFERS}
+        passes = {name: self._one_by_one(self.network, batch, [name] * batch.size) for name in batch.gbuffers}
         return {name: torch.cat([clip for _, clip in clips]) for name, clips in passes.items()}
 
     def _latents(self, asked: list[str], true: dict[str, Tensor]) -> Tensor:

@@ -67,9 +67,9 @@ class JudgeObjective(Objective):
         """Numbers are nothing to look at."""
         return {}
 
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
+    def save(self, folder: Path, record: dict[str, Any], network: nn.Module | None = None) -> None:
         """The inverse renderer with its judge, and the record of both trainings."""
-        renderer, judge = self.renderer, self.network
+        renderer, judge = self.renderer, network or self.network
         own = dict(renderer.config["training"] or {})
         parts = renderer.components | {"judge": judge}
         settings = {name: renderer.config[name] for name in ("sampler", "prediction", "attributes")}

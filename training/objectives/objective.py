@@ -36,12 +36,16 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective takes from the loader; heights and widths must be multiples of `multiple`."""
+    """What an objective takes from the loader; heights and widths must be multiples of `multiple`.
+
+    `partial`: clips may lack some of the attributes, or the light.
+    """
 
     attributes: tuple[str, ...] = GBUFFERS
     panorama: bool = False
     background: bool = False
     multiple: int = 1
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,16 @@ class Objective(ABC):
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Sample grids (3, H, W) in [0, 1] by name, from the bare network; called without gradients."""
 
-    def save(self, folder: Path, record: dict[str, Any]) -> None:
-        """Write what was trained in the renderers' layout; `record` says how it was trained."""
+    def save(self, folder: Path, record: dict[str, Any], network: nn.Module | None = None) -> None:
+        """Write what was trained in the renderers' layout; `record` says how. `network` is its, if it is not whole."""
         config = self.config
         settings = {
             "sampler": config.sampler,
             "prediction": config.prediction,
             "licence": config.licence or self.networks.licence,
         }
-        self.pipeline(**self.components(), **settings, training=record).save_pretrained(folder)
+        parts = {**self.components(), "unet": network or self.network}
+        self.pipeline(**parts, **settings, training=record).save_pretrained(folder)
 
     def components(self) -> dict[str, Any]:
         """Arguments of the pipeline that is saved: its parts, and settings beyond sampler and prediction."""
