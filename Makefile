@@ -3,7 +3,7 @@
 VENV := .venv
 RUN  := $(VENV)/bin/python
 
-.PHONY: demo test quick lint bench lock clean
+.PHONY: demo test quick lint bench prove lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.ready
@@ -29,10 +29,15 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+# Writes the tables of docs/benchmarks.md anew; WORD=scale for those whose command has that word.
 bench: $(VENV)/.ready
-	$(RUN) -m benchmarks.sampling
+	$(RUN) -m benchmarks.tables docs/benchmarks.md --only "$(WORD)"
 	$(RUN) -m benchmarks.material_cost
 	$(RUN) -m benchmarks.factory
+
+# All slow proofs and every row of docs/reliability.md, in one table; hours.
+prove: $(VENV)/.ready
+	$(RUN) -m benchmarks.prove
 
 # The stamp is newer than what it was made from, so that set-up runs once and again only when a pin changes.
 $(VENV)/.ready: requirements.lock pyproject.toml .python-version

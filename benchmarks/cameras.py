@@ -2,6 +2,7 @@
 
     python -m benchmarks.cameras render out/cameras --clips 24
     python -m benchmarks.cameras solve out/cameras
+    python -m benchmarks.cameras depth out/cameras
 
 Clips of the recipe `world`, each with one kind of motion, by turns. A clip counts as solved wrongly where its camera is
 not flagged and is off by more than twice what is allowed, or is of another kind. Where the true camera shakes so little
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from manifests.contract.camera import Camera
+from manifests.errors import InputError
 from scenes.recipes import Recipe
 
 SEED = 41
@@ -129,9 +133,97 @@ def solve(folder: Path, fov_degrees: float) -> None:
     print(f"kind right {right}, not solved {unsolved}, wrong and not flagged {wrong}")
 
 
+def depth(folder: Path, fov_degrees: float) -> None:
+    """Depth of the clips whose camera moves and was solved: its error with one scale a clip, and how feet stick.
+
+    A line for each and one for all. `as before` is the network's depth, moved away from the camera as normals want.
+    Feet are of things put to pixels of the first frame that can hold one; how far they slide from the true place of
+    what is seen there is measured in all frames, in pixels.
+    """
+    from editing.film import open_film
+    from editing.film_scene import estimates_with_distance
+    from editing.relighting import estimated
+    from editing.settings import FilmRenderers, FilmSettings
+    from labeling.cameras.clip_depth import clip_depth
+    from renderers.sampling.windows import plan_windows
+
+    settings = FilmSettings()
+    renderers = FilmRenderers(settings)
+    print("| clip | as before | fitted | slides, median | 95th percentile |\n" + "|---" * 5 + "|")
+    before, after, slides = [], [], []
+    for path in sorted(folder.glob("*.mp4")):
+        if KINDS.get(path.stem.split("-")[1], "moving") != "moving":
+            continue
+        with np.load(path.with_suffix(".npz")) as truth, open_film(path) as film, tempfile.TemporaryDirectory() as kept:
+            poses, true, lens = (truth[name] for name in ("camera_to_world", "depth", "intrinsics"))
+            film.find_camera("solve", fov_degrees, Path(kept) / "a.mp4")
+            if film.camera is None or not len(film.points):
+                continue
+            size = renderers.seen_size(film)
+            seen = next(iter(film.pieces(plan_windows(film.frames, film.frames, 0), size))).seen
+            maps = estimated(seen, renderers.inverse, settings)
+            intrinsics = film.intrinsics(size)
+            assert intrinsics is not None
+            camera = Camera(intrinsics, film.camera.camera_to_world)
+        found = clip_depth(maps["depth"][..., 0], camera, film.points)
+        if found is None:
+            print(f"| {path.stem} | | not fitted | | |")
+            continue
+        truly = Camera(lens, poses)
+        true = true[..., 0].astype(np.float64)
+        there = np.isfinite(true)
+        old = estimates_with_distance(maps, camera.intrinsics)[0]["depth"][..., 0]
+        errors = [scaled_error(one, true, there & np.isfinite(old)) for one in (old, found[0])]
+        feet = _feet(camera, {**maps, "depth": found[0][..., None]}, there[0])
+        paths = truly.project(_seen_at(truly, true[0], feet))[0], camera.project(np.array([*feet.values()]))[0]
+        shown = (paths[0] > 0).all(axis=-1) & (paths[0] < true.shape[:0:-1]).all(axis=-1)
+        slide = np.linalg.norm(paths[0] - paths[1], axis=-1)[shown]
+        before, after, slides = [*before, errors[0]], [*after, errors[1]], [*slides, slide]
+        print(
+            f"| {path.stem} | {errors[0]:.1%} | {errors[1]:.1%} | {np.median(slide):.2f} "
+            f"| {np.percentile(slide, 95):.2f} |",
+            flush=True,
+        )
+    if slides:
+        together = np.concatenate(slides)
+        print(
+            f"| all | {np.mean(before):.1%} | {np.mean(after):.1%} | {np.median(together):.2f} "
+            f"| {np.percentile(together, 95):.2f} |"
+        )
+
+
+def scaled_error(found: np.ndarray, true: np.ndarray, where: np.ndarray) -> float:
+    """Mean share by which depth (T, H, W) is off, after the one scale for all frames that suits most pixels."""
+    ratio = found[where] / true[where]
+    return float(np.abs(ratio / np.median(ratio) - 1).mean())
+
+
+def _feet(camera: Camera, gbuffers: Mapping[str, np.ndarray], there: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """Where things stand that are put to some pixels (x, y) of the first frame that can hold one."""
+    from editing.support import floor_up, stand
+
+    feet: dict[tuple[int, int], np.ndarray] = {}
+    rows, columns = np.nonzero(there)
+    for number in np.random.default_rng(0).permutation(len(rows))[:400]:
+        pixel = int(columns[number]), int(rows[number])
+        try:
+            up = floor_up(camera, gbuffers["normal"][0], there[..., None], pixel)
+            feet[pixel] = stand(camera, gbuffers, pixel, up, measured=False).position
+        except InputError:
+            continue
+    return feet
+
+
+def _seen_at(camera: Camera, first: np.ndarray, pixels: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Places (N, 3) in the world of what the first frame, of depth (H, W), shows at some pixels (x, y)."""
+    columns, rows = np.array(list(pixels)).T
+    pose, rays = camera.camera_to_world[0], camera.at(slice(1)).rays(*first.shape).reshape(*first.shape, 3)
+    return (rays[rows, columns] * first[rows, columns, None]) @ pose[:3, :3].T + pose[:3, 3]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["render", "solve"])
+    parser.add_argument("step", choices=["render", "solve", "depth"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--size", type=int, default=256)
@@ -140,6 +232,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.step == "render":
         render(options.folder, options.clips, options.size, options.frames)
+    elif options.step == "depth":
+        depth(options.folder, options.fov)
     else:
         solve(options.folder, options.fov)
 

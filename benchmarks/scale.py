@@ -1,31 +1,43 @@
 """How many items a second the engine itself can take, and what its driver needs: a stage that makes nothing.
 
-    python -m benchmarks.scale out/null --items 150000
-    python -m benchmarks.scale out/null --items 150000      # again: goes on where it was, or only measures queries
+    python -m benchmarks.scale --items 150000
+    python -m benchmarks.scale out/null --items 150000      # stays there; goes on, or only asks, when it is complete
 
-Every item is one clip of `--bytes` random bytes. Prints items a second, the driver's CPU seconds and
-resident memory, the time until the first item was begun, and how long questions to the dataset take.
+Every item is one clip of `--bytes` random bytes that brings its preview. Prints items a second from the first to the
+end, CPU milliseconds an item, the driver's resident memory halfway and at the end, seconds until the first item was
+begun, and seconds that questions to the dataset take. Workers are never replaced: that costs a second or two each time.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from manifests.audit.stats import stats
+from manifests.audit.verify import verify
+from manifests.contract.clip import Clip
 from manifests.contract.row import ClipRow, Sample
 from manifests.store.dataset import open_or_create
 from manifests.store.header import Header
+from manifests.store.previews import strip_of
 from pipeline.engine import run
 from pipeline.ledger import status
 from pipeline.options import RunOptions
 from pipeline.stage import Encode
+
+HEADER = (
+    "| items | a second | CPU ms an item, driver of all | driver MiB, halfway, end | first item s | status s | stats s "
+    "| verify s |"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class NullStage:
 class NullWorker:
     def __init__(self, stage: NullStage) -> None:
         self._stage, self._noise = stage, random.Random(0).randbytes(stage.size)
+        grey = np.full((1, 8, 8, 3), 0.5, np.float32)
+        self._preview = strip_of(Clip("null", {"rgb": grey}))
 
     def produce(self, index: int) -> Encode:
         if not self._stage.begun.exists():
@@ -56,7 +70,7 @@ class NullWorker:
             key=f"{index:08d}-00", item=index, stage="null", frames=1, height=8, width=8, fps=1.0, attributes=("rgb",)
         )
         data = index.to_bytes(8) + self._noise[8:]
-        return lambda: [Sample(row.key, {"data.bin": data}, row)]
+        return lambda: [Sample(row.key, {"data.bin": data}, row, self._preview)]
 
     def close(self) -> None:
         pass
@@ -74,36 +88,51 @@ class DriverMemory:
             self.seen.append(psutil.Process().memory_info().rss / 2**20)
             time.sleep(1)
 
-    def line(self) -> str:
-        half, last, most = self.seen[len(self.seen) // 2], self.seen[-1], max(self.seen)
-        return f"{half:.0f} MiB halfway, {last:.0f} at the end, {most:.0f} at most"
+
+def processor_seconds() -> tuple[float, float]:
+    """Of this process, and of it and all that it started and waited for."""
+    rest = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time(), time.process_time() + rest.ru_utime + rest.ru_stime
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    begun = folder.with_name(f"{folder.name}.begun")
+    begun.unlink(missing_ok=True)
+    stage = NullStage(options.items, options.per_shard, options.bytes, begun)
+    header = Header(stage="null", codec="exact", recipe={}, seed=0, items=stage.items, per_shard=stage.per_shard)
+    dataset = open_or_create(folder, header)
+    memory, before, began = DriverMemory(), processor_seconds(), time.time()
+    report = run(dataset, stage, RunOptions(workers=options.workers, gpus_per_worker=0, recycle_after_items=1 << 20))
+    driver, every = (
+        1000 * (now - then) / max(report.clips, 1) for now, then in zip(processor_seconds(), before, strict=True)
+    )
+    first = float(begun.read_text()) if begun.exists() else time.time()
+    rate = report.clips / max(time.time() - first, 1e-6)
+    asked = {}
+    for name, ask in (("status", status), ("stats", stats), ("verify", lambda path: verify(path, threads=2))):
+        since = time.perf_counter()
+        ask(folder)
+        asked[name] = time.perf_counter() - since
+    half, last = memory.seen[len(memory.seen) // 2], memory.seen[-1]
+    print(HEADER)
+    print("|" + "---|" * HEADER.count(" |"))
+    print(
+        f"| {report.clips} | {rate:.0f} | {driver:.2f} of {every:.2f} | {half:.0f}, {last:.0f} | {first - began:.1f} | "
+        + " | ".join(f"{seconds:.2f}" for seconds in asked.values())
+        + " |"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path)
+    parser.add_argument("dataset", type=Path, nargs="?", help="a folder that stays, in place of a temporary one")
     parser.add_argument("--items", type=int, default=150_000)
     parser.add_argument("--bytes", type=int, default=25_000)
     parser.add_argument("--per-shard", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    begun = options.dataset.with_name(f"{options.dataset.name}.begun")
-    begun.unlink(missing_ok=True)
-    stage = NullStage(options.items, options.per_shard, options.bytes, begun)
-    header = Header(stage="null", codec="exact", recipe={}, seed=0, items=stage.items, per_shard=stage.per_shard)
-    dataset = open_or_create(options.dataset, header)
-    memory, before, began = DriverMemory(), time.process_time(), time.time()
-    report = run(dataset, stage, RunOptions(workers=options.workers, gpus_per_worker=0))
-    if begun.exists():
-        first, busy = float(begun.read_text()), time.process_time() - before
-        seconds = time.time() - first
-        print(f"{report.clips} items in {seconds:.0f} s, {report.clips / seconds:.0f} a second; ", end="")
-        print(f"the first was begun after {first - began:.1f} s")
-        print(f"driver: {busy:.0f} CPU seconds, {1000 * busy / max(report.clips, 1):.2f} ms an item, {memory.line()}")
-    for name, ask in (("status", status), ("stats", stats)):
-        began = time.perf_counter()
-        ask(options.dataset)
-        print(f"{name}: {time.perf_counter() - began:.2f} s")
+    with tempfile.TemporaryDirectory(prefix="lightloom-bench-") as folder:
+        measure(options.dataset or Path(folder) / "null", options)
 
 
 if __name__ == "__main__":

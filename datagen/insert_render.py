@@ -1,14 +1,16 @@
-"""G-buffers of one asset alone, seen by a camera that is given: what is put into a clip that exists already.
+"""Assets alone, seen by a camera that is given: their G-buffers, or their picture under a light with what they throw.
 
-The asset goes through the factory's own import, materials and passes, so that what is inserted is described as what is
-there. Blender runs in a process of its own: the caller has torch loaded, and the file may be a stranger's.
+What is put into a clip that exists already goes through the factory's own import, materials and passes, so that it is
+described as what is there. Blender runs in a process of its own: the caller has torch loaded, and the file may be a
+stranger's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +19,7 @@ from datagen.child import run_python
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
+from manifests.contract.environment import Environment
 from manifests.errors import RenderError
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
@@ -26,12 +29,18 @@ from scenes.spec import File, Material, Native, Positive, Principled, Source, Sp
 CHILD = "datagen.blender.insert_worker"
 REQUEST = "request.json"
 FAILURE = "failure.json"
+LIGHT = "light.npz"
+LIT = "lit.npz"
 KEY = "object"
 INSTANCE = 2
-"""Index of the asset in the clip that is rendered; who composites it chooses another."""
+"""Index of the first asset in the clip that is rendered; who composites it chooses others."""
 
-SECONDS = 1800.0
+SECONDS = 3600.0
 _PLAIN = Principled(uid="plain", basecolor=(0.6, 0.6, 0.6), roughness=0.4, metallic=0.0)
+
+Rows = tuple[tuple[float, ...], ...]
+Part = tuple[int, int, int, int]
+"""(top, left, bottom, right) of a picture, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +52,82 @@ class Insert:
     roots: Mapping[str, Path]
 
 
-class InsertRequest(SpecData, frozen=True, kw_only=True):
-    """What the rendering process is told, as JSON. Matrices are nested rows."""
+@dataclass(frozen=True, eq=False)
+class PlacedAsset:
+    """An asset and its `object_to_world` (4, 4), or (T, 4, 4) where it moves: rotation, scale and place of the mesh's
+    normalised frame (`scenes.spec.Object`)."""
+
+    asset: Insert
+    object_to_world: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Catcher:
+    """A square that nobody sees and that catches shadows and reflections.
+
+    plane_to_world: (4, 4), of a square of sides 1 in the plane z = 0. The material is what the surface there has.
+    """
+
+    plane_to_world: np.ndarray
+    basecolor: tuple[float, float, float]
+    roughness: float
+    metallic: float
+
+
+@dataclass(frozen=True, eq=False)
+class LitPicture:
+    """Assets under a light, in two parts of the picture, each (top, left, bottom, right): finely where the assets are,
+    coarsely around, as far as they change the light.
+
+    Attributes:
+        part: with the assets, h x w pixels.
+        rgb: (n, h, w, 3) linear radiance times coverage. n is 1 where nothing changes over the film, else T.
+        mask: (n, h, w, 1) coverage.
+        depth: (n, h, w, 1) planar depth, +inf where no asset is.
+        change: (n, h, w, 3) factor on what is seen of the catchers' surfaces.
+        around: a part that holds `part`.
+        change_around: (n, y, x, 3) the same factor there, shrunk.
+    """
+
+    part: Part
+    rgb: np.ndarray
+    mask: np.ndarray
+    depth: np.ndarray
+    change: np.ndarray
+    around: Part
+    change_around: np.ndarray
+
+
+class RequestedAsset(SpecData, frozen=True, kw_only=True):
+    """An asset of an `InsertRequest`: `object_to_world` has 4x4 rows, once or for each frame."""
 
     mesh: Source
     material: Material
     roots: dict[str, str]
-    intrinsics: tuple[tuple[tuple[float, ...], ...], ...]
-    camera_to_world: tuple[tuple[tuple[float, ...], ...], ...]
-    object_to_world: tuple[tuple[float, ...], ...]
+    object_to_world: tuple[Rows, ...]
+
+
+class RequestedCatcher(SpecData, frozen=True, kw_only=True):
+    """A `Catcher` of an `InsertRequest`."""
+
+    plane_to_world: Rows
+    material: Principled
+
+
+class InsertRequest(SpecData, frozen=True, kw_only=True):
+    """What the rendering process is told, as JSON. Matrices are nested rows.
+
+    `parts` are what is rendered under the light in the folder, finely and coarsely; without them G-buffers are.
+    """
+
+    assets: tuple[RequestedAsset, ...]
+    catchers: tuple[RequestedCatcher, ...] = ()
+    intrinsics: tuple[Rows, ...]
+    camera_to_world: tuple[Rows, ...]
     height: int
     width: int
-    fps: Positive
+    parts: tuple[Part, Part] | None = None
+    fps: Positive = 24.0
     samples: int
     device: str
 
@@ -84,58 +157,108 @@ def find_asset(name: str, catalogue: Catalogue) -> Insert:
 
 
 def render_insert(
-    asset: Insert,
+    assets: Sequence[PlacedAsset],
     camera: Camera,
     size: tuple[int, int],
-    object_to_world: np.ndarray,
     out: Path,
     *,
     fps: float = 24.0,
     samples: int = 64,
     device: DeviceKind = "auto",
 ) -> Clip:
-    """Render the asset alone, without ground or light, and return the clip that then lies in `out` (`exact` codec).
+    """Render assets alone, without ground or light, and return the clip that then lies in `out` (`exact` codec).
 
     Args:
-        asset: what to render.
+        assets: what to render.
         camera: intrinsics in pixels (the centre may lie anywhere, but fy / fx is the same in all frames) and a pose for
             each of the T frames.
         size: (H, W) of the picture.
-        object_to_world: (4, 4) rotation, scale and place of the mesh's normalised frame (`scenes.spec.Object`).
         out: folder, made if need be; the clip's files are `object.<suffix>`.
         fps: recorded in the clip.
         samples: per pixel; they only smooth edges and textures, there is no light.
         device: what renders.
 
     Returns:
-        Clip of T frames with basecolor, normal, depth, roughness, metallic, mask and instance (`INSTANCE`); depth is in
-        scene units, background where the asset is not.
+        Clip of T frames with basecolor, normal, depth, roughness, metallic, mask and instance (`INSTANCE` and on);
+        depth is in scene units, background where no asset is.
 
     Raises RenderError: for what is wrong with the asset, and when the process dies (`crashed`) or takes too long.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    request = InsertRequest(
-        mesh=asset.mesh,
-        material=asset.material,
-        roots={name: str(root) for name, root in asset.roots.items()},
-        intrinsics=camera.frame_intrinsics.tolist(),
-        camera_to_world=camera.camera_to_world.tolist(),
-        object_to_world=object_to_world.tolist(),
-        height=size[0],
-        width=size[1],
-        fps=fps,
-        samples=samples,
-        device=device,
-    )
-    (out / REQUEST).write_bytes(msgspec.json.encode(request))
-    (out / FAILURE).unlink(missing_ok=True)
-    _run(asset.mesh.uid, out)
+    _ask(out, assets, camera, size, fps=fps, samples=samples, device=device)
     files = {path.name.removeprefix(f"{KEY}."): path.read_bytes() for path in out.glob(f"{KEY}.*")}
     return decode_clip(KEY, files)
 
 
-def _run(name: str, out: Path) -> None:
-    """The rendering process, to its end."""
+def render_lit(
+    assets: Sequence[PlacedAsset],
+    catchers: Sequence[Catcher],
+    light: Environment,
+    camera: Camera,
+    size: tuple[int, int],
+    parts: tuple[Part, Part],
+    out: Path,
+    *,
+    samples: int = 64,
+    device: DeviceKind = "auto",
+) -> LitPicture:
+    """Path trace assets under a light, and how they change the light on the catchers: with them against without them.
+
+    light: its radiance is that of the picture. parts: `part` and `around` of a `LitPicture` of `size` (H, W). The other
+    arguments and errors are those of `render_insert`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez(out / LIGHT, image=light.image, rotations=light.rotation)
+    _ask(out, assets, camera, size, samples=samples, device=device, parts=parts, catchers=catchers)
+    with np.load(out / LIT) as made:
+        return LitPicture(
+            parts[0], made["rgb"], made["mask"], made["depth"], made["change"], parts[1], made["change_around"]
+        )
+
+
+def _rows(matrices: np.ndarray) -> tuple[Rows, ...]:
+    """(4, 4) or (T, 4, 4) as nested rows."""
+    return tuple(tuple(map(tuple, one)) for one in matrices.reshape(-1, 4, 4).tolist())
+
+
+def _ask(
+    out: Path,
+    assets: Sequence[PlacedAsset],
+    camera: Camera,
+    size: tuple[int, int],
+    *,
+    catchers: Sequence[Catcher] = (),
+    **how: Any,
+) -> None:
+    """Have the rendering process do it, to its end."""
+    out.mkdir(parents=True, exist_ok=True)
+    request = InsertRequest(
+        assets=tuple(
+            RequestedAsset(
+                mesh=placed.asset.mesh,
+                material=placed.asset.material,
+                roots={name: str(root) for name, root in placed.asset.roots.items()},
+                object_to_world=_rows(placed.object_to_world),
+            )
+            for placed in assets
+        ),
+        catchers=tuple(
+            RequestedCatcher(
+                plane_to_world=one.plane_to_world.tolist(),
+                material=Principled(
+                    uid=f"catcher/{number}", basecolor=one.basecolor, roughness=one.roughness, metallic=one.metallic
+                ),
+            )
+            for number, one in enumerate(catchers)
+        ),
+        intrinsics=camera.frame_intrinsics.tolist(),
+        camera_to_world=camera.camera_to_world.tolist(),
+        height=size[0],
+        width=size[1],
+        **how,
+    )
+    (out / REQUEST).write_bytes(msgspec.json.encode(request))
+    (out / FAILURE).unlink(missing_ok=True)
+    name = ", ".join(placed.asset.mesh.uid for placed in assets)
     try:
         ended = run_python("-m", CHILD, str(out), seconds=SECONDS)
     except TimeoutError:

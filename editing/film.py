@@ -76,6 +76,8 @@ class Film:
         frames: T.
         fps: frames per second.
         clip: the dataset's clip, or None for a video.
+        points: (N, 3) places in the world of a moving camera that was found, which tell the unit of its steps.
+        level: whether a camera that was found knows which way is up, in every shot.
         camera_said: lines for people: what `find_camera` found, shot by shot.
         remarks: lines for people: what whoever works on it could not do; `problems` has them too.
     """
@@ -84,6 +86,8 @@ class Film:
         self.name, self._source = name, source
         self.clip = source if isinstance(source, Clip) else None
         self.size, self.frames, self.fps = source.size, source.frames, source.fps
+        self.points = np.zeros((0, 3))
+        self.level = False
         self.camera_said: list[str] = []
         self.remarks: list[str] = []
         self._camera = None if self.clip is None else self.clip.camera
@@ -142,14 +146,14 @@ class Film:
             for frame, rgb in enumerate(self.shown):
                 yield rgb, frame / self.fps
 
-    def find_camera(self, how: str, fov_degrees: float, out: Path) -> None:
-        """Let the film know its camera: "assume" one that stands still and level, "solve" it, or read it from a file.
+    def find_camera(self, how: str | None, fov_degrees: float, out: Path) -> None:
+        """Let the film know its camera: "assume" (or None) one that stands still and level, "solve" it, or read it.
 
         A clip keeps its own. What is solved is kept beside `out` (.camera.json), and used again for the same film,
         which is read once more for that. fov_degrees: where nothing shows the lens. InputError for a file that cannot
         be used.
         """
-        if how == "assume" or not isinstance(self._source, Reader):
+        if how is None or how == "assume" or not isinstance(self._source, Reader):
             return
         from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 
@@ -173,6 +177,9 @@ class Film:
                 poses[frames] = (_ALONG_Y_TO_X @ camera.camera_to_world)[: self.frames - shot.first]
                 lens[frames] = camera.intrinsics[: self.frames - shot.first]
         self._camera = Camera(lens if np.ptp(lens, axis=0).any() else lens[0], poses)
+        if len(found.shots) == 1 and found.shots[0].points:
+            self.points = np.array(found.shots[0].points) @ _ALONG_Y_TO_X[:3, :3].T
+        self.level = all(shot.up == "seen" for shot in found.shots)
         self.camera_said = [shot.line() for shot in found.shots]
 
     @property
@@ -189,8 +196,9 @@ class Film:
                 "where it moves, the object does not move along (option camera)"
             )
         poses = self._camera.camera_to_world.copy()
+        steps = bool(np.ptp(poses[:, :3, 3], axis=0).max() > 0)
         poses[:, :3, 3] = 0.0
-        return Camera(intrinsics, poses), "; ".join(self.camera_said) + ": its turns are followed, no steps"
+        return Camera(intrinsics, poses), "; ".join(self.camera_said) + (": no steps are followed" if steps else "")
 
     def poses(self, window: Window) -> np.ndarray:
         """camera_to_world (n, 4, 4) in a window: as known, or a level camera that looks at the light's middle."""

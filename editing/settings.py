@@ -128,7 +128,8 @@ class FilmSettings:
         shading: who says what a new light does: the forward renderer ("network"), or shading with traced shadows
             without one ("analytic"); "auto" is the network where it sees the video at its own size, or was chosen.
         camera: `assume` a camera that stands still and level; `solve` it from the film, kept beside the result; or its
-            file: what was kept, a COLMAP folder, transforms.json. A dataset's clip has its own.
+            file: what was kept, a COLMAP folder, transforms.json. If not given, insertion solves it, the others assume
+            one. A dataset's clip has its own.
         fov: field of view of the larger image side, in degrees, where the camera does not say it.
         exposure: factor on the light; if not given, surfaces stay as bright as they are.
         steps: denoising steps of diffusion checkpoints; if not given, 20, and 15 of `cosmos`.
@@ -144,7 +145,7 @@ class FilmSettings:
     window: int | None = None
     memory: float | None = None
     shading: Literal["auto", "analytic", "network"] = "auto"
-    camera: str = "assume"
+    camera: str | None = None
     fov: float = 45.0
     exposure: float | None = None
     steps: int | None = None

@@ -10,6 +10,7 @@ Pieces of evidence, each of which grows where labels get worse:
     render     the labels are shaded under the estimated light (split sum) and compared with the video: a picture that
                they cannot explain is wrong somewhere
     judge      what the checkpoint's judge expects (`renderers/label_error.py`); it costs no further pass
+    corners    how far depth is off at the corners that a moving camera was solved from, the median over frames
     contrast   how much the estimated light varies over the sphere: a light that claims much errs more
 
 Evidence is in the units of the errors it stands for. A confidence is exp(-expected error / unit), where the expected
@@ -37,6 +38,7 @@ ENVIRONMENT = "environment"
 RENDER = "render"
 JUDGE = "judge"
 CONTRAST = "contrast"
+CORNERS = "corners"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ CALIBRATION: Mapping[str, Calibration] = MappingProxyType(
     {
         "basecolor": Calibration(0.2, {**_CHECKS, RENDER: 0.2}),
         "normal": Calibration(25.0, {**_CHECKS, RENDER: 0.05}),
-        "depth": Calibration(0.2, {**_CHECKS, RENDER: 0.05}),
+        "depth": Calibration(0.2, {**_CHECKS, RENDER: 0.05, CORNERS: 1.0}),
         "roughness": Calibration(0.3, {**_CHECKS, RENDER: 0.05}),
         "metallic": Calibration(0.3, {**_CHECKS, RENDER: 0.2}),
         ENVIRONMENT: Calibration(0.15, {CONTRAST: 1.0}),

@@ -101,6 +101,7 @@ def clip_of(origin: Origin, segment: Segment, labels: SegmentLabels) -> Clip:
             "file": footage.name,
             "frames": [first, first + count - 1],
             "depth": "relative",
+            **({} if labels.depth_range is None else {"depth_range": list(labels.depth_range)}),
             **_camera_meta(segment),
             "mask": "guessed",
             "evidence": dict(labels.evidence),

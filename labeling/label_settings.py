@@ -145,7 +145,6 @@ class Checkpoint:
 
 def checkpoint(source: str | Path, kind: Kind) -> Checkpoint:
     """Describe the checkpoint at `source`, a folder or a hub id, which must be of `kind`; raises CheckpointError."""
-    from renderers.backbones import backbone
     from renderers.checkpoints.reading import locate
     from renderers.checkpoints.summary import inspect
 
@@ -153,6 +152,8 @@ def checkpoint(source: str | Path, kind: Kind) -> Checkpoint:
     found = inspect(root)
     if found.kind != kind:
         raise CheckpointError(f"a checkpoint of kind {found.kind}, expected {kind}", where=source)
+    from renderers.backbones import backbone  # with torch, which takes its time
+
     side = backbone(found.backbone).side(found.training)
     return Checkpoint(str(source), files_digest(root), found.backbone, found.sampler, found.licence, side)
 

@@ -154,8 +154,9 @@ class LabelWorker:
         settings = self._stage.settings
         words = np.random.SeedSequence([settings.seed, origin.index, segment.start]).generate_state(1, np.uint64)
         seed = int(words[0] >> np.uint64(2))
-        solved = segment.solution.camera if segment.solution is not None else None
-        labels = self._labeler(segment.frames, segment.camera or solved, seed)
+        found = segment.solution if segment.camera is None else None
+        camera, points = (segment.camera, None) if found is None else (found.camera, found.points)
+        labels = self._labeler(segment.frames, camera, seed, points if points is not None and len(points) else None)
         if overall(labels.confidence) < settings.min_confidence:
             return None
         self._room.acquire()

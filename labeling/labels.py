@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from labeling import confidence
+from labeling.cameras.clip_depth import clip_depth
 from labeling.label_settings import Checkpoint, LabelSettings, files_digest
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera, intrinsics_from_fov, level_camera
@@ -22,7 +23,7 @@ from renderers.cosmos.memory_planner import load_placed
 from renderers.inverse import InverseRenderer
 from renderers.light.panoramas import panorama_to_stored, panoramas
 from renderers.lighting_estimator import estimator
-from renderers.modelspace import channels_last, planar
+from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, channels_last, planar
 from renderers.shading.view_geometry import camera_rays, surface_coverage
 
 _SURELY = 0.98
@@ -43,6 +44,8 @@ class SegmentLabels:
         environment: (h, w, 3) stored image of the light, in the world frame of `camera`.
         evidence: what the checks measured (`labeling.confidence`).
         seconds: how long the networks worked.
+        depth_range: what depth 0 and 1 are in the units of a camera that moves and was solved: depth is then one for
+            all frames. None where it is not.
     """
 
     gbuffers: Mapping[str, np.ndarray]
@@ -51,6 +54,7 @@ class SegmentLabels:
     environment: np.ndarray
     evidence: Mapping[str, float]
     seconds: float
+    depth_range: tuple[float, float] | None = None
 
     @property
     def confidence(self) -> dict[str, float]:
@@ -80,8 +84,10 @@ class Labeler:
         return "CPU" if self.device.type == "cpu" else f"CUDA {torch.cuda.get_device_name(self.device)}"
 
     @torch.no_grad()
-    def __call__(self, frames: np.ndarray, camera: Camera | None, seed: int) -> SegmentLabels:
-        """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known."""
+    def __call__(
+        self, frames: np.ndarray, camera: Camera | None, seed: int, points: np.ndarray | None = None
+    ) -> SegmentLabels:
+        """Label `frames` (T, H, W, 3) uint8 sRGB, seen by `camera` where it is known; `points` (N, 3) in its world."""
         began = time.perf_counter()
         count, height, width = frames.shape[:3]
         camera = camera or _assumed_camera(self._settings.fov, count, height, width)
@@ -90,13 +96,18 @@ class Labeler:
             coverage = surface_coverage(labels["depth"], labels["basecolor"], labels["normal"])
         first = _First(frames, camera, seed, labels, coverage, self._panorama(frames, labels, camera))
         evidence = self._evidence(first) | {f"{confidence.JUDGE}.{name}": value for name, value in judged.items()}
+        gbuffers = {name: channels_last(value) for name, value in labels.items()}
+        fitted = None if points is None else one_depth(gbuffers["depth"], channels_last(coverage), camera, points)
+        if fitted is not None:
+            gbuffers["depth"], depth_range, evidence[f"{confidence.CORNERS}.depth"] = fitted
         return SegmentLabels(
-            gbuffers={name: channels_last(value) for name, value in labels.items()},
+            gbuffers=gbuffers,
             mask=None if float(coverage.min()) > _SURELY else _crisp(channels_last(coverage)),
             camera=camera,
             environment=first.environment,
             evidence=evidence,
             seconds=time.perf_counter() - began,
+            depth_range=None if fitted is None else depth_range,
         )
 
     def _gbuffers(self, frames: np.ndarray, seed: int) -> tuple[dict[str, Tensor], Mapping[str, float], Tensor | None]:
@@ -197,6 +208,20 @@ def _compared(check: str, first: _First, others: Mapping[str, Tensor], frames: s
     seen = {name: value[:, frames] for name, value in first.labels.items()}
     different = confidence.disagreement(seen, others, first.coverage[:, frames])
     return {f"{check}.{name}": value for name, value in different.items()}
+
+
+def one_depth(
+    relative: np.ndarray, coverage: np.ndarray, camera: Camera, points: np.ndarray
+) -> tuple[np.ndarray, tuple[float, float], float] | None:
+    """Relative depth (T, H, W, 1) that is one for all frames, its range, its error at `points`; None without one."""
+    found = clip_depth(relative[..., 0], camera, points)
+    if found is None:
+        return None
+    depth, error = found
+    there = depth[coverage[..., 0] > 0.5]
+    near, far = (float(value) for value in np.quantile(there if there.size else depth, (NEAR_QUANTILE, FAR_QUANTILE)))
+    far = max(far, near * (1 + 1e-3))
+    return np.clip((depth - near) / (far - near), 0.0, 1.0)[..., None], (near, far), float(np.median(error))
 
 
 def _crisp(coverage: np.ndarray) -> np.ndarray:

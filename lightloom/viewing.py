@@ -106,10 +106,14 @@ def log_clip(rerun: Any, recording: Any, clip: Clip) -> None:
 
 
 def points(clip: Clip, frame: int, video: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """World points (N, 3) of what a frame's depth shows, and their colours (N, 3) uint8 from `video`; a bounded N."""
+    """World points (N, 3) of what a frame's depth shows, and their colours (N, 3) uint8 from `video`; a bounded N.
+
+    Labels' relative depth is taken as it is, or to the units of their camera where they say those.
+    """
     assert clip.camera is not None
     step = max(1, int(np.ceil(np.sqrt(clip.size[0] * clip.size[1] / _MOST_POINTS))))
-    depth = clip.arrays["depth"][frame, ::step, ::step]
+    near, far = clip.depth_range or (0.0, 1.0)
+    depth = near + (far - near) * clip.arrays["depth"][frame, ::step, ::step]
     rays = clip.camera.at([frame]).rays(*clip.size).reshape(*clip.size, 3)[::step, ::step]
     seen = np.isfinite(depth[..., 0]) & (depth[..., 0] > 0)
     pose = clip.camera.camera_to_world[frame]

@@ -91,6 +91,8 @@ def read_picture(
                 raise ValueError(f"holds {getattr(image, 'n_frames', 1)} pictures, one is expected")
             image.load()
             return _decoded(ImageOps.exif_transpose(image) if upright else image, bool(image.info.get("icc_profile")))
+    except Image.UnidentifiedImageError:
+        raise ValueError("not a picture of a kind that is read, or a damaged one") from None
     except _BROKEN as error:
         raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from None
 

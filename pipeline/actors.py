@@ -87,6 +87,7 @@ class ItemActor:
         self._encoders = encoders(threads)
         self._pool = ThreadPoolExecutor(self._encoders, thread_name_prefix="encode")
         self._pending: list[Future[Outcome]] = []
+        self._process = psutil.Process()
 
     def start(self) -> Started:
         """Redirect the output, then build the worker; what that raises reaches the driver as it is.
@@ -152,7 +153,7 @@ class ItemActor:
         return [item.result() for item in ended]
 
     def _reply(self, outcomes: list[Outcome]) -> Reply:
-        return Reply(tuple(outcomes), psutil.Process().memory_info().rss / 2**20)
+        return Reply(tuple(outcomes), self._process.memory_info().rss / 2**20)
 
 
 def log_folder(dataset: Place) -> Path:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 
 import psutil
 import ray
+from ray.autoscaler.sdk import request_resources
 
 from manifests.errors import LightloomError, RunError
 from pipeline.nodes import Seat, nodes, seats
-from pipeline.options import RunOptions, this_machine
+from pipeline.options import RunOptions, Share, this_machine
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -26,6 +27,7 @@ _QUIET = {
 }
 _DAEMONS = ("raylet", "gcs_server")
 _REACH_S = 10.0
+_MOST_WORKERS = 512
 _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often have a tiny /dev/shm
 
 
@@ -41,6 +43,15 @@ class Cluster:
     borrowed: bool = False
     daemons: list[psutil.Process] = field(default_factory=list)
     workers: dict[int, psutil.Process] = field(default_factory=dict)
+    requested: list[dict[str, float]] = field(default_factory=list)
+
+    def request(self, items: int, share: Share) -> None:
+        """Ask the cluster's autoscaler, if it has one, for room for as many workers as so many items can use."""
+        wanted = min(items, self.options.workers or _MOST_WORKERS)
+        bundles = [{"CPU": share.placement, "GPU": share.gpus} for _ in range(wanted)]
+        if self.options.ray_address and bundles != self.requested:
+            self.requested = bundles
+            request_resources(bundles=bundles)
 
     def seats(self) -> list[Seat]:
         """Where workers may sit just now."""
@@ -71,6 +82,8 @@ class Cluster:
         """Leave Ray, unless it was there before; what it no longer controls is killed."""
         if self.borrowed:
             return
+        if self.requested and ray.is_initialized():
+            request_resources(bundles=[])  # a request outlives who made it
         family = [*self.workers.values()]
         for daemon in self.daemons:
             if _alive(daemon):

@@ -31,6 +31,7 @@ from pipeline.stage import Stage
 from pipeline.telemetry import Telemetry
 
 _POLL_S = 0.5
+_IDLE_S = 0.02
 _COUNT_S = 3.0
 _CLOSE_S = 30.0  # native libraries may hang at their end
 _FEWEST_FAILURES = 20
@@ -188,15 +189,15 @@ class Dispatcher:
 
     def collect(self) -> None:
         """Wait at most a moment for answers and deal with those that are there."""
-        self._cluster.check()
         self._packer.start(max(2, len(self._seats)))
         first = {worker.calls[0].reference: worker for worker in self._workers if worker.calls}
         references = [*first, *self._packer.references]
-        if not references:
+        ready = ray.wait(references, num_returns=1, timeout=_POLL_S)[0] if references else []
+        if not ready:
+            self._cluster.check()
+            time.sleep(0 if references else _IDLE_S)
             return
-        ready, _ = ray.wait(references, num_returns=1, timeout=_POLL_S)
-        if ready:
-            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
         for reference in ready:
             if reference in first:
                 self._receive(first[reference])
@@ -249,6 +250,8 @@ class Dispatcher:
         self._counted = time.monotonic()
         found = self._cluster.seats()
         self._seats = [seat for seat in found if seat.node.key not in self._left_out]
+        if self._seats:
+            self._cluster.request(len(self._schedule), self._seats[0].share)
         if self._seats or self._workers:
             self._seated = self._counted
             return

@@ -15,6 +15,7 @@ from manifests.errors import InputError
 CORES_PER_WORKER = 8
 MEMORY_PER_WORKER = 4 << 30
 MOST_ENCODERS = 4
+_MOST_HOURS = 100_000
 _CLOCK = re.compile(r"\d{1,2}:\d\d")
 
 DeviceKind = Literal["auto", "OPTIX", "CUDA", "HIP", "METAL", "ONEAPI", "CPU"]
@@ -63,20 +64,20 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         checks = {
-            "workers": self.workers >= 0,
-            "cpus_per_worker": self.cpus_per_worker >= 0,
-            "time_limit_s": self.time_limit_s > 0,
-            "start_limit_s": self.start_limit_s > 0,
-            "attempts": self.attempts >= 1,
-            "recycle_after_items": self.recycle_after_items >= 1,
-            "recycle_rss_mb": self.recycle_rss_mb >= 1,
-            "max_failures": 0 <= self.max_failures <= 1,
-            "stop_grace_s": self.stop_grace_s >= 0,
-            "budget_hours": self.budget_hours >= 0,
+            "workers": (self.workers >= 0, "0 or more"),
+            "cpus_per_worker": (self.cpus_per_worker >= 0, "0 or more"),
+            "time_limit_s": (self.time_limit_s > 0, "more than 0"),
+            "start_limit_s": (self.start_limit_s > 0, "more than 0"),
+            "attempts": (self.attempts >= 1, "1 or more"),
+            "recycle_after_items": (self.recycle_after_items >= 1, "1 or more"),
+            "recycle_rss_mb": (self.recycle_rss_mb >= 1, "1 or more"),
+            "max_failures": (0 <= self.max_failures <= 1, "0 to 1"),
+            "stop_grace_s": (self.stop_grace_s >= 0, "0 or more"),
+            "budget_hours": (0 <= self.budget_hours < _MOST_HOURS, f"0 to {_MOST_HOURS}"),
         }
-        for name, good in checks.items():
+        for name, (good, allowed) in checks.items():
             if not good:
-                raise ValueError(f"run option {name} is {getattr(self, name)}, which is out of range")
+                raise InputError(f"`{name}` is {getattr(self, name)}", f"give {allowed}", fields=(name,))
         self.stop_at(datetime.now())
 
     def stop_at(self, now: datetime) -> datetime | None:

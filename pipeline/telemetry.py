@@ -9,12 +9,13 @@ import os
 import time
 from collections import Counter as Counts
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from ray.util.metrics import Counter, Gauge
 
-from manifests.errors import InputError
+from manifests.errors import InputError, LightloomError
 from manifests.store.dataset import Dataset
 from pipeline.ledger import WINDOW_S, CountedShard, Ledger, Moment, ShardTally, stamp, write_ledger
 
@@ -101,6 +102,8 @@ class Telemetry:
 
     def close(self, why: str) -> None:
         """The run is over; `why` is "complete" or what stopped it."""
+        with suppress(OSError, LightloomError):  # the disk may be full, and the ledger is only a copy
+            write_ledger(self._dataset, self._ledger)
         self._event("end", why=why, clips=self._clips, items=self._items)
         if self._log is not None:
             os.close(self._log)

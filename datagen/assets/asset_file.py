@@ -131,11 +131,12 @@ def inside(folder: Path, reference: str, missing: Literal["missing-file", "missi
             raise AssetError("escapes-folder", f"names {shown(reference)}, which is not a file of its folder")
         try:
             target = (base / plain).resolve()
+            found = target.is_file()
         except (OSError, RuntimeError):
             raise AssetError(missing, f"names {shown(reference)}, which cannot be resolved") from None
         if not target.is_relative_to(base):
             raise AssetError("escapes-folder", f"names {shown(reference)}, which is outside its folder")
-        if target.is_file():
+        if found:
             return target
     raise AssetError(missing, f"names {shown(reference)}, which is not there")
 

@@ -1,24 +1,28 @@
-"""The process in which `datagen.insert_render` renders an asset alone; its only argument is the request's folder."""
+"""The process in which `datagen.insert_render` renders assets alone; its only argument is the request's folder."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from datagen.blender import session
 from datagen.blender.capture import captured
-from datagen.blender.cycles_settings import apply_settings, set_output
+from datagen.blender.cycles_settings import apply_settings, frame_path, set_output
 from datagen.blender.keyframes import add_camera, keyframe, pose, set_focal
-from datagen.blender.mesh_objects import make_object
-from datagen.blender.passes import enable_passes, read_frames
+from datagen.blender.material_nodes import build_material
+from datagen.blender.mesh_objects import ground_mesh, make_object
+from datagen.blender.passes import enable_passes, read_caught, read_frames
 from datagen.blender.surface_materials import BlenderMaterials, set_materials
-from datagen.insert_render import FAILURE, INSTANCE, KEY, REQUEST, Failure, InsertRequest
+from datagen.blender.world import World
+from datagen.insert_render import FAILURE, INSTANCE, KEY, LIGHT, LIT, REQUEST, Failure, InsertRequest, Part
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
@@ -28,52 +32,141 @@ from manifests.errors import LightloomError, RenderError
 from scenes.spec import RenderSettings
 
 NAMES = (*GBUFFERS, "mask", "instance")
+SEEN = ("rgb", "depth", "mask", "instance")
+_BOUNCES = 4
+_WIDEST_MAP = 512
+_NOISE = 0.02
+_COARSE = 256
+"""Pixels of the larger side of what is rendered coarsely."""
 
 
 def render(request: InsertRequest, folder: Path) -> Clip:
-    """Render the request in this process; frames pass through `folder`. Raises RenderError."""
-    frames, size = len(request.camera_to_world), (request.height, request.width)
-    poses = np.array(request.camera_to_world)
-    lenses = np.array(request.intrinsics)
-    camera = Camera(lenses if np.ptp(lenses, axis=0).max() > 0 else lenses[0], poses)
-    still = not camera.zooms and np.ptp(poses, axis=0).max() == 0
-    drawn = 1 if still else frames  # a still camera sees a still object
+    """Render the G-buffers of the request in this process; frames pass through `folder`. Raises RenderError."""
+    settings = _settings(request, "none", 0)  # adaptive sampling looks at light, and there is none
+    camera, frames, size = _camera(request), len(request.camera_to_world), (request.height, request.width)
+    drawn = frames if _changes(request, camera) else 1
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
-    with started.scene() as scene, tempfile.TemporaryDirectory(dir=folder, prefix="frames-") as scratch:
+    with started.scene() as scene:
         with captured():
             _build(scene, request, camera.at(slice(drawn)))
-        set_output(scene, Path(scratch), drawn, request.fps)
-        settings = RenderSettings(
-            width=request.width,
-            height=request.height,
-            samples=request.samples,
-            adaptive_threshold=0.0,  # it looks at light, and there is none
-            denoiser="none",
-            max_bounces=0,
-        )
         apply_settings(scene, settings, seed=0)
-        enable_passes(scene.view_layers[0], NAMES)
-        log = started.render(scene, request.mesh.uid, animation=True)
-        arrays, _ = read_frames(Path(scratch), NAMES, size, poses[:drawn, :3, :3], request.mesh.uid, log.tail)
+        with _drawn(started, scene, request, folder, drawn, NAMES) as (scratch, log):
+            arrays, _ = read_frames(scratch, NAMES, size, camera.camera_to_world[:drawn, :3, :3], _name(request), log)
     whole = {name: np.repeat(array, frames // drawn, axis=0) for name, array in arrays.items()}
-    return Clip(KEY, whole, camera, fps=request.fps, meta={"asset": request.mesh.uid})
+    return Clip(KEY, whole, camera, fps=request.fps, meta={"asset": _name(request)})
+
+
+def render_lit(request: InsertRequest, folder: Path) -> dict[str, np.ndarray]:
+    """Arrays of a `LitPicture`, rendered in this process. Raises RenderError."""
+    assert request.parts is not None
+    camera = _camera(request)
+    with np.load(folder / LIGHT) as light:
+        image, rotations = light["image"], light["rotations"]
+    drawn = camera.frames if _changes(request, camera) or np.ptp(rotations, axis=0).max() > 0 else 1
+    turns = camera.camera_to_world[:drawn, :3, :3]
+    started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
+    with started.scene() as scene:
+        with captured():
+            _build(scene, request, camera.at(slice(drawn)))
+        World(scene, _WIDEST_MAP).show(image, rotations[:drawn])
+        apply_settings(scene, _settings(request, "balanced", _BOUNCES), seed=0)
+        scene.cycles.use_adaptive_sampling, scene.cycles.adaptive_threshold = True, _NOISE
+        scene.render.film_transparent = True
+        scene.view_layers[0].cycles.use_pass_shadow_catcher = bool(request.catchers)
+        found = []
+        for part in request.parts:
+            coarse = part is request.parts[1]
+            size = _crop(
+                scene, request, part, max(1, -(-max(part[2] - part[0], part[3] - part[1]) // _COARSE)) if coarse else 1
+            )
+            with _drawn(started, scene, request, folder, drawn, SEEN) as (scratch, log):
+                caught = (
+                    [read_caught(frame_path(scratch, frame), size) for frame in range(drawn)]
+                    if request.catchers
+                    else []
+                )
+                arrays, _ = read_frames(scratch, SEEN, size, turns, _name(request), log)
+            found.append((arrays, np.stack(caught) if caught else np.ones_like(arrays["rgb"])))
+    (arrays, change), (_, around) = found
+    depth = np.where(arrays["instance"] > 0, arrays["depth"], np.float32(np.inf))
+    rgb = np.nan_to_num(np.maximum(arrays["rgb"], 0.0))
+    return {"rgb": rgb, "mask": arrays["mask"], "depth": depth, "change": change, "change_around": around}
+
+
+def _settings(request: InsertRequest, denoiser: Literal["none", "balanced"], bounces: int) -> RenderSettings:
+    return RenderSettings(
+        width=request.width,
+        height=request.height,
+        samples=request.samples,
+        adaptive_threshold=0.0,
+        denoiser=denoiser,
+        max_bounces=bounces,
+    )
+
+
+def _name(request: InsertRequest) -> str:
+    return ", ".join(asset.mesh.uid for asset in request.assets)
+
+
+def _camera(request: InsertRequest) -> Camera:
+    lenses = np.array(request.intrinsics)
+    return Camera(lenses if np.ptp(lenses, axis=0).max() > 0 else lenses[0], np.array(request.camera_to_world))
+
+
+def _changes(request: InsertRequest, camera: Camera) -> bool:
+    """Whether frames differ: a still camera sees the same of still things."""
+    moves = camera.zooms or np.ptp(camera.camera_to_world, axis=0).max() > 0
+    return bool(moves) or any(len(asset.object_to_world) > 1 for asset in request.assets)
+
+
+@contextmanager
+def _drawn(
+    started: session.Session, scene: Any, request: InsertRequest, folder: Path, frames: int, names: Sequence[str]
+) -> Iterator[tuple[Path, str]]:
+    """Yield a folder with so many frames, rendered, and the end of the log."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix="frames-") as scratch:
+        set_output(scene, Path(scratch), frames, request.fps)
+        enable_passes(scene.view_layers[0], names)
+        log = started.render(scene, _name(request), animation=True)
+        yield Path(scratch), log.tail
+
+
+def _crop(scene: Any, request: InsertRequest, part: Part, shrink: int) -> tuple[int, int]:
+    """Render a part of the picture, shrunk; its size (h, w). Blender cuts shares down to pixels, hence the quarter."""
+    height, width = (max(1, round(side / shrink)) for side in (request.height, request.width))
+    scene.render.resolution_y, scene.render.resolution_x = height, width
+    top, left = part[0] // shrink, part[1] // shrink
+    bottom, right = min(height, -(-part[2] // shrink)), min(width, -(-part[3] // shrink))
+    scene.render.use_border = scene.render.use_crop_to_border = True
+    scene.render.border_min_x, scene.render.border_max_x = (left + 0.25) / width, min(1.0, (right + 0.25) / width)
+    scene.render.border_min_y = (height - bottom + 0.25) / height
+    scene.render.border_max_y = min(1.0, (height - top + 0.25) / height)
+    return bottom - top, right - left
 
 
 def _build(scene: Any, request: InsertRequest, camera: Camera) -> None:
-    """Camera and asset, nothing else."""
+    """Camera, assets and catchers, nothing else."""
     add_camera(scene, camera, request.height, request.width)
     _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
     with tempfile.TemporaryDirectory(prefix="lightloom-") as cache:
-        roots = {name: Path(root) for name, root in request.roots.items()}
-        resolver = Resolver(roots, cache_folder(Path(cache)))
-        root = make_object(request.mesh, KEY, resolver)
-        parts = (root, *root.children_recursive)
-        for part in parts:
-            if not part.users_scene:
-                scene.collection.objects.link(part)
-        pose(root, np.array(request.object_to_world)[None])
-        meshes = [part for part in parts if part.type == "MESH"]
-        set_materials(meshes, request.material, BlenderMaterials(resolver, geometric_normal=False), INSTANCE)
+        for number, asset in enumerate(request.assets):
+            roots = {name: Path(root) for name, root in asset.roots.items()}
+            resolver = Resolver(roots, cache_folder(Path(cache)))
+            root = make_object(asset.mesh, f"{KEY}{number}", resolver)
+            parts = (root, *root.children_recursive)
+            for part in parts:
+                if not part.users_scene:
+                    scene.collection.objects.link(part)
+            pose(root, np.array(asset.object_to_world)[: camera.frames])
+            meshes = [part for part in parts if part.type == "MESH"]
+            materials = BlenderMaterials(resolver, geometric_normal=False)
+            set_materials(meshes, asset.material, materials, INSTANCE + number)
+        for catcher in request.catchers:
+            square = ground_mesh(1.0)
+            scene.collection.objects.link(square)
+            pose(square, np.array(catcher.plane_to_world)[None])
+            square.data.materials.append(build_material(catcher.material, Resolver({}, cache_folder(Path(cache)))))
+            square.is_shadow_catcher = True
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:
@@ -97,10 +190,13 @@ def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int)
 
 
 def main() -> int:
-    """Read the request, write the clip, or why there is none."""
+    """Read the request, write what it asks for, or why there is none."""
     folder = Path(sys.argv[1])
     request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=InsertRequest)
     try:
+        if request.parts is not None:
+            np.savez(folder / LIT, **render_lit(request, folder))  # type: ignore[arg-type]
+            return 0
         files, _ = encode_clip(render(request, folder), "exact")
     except LightloomError as error:
         reason = getattr(error, "reason", "render-error")

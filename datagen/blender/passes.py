@@ -120,6 +120,19 @@ def read_frame(
     return found, float(_channel(channels, SAMPLES).mean())
 
 
+def read_caught(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """A frame's factor (H, W, 3) on the light of shadow catchers; 1 where there are none.
+
+    Raises RenderError (`render-error`) for a frame that is missing or damaged.
+    """
+    try:
+        channels = read_exr(path.read_bytes(), size)
+        caught = np.stack([_channel(channels, f"Shadow Catcher.{name}") for name in "RGB"], axis=-1)
+    except (OSError, CodecError) as error:
+        raise RenderError("render-error", f"frame: {error}") from None
+    return np.nan_to_num(np.maximum(caught, 0.0), nan=1.0, posinf=1.0)
+
+
 def read_noisy(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """A frame's radiance (H, W, 3) before and after the denoiser, if it was told to keep both; the same without one.
 

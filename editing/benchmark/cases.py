@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from editing.insertion import SHARE
+from editing.support import SHARE
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_decode
 from scenes.motion import object_to_world

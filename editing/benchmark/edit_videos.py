@@ -17,10 +17,12 @@ import numpy as np
 from datagen.insert_render import Insert
 from editing.benchmark.cases import Case
 from editing.film import Film
-from editing.insertion import Place, Put, put, read_scene
+from editing.film_scene import read_scene
+from editing.insertion import Thing, Way, put
 from editing.material_edits import MaterialChange, edited_frames
 from editing.selection import SelectionRequest
 from editing.settings import FilmRenderers, FilmSettings
+from editing.support import SHARE, facing
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
@@ -29,6 +31,8 @@ from training.baselines import edit_baselines
 Mode = Literal["truth", "pixels"]
 MODES: tuple[Mode, ...] = ("truth", "pixels")
 OURS = "ours"
+OTHER = "ours, the other way"
+"""What insertion would show with the renderer that is not its default; nothing is judged by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,21 +95,30 @@ def _inserted(
 ) -> Videos:
     assert case.inserted is not None
     thing = case.inserted.thing
-    asset = Insert(thing.mesh, thing.material, roots)
     scene = read_scene(film, settings, renderers)
     assert before.camera is not None
     turn = thing.yaw
-    if mode == "pixels":  # the same side toward the camera, in the world that is assumed
-        turn += _heading(scene.camera.camera_to_world[0]) - _heading(before.camera.camera_to_world[0])
-    place = Place(case.inserted.pixel, rotate=turn)
-    try:
-        with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
-            made: Put = put(scene, asset, place, renderers, settings, Path(scratch))
-    except InputError as error:
-        return Videos({}, str(error))
-    pasted = edit_baselines.paste(film.shown, dict(made.arrays), made.coverage, scene.camera.intrinsics)
-    videos = {OURS: np.stack(list(made.video)), edit_baselines.UNCHANGED: film.shown, edit_baselines.PASTE: pasted}
-    return Videos(videos, coverage=made.coverage)
+    if mode == "pixels":  # the same side toward the camera
+        where = np.array([*thing.position, 0.0])
+        turn -= float(np.degrees(facing(before.camera.camera_to_world[0, :3, 3] - where, np.array([0.0, 0.0, 1.0]))))
+    added = Thing(Insert(thing.mesh, thing.material, roots), case.inserted.pixel, f"{100 * SHARE:g}%", turn)
+    videos = {}
+    coverage = None
+    ways: tuple[Way, Way] = ("network", "cycles") if mode == "truth" else ("cycles", "network")
+    for method, way in zip((OURS, OTHER), ways, strict=True):
+        try:
+            with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+                made = put(scene, [added], renderers, settings, Path(scratch), render=way, gbuffers=True)
+        except InputError as error:
+            return Videos({}, str(error))
+        videos[method] = np.stack(list(made.video)).astype(np.float32) / (255 if way == "cycles" else 1)
+        coverage = made.coverage
+    assert coverage is not None
+    videos[edit_baselines.UNCHANGED] = film.shown
+    videos[edit_baselines.PASTE] = edit_baselines.paste(
+        film.shown, dict(made.arrays), coverage, scene.camera.intrinsics
+    )
+    return Videos(videos, coverage=coverage)
 
 
 def _floats(pictures: Iterable[np.ndarray]) -> np.ndarray:
@@ -116,9 +129,3 @@ def _pictures_of(clip: Clip) -> Clip:
     """The clip with nothing but its pictures, and the instances by which the selection is given."""
     arrays = {name: clip.arrays[name] for name in ("rgb", "instance")}
     return replace(clip, arrays=arrays, camera=None, environment=None)
-
-
-def _heading(camera_to_world: np.ndarray) -> float:
-    """Degrees about the world's z axis that the camera looks along."""
-    forward = -camera_to_world[:3, 2]
-    return float(np.degrees(np.arctan2(forward[1], forward[0])))

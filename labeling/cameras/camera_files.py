@@ -12,6 +12,7 @@ import numpy as np
 
 from labeling.cameras.camera_solving import CameraKind, CameraSolution, camera_in_world, solve_tracks
 from labeling.cameras.feature_tracks import FeatureTracks, track_features
+from labeling.sources.colmap import MODEL_FILES, cameras_of, parse_colmap
 from labeling.sources.footage import natural
 from labeling.sources.frame_reader import numbering
 from labeling.sources.transforms import camera_of, parse_transforms, pose_of
@@ -20,7 +21,7 @@ from manifests.errors import FootageError, InputError
 from manifests.files import write_bytes
 from manifests.untrusted import decode_json, read_bounded
 
-VERSION = 1
+VERSION = 2
 _MOST_BYTES = 1 << 28
 _LONGEST = 600
 """Frames of a film that is solved."""
@@ -32,7 +33,7 @@ class SolvedShot(msgspec.Struct, frozen=True, kw_only=True):
     """Frames `first` to `last` of a film, and what `CameraSolution` says of them; poses and lenses where solved.
 
     `camera_to_world` are 4x4 rows of each frame (OpenGL: x right, y up, z toward the viewer; world z up), `intrinsics`
-    3x3 rows of each frame in pixels of the film.
+    3x3 rows of each frame in pixels of the film, `points` the places of corners, of a moving camera.
     """
 
     first: int
@@ -45,6 +46,7 @@ class SolvedShot(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     camera_to_world: list[list[list[float]]] = []
     intrinsics: list[list[list[float]]] = []
+    points: list[list[float]] = []
 
     def camera(self) -> Camera | None:
         """Its camera, with an intrinsic matrix a frame; None where it is unsolved."""
@@ -136,9 +138,14 @@ def read_cameras(path: Path, frames: int, size: tuple[int, int]) -> FilmCameras:
             raise _bad(path, str(wrong)) from None
     for shot in found.shots:
         many = shot.last - shot.first + 1
-        shapes = np.shape(shot.camera_to_world), np.shape(shot.intrinsics)
+        try:
+            shapes = np.shape(shot.camera_to_world), np.shape(shot.intrinsics)
+        except ValueError:  # rows of several lengths
+            shapes = (), ()
         if shot.kind != "unsolved" and shapes != ((many, 4, 4), (many, 3, 3)):
             raise _bad(path, f"frames {shot.first} to {shot.last} lack poses or intrinsics")
+        if any(len(point) != 3 for point in shot.points):
+            raise _bad(path, f"frames {shot.first} to {shot.last} have points that are not of three numbers")
     ends = [(shot.first, shot.last) for shot in found.shots]
     joined = all(one[1] + 1 == two[0] for one, two in pairwise(ends))
     if not ends or ends[0][0] != 0 or ends[-1][1] + 1 != frames or not joined or tuple(found.size) != tuple(size):
@@ -185,6 +192,7 @@ def _shot(first: int, stop: int, found: CameraSolution) -> SolvedShot:
         reason=found.reason,
         camera_to_world=[] if known is None else known.camera_to_world.tolist(),
         intrinsics=[] if known is None else known.frame_intrinsics.tolist(),
+        points=np.round(found.points, 5).tolist(),
     )
 
 
@@ -195,24 +203,20 @@ def _one_shot(camera: Camera, frames: int, size: tuple[int, int]) -> FilmCameras
 
 
 def _from_colmap(path: Path, frames: int, size: tuple[int, int]) -> Camera:
+    file = next((path / name for name in MODEL_FILES if (path / name).is_file()), None)
+    if file is None:
+        raise _bad(path, f"holds neither {' nor '.join(MODEL_FILES)}")
     try:
-        import pycolmap
-    except ImportError:
-        raise _bad(path, "pycolmap is not installed (pip install 'lightloom[cameras]')") from None
-    try:
-        model = pycolmap.Reconstruction(path)
-    except (ValueError, RuntimeError) as error:
-        raise _bad(path, str(error).splitlines()[0]) from None
-    images = sorted((model.images[number] for number in model.reg_image_ids()), key=lambda image: natural(image.name))
-    if len(images) != frames:
-        raise _bad(path, f"it has poses of {len(images)} of the film's {frames} frames")
-    poses = np.stack([image.cam_from_world().matrix() for image in images])
-    lenses = []
-    for image in images:
-        lens = model.cameras[image.camera_id]
-        scale = np.diag([size[1] / lens.width, size[0] / lens.height, 1.0])
-        lenses.append(scale @ lens.calibration_matrix())
-    return Camera(np.stack(lenses), camera_in_world(poses[:, :, :3], poses[:, :, 3]))
+        parts = [read_bounded(path / name, _MOST_BYTES) for name in (cameras_of(file.name), file.name)]
+        model = parse_colmap(parts[0], parts[1], text=file.suffix == ".txt")
+        images = sorted(model.frames, key=lambda image: natural(image.file_path))
+        if len(images) != frames:
+            raise _bad(path, f"it has poses of {len(images)} of the film's {frames} frames")
+        lenses = [camera_of(image, {}, size, size).intrinsics for image in images]
+    except (OSError, FootageError) as error:
+        raise _bad(path, error.what if isinstance(error, FootageError) else error.strerror or str(error)) from None
+    seen = np.linalg.inv(np.array([image.transform_matrix for image in images]) @ np.diag([1.0, -1.0, -1.0, 1.0]))
+    return Camera(np.stack(lenses), camera_in_world(seen[:, :3, :3], seen[:, :3, 3]))
 
 
 def _from_transforms(data: bytes, frames: int, size: tuple[int, int]) -> Camera:

@@ -8,7 +8,7 @@ explain it clearly better than a turning one, with rays that meet at an angle, a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -44,8 +44,15 @@ _AGREE = {"rotation": 0.3, "place": 0.03, "focal": 0.15}
 """Degrees, share of the path, and share, by which two answers may differ (median over frames)."""
 _DOUBT = 0.05, 0.3
 """Standard deviation of the logarithm of a focal length up to which it is solved, and roughly so."""
+_LONG = 2.0
+"""Times the usual focal length from which on a turn may as well be a flat surface that passes by: without the curves
+that a turn draws at the sides of a wide picture, the two look alike."""
+_SAME_LENS = 0.05
+"""Share by which focal lengths from halves of the corners may differ to count as solved."""
 _TRACKS = 400
 """Corners that are adjusted together."""
+_NEAR = 0.05
+"""Nearness, in that of the median corner, from which on a corner has a place."""
 _ZOOMS = 0.015
 """Change of the logarithm of the focal length that is a zoom."""
 
@@ -63,6 +70,7 @@ class CameraSolution:
         error: median reprojection error in pixels of pictures of at most 960 pixels.
         share: of the picture that the motion explains, in [0, 1].
         reason: why it is unsolved.
+        points: (N, 3) corners in the camera's world, of a moving camera.
     """
 
     kind: CameraKind
@@ -72,6 +80,7 @@ class CameraSolution:
     error: float = 0.0
     share: float = 0.0
     reason: str = ""
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 def solve_camera(frames: Iterable[np.ndarray], size: tuple[int, int], fov_degrees: float) -> CameraSolution:
@@ -101,12 +110,17 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
         moving = _moving(few, turning, usual)
     if isinstance(moving, _Checked):
         fit = moving.fit
-        found = _Found("moving", fit.bundle.rotations, fit.bundle.translations, fit.focal, moving.lens)
+        found = _Found("moving", fit.bundle.rotations, fit.bundle.translations, fit.focal, moving.lens, _corners(fit))
         return _solution(found, tracks, size, float(np.nanmedian(fit.residuals)), moving.share)
+    lens, reason = _lens(turning), ""
     if share < _MOST["turning"]:
         reason = f"turning explains {share:.0%} of the picture; moving: {moving}"
+    elif lens != "assumed" and turning.focal.min() > _LONG * usual:
+        fov = 2 * np.degrees(np.arctan(0.5 * max(tracks.size) / turning.focal.min()))
+        reason = f"a lens of {fov:.0f} degrees turns, or a flat surface passes by (--fov says which lens it is)"
+    if reason:
         return CameraSolution("unsolved", None, reason=reason)
-    if (lens := _lens(turning)) == "assumed":
+    if lens == "assumed":
         turning = fit_turning(few, zooms=bool(np.ptp(turning.focal)), noise=_NOISE, focal=usual)
         share, error = _explained(turning, few)
     bundle = turning.bundle.from_first()
@@ -129,6 +143,7 @@ class _Found:
     translations: np.ndarray
     focal: np.ndarray
     lens: LensKind
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +198,16 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | s
         other = fit_moving(part, noise=_NOISE, focal=usual, held=lens == "assumed")
         if (difference := _difference(fit, other)) is not None:
             return f"half of the corners say otherwise: {difference}"
+        if lens == "solved" and abs(float(np.log(fit.focal[0] / other.focal[0]))) > _SAME_LENS:
+            lens = "rough"
     return _Checked(fit, share, lens)
+
+
+def _corners(fit: Adjusted) -> np.ndarray:
+    """Places (N, 3) of the corners that the fit explains and that are not too far to have one."""
+    bundle = fit.bundle
+    known = (fit.track_errors() < _FITS) & (bundle.nearness > _NEAR)
+    return np.asarray(bundle.directions[known] / bundle.nearness[known, None])
 
 
 def _centres(fit: Adjusted) -> np.ndarray:
@@ -233,10 +257,11 @@ def _solution(
     found: _Found, tracks: FeatureTracks, size: tuple[int, int], error: float, share: float
 ) -> CameraSolution:
     up = seen_up(tracks.edges, found.rotations, found.focal, tracks.size)
+    world = world_axes(found.rotations, up)
     camera = Camera(
-        _intrinsics(found.focal, tracks.size, size),
-        camera_in_world(found.rotations, found.translations, up),
+        _intrinsics(found.focal, tracks.size, size), camera_in_world(found.rotations, found.translations, up)
     )
+    first = -world @ found.rotations[0].T @ found.translations[0]
     return CameraSolution(
         found.kind,
         camera,
@@ -244,6 +269,7 @@ def _solution(
         "assumed" if up is None else "seen",
         error,
         share,
+        points=found.points @ world.T - first,
     )
 
 
@@ -254,16 +280,21 @@ def _intrinsics(focal: np.ndarray, seen: tuple[int, int], size: tuple[int, int])
     return lens if np.ptp(focal) > 0 else lens[0]
 
 
+def world_axes(rotations: np.ndarray, up: np.ndarray | None) -> np.ndarray:
+    """Axes (3, 3), as rows, of a world with z up in which the first camera looks along +y; see `camera_in_world`."""
+    up = level_up(rotations) if up is None else up
+    ahead = rotations[0, 2] - (rotations[0, 2] @ up) * up
+    ahead /= np.linalg.norm(ahead)
+    return np.stack([np.cross(ahead, up), ahead, up])
+
+
 def camera_in_world(rotations: np.ndarray, translations: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
     """camera_to_world (T, 4, 4): z up, the first frame at the origin and looking along +y.
 
     rotations (T, 3, 3), translations (T, 3): world to camera in OpenCV's frames, x right, y down, z ahead. up: (3,)
     unit vector in that world; if not given, the cameras are taken to be held level.
     """
-    up = level_up(rotations) if up is None else up
-    ahead = rotations[0, 2] - (rotations[0, 2] @ up) * up
-    ahead /= np.linalg.norm(ahead)
-    world = np.stack([np.cross(ahead, up), ahead, up])
+    world = world_axes(rotations, up)
     poses = np.tile(np.eye(4), (len(rotations), 1, 1))
     turns = rotations.transpose(0, 2, 1)
     poses[:, :3, :3] = world @ turns @ np.diag([1.0, -1.0, -1.0])

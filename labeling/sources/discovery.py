@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ from labeling.sources.footage import (
     uid_of,
     video_footage,
 )
-from labeling.sources.frame_stores import is_image, speakable
+from labeling.sources.frame_stores import of_kind, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
 from manifests.sidecars import SidecarRule, read_rules
@@ -125,7 +124,7 @@ class _Search:
         videos = [name for name in files if name.lower().endswith(tuple(SUFFIXES))]
         wanted = self._options.images or ""
         pattern = wanted if set("*?[") & set(wanted) else ""
-        images = [name for name in files if is_image(name) and fnmatchcase(name, pattern or "*")]
+        images = of_kind(files, pattern or "*")
         zips = [name for name in files if name.lower().endswith(".zip")]
         used: set[str] = set()
         if "dl3dv" in self._kinds:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from labeling.sources.colmap import MODEL_FILES, cameras_of
 from labeling.sources.footage import FootageProblem
 from labeling.sources.frame_stores import is_image, open_store
 from manifests.errors import FootageError
@@ -57,6 +58,7 @@ def looks_like_scene(folder: Path, inside: Iterable[str]) -> bool:
         is_hash(folder.name)
         or any(_IMAGES.fullmatch(name) and name != "images" for name in entries)
         or ("transforms.json" in entries)
+        or ("images" in entries and bool(entries & {"sparse", "colmap"}))
     )
 
 
@@ -93,7 +95,13 @@ def inspect(path: Path, name: str, images: str | None) -> tuple[Dl3dvScene, list
         raise FootageError(
             "no-images", f"no {asked} with frames in it", f"there is: {', '.join(sorted(here)) or 'none'}"
         )
-    return Dl3dvScene(images=str(chosen), transforms=found[0] if found else ""), problems
+    models = sorted((file for file in names if _is_model(file, set(names))), key=_depth)
+    return Dl3dvScene(images=str(chosen), transforms=next(iter([*found, *models]), "")), problems
+
+
+def _is_model(file: str, names: set[str]) -> bool:
+    """Whether a file holds the images of a COLMAP model whose cameras lie beside it."""
+    return PurePosixPath(file).name in MODEL_FILES and cameras_of(file) in names
 
 
 def find_index(root: Path) -> Path | None:

@@ -6,7 +6,6 @@ its place, so that no segment quietly jumps over it.
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +14,15 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from labeling.sources.colmap import cameras_of, parse_colmap
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
-from labeling.sources.frame_stores import FrameStore, is_image, open_store
-from labeling.sources.transforms import Transforms, bends, camera_of, parse_transforms, pose_of
+from labeling.sources.frame_stores import FrameStore, is_image, kind_of, of_kind, open_store
+from labeling.sources.tone_map import rolled_off
+from labeling.sources.transforms import Transforms, bends, camera_of, checked, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader
+from manifests.codec.light_file import read_exr_picture
 from manifests.contract.camera import fitted
-from manifests.errors import FootageError
+from manifests.errors import CodecError, FootageError
 from manifests.picture_file import read_picture
 
 FRAME_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
@@ -92,8 +94,12 @@ class FrameReader(Reader):
             if self.footage.kind == "dl3dv":
                 self.report("no-transforms", "no transforms.json: no poses, and missing frames show by number only")
             return None
+        name = self.footage.transforms
         try:
-            return parse_transforms(self._store.read(self.footage.transforms))
+            if name.endswith(".json"):
+                return parse_transforms(self._store.read(name))
+            cameras, images = self._store.read(cameras_of(name)), self._store.read(name)
+            return checked(parse_colmap(cameras, images, text=name.endswith(".txt")))
         except FootageError as error:
             self.report("bad-transforms", str(error))
             return None
@@ -104,7 +110,7 @@ class FrameReader(Reader):
         folder = PurePosixPath("." if frames else self.footage.images or ".")
         images = [name for name in self._store.names if _lies_in(name, folder)]
         if frames and self.footage.images:
-            images = [name for name in images if fnmatch.fnmatchcase(name, self.footage.images)]
+            images = of_kind(images, self.footage.images)
         if kinds := several_kinds(images):
             raise FootageError(
                 "several-kinds",
@@ -123,8 +129,9 @@ class FrameReader(Reader):
             self.report("irregular-names", "the names are not numbered evenly: taken in sorted order, gaps unseen")
         self.frames = max(places.values()) + 1
         if missing := [stem for stem in places if stem not in names]:
-            message = f"transforms.json lists {len(missing)} of its {len(announced)} frames that are not there"
-            self.report("missing-frames", f"{message}, first {min(missing, key=natural)[:80]}")
+            gone = f"{len(missing)} of its {len(announced)} frames that are not there"
+            first = min(missing, key=natural)[:80]
+            self.report("missing-frames", f"{self.footage.transforms} lists {gone}, first {first}")
         if holes := self.frames - len(places):
             self.report("missing-frames", f"{holes} of {self.frames} numbers are missing among the frames")
         return sorted((places[stem], name) for stem, name in names.items())
@@ -149,7 +156,8 @@ class FrameReader(Reader):
             stated = self.frames / self.footage.duration
         if _RATES[0] <= stated <= _RATES[1]:
             return stated
-        self.flags.add("assumed-fps")
+        if self.frames > 1:
+            self.flags.add("assumed-fps")
         return _DEFAULT_RATE
 
     def _set_camera(self, transforms: Transforms) -> None:
@@ -188,7 +196,7 @@ def several_kinds(names: Sequence[str]) -> list[str]:
     """
     kinds: dict[str, list[str]] = {}
     for name in names:
-        kinds.setdefault(_DIGITS.sub("*", PurePosixPath(name).name), []).append(name)
+        kinds.setdefault(kind_of(name), []).append(name)
     sets = {kind: {_first_number(name) for name in held} for kind, held in kinds.items() if len(held) > 1}
     shared = [kind for kind in sets if any(sets[kind] & sets[other] for other in sets if other != kind)]
     stems = Counter(PurePosixPath(name).stem for name in names)
@@ -226,10 +234,16 @@ def numbering(stems: Sequence[str]) -> tuple[dict[str, int], bool]:
 
 
 def read_image(name: str, data: bytes, *, upright: bool) -> tuple[np.ndarray, set[str]]:
-    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG, WebP or TIFF; transparent pixels lie over black.
+    """(H, W, 3) uint8 sRGB and flags, from a PNG, JPEG, WebP, TIFF or EXR; transparent pixels lie over black.
 
+    An EXR holds linear light, of which 1 is white and what is brighter rolls off (`tone_map.py`).
     Raises FootageError ("damaged" or "refused"). `upright` applies the camera's orientation mark.
     """
+    if name.lower().endswith(".exr"):
+        try:
+            return rolled_off(read_exr_picture(data)), {"linear-light"}
+        except CodecError as error:
+            raise FootageError("damaged", f"{error}", where=name) from None
     try:
         picture = read_picture(data, MAX_PIXELS, FRAME_FORMATS, upright=upright)
     except OverflowError as error:

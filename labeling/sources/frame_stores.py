@@ -6,12 +6,14 @@ a hostile archive can neither write nor read elsewhere, nor fill the memory.
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -27,7 +29,8 @@ _MAX_DIRECTORY = 64 << 20
 """Bytes of a zip's list of members, which is held in memory."""
 _MAX_NAME = 512
 _DEPTH = 4
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"}
+_DIGITS = re.compile(r"[0-9]+")
+_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr"}
 
 
 class FrameStore(Protocol):
@@ -51,8 +54,20 @@ def open_store(path: Path) -> FrameStore:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name looks like a frame that can be read (PNG, JPEG, WebP or TIFF)."""
+    """Whether a file name looks like a frame that can be read (PNG, JPEG, WebP, TIFF or EXR)."""
     return PurePosixPath(name).suffix.lower() in _IMAGES
+
+
+def kind_of(name: str) -> str:
+    """The kind of picture that a name speaks of, as a pattern: `rgba_*.png` for rgba_00017.png."""
+    return _DIGITS.sub("*", PurePosixPath(name).name)
+
+
+def of_kind(names: Sequence[str], pattern: str) -> list[str]:
+    """The images that a pattern chooses: those of this very kind where there is one, else those that match."""
+    images = [name for name in names if is_image(name)]
+    exact = [name for name in images if kind_of(name) == pattern]
+    return exact or [name for name in images if fnmatch.fnmatchcase(PurePosixPath(name).name, pattern)]
 
 
 def speakable(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""HDR video as the sRGB picture that networks know: HLG and PQ in BT.2020, as phones film, to Rec.709.
+"""HDR as the sRGB picture that networks know: HLG and PQ in BT.2020, as phones film, and linear light, to Rec.709.
 
 Reference white (BT.2408: 75 % of HLG's signal, 203 cd/m2 of PQ) becomes 1, and what is darker looks as an SDR camera
 would have shown it: HLG is taken as the light of the scene, so that an 18 % grey card (38 % HLG) stays 18 %. From
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from manifests.contract.color import srgb_encode, to_rec709
+from manifests.contract.environment import HALF_MAX
 
 SHOULDER = 0.94
 """Linear light up to which nothing changes; reference white comes out at 0.978 (252.5 of 255 in sRGB)."""
@@ -48,7 +49,12 @@ _TO_REC709 = to_rec709(_BT2020).astype(np.float32)
 
 def tone_mapped(signal: np.ndarray, transfer: int) -> np.ndarray:
     """R'G'B' (H, W, 3) uint16 of full range in BT.2020, with a curve of `CURVES`, as sRGB (H, W, 3) uint8."""
-    light = np.maximum(_TABLES[transfer][signal] @ _TO_REC709.T, 0.0)
+    return rolled_off(_TABLES[transfer][signal] @ _TO_REC709.T)
+
+
+def rolled_off(light: np.ndarray) -> np.ndarray:
+    """Linear Rec.709 light (H, W, 3), white 1, as sRGB (H, W, 3) uint8; negative light and NaN are black."""
+    light = np.clip(np.nan_to_num(light, nan=0.0), 0.0, HALF_MAX)
     brightest = light.max(axis=-1, keepdims=True)
     room = 1 - SHOULDER
     rolled = 1 - room * np.exp(-np.maximum(brightest - SHOULDER, 0.0) / room)

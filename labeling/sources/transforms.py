@@ -33,7 +33,7 @@ _SEEN = 0.5
 """Displacement by the lens, in pixels, from which frames are not those of a pinhole."""
 
 
-class _Intrinsics(msgspec.Struct, frozen=True, kw_only=True):
+class Intrinsics(msgspec.Struct, frozen=True, kw_only=True):
     """Lengths in pixels of a (w, h) image, angles in radians over all of it; None where the file does not say."""
 
     fl_x: float | None = None
@@ -52,15 +52,17 @@ class _Intrinsics(msgspec.Struct, frozen=True, kw_only=True):
     camera_angle_y: float | None = None
 
 
-class _Entry(_Intrinsics, frozen=True, kw_only=True):
+class Entry(Intrinsics, frozen=True, kw_only=True):
+    """A frame: its file, its matrix, and what is said of its lens alone."""
+
     file_path: str
     transform_matrix: Any = None
 
 
-class Transforms(_Intrinsics, frozen=True, kw_only=True):
+class Transforms(Intrinsics, frozen=True, kw_only=True):
     """The part of the file that is used, with the intrinsics that all frames share."""
 
-    frames: tuple[_Entry, ...]
+    frames: tuple[Entry, ...]
     camera_model: str = "OPENCV"
     is_fisheye: bool = False
 
@@ -75,10 +77,15 @@ def parse_transforms(data: bytes) -> Transforms:
         found = decode_json(data, Transforms)
     except msgspec.DecodeError as error:
         raise _bad(str(error)) from None
+    return checked(found)
+
+
+def checked(found: Transforms) -> Transforms:
+    """The same, with the one set of intrinsics that all frames share. Raises FootageError ("bad-transforms")."""
     if found.camera_model not in _PINHOLES or found.is_fisheye or found.k4:
         name = "fisheye" if found.is_fisheye or found.k4 else found.camera_model[:40]
         raise _bad(f"camera model {name!r} is not a pinhole with small distortion")
-    names = _Intrinsics.__struct_fields__
+    names = Intrinsics.__struct_fields__
     for entry in found.frames:
         own = {name: value for name in names if (value := getattr(entry, name)) is not None}
         found = msgspec.structs.replace(found, **{name: own[name] for name in own if getattr(found, name) is None})
@@ -123,7 +130,7 @@ def pose_of(matrix: Any) -> np.ndarray | None:
 
 
 def camera_of(
-    found: Transforms, poses: Mapping[int, np.ndarray], stored: tuple[int, int], size: tuple[int, int]
+    found: Intrinsics, poses: Mapping[int, np.ndarray], stored: tuple[int, int], size: tuple[int, int]
 ) -> FootageCamera:
     """The camera at `size` (H, W), for images that are `stored` (H, W); FootageError if their shape is another one."""
     width, height = found.w or stored[1], found.h or stored[0]
@@ -141,7 +148,7 @@ def camera_of(
     return FootageCamera(intrinsics, dict(poses), distortion)
 
 
-def _focal(found: Transforms, width: float, height: float) -> tuple[float, float]:
+def _focal(found: Intrinsics, width: float, height: float) -> tuple[float, float]:
     """Focal lengths in pixels: as they stand, else from the angles; that across counts for both (square pixels)."""
     across, down = (
         length or (None if angle is None else 0.5 * side / math.tan(angle / 2))

@@ -13,6 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from tyro.extras import SubcommandApp
 
 from lightloom.saying import say
+from manifests.errors import InputError
 from manifests.object_path import ObjectPath, Place, place
 from manifests.store import layout
 
@@ -85,7 +86,12 @@ def copy(
 
 @app.command
 def verify(
-    dataset: Positional[Folder], /, *, level: Literal["quick", "full", "decode"] = "full", threads: int = 4
+    dataset: Positional[Folder],
+    /,
+    *,
+    level: Literal["quick", "full", "decode"] = "full",
+    threads: int = 4,
+    sample: str = "100%",
 ) -> int:
     """Say whether a dataset is whole: one line for each thing that is wrong, and what to do about it.
 
@@ -94,18 +100,27 @@ def verify(
     Args:
         dataset: folder or URL of the dataset.
         level: `quick` looks at sizes and structure, `full` at every byte, `decode` also decodes every clip.
-        threads: shards checked at once.
+        threads: shards checked at once; those of a large folder by as many processes.
+        sample: share of the shards, drawn anew each time, that `level` is for, such as 1%; the others `quick`.
     """
     from manifests.audit.verify import verify as check
 
     with _bytes_bar("verify", (dataset,)) as progress:
-        report = check(dataset, level, threads, progress)
+        report = check(dataset, level, threads, progress, sample=_share(sample))
     for finding in report.findings:
         say(finding)
     state = "whole" if report.ok else f"{len(report.findings)} findings"
     missing = f", {report.missing} shards not made yet" if report.missing else ""
     say(f"{dataset}: {state}; {report.shards} shards, {report.clips} clips, {report.bytes / 1e6:.1f} MB{missing}")
     return 0 if report.ok else 1
+
+
+def _share(text: str) -> float:
+    """A share such as `1%` or 0.01."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError(f"`sample` is {text!r}", "give a share such as 1%", fields=("sample",)) from None
 
 
 @app.command

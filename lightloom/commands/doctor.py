@@ -48,7 +48,6 @@ print(json.dumps({"version": torch.__version__, "device": name, "bf16": bf16}))
 _EXTRAS = {
     "view": ("rerun-sdk", "lightloom view"),
     "studio": ("gradio", "lightloom studio"),
-    "cameras": ("pycolmap", "relight --camera COLMAP"),
 }
 _PLAN = """
 import json, sys, torch

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from editing.settings import DEFAULT
+from editing.settings import DEFAULT, KINDS, at_hand
 from lightloom.commands.assets import load
 from lightloom.commands.film_commands import FilmOptions
 from lightloom.saying import say
@@ -100,7 +101,8 @@ def run(benchmark: Positional[Path], out: Positional[Path], /, *, settings: Eval
     from training.evaluation.evaluation_report import REPORT
     from training.evaluation.evaluation_run import evaluate
 
-    evaluation = evaluate(benchmark, settings, out)
+    here = {kind: str(at_hand(given)) for kind in KINDS if (given := getattr(settings, kind)) is not None}
+    evaluation = evaluate(benchmark, replace(settings, **here), out)  # type: ignore[arg-type]  # of renderers alone
     for bar in evaluation.bars:
         say(bar.line())
     say(evaluation.seen_line())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tqdm import tqdm
@@ -144,52 +144,81 @@ def insert(
     video: Positional[Video],
     /,
     *,
-    asset: str,
-    at: Annotated[str, tyro.conf.arg(metavar="X,Y")],
+    asset: tyro.conf.UseAppendAction[tuple[str, ...]],
+    at: Pixels,
     out: Path,
-    scale: float | None = None,
-    rotate: float = 0.0,
-    depth: float | None = None,
+    scale: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    rotate: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
+    spin: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
+    depth: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
+    camera_height: float | None = None,
+    render: Literal["cycles", "network"] | None = None,
     catalogue: Path | None = None,
     gbuffers: Path | None = None,
     settings: FilmOptions = DEFAULT,
 ) -> int:
-    """Put an object into a video: it stands on what the first frame shows at a pixel, in the video's own light.
+    """Put things into a video: they stand on what the first frame shows at a pixel, in the video's own light.
 
-    Example: lightloom insert cat.mp4 --asset chair.glb --at 320,400 --out out/chair.mp4
+    Example: lightloom insert cat.mp4 --asset chair.glb --at 320,400 --scale 30% --out out/chair.mp4
+
+    For several, give --asset and --at again; --scale, --rotate, --spin and --depth once for all or once for each.
 
     Args:
         video: video file, picture, folder of frames, or DATASET:KEY, whose true G-buffers, camera and light are used.
         asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
         at: pixel of the first frame, from the top left.
         out: the .mp4 to write; of a picture, a .png or .jpg too.
-        scale: length of the longest side in scene units; a quarter of the picture at that depth, if not given.
+        scale: longest side in scene units, or as a part of the picture such as 30%; at most a quarter by default.
         rotate: degrees about the upright axis.
+        spin: degrees that it turns over the video.
         depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.
+        camera_height: metres of the camera above what the things stand on; --scale is in metres then.
+        render: who shows it: Cycles, under the video's light, or the forward renderer, where G-buffers are true.
         catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
-        gbuffers: folder for the G-buffers with the object, as a clip of exact codec.
+        gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
         settings: which renderers, and how.
     """
     from editing.film import open_film
+    from editing.insertion import Thing
 
-    place = _pixel("--at", at)
+    places = [_pixel("--at", words) for words in at]
+    if not asset or len(asset) != len(places):
+        raise InputError(f"{len(asset)} --asset and {len(places)} --at were given", "give one --at for each --asset")
+    how = [
+        _each(f"--{name}", values, len(asset), default)
+        for name, values, default in (
+            ("scale", scale, None), ("rotate", rotate, 0.0), ("spin", spin, 0.0), ("depth", depth, None),
+        )
+    ]  # fmt: skip
+    first, *others = (Thing(*parts) for parts in zip(asset, places, *how, strict=True))
     with open_film(video) as film:
         _load("insert", film)
         made = editing.insert(
             film,
-            asset,
-            place,
+            first.asset,
+            first.at,
             out,
-            scale=scale,
-            rotate=rotate,
-            depth=depth,
+            scale=first.scale,
+            rotate=first.rotate,
+            spin=first.spin,
+            depth=first.depth,
+            others=others,
+            camera_height=camera_height,
+            render=render,
             catalogue=catalogue,
             gbuffers=gbuffers,
             settings=settings,
         )
-        say(*made.said, f"object     {made.placed}", *made.written)
+        say(*made.said, *(f"object     {line}" for line in made.placed), *made.written)
         _say_problems(film)
     return 0
+
+
+def _each(option: str, values: tuple[Any, ...], count: int, default: Any) -> list[Any]:
+    """A value for each of `count` things: what was given for each, or once for all, or the default."""
+    if len(values) not in {0, 1, count}:
+        raise InputError(f"{option} was given {len(values)} times for {count} things", "give it once, or once for each")
+    return [*values] if len(values) == count else [values[0] if values else default] * count
 
 
 def _load(name: Literal["relight", "edit", "insert"], film: Film) -> None:

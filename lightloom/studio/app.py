@@ -202,7 +202,7 @@ class Page:
             gr.Markdown("Click the place in the picture where it is to stand.")
             self._asset = gr.File(label="Drop a .glb", file_types=[".glb"], height=110, elem_id="asset")
             self._mesh = gr.Dropdown(list(MESHES), value=next(iter(MESHES)), label="or one of these", elem_id="mesh")
-            self._scale = gr.Slider(0, 5, 0, step=0.01, label="Longest side in scene units; 0 is chosen for you")
+            self._scale = gr.Slider(0, 100, 0, step=1, label="Longest side, % of the picture; 0 is chosen for you")
             self._spin = gr.Slider(-180, 180, 0, step=1, label="Rotate, degrees")
 
     def _wire(self) -> None:
@@ -343,7 +343,7 @@ class Page:
             change = material_values(changes, colour, texture, roughness, metallic)
             result = self._shop.edit(project, request, change, whole=whole)
         else:
-            thing, size = asset or MESHES[mesh], scale or None
+            thing, size = asset or MESHES[mesh], f"{scale:g}%" if scale else None
             result = self._shop.insert(project, thing, _clicked(points)[-1][0], scale=size, rotate=spin, whole=whole)
         frames = f"{project.frames} frames" if whole else "the first frame"
         said = f"{project.name} · {result.told} · {frames} in {time.monotonic() - began:.1f} s"

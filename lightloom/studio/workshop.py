@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from editing.film import Film, VideoWriter, open_film
-from editing.insertion import insert
+from editing.insertion import Scale, insert
 from editing.lights import NamedLight
 from editing.material_edits import MaterialChange, edit
 from editing.output import stored_light
@@ -167,7 +167,7 @@ class Workshop:
         asset: str,
         at: tuple[int, int],
         *,
-        scale: float | None = None,
+        scale: Scale = None,
         rotate: float = 0.0,
         whole: bool = True,
     ) -> Result:
@@ -176,7 +176,7 @@ class Workshop:
         maps = out.with_suffix("")
         film = project.film(whole=whole)
         made = insert(film, asset, at, out, scale=scale, rotate=rotate, gbuffers=maps, **self._how(project))
-        return Result(out, whole, (out, *_zipped(maps)), _told(made.placed, film, project))
+        return Result(out, whole, (out, *_zipped(maps)), _told("; ".join(made.placed), film, project))
 
     def compare(self, project: Project, result: Result, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame `index` of the clip and of the result, both (H, W, 3) sRGB in [0, 1]."""

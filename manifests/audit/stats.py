@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,16 @@ import pyarrow as pa
 
 from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
-from manifests.errors import DatasetError
+from manifests.errors import DatasetError, LightloomError
+from manifests.files import atomic_path
 from manifests.object_path import Place, local_files
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.tables import check_table, to_table
+
+_SEEN = "lightloom_manifests"
+_ROW_GROUP = 16_384
+_MANY = 16
 
 
 @contextmanager
@@ -27,30 +33,88 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in memory whose views `clips` and `failures` hold the committed rows; fetches no extension.
 
     Columns have the names of today, whatever the contract; those that came later are NULL. DatasetError when a manifest
-    cannot be read.
+    cannot be read. Of a complete dataset of many shards the rows are put together in one file, where that can be
+    written, and read from there as long as it was made of the very manifests that are there.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     copies = ExitStack()
+    shards = dataset.shards()
+    whole = dataset.path if len(shards) == dataset.header.shards and len(shards) >= _MANY else None
     try:
-        for view, folder, row_type in (("clips", layout.MANIFEST, ClipRow), ("failures", layout.FAILURES, FailureRow)):
-            paths = [layout.shard_file(dataset.path, folder, shard) for shard in dataset.shards()]
-            local = copies.enter_context(local_files(paths))
-            for path, file in zip(paths, local, strict=True):
-                _check(path, file)
-            files = [glob.escape(str(file)) for file in local]
-            connection.register(empty := f"no_{view}", to_table([], row_type))
-            rows = f"SELECT * FROM {empty}"
-            if files:
-                names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-                table = f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
-                rows += f" UNION ALL BY NAME SELECT {_columns(connection, table, row_type)} FROM {table}"
-            connection.execute(f"CREATE VIEW {view} AS {rows}")
+        for folder, (view, row_type) in _VIEWS.items():
+            paths = [layout.shard_file(dataset.path, folder, shard) for shard in shards]
+            together = _together(whole, folder, paths)
+            if together is None or not together.current():
+                local = copies.enter_context(local_files(paths))
+                for path, file in zip(paths, local, strict=True):
+                    _check(path, file)
+                _show(connection, view, local, row_type)
+                if together is not None:
+                    with suppress(OSError, LightloomError, duckdb.Error):  # not ours to write, or no room
+                        together.write(connection, view)
+            if together is not None and together.current():
+                _show(connection, view, [together.path], row_type)
         yield connection
     except duckdb.Error as error:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
     finally:
         connection.close()
         copies.close()
+
+
+_VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
+    layout.MANIFEST: ("clips", ClipRow),
+    layout.FAILURES: ("failures", FailureRow),
+}
+
+
+def _show(
+    connection: duckdb.DuckDBPyConnection, view: str, paths: Sequence[Path], row_type: type[ClipRow] | type[FailureRow]
+) -> None:
+    """Make a view of the rows in these files."""
+    connection.register(empty := f"no_{view}", to_table([], row_type))
+    rows = f"SELECT * FROM {empty}"
+    if paths:
+        names = ", ".join("'" + glob.escape(str(path)).replace("'", "''") + "'" for path in paths)
+        table = f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
+        rows += f" UNION ALL BY NAME SELECT {_columns(connection, table, row_type)} FROM {table}"
+    connection.execute(f"CREATE OR REPLACE VIEW {view} AS {rows}")
+
+
+@dataclass(frozen=True)
+class _Together:
+    """The file that holds the rows of `files`, and `seen`, a digest of their names, sizes and times of writing."""
+
+    path: Path
+    files: int
+    seen: str
+
+    def current(self) -> bool:
+        """Whether it is there, and made of these very files."""
+        try:
+            return check_table(self.path, self.files).get(_SEEN.encode()) == self.seen.encode()
+        except (OSError, ValueError, pa.ArrowException):
+            return False
+
+    def write(self, connection: duckdb.DuckDBPyConnection, view: str) -> None:
+        """Write all rows of a view, in few row groups."""
+        with atomic_path(self.path) as temporary:
+            name = str(temporary).replace("'", "''")
+            connection.execute(
+                f"COPY (SELECT * FROM {view}) TO '{name}' (FORMAT parquet, COMPRESSION zstd, "
+                f"ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{{_SEEN}: '{self.seen}'}})"
+            )
+
+
+def _together(dataset: Place | None, folder: str, paths: Sequence[Place]) -> _Together | None:
+    """The file for the rows of these; None in a bucket, where a listing costs what it would save."""
+    if not isinstance(dataset, Path):
+        return None
+    total = hashlib.sha256()
+    for path in paths:
+        state = path.stat() if path.is_file() else None
+        total.update(f"{path.name} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
+    return _Together(dataset / layout.TOGETHER[folder], len(paths), total.hexdigest())
 
 
 def _check(path: Place, file: Path) -> None:

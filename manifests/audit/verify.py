@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import threading
+import math
+import multiprocessing
+import os
+import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
+from manifests.audit.verify_journal import VerifyJournal
 from manifests.codec import clip_json
 from manifests.codec.codecs import HEADER, decode_clip
 from manifests.contract.row import ClipRow, Sample
-from manifests.errors import DatasetError, LightloomError
+from manifests.errors import DatasetError, InputError, LightloomError
 from manifests.files import is_temporary
 from manifests.object_path import Place, entries, lists, local_files, place
 from manifests.store import archive, layout
@@ -31,6 +37,7 @@ from manifests.store.shards import Seal, check_complete, read_failures, read_gro
 Level = Literal["quick", "full", "decode"]
 Kind = Literal["damaged", "missing", "uncommitted", "unsealed", "older", "foreign", "leftover", "miscounted", "header"]
 
+_MANY = 64
 _REPAIR = "run `lightloom data repair`, then resume the run"
 _RESUME = "resume the run, or `lightloom data repair`"
 _ADVICE: dict[Kind, str] = {
@@ -86,13 +93,22 @@ class VerifyReport:
 
 
 def verify(
-    path: Place | str, level: Level = "full", threads: int = 4, progress: Callable[[int], None] | None = None
+    path: Place | str,
+    level: Level = "full",
+    threads: int = 4,
+    progress: Callable[[int], None] | None = None,
+    *,
+    sample: float = 1.0,
 ) -> VerifyReport:
     """Check the dataset at `path`; `progress` is called with the number of bytes done since the last call.
 
-    Raises DatasetError only when there is no dataset at all; whatever else is wrong becomes a finding.
+    With a `sample` below 1 that share of the shards, drawn anew each time, is checked at `level` and the rest `quick`.
+    A large folder is checked by as many processes as it may have `threads`; an interrupted check of one goes on where
+    it was. Raises DatasetError only when there is no dataset at all; whatever else is wrong becomes a finding.
     """
     path = place(path)
+    if not 0 < sample <= 1:
+        raise InputError(f"`sample` is {sample:g}", "give a share above 0, at most 1", fields=("sample",))
     if not path.is_dir():
         raise DatasetError("no such folder", "give the folder of a dataset", where=path)
     try:
@@ -101,9 +117,7 @@ def verify(
         return VerifyReport((Finding(layout.HEADER, error.what, "header", advice=error.advice),), 0, 0, 0, 0)
     dataset = Dataset(path, document.header)
     numbers = [shard for shard in dataset.shards() if shard < dataset.header.shards]
-    report = _locked(progress)
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
-        checked = list(pool.map(lambda shard: _ShardCheck(dataset, shard, level, report).check(), numbers))
+    checked = _check_all(dataset, numbers, level, threads, progress or (lambda _: None), sample)
     findings = list(_strays(dataset))
     findings += [finding for shard in checked for finding in shard.findings]
     findings += _shared_keys(checked)
@@ -112,31 +126,94 @@ def verify(
     return VerifyReport(
         tuple(findings),
         shards=len(numbers),
-        clips=sum(len(shard.rows) for shard in checked),
+        clips=sum(len(shard.keys) for shard in checked),
         bytes=sum(shard.size for shard in checked),
         missing=len(set(range(dataset.header.shards)) - set(numbers)),
     )
 
 
-def _shared_keys(shards: Sequence[_ShardCheck]) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Checked:
+    """What the check of a shard found: keys and bytes of its clips, size of its tar, bytes that were looked at."""
+
+    shard: int
+    findings: tuple[Finding, ...]
+    keys: tuple[str, ...]
+    clip_bytes: int
+    size: int
+    done: int
+
+
+def _check_one(dataset: Dataset, task: tuple[int, Level]) -> _Checked:
+    check = _ShardCheck(dataset, *task).check()
+    rows = check.rows
+    return _Checked(
+        check.shard,
+        tuple(check.findings),
+        tuple(row.key for row in rows),
+        sum(row.size for row in rows),
+        check.size,
+        check.done,
+    )
+
+
+def _check_all(
+    dataset: Dataset,
+    numbers: Sequence[int],
+    level: Level,
+    threads: int,
+    progress: Callable[[int], None],
+    sample: float,
+) -> list[_Checked]:
+    """Check the shards, several at once, in order."""
+    large = isinstance(dataset.path, Path) and len(numbers) >= _MANY and level != "quick"
+    chosen = set(random.sample(numbers, math.ceil(sample * len(numbers))))
+    with VerifyJournal(dataset, level) if large else nullcontext() as journal:
+        known = journal.known() if journal else set()
+        tasks: list[tuple[int, Level]] = [
+            (shard, level if shard in chosen and shard not in known else "quick") for shard in numbers
+        ]
+        pool: Executor
+        if large and threads > 1:
+            pool = ProcessPoolExecutor(
+                min(threads, os.cpu_count() or 1),
+                multiprocessing.get_context("spawn"),
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is this process's to handle
+            )
+        else:
+            pool = ThreadPoolExecutor(max(threads, 1))
+        checked = []
+        try:
+            for (_, done_at), one in zip(tasks, pool.map(partial(_check_one, dataset), tasks), strict=True):
+                checked.append(one)
+                progress(one.done)
+                if journal and done_at == level and not one.findings:
+                    journal.note(one.shard)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return checked
+
+
+def _shared_keys(shards: Sequence[_Checked]) -> Iterator[Finding]:
     """A clip's key may occur in one shard only; within a shard `check_complete` looks."""
     first: dict[str, int] = {}
     for shard in shards:
-        for key in {row.key for row in shard.rows}:
+        for key in set(shard.keys):
             if first.setdefault(key, shard.shard) != shard.shard:
                 path = f"{layout.MANIFEST}/{shard.shard:06d}.parquet"
                 what = f"the key is also that of a clip in shard {first[key]}"
                 yield Finding(path, what, "damaged", key, shard.shard)
 
 
-def _totals(dataset: Dataset, measured: Measured, shards: Sequence[_ShardCheck]) -> Iterator[Finding]:
+def _totals(dataset: Dataset, measured: Measured, shards: Sequence[_Checked]) -> Iterator[Finding]:
     """A dataset that was finished must still have all that it counted."""
     missing = sorted(set(range(dataset.header.shards)) - {shard.shard for shard in shards})
     if measured.complete and missing:
         what = f"shard {missing[0]} is missing, though the dataset was complete"
         yield Finding(f"{layout.MANIFEST}/{missing[0]:06d}.parquet", what, "missing", shard=missing[0])
-    rows = [row for shard in shards for row in shard.rows]
-    counted = {"clips": (measured.clips, len(rows)), "bytes": (measured.bytes, sum(row.size for row in rows))}
+    clips, size = sum(len(shard.keys) for shard in shards), sum(shard.clip_bytes for shard in shards)
+    counted = {"clips": (measured.clips, clips), "bytes": (measured.bytes, size)}
     for what, (said, found) in counted.items() if measured.complete and not missing else ():
         if said != found:
             yield Finding(layout.HEADER, f"counts {said} {what}, the manifests have {found}", "miscounted")
@@ -156,7 +233,8 @@ def _waiting(dataset: Dataset, level: Level) -> Iterator[Finding]:
             yield Finding(f"{layout.WORK}/{path.name}", problem, "damaged")
 
 
-_KNOWN = {layout.HEADER, layout.LOCK, layout.LEDGER, layout.CATALOGUE, *layout.REPORTS}
+_KNOWN = {layout.HEADER, layout.LOCK, layout.LEDGER, layout.CATALOGUE, layout.VERIFIED}
+_KNOWN |= {*layout.REPORTS, *layout.TOGETHER.values()}
 _FOLDERS = {*layout.SUFFIX, layout.WORK, layout.QUARANTINE}
 
 
@@ -207,9 +285,10 @@ def _relative(dataset: Dataset, path: Place) -> str:
 class _ShardCheck:
     """The checks of one committed shard; `check` runs them and fills `findings`, `rows` and `size` (of the tar)."""
 
-    def __init__(self, dataset: Dataset, shard: int, level: Level, progress: Callable[[int], None]) -> None:
+    def __init__(self, dataset: Dataset, shard: int, level: Level) -> None:
         self.dataset, self.shard, self.level = dataset, shard, level
-        self.progress = progress
+        self.done = 0
+        self._same: set[str] = set()
         self.findings: list[Finding] = []
         self.rows: list[ClipRow] = []
         self.size = 0
@@ -237,7 +316,7 @@ class _ShardCheck:
                 self._add(layout.SHARDS, f"has {self.size} bytes, its manifest says {seal.tar_bytes}")
             self._check_ranges()
             if self.level == "quick":
-                self.progress(self.size)
+                self.done += self.size
             else:
                 self._check_bytes(file)
                 self._check_archive(file)
@@ -311,9 +390,14 @@ class _ShardCheck:
                 self._add(layout.SHARDS, f"byte range {row.offset} + {row.size} is outside the file", key=row.key)
             elif self._digest(file, row.offset, row.size) != row.sha256:
                 self._add(layout.SHARDS, "its bytes were changed: the SHA-256 differs from the manifest's", key=row.key)
+            else:
+                self._same.add(row.key)
 
     def _check_archive(self, file: BinaryIO) -> None:
-        """The tar's own structure, and every clip against its `row.json`."""
+        """The tar's own structure, and every clip against its `row.json`.
+
+        A clip whose bytes are those that packing wrote, and had compared with `row.json`, is not hashed a second time.
+        """
         rows = {row.key: row for row in self.rows}
         seen: set[str] = set()
         try:
@@ -332,7 +416,7 @@ class _ShardCheck:
     def _check_clip(self, file: BinaryIO, members: Sequence[archive.Member], row: ClipRow | None) -> None:
         key = members[0].key
         try:
-            sample = read_group(file, members, keep=self.level == "decode")
+            sample = read_group(file, members, keep=self.level == "decode", hashed=key not in self._same)
         except DatasetError as error:
             self._add(layout.SHARDS, error.what, key=key)
             return
@@ -370,7 +454,7 @@ class _ShardCheck:
             if not piece:
                 break
             hasher.update(piece)
-            self.progress(len(piece))
+            self.done += len(piece)
             size -= len(piece)
         return hasher.hexdigest()
 
@@ -386,16 +470,3 @@ def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
 def _file_digest(path: Place) -> str:
     with local_files([path]) as (local,), local.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _locked(progress: Callable[[int], None] | None) -> Callable[[int], None]:
-    """Progress that may be called from several threads."""
-    if progress is None:
-        return lambda _: None
-    lock = threading.Lock()
-
-    def call(size: int) -> None:
-        with lock:
-            progress(size)
-
-    return call

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import OpenEXR
@@ -26,6 +26,10 @@ _MAX_PIXELS = 1 << 27
 _COLOURS = (("R", "G", "B"), ("r", "g", "b"), ("Red", "Green", "Blue"), ("red", "green", "blue"), ("Y", "RY", "BY"))
 _GREY = ("Y", "Y", "Y")
 _BEAUTIES = (("combined",), ("", "rgba", "rgb"), ("beauty",))
+_ADVICE = {
+    "light": "name it behind the file: FILE.exr#LAYER",
+    "picture": "export the beauty by itself, or as R, G, B beside the others",
+}
 _NO_SPACE = ("", "unknown", "data")
 
 
@@ -87,12 +91,20 @@ def _check_shape(height: int, width: int, most: int = _MAX_PIXELS) -> None:
         raise CodecError(f"{width}x{height} pixels is not a lat-long image, which is twice as wide as high")
 
 
-def _openexr(data: bytes, layer: str | None) -> np.ndarray:
+def read_exr_picture(data: bytes) -> np.ndarray:
+    """Linear Rec.709 light (h, w, 3) float32 of any picture in an EXR, its display window: a plate, a render.
+
+    Colours, layers and windows are read as those of lights are. Raises CodecError.
+    """
+    return _openexr(data, None, "picture")
+
+
+def _openexr(data: bytes, layer: str | None, what: Literal["light", "picture"] = "light") -> np.ndarray:
     chosen: list[tuple[int, list[str]]] = []
 
     def accept(headers: Sequence[Mapping[str, Any]]) -> None:
-        part, names = _choose(headers, layer)
-        _check_geometry(headers[part])
+        part, names = _choose(headers, layer, what)
+        (_check_geometry if what == "light" else _check_picture)(headers[part])
         chosen.append((part, names))
 
     parts = read_exr_parts(data, accept)
@@ -107,8 +119,8 @@ def _openexr(data: bytes, layer: str | None) -> np.ndarray:
     return _placed(image, part)
 
 
-def _choose(headers: Sequence[Mapping[str, Any]], wanted: str | None) -> tuple[int, list[str]]:
-    """Part and three channels of the light: the layer of that name, or the one that is the picture."""
+def _choose(headers: Sequence[Mapping[str, Any]], wanted: str | None, what: str) -> tuple[int, list[str]]:
+    """Part and three channels of `what` is wanted: the layer of that name, or the one that is the picture."""
     coloured: dict[str, tuple[int, list[str]]] = {}
     grey: dict[str, tuple[int, list[str]]] = {}
     for number, header in enumerate(headers):
@@ -139,12 +151,21 @@ def _choose(headers: Sequence[Mapping[str, Any]], wanted: str | None) -> tuple[i
     else:
         found = list(layers)
     if len(found) > 1:
-        raise CodecError(f"which layer is the light? It has {known}", "name it behind the file: FILE.exr#LAYER")
+        raise CodecError(f"which layer is the {what}? It has {known}", _ADVICE[what])
     return layers[found[0]]
 
 
 def _last(layer: str) -> str:
     return layer.rpartition(".")[2].lower()
+
+
+def _check_picture(header: Mapping[str, Any]) -> None:
+    """CodecError unless the display window is a picture of square pixels."""
+    left, top, right, bottom = window_of(header, "displayWindow")
+    if not (left <= right and top <= bottom and (right - left + 1) * (bottom - top + 1) <= MAX_PIXELS):
+        raise CodecError("EXR whose display window is empty or too large", f"at most {MAX_PIXELS} pixels are read")
+    if abs(header.get("pixelAspectRatio", 1.0) - 1) > 0.01:
+        raise CodecError(f"EXR whose pixelAspectRatio is {header['pixelAspectRatio']:g}; pixels must be square")
 
 
 def _check_geometry(header: Mapping[str, Any]) -> None:

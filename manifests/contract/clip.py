@@ -85,6 +85,15 @@ class Clip:
         height, width = next(iter(self.arrays.values())).shape[1:3]
         return int(height), int(width)
 
+    @property
+    def depth_range(self) -> tuple[float, float] | None:
+        """What relative depth 0 and 1 are in the units of a camera that moves, where `meta` says it, as labels may."""
+        said = self.meta.get("depth_range")
+        if isinstance(said, list | tuple) and len(said) == 2 and all(isinstance(value, int | float) for value in said):
+            near, far = (float(value) for value in said)
+            return (near, far) if 0 < near < far < np.inf else None
+        return None
+
     def _form(self, known: Attribute) -> tuple[int, str]:
         return known.channels, known.dtype
 

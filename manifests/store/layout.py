@@ -22,6 +22,12 @@ QUARANTINE = "quarantine"
 SUFFIX = {SHARDS: ".tar", MANIFEST: ".parquet", FAILURES: ".parquet", PREVIEWS: ".webp"}
 """The four files of a shard: folder and suffix. The manifest comes last when writing: its presence is the commit."""
 
+TOGETHER = {MANIFEST: "clips.parquet", FAILURES: "failures.parquet"}
+"""The rows of all shards of a complete dataset in one file each: copies, made again where they are wrong."""
+
+VERIFIED = "verified.jsonl"
+"""Shards that a verification which was interrupted had found whole; gone once it is complete."""
+
 REPORTS = ("report.html", "ATTRIBUTION.md", "attribution.csv")
 """What the `data` commands may leave beside the dataset."""
 

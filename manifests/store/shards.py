@@ -311,10 +311,11 @@ def _unpacked(dataset: Place, row: ClipRow, data: bytes) -> dict[str, bytes]:
     return {member.suffix: data[member.data : member.data + member.size] for member in members if member.suffix != ROW}
 
 
-def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool = True) -> Sample:
+def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool = True, hashed: bool = True) -> Sample:
     """The sample whose files are `members`, checked against its `row.json`; DatasetError names what is not whole.
 
     Sizes are compared before anything is read. Without `keep` files are hashed in pieces, and the sample has none.
+    Without `keep` and `hashed` they are not read at all, where somebody else has compared all their bytes.
     """
     key = members[0].key
     by_suffix = {member.suffix: member for member in members}
@@ -335,6 +336,8 @@ def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool 
     for suffix, member in by_suffix.items():
         if member.size != document.files[suffix].size:
             raise DatasetError(f"{suffix} was changed: its size is another", where=f"clip {key}")
+        if not (keep or hashed):
+            continue
         hasher, pieces = hashlib.sha256(), []
         for piece in archive.read_pieces(file, member):
             hasher.update(piece)

@@ -89,17 +89,23 @@ def read_parquet(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-def check_table(path: Place) -> None:
-    """Raise ValueError, OSError or pa.ArrowException where a table's footer claims more than `read_parquet` reads."""
-    _column_sizes(pq.ParquetFile(pa.BufferReader(pa.py_buffer(read_bounded(path, _LARGEST)))).metadata)
+def check_table(path: Place, tables: int = 1) -> dict[bytes, bytes]:
+    """The metadata of a table whose footer claims no more than `read_parquet` reads of so many `tables`.
+
+    Raises ValueError, OSError or pa.ArrowException.
+    """
+    file = pa.BufferReader(pa.py_buffer(read_bounded(path, tables * _LARGEST)))
+    footer = pq.ParquetFile(file).metadata
+    _column_sizes(footer, tables)
+    return footer.metadata or {}
 
 
-def _column_sizes(footer: pq.FileMetaData) -> list[int]:
+def _column_sizes(footer: pq.FileMetaData, tables: int = 1) -> list[int]:
     """Decoded bytes of each column of each row group; ValueError where they, or the rows, are too many."""
-    if footer.num_rows > _MOST_ROWS:
-        raise ValueError(f"holds {footer.num_rows} rows, at most {_MOST_ROWS} are read")
+    if footer.num_rows > tables * _MOST_ROWS:
+        raise ValueError(f"holds {footer.num_rows} rows, at most {tables * _MOST_ROWS} are read")
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     sizes = [group.column(column).total_uncompressed_size for group in groups for column in range(footer.num_columns)]
-    if sum(sizes) > _LARGEST:
-        raise ValueError(f"holds more than {human_size(_LARGEST)}")
+    if sum(sizes) > tables * _LARGEST:
+        raise ValueError(f"holds more than {human_size(tables * _LARGEST)}")
     return sizes

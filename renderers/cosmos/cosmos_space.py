@@ -56,13 +56,13 @@ class CosmosSpace:
     def encode(self, video: Tensor) -> Tensor:
         """Normalised latents of one window in model space; raises InputError unless it has 8 k + 1 pictures."""
         self._check(video.shape[1])
-        clips = replicate(video).transpose(1, 2).to(self.vae.dtype).split(1)  # (1, C, T, H, W) each
+        clips = replicate(video).transpose(1, 2).to(self._dtype(video)).split(1)  # (1, C, T, H, W) each
         latents = torch.cat([self._encoded(clip) for clip in clips]).transpose(1, 2)
         return self.normalised(latents.float())
 
     def decode(self, name: str, latents: Tensor) -> Tensor:
         """Model space (B, T, C, H, W) float32 of normalised latents, with the native channels of `name`."""
-        clips = self.raw(latents.float()).transpose(1, 2).to(self.vae.dtype).split(1)
+        clips = self.raw(latents.float()).transpose(1, 2).to(self._dtype(latents)).split(1)
         video = torch.cat([self._decoded(clip) for clip in clips]).transpose(1, 2)
         return native(name, video.float())
 
@@ -94,6 +94,12 @@ class CosmosSpace:
             raise InputError(f"a window of {STRIDE * (frames - 1) + 1} pictures is too long", f"{most} are the most")
         mean, deviation = (table.T[None, :, :, None, None] for table in known)  # (C, t) -> (1, t, C, 1, 1)
         return mean, deviation
+
+    def _dtype(self, given: Tensor) -> torch.dtype:
+        """What the autoencoder works in: float32 on a CPU, whose bfloat16 lacks a part of it."""
+        if given.device.type == "cpu" and self.vae.dtype == torch.bfloat16:
+            self.vae.float()
+        return self.vae.dtype
 
     def _check(self, frames: int) -> None:
         if (frames - 1) % STRIDE:

@@ -5,14 +5,16 @@ import pytest
 from scipy import ndimage
 
 from datagen.blender.render import render_scene
-from datagen.insert_render import Insert, find_asset, render_insert
+from datagen.insert_render import Catcher, Insert, PlacedAsset, find_asset, render_insert, render_lit
 from datagen.resolver import Resolver
-from editing.insertion import composite, stand
+from editing.compositing import composite
+from editing.support import stand
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
+from manifests.contract.environment import Environment
 from manifests.errors import RenderError
 from scenes.providers.builtin import builtin_catalogue
-from scenes.spec import CameraView, File, Native, Orbit
+from scenes.spec import CameraView, File, Native, Orbit, Principled
 from tests.datagen import analytic
 from tests.datagen.meshfiles import GltfFile
 
@@ -38,15 +40,12 @@ def test_a_composite_is_what_the_factory_renders_of_the_scene_with_the_object(ki
     scene = analytic.scene(view=MOVING, frames=2, render=analytic.settings(samples=128, max_bounces=0))
     before = render_scene(scene, resolver, tmp_path).clips[0]
     assert before.camera is not None
-    place = stand(
-        before.camera, before.arrays["depth"][0, ..., 0], (11, 37), np.array([0.0, 0.0, 1.0]), scale=0.7, rotate=25.0
-    )
+    place = stand(before.camera, before.arrays, (11, 37), np.array([0.0, 0.0, 1.0]), scale=0.7, rotate=25.0)
     assert abs(place.position[2]) < 1e-4  # it stands on the ground
     asset = render_insert(
-        Insert(mesh, material, resolver.roots),
+        [PlacedAsset(Insert(mesh, material, resolver.roots), place.object_to_world)],
         before.camera,
         before.size,
-        place.object_to_world,
         tmp_path / "asset",
         samples=128,
         device="CPU",
@@ -91,7 +90,13 @@ def test_a_still_camera_off_centre_with_oblong_pixels_sees_the_ball_where_it_pro
     camera = Camera(intrinsics, np.repeat(pose[None], 3, axis=0))
     out = tmp_path / "out"
     clip = render_insert(
-        Insert(BALL, analytic.GREY, {}), camera, (36, 48), np.eye(4), out, fps=10.0, samples=16, device="CPU"
+        [PlacedAsset(Insert(BALL, analytic.GREY, {}), np.eye(4))],
+        camera,
+        (36, 48),
+        out,
+        fps=10.0,
+        samples=16,
+        device="CPU",
     )
     inside, normals, depth = analytic.sphere_hits(camera, 0, (36, 48))
     assert clip.frames == 3
@@ -102,6 +107,41 @@ def test_a_still_camera_off_centre_with_oblong_pixels_sees_the_ball_where_it_pro
     assert (clip.arrays["depth"][..., 0] == np.inf)[:, 0, 0].all()
     files = {path.name.removeprefix("object."): path.read_bytes() for path in out.glob("object.*")}
     assert (decode_clip("object", files).arrays["depth"] == clip.arrays["depth"]).all()
+
+
+def test_a_black_ball_takes_as_much_light_from_the_ground_as_it_covers_of_the_sky(tmp_path):
+    height = width = 64
+    turn = np.radians(20.0)  # looks down, a little to the side
+    pose = np.eye(4)
+    pose[:3, :3] = [[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]]
+    pose[:3, 3] = (0.0, -6 * np.sin(turn), 6 * np.cos(turn))
+    camera = Camera(np.array([[70.0, 0, 32], [0, 70.0, 32], [0, 0, 1]]), np.repeat(pose[None], 2, axis=0))
+    ball = np.eye(4)
+    ball[2, 3] = 0.3  # its centre is at 0.8, its radius a half
+    black = Principled(uid="black", basecolor=(0.0, 0.0, 0.0), roughness=1.0, metallic=0.0)
+    placed = PlacedAsset(Insert(BALL, black, {}), ball)
+    ground = Catcher(np.diag([200.0, 200.0, 1.0, 1.0]), (0.5, 0.5, 0.5), 1.0, 0.0)
+    light = Environment(np.ones((16, 32, 3), dtype=np.float32), np.tile(np.eye(3), (2, 1, 1)))
+    part, size = (4, 8, 60, 56), (height, width)
+    made = render_lit(
+        [placed], [ground], light, camera, size, (part, (0, 0, 64, 64)), tmp_path, samples=64, device="CPU"
+    )
+    rays = (camera.rays(height, width) @ pose[:3, :3].T)[4:60, 8:56]
+    hits = pose[:3, 3] - rays * (pose[2, 3] / rays[..., 2:])
+    away = np.linalg.norm(hits - (0.0, 0.0, 0.8), axis=-1)
+    expected = 1 - (0.5 / away) ** 2 * (0.8 / away)  # the form factor of a ball above the horizon
+    clear = ndimage.minimum_filter(made.mask[0, ..., 0] == 0, 3) & (np.abs(hits[..., 1]) < 2)
+    assert clear.sum() > 500
+    assert np.abs(made.change[0, ..., 1] - expected)[clear].mean() < 0.02
+    assert expected[clear].min() < 0.8
+    around = made.change_around[0, 4:60, 8:56]
+    assert np.abs(around - made.change[0])[clear].mean() < 0.02
+    alone = render_insert([placed], camera, size, tmp_path / "alone", samples=64, device="CPU")
+    assert made.rgb.shape == (1, 56, 48, 3)  # nothing moves
+    assert np.abs(made.mask[0] - alone.arrays["mask"][0, 4:60, 8:56]).mean() < 0.01
+    both = np.isfinite(made.depth[0]) & np.isfinite(alone.arrays["depth"][0, 4:60, 8:56])
+    assert both.sum() > 100
+    assert np.abs(made.depth[0][both] - alone.arrays["depth"][0, 4:60, 8:56][both]).max() < 1e-3
 
 
 def test_what_is_wrong_with_an_asset_is_one_line(tmp_path):
@@ -115,7 +155,8 @@ def test_what_is_wrong_with_an_asset_is_one_line(tmp_path):
     bad.write_bytes(b"glTF nonsense")
     camera = Camera(np.array([[50.0, 0, 8], [0, 50.0, 8], [0, 0, 1]]), np.eye(4)[None])
     with pytest.raises(RenderError) as caught:
-        render_insert(find_asset(str(bad), catalogue), camera, (16, 16), np.eye(4), tmp_path / "out", device="CPU")
+        asset = PlacedAsset(find_asset(str(bad), catalogue), np.eye(4))
+        render_insert([asset], camera, (16, 16), tmp_path / "out", device="CPU")
     assert caught.value.reason == "malformed"
     assert "bad.glb" in str(caught.value)
     assert "\n" not in str(caught.value)

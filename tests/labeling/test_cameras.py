@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from editing.film import VideoWriter, open_film
 from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 from labeling.cameras.camera_solving import CameraSolution, camera_errors, camera_in_world, solve_camera
+from labeling.cameras.clip_depth import clip_depth
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.errors import InputError
 
@@ -116,6 +117,60 @@ def test_a_moving_camera_gives_its_path_and_the_same_one_each_time() -> None:
     assert away < 0.02
     again = solve_camera(frames, SIZE, 45.0)
     assert np.array_equal(found.camera.camera_to_world, again.camera.camera_to_world)
+
+
+def test_a_wall_that_fills_the_picture_and_passes_by_is_not_taken_for_a_turn() -> None:
+    along = np.linspace(0, 1, FRAMES)
+    wall = [(6.0, texture(1))]
+    frames = np.stack([picture(np.eye(3), np.array([0.6 * at, 0, 0]), focal_length(), wall) for at in along])
+    found = solve_camera(frames, SIZE, FOV)
+    assert (found.kind, found.camera) == ("unsolved", None)
+    assert "a flat surface passes by" in found.reason
+
+
+def test_a_long_lens_that_is_named_may_turn() -> None:
+    turns = np.zeros((FRAMES, 3))
+    turns[:, 0] = np.linspace(0, 2, FRAMES)
+    rotations = Rotation.from_euler("yxz", turns, degrees=True).as_matrix()
+    frames = np.stack([picture(one, np.zeros(3), 4 * SIZE[1], [(6.0, texture(1))]) for one in rotations])
+    found = solve_camera(frames, SIZE, 14.0)
+    assert found.kind == "turning"
+    assert errors(found, rotations.transpose(0, 2, 1) @ OPENCV, np.zeros((FRAMES, 3)))[0] < 0.2
+
+
+def test_corners_of_a_moving_camera_lie_on_the_planes() -> None:
+    frames, _, _ = moving()
+    found = solve_camera(frames, SIZE, 45.0)
+    depth = found.camera.project(found.points)[1][0]
+    near = depth < (depth.min() + depth.max()) / 2
+    assert min(near.sum(), (~near).sum()) > 10
+    assert np.median(depth[~near]) / np.median(depth[near]) == pytest.approx(2, rel=0.05)
+    assert solve_camera(panning()[0], SIZE, 30.0).points.shape == (0, 3)
+
+
+def test_a_networks_depth_is_brought_to_the_scale_of_the_camera_in_every_frame() -> None:
+    rng = np.random.default_rng(0)
+    height, width, frames = 60, 80, 10
+    poses = np.tile(np.eye(4), (frames, 1, 1))
+    poses[:, 0, 3], poses[:, 2, 3] = np.linspace(0, 1, frames), -np.linspace(0, 0.5, frames)
+    camera = Camera(intrinsics_from_fov(60.0, height, width), poses)
+    rays = camera.rays(height, width)
+    slant = np.array([0.3, 0.0, 1.0])  # the plane slant . x = -6
+    true = -(6.0 + poses[:, :3, 3] @ slant)[:, None, None] / (rays @ slant)  # (T, H, W)
+    points = (rays * true[0][..., None]).reshape(-1, 3)[rng.choice(height * width, 150, replace=False)]
+    points[:30] *= rng.uniform(0.3, 3.0, (30, 1))  # corners that are somewhere else
+    wave = 1 + 0.05 * np.sin(np.linspace(0, 6, width))
+    said = (true * wave - 2.0 - 0.1 * np.sin(np.arange(frames) / 3)[:, None, None]) / 9.0
+    made = clip_depth(said, camera, points)
+    assert made is not None
+    depth, error = made
+    off = np.abs(depth / true - 1)
+    assert off.mean() < 0.02
+    assert np.percentile(off, 95) < 0.06
+    assert error.shape == (frames,)
+    assert error.max() < 0.1
+    assert clip_depth(said, camera, points[:5]) is None
+    assert clip_depth(-said, camera, points) is None
 
 
 def test_what_no_camera_explains_is_not_solved() -> None:
@@ -250,6 +305,20 @@ def test_what_is_no_camera_is_refused_in_one_line(tmp_path: Path, data: bytes) -
         read_cameras(path, 5, SIZE)
     with pytest.raises(InputError):
         read_cameras(tmp_path / "nothing", 5, SIZE)
+
+
+def test_ragged_matrices_are_refused(tmp_path: Path) -> None:
+    """Fuzzing found them: rows of several lengths are no array."""
+    made = solve_film(np.repeat(texture(9)[None, : SIZE[0], : SIZE[1]], 4, axis=0), SIZE, FOV)
+    document = msgspec.json.decode(msgspec.json.encode(made))
+    document["shots"][0] |= {
+        "kind": "moving",
+        "camera_to_world": [[[1.0], [1.0, 2.0]]] * 4,
+        "intrinsics": [[[1.0]]] * 4,
+    }
+    (tmp_path / "a.json").write_bytes(msgspec.json.encode(document))
+    with pytest.raises(InputError, match="lack poses"):
+        read_cameras(tmp_path / "a.json", 4, SIZE)
 
 
 def test_cameras_of_another_film_are_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_pattern_chooses_the_frames_of_a_folder(kinds: Path) -> None:
 
 
 def test_a_folder_without_frames_says_what_it_holds(tmp_path: Path) -> None:
-    (tmp_path / "frame.0001.exr").write_bytes(b"x")
-    (tmp_path / "frame.0002.exr").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"2 files are no footage.*frame\.0001\.exr"):
+    (tmp_path / "frame.0001.dpx").write_bytes(b"x")
+    (tmp_path / "frame.0002.dpx").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"2 files are no footage.*frame\.0001\.dpx"):
         open_film(tmp_path)

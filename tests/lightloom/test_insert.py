@@ -27,7 +27,22 @@ WEIGHTS = ("--forward", "forward", "--device", "cpu")
 LINES: dict[str, tuple[str, ...]] = {
     "clip": (
         *("set:00000000-00", "--asset", "box.glb", "--at", "10,36", "--rotate", "20", "--scale", "0.9"),
-        *("--out", "clip.mp4", "--gbuffers", "maps", *WEIGHTS),
+        *("--out", "clip.mp4", "--gbuffers", "maps", "--render", "network", *WEIGHTS),
+    ),
+    "traced": (
+        *("set:00000000-00", "--asset", "box.glb", "--at", "10,36", "--scale", "20%", "--spin", "90"),
+        *(
+            "--asset",
+            "builtin/mesh/sphere",
+            "--at",
+            "24,40",
+            "--rotate",
+            "15",
+            "--out",
+            "traced.mp4",
+            "--device",
+            "cpu",
+        ),
     ),
     "video": (
         *(
@@ -41,11 +56,13 @@ LINES: dict[str, tuple[str, ...]] = {
             "--out",
             "video.mp4",
         ),
-        *("--inverse", "inverse", *WEIGHTS),
+        *("--inverse", "inverse", "--camera", "assume", *WEIGHTS),
     ),
     "outside": ("set:00000000-00", "--asset", "box.glb", "--at", "48,10", "--out", "a.mp4", *WEIGHTS),
     "no pixel": ("wide.mp4", "--asset", "box.glb", "--at", "left", "--out", "a.mp4", *WEIGHTS),
     "on the sky": ("set:00000000-00", "--asset", "box.glb", "--at", "2,0", "--out", "a.mp4", *WEIGHTS),
+    "no size": ("set:00000000-00", "--asset", "box.glb", "--at", "9,36", "--scale", "big", "--out", "a.mp4"),
+    "no second place": ("wide.mp4", *2 * ("--asset", "box.glb"), "--at", "3,3", "--out", "a.mp4", *WEIGHTS),
     "no asset": ("wide.mp4", "--asset", "none.glb", "--at", "3,3", "--out", "a.mp4", *WEIGHTS),
     "bad asset": ("set:00000000-00", "--asset", "bad.glb", "--at", "10,36", "--out", "a.mp4", *WEIGHTS),
 }
@@ -96,6 +113,21 @@ def test_the_picture_keeps_the_input_where_nothing_changed_and_shows_the_object(
     assert (darker > 0.05).sum() > 20  # its shadow
 
 
+def test_cycles_puts_two_things_in_one_of_which_turns(done):
+    folder, results = done
+    code, out, err = results["traced"]
+    assert code == 0, err
+    assert out.count("object     ") == 2
+    original: Clip = decode_clip("00000000-00", clip_sample(0, size=48).files)
+    before = np.clip(srgb_encode(original.exposure * original.arrays["rgb"]), 0, 1)
+    after = frames(folder / "traced.mp4")
+    change = after - before
+    assert (np.abs(change).max(axis=-1) > 0.1).mean() > 0.01
+    box = change[:, 24:38, 4:17]
+    assert ((box[..., 0] - box[..., 2]).max(axis=(1, 2)) > 0.1).all()  # it is red, in every frame
+    assert np.median(np.abs(change[:, :8])) < 0.02  # and far from both the clip is as it was
+
+
 def test_a_video_takes_an_object_and_says_what_it_assumed(done):
     folder, results = done
     code, out, err = results["video"]
@@ -110,6 +142,8 @@ def test_a_video_takes_an_object_and_says_what_it_assumed(done):
         ("outside", "pixel 48,10 is outside of the picture of 48x48 pixels"),
         ("no pixel", "--at 'left' is no pixel"),
         ("on the sky", "no surface is seen at pixel 2,0"),
+        ("no size", "--scale 'big' is no size"),
+        ("no second place", "2 --asset and 1 --at were given"),
         ("no asset", "none.glb: no such file"),
         ("bad asset", "bad.glb"),
     ],

@@ -169,7 +169,7 @@ def test_transparent_pixels_lie_over_black_and_keep_their_colour() -> None:
         (saved(image(GREY), "TIFF", save_all=True, append_images=[image(GREY)] * 2), "3 pictures"),
         (saved(image(GREY), "GIF", save_all=True, append_images=[image(WHITE)]), "2 pictures"),
         (saved(image(GREY))[:60], "."),
-        (b"", "cannot identify"),
+        (b"", "not a picture"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "."),
     ],
 )

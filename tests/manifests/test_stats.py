@@ -10,9 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.audit.stats import stats
+from manifests.audit.verify import verify
 from manifests.contract.row import Sample
 from manifests.display import human_size
 from manifests.errors import DatasetError
+from manifests.store import layout
+from manifests.store.shards import read_manifest, write_manifest
 from tests.manifests.clips import make_dataset, raw_sample
 
 
@@ -34,6 +37,23 @@ def test_counts_by_everything(tmp_path: Path) -> None:
     assert result.sizes == {"3 x 32 x 32": 10} and result.devices == {"CPU": 10}
     assert result.hours == pytest.approx(2 * sum(1.6 + scene for scene in (0, 1, 2, 3, 5)) / 3600)
     assert result.bytes == sum(row.size for row in dataset.rows())
+
+
+def test_rows_of_many_shards_are_put_together_once_and_again_when_a_shard_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(tmp_path / "o'd", failed=[4], items=20, per_shard=1)
+    first = stats(dataset.path)
+    assert (first.clips, first.failures) == (19, {"corrupt-asset": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("manifests.audit.stats._check", lambda path: pytest.fail(f"{path} was read again"))
+        assert stats(dataset.path) == first
+    write_manifest(dataset.path, *read_manifest(dataset.path, 3))
+    (dataset.path / layout.TOGETHER[layout.FAILURES]).write_bytes(b"nonsense")
+    assert stats(dataset.path) == first
+    assert verify(dataset.path).ok
+    layout.shard_file(dataset.path, layout.MANIFEST, 7).unlink()
+    assert stats(dataset.path).clips == 18
 
 
 def test_settings_are_counted_and_older_manifests_have_none(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from manifests.audit.verify import verify
 from manifests.codec.codecs import encode_clip
 from manifests.contract.clip_summary import summarise
 from manifests.contract.row import ClipRow, Sample
-from manifests.errors import DatasetError
-from manifests.store import archive
+from manifests.errors import DatasetError, InputError
+from manifests.store import archive, layout
 from manifests.store.dataset import Dataset
 from manifests.store.header import Document, write_document
 from manifests.store.shards import read_manifest, write_item, write_manifest
@@ -349,3 +349,43 @@ print(verify(path).ok)
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_a_large_check_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "d", items=70, per_shard=1)
+
+    def stop(size: int) -> None:
+        done.append(size)
+        if len(done) == 40:
+            raise KeyboardInterrupt
+
+    done: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        verify(dataset.path, threads=1, progress=stop)
+    flip(dataset.path / "shards/000003.tar", 700)
+    again: list[int] = []
+    report = verify(dataset.path, threads=1, progress=again.append)
+    assert {finding.shard for finding in report.findings} == {3}
+    journal = dataset.path / layout.VERIFIED
+    assert not journal.exists()
+    tar = dataset.path / "shards/000001.tar"
+    quick, full = tar.stat().st_size, tar.stat().st_size - len(archive.END)
+    assert [again[shard] for shard in (1, 3, 38, 41, 69)] == [quick, full, quick, full, full]
+
+
+def test_a_large_check_in_two_processes_finds_what_one_thread_finds(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "d", items=70, per_shard=1)
+    flip(dataset.path / "shards/000066.tar", 700)
+    assert verify(dataset.path, threads=2) == verify(dataset.path, threads=1)
+
+
+def test_a_sample_reads_that_share_of_the_shards_and_looks_at_the_rest(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "d", items=20, per_shard=1)
+    for shard in range(20):
+        flip(dataset.path / f"shards/{shard:06d}.tar", 700)
+    found_in = {finding.shard for finding in verify(dataset.path, sample=0.1).findings}
+    assert len(found_in) == 2
+    layout.shard_file(dataset.path, layout.SHARDS, 9).unlink()
+    assert 9 in {finding.shard for finding in verify(dataset.path, sample=0.01).findings}
+    with pytest.raises(InputError, match="give a share above 0"):
+        verify(dataset.path, sample=0)

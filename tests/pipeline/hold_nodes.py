@@ -1,18 +1,31 @@
 """A Ray cluster of nodes with one core each on this machine: prints its address, then adds a node per line it reads.
 
-A line is empty, or the name of an environment variable that is set on the new node.
+A line is empty, or the name of an environment variable that is set on the new node. "drain" tells the newest node that
+it will be taken away in a minute; "terminate" ends it then.
 """
 
 import sys
+import time
 
 import ray
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 print(cluster.address, flush=True)
+PREEMPTION = 2
+newest = None
 for line in sys.stdin:
     name = line.strip()
-    cluster.add_node(num_cpus=1, env_vars={name: "1"} if name else {})
+    if name == "drain":
+        deadline = int(1000 * (time.time() + 60))
+        print(GcsClient(cluster.address).drain_node(newest.node_id, PREEMPTION, "spot", deadline)[0], flush=True)
+        continue
+    if name == "terminate":
+        cluster.remove_node(newest, allow_graceful=True)
+        print(len(cluster.list_all_nodes()), flush=True)
+        continue
+    newest = cluster.add_node(num_cpus=1, env_vars={name: "1"} if name else {})
     print(len(cluster.list_all_nodes()), flush=True)
 ray.shutdown()
 cluster.shutdown()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from drivers import Driver, wait_until
 from test_interruptions import done, drive
 from toy_stage import ToyStage, content, expected, toy_dataset
 
 from manifests.errors import RunError
 from pipeline import actors
+from pipeline.cluster import Cluster
 from pipeline.nodes import Node, seats
-from pipeline.options import RunOptions
+from pipeline.options import RunOptions, share
 
 GIB = 2**30
 HERE = Path(__file__).parent
@@ -76,3 +79,56 @@ def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> N
     dataset = toy_dataset(tmp_path, stage)
     assert content(dataset) == expected(60)
     assert len({row.worker for row in dataset.rows()}) == 2, "the node that joined took its part"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_node_that_is_preempted_hands_back_its_work_and_nothing_is_lost(tmp_path: Path) -> None:
+    stage = ToyStage(items=120, per_shard=20, seconds=0.2)
+    shared = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    with Driver([sys.executable, str(HERE / "hold_nodes.py")], shared) as cluster:
+        wait_until(lambda: ":" in cluster.output().splitlines()[-1:][0] if cluster.output() else False)
+        address = cluster.output().splitlines()[-1].strip()
+        cluster.write("\n")
+        wait_until(lambda: cluster.output().splitlines()[-1] == "2")
+        with drive(tmp_path, stage, shared, ray_address=address, workers=0) as driver:
+            wait_until(lambda: done(tmp_path) > 20)
+            cluster.write("drain\n")
+            wait_until(lambda: cluster.output().splitlines()[-1] == "True")
+            begun = done(tmp_path)
+            wait_until(lambda: done(tmp_path) > begun + 20)
+            cluster.write("terminate\n")
+            assert driver.wait() == 0, driver.output()
+    dataset = toy_dataset(tmp_path, stage)
+    assert content(dataset) == expected(120) and dataset.failures() == []
+    rows = sorted(dataset.rows(), key=lambda row: row.item)
+    assert {row.attempts for row in rows} == {1}, "its worker was let finish"
+    assert len({row.worker for row in rows[:30]}) == 2 and len({row.worker for row in rows[-40:]}) == 1
+
+
+def test_an_autoscaler_is_asked_for_the_workers_that_the_items_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[dict[str, float]]] = []
+    monkeypatch.setattr("pipeline.cluster.request_resources", lambda *, bundles: asked.append(bundles))
+    part = share(RunOptions(), 8, 1, 64 * GIB)
+    joined = Cluster(RunOptions(ray_address="auto", workers=3))
+    for items in (100, 50, 2):
+        joined.request(items, part)
+    assert asked == [[{"CPU": 8, "GPU": 1}] * 3, [{"CPU": 8, "GPU": 1}] * 2]
+    Cluster(RunOptions()).request(100, part)
+    assert len(asked) == 2, "a Ray of its own has none"
+
+
+def test_the_files_for_clusters_mount_one_folder_and_keep_the_head_free() -> None:
+    docs = HERE.parents[1] / "docs"
+    kuberay = yaml.safe_load((docs / "kuberay.yaml").read_text())
+    assert (kuberay["apiVersion"], kuberay["kind"]) == ("ray.io/v1", "RayCluster")
+    spec = kuberay["spec"]
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        assert [claim["persistentVolumeClaim"]["claimName"] for claim in pod["volumes"]] == ["lightloom-data"]
+        assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/data"]
+    assert all(group["minReplicas"] <= group["maxReplicas"] for group in spec["workerGroupSpecs"])
+    slurm = docs / "slurm.sh"
+    assert subprocess.run(["bash", "-n", str(slurm)], check=False).returncode == 0
+    assert "--num-cpus=0" in slurm.read_text() and "#SBATCH --nodes=" in slurm.read_text()

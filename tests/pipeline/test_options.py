@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from manifests.errors import InputError
 from pipeline.options import RunOptions, Share, share
 
 GIB = 2**30
@@ -24,7 +25,11 @@ def test_a_machine_is_shared_out(options: RunOptions, cpus: float, gpus: float, 
     assert share(options, cpus, gpus, memory) == expected
 
 
-@pytest.mark.parametrize("field, value", [("workers", -1), ("attempts", 0), ("time_limit_s", 0), ("max_failures", 1.5)])
+@pytest.mark.parametrize(
+    "field, value",
+    [("workers", -1), ("attempts", 0), ("time_limit_s", 0), ("max_failures", 1.5), ("budget_hours", float("inf"))],
+)
 def test_an_option_out_of_range_is_named(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"run option {field} is {value}"):
+    with pytest.raises(InputError, match=f"`{field}` is {value}; give ") as caught:
         RunOptions(**{field: value})
+    assert caught.value.fields == (field,)

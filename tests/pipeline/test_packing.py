@@ -54,7 +54,7 @@ def test_shards_are_packed_two_at_a_time_and_makers_wait_for_them(tmp_path: Path
 def test_a_shard_whose_node_is_gone_is_packed_here(tmp_path: Path, quick: RunOptions) -> None:
     dataset = made(tmp_path, 2, 2)
     packer = Packer(dataset)
-    packer.add(0, "f" * 56)
+    packer.add(0, "ab" * 28)
     drain(packer, 2)
     assert content(dataset) == expected(2)
 

@@ -103,7 +103,8 @@ def test_a_tall_film_of_odd_size_is_relit_by_a_set_of_weights(weights: Path, tmp
 def test_footage_is_labelled_with_the_windows_and_precision_of_the_checkpoint(weights: Path) -> None:
     settings = LabelSettings(inverse=checkpoint(weights / "inverse", "inverse"), checks=())
     assert (settings.steps, settings.window, settings.overlap, settings.precision) == (15, 57, 16, "bfloat16")
-    quick = LabelSettings(inverse=settings.inverse, checks=(), steps=1, precision="float32")
+    quick = LabelSettings(inverse=settings.inverse, checks=(), steps=1)
     labels = Labeler(quick)((255 * moving_ball(10, 34)).astype(np.uint8), None, 0)
     assert labels.gbuffers["normal"].shape == (10, 34, 34, 3)
     assert all(np.isfinite(values).all() for values in labels.gbuffers.values())
+    assert all(values.dtype == np.float32 for values in labels.gbuffers.values())

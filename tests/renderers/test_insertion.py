@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
-from editing.insertion import STILL, blend, composite, ground_up, stand
+from datagen.insert_render import LitPicture
+from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
+from editing.insertion import nearer
+from editing.support import Passers, floor_up, hiding, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
@@ -21,6 +27,13 @@ def camera(pitch: float = 40.0, frames: int = 2) -> Camera:
     pose[:3, :3] = [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
     pose[:3, 3] = (0.5, -1.0, 2.0)
     return Camera(intrinsics_from_fov(50.0, HEIGHT, WIDTH), np.repeat(pose[None], frames, axis=0))
+
+
+def ground(view: Camera, depth: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Depth and normals (1, H, W, C) of the plane z = 0, or of another depth (H, W) with its normals."""
+    seen = ground_depth(view) if depth is None else depth
+    up = np.broadcast_to(UP @ view.camera_to_world[0, :3, :3], (1, HEIGHT, WIDTH, 3))
+    return {"depth": seen[None, ..., None], "normal": up}
 
 
 def ground_depth(view: Camera) -> np.ndarray:
@@ -47,7 +60,7 @@ def layers(depth: float, mask: np.ndarray, roughness: float) -> dict[str, np.nda
 
 def test_an_object_stands_where_the_ray_of_the_pixel_meets_the_ground():
     view = camera()
-    place = stand(view, ground_depth(view), (20, 15), UP, scale=0.4, rotate=90.0)
+    place = stand(view, ground(view), (20, 15), UP, scale=0.4, rotate=90.0)
     pixels, depth = view.project(place.position[None])
     assert np.allclose(pixels[0, 0], (20.5, 15.5), atol=1e-9)
     assert np.isclose(depth[0, 0], ground_depth(view)[15, 20])
@@ -57,7 +70,7 @@ def test_an_object_stands_where_the_ray_of_the_pixel_meets_the_ground():
 
 def test_without_a_scale_the_object_spans_a_quarter_of_the_smaller_side():
     view = camera()
-    place = stand(view, ground_depth(view), (16, 12), UP)
+    place = stand(view, ground(view), (16, 12), UP)
     seen = place.scale * view.intrinsics[0, 0] / ground_depth(view)[12, 16]
     assert np.isclose(seen, HEIGHT / 4)
 
@@ -65,7 +78,9 @@ def test_without_a_scale_the_object_spans_a_quarter_of_the_smaller_side():
 @pytest.mark.parametrize("up", [(0.3, -0.2, 0.9), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)])
 def test_the_objects_axis_takes_any_direction_by_a_proper_rotation(up):
     wanted = np.array(up) / np.linalg.norm(up)
-    turn = stand(camera(), ground_depth(camera()), (3, 20), 2 * wanted, scale=1.0, rotate=33.0).object_to_world[:3, :3]
+    turn = stand(camera(), ground(camera()), (3, 20), 2 * wanted, scale=1.0, rotate=33.0, distance=2.0).object_to_world[
+        :3, :3
+    ]
     assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-9)
     assert np.isclose(np.linalg.det(turn), 1.0)
     assert np.allclose(turn[:, 2], wanted)
@@ -75,22 +90,92 @@ def test_a_depth_that_is_given_replaces_what_is_seen():
     view = camera(pitch=0.0)
     sky = ground_depth(view)
     assert not np.isfinite(sky[2, 4])
-    place = stand(view, sky, (4, 2), UP, distance=3.0)
+    place = stand(view, ground(view), (4, 2), UP, distance=3.0)
     assert np.isclose(view.project(place.position[None])[1][0, 0], 3.0)
     with pytest.raises(InputError, match="no surface is seen at pixel 4,2"):
-        stand(view, sky, (4, 2), UP)
+        stand(view, ground(view), (4, 2), UP)
     with pytest.raises(InputError, match="pixel 32,2 is outside of the picture of 32x24"):
-        stand(view, sky, (32, 2), UP)
+        stand(view, ground(view), (32, 2), UP)
     with pytest.raises(InputError, match="must be positive"):
-        stand(view, sky, (4, 2), UP, distance=3.0, scale=0.0)
+        stand(view, ground(view), (4, 2), UP, distance=3.0, scale=0.0)
 
 
-def test_up_is_the_floors_normal_but_not_a_walls():
-    view = camera()
-    floor = np.broadcast_to(UP @ view.camera_to_world[0, :3, :3], (HEIGHT, WIDTH, 3))
-    assert np.allclose(ground_up(view, floor, (0, 23)), UP)
+def test_up_is_where_most_of_the_floor_looks_and_not_a_wall():
+    view = camera(pitch=25.0)
+    floor, all_of_it = ground(view)["normal"][0].copy(), np.ones((HEIGHT, WIDTH, 1))
+    floor[:14] = (0.0, 0.1, 0.995)  # a wall behind it
+    floor[20:, ::3] += (0.3, 0.0, 0.2)  # and stones
+    floor /= np.linalg.norm(floor, axis=-1, keepdims=True)
+    up = floor_up(view, floor, all_of_it, (16, 18))
+    assert np.degrees(np.arccos(up @ UP)) < 2.5
     wall = np.broadcast_to(np.array([0.0, 0.1, 0.995]), (HEIGHT, WIDTH, 3))
-    assert np.allclose(ground_up(view, wall, (5, 5)), view.camera_to_world[0, :3, 1])
+    assert np.allclose(floor_up(view, wall, all_of_it, (5, 5)), view.camera_to_world[0, :3, 1])
+    assert np.allclose(floor_up(view, floor, 0 * all_of_it, (16, 18)), view.camera_to_world[0, :3, 1])
+
+
+def test_a_wall_holds_nothing_and_wavy_depth_still_gives_a_place_on_the_plane():
+    view = camera(pitch=25.0)
+    seen = ground(view)
+    seen["normal"] = np.broadcast_to(np.array([0.0, 0.0, 1.0]), seen["normal"].shape)
+    with pytest.raises(InputError, match=r"nothing can stand at pixel 70,50: the surface there is upright"):
+        stand(view, seen, (16, 18), UP, called=(70, 50))
+    rough = ground(view, ground_depth(view) * np.random.default_rng(1).uniform(0.9, 1.1, (HEIGHT, WIDTH)))
+    place = stand(view, rough, (16, 18), UP, measured=False)
+    assert abs(place.position[2]) < 0.1
+    assert np.allclose(place.normal, UP)
+    front = -place.object_to_world[:3, 1] / place.scale  # it looks at the camera
+    assert front[:2] @ (view.camera_to_world[0, :2, 3] - place.position[:2]) > 0.999 * np.linalg.norm(
+        view.camera_to_world[0, :2, 3] - place.position[:2]
+    )
+
+
+def test_a_share_is_of_the_pictures_smaller_side_and_a_low_camera_makes_it_smaller():
+    view = camera()
+    assert np.isclose(
+        stand(view, ground(view), (16, 12), UP, share=0.5).scale,
+        2 * stand(view, ground(view), (16, 12), UP, share=0.25).scale,
+    )
+    metres = stand(view, ground(view), (16, 12), UP, scale=0.8, camera_height=1.6).scale
+    assert np.isclose(metres, 0.8 * 2.0 / 1.6)  # it is two units above the ground
+    low = camera(pitch=5.0)
+    made = stand(low, ground(low), (16, 23), UP)
+    assert made.scale < 0.25 * HEIGHT / low.intrinsics[0, 0] * ground_depth(low)[23, 16]
+
+
+def test_only_what_is_surely_nearer_hides_a_thing_and_floors_never_do():
+    view = camera(pitch=25.0)
+    true = ground_depth(view)
+    rng = np.random.default_rng(0)
+    wavy = (0.7 * true + 0.2) * rng.uniform(0.97, 1.03, true.shape)  # its own scale and shift
+    seen = ground(view, np.where(np.isfinite(wavy), wavy, np.inf))
+    seen = {name: value.copy() for name, value in seen.items()}
+    seen["depth"][0, 8:20, 4:10, 0], seen["normal"][0, 8:20, 4:10] = 0.7 * 1.5 + 0.2, (0.0, 0.0, 1.0)  # near, upright
+    seen["depth"][0, 8:12, 20:26, 0], seen["normal"][0, 8:12, 20:26] = 0.7 * 20 + 0.2, (0.0, 0.0, 1.0)  # far behind
+    place = stand(view, ground(view), (16, 15), UP)
+    before, under = hiding(view, seen, place, measured=False)
+    assert before[0, 9:19, 5:9].min() == 1
+    before[0, 8:20, 4:10] = 0
+    assert before.max() == 0
+    assert under[0, 22, 20, 0] == 1
+    assert under[0, 9:19, 5:9].max() == 0
+
+
+def test_what_passes_nearer_hides_a_thing_and_what_passes_behind_does_not():
+    view = camera(pitch=25.0, frames=8)
+    rest = np.random.default_rng(0).integers(60, 120, (4 * HEIGHT, 4 * WIDTH, 3)).astype(np.uint8)
+    rest = cv2.GaussianBlur(rest, (0, 0), 2)
+    frames = np.repeat(rest[None], 8, axis=0)
+    for index, frame in enumerate(frames):
+        frame[30:86, 14 * index : 14 * index + 10] = 250  # its feet are low: it is near
+        frame[28:44, 90 - 8 * index : 98 - 8 * index] = 10  # far away
+    place = stand(view, ground(view), (16, 15), UP, share=0.2)
+    passers = Passers(list(frames), view, (HEIGHT, WIDTH), [place])
+    found = passers.before(frames[4])[..., 0]
+    assert found[40:80, 58:64].min() == 1
+    found[26:90, 52:70] = 0
+    assert found.max() == 0
+    assert passers.before(255 - frames[0]).max() == 0  # all of it changes
+    assert Passers(list(frames[:3]), view, (HEIGHT, WIDTH), [place]).before(frames[2]).max() == 0
 
 
 def test_soft_edges_average_over_surface_and_hard_ones_follow_the_centre():
@@ -162,5 +247,70 @@ def test_where_the_camera_zooms_the_first_frames_lens_places_the_object():
     still = camera()
     lens = np.stack([still.intrinsics, still.intrinsics * [[2.0], [2.0], [1.0]]])
     for pixel in ((20, 15), (3, 22)):
-        places = [stand(view, ground_depth(still), pixel, UP) for view in (still, Camera(lens, still.camera_to_world))]
+        places = [stand(view, ground(still), pixel, UP) for view in (still, Camera(lens, still.camera_to_world))]
         assert np.array_equal(places[0].object_to_world, places[1].object_to_world)
+
+
+def lit(mask: np.ndarray, radiance: tuple[float, float, float], change: float) -> LitPicture:
+    """One frame (H, W, 1) of even radiance where `mask` says, and a change of the light everywhere around."""
+    rgb = (mask * np.array(radiance))[None].astype(np.float32)
+    height, width = mask.shape[:2]
+    whole = (0, 0, height, width)
+    even = np.full((1, height, width, 3), change, np.float32)
+    return LitPicture(whole, rgb, mask[None].astype(np.float32), np.ones((1, height, width, 1)), even, whole, even)
+
+
+SHARP = PlateLook(0.0, 0.0, np.zeros(3), moves=True)
+
+
+def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is():
+    frame = np.random.default_rng(2).integers(90, 200, (32, 40, 3)).astype(np.uint8)
+    mask = np.zeros((32, 40, 1))
+    mask[10:20, 10:20] = 1
+    nothing, all_of_it = np.zeros((32, 40, 1)), np.ones((32, 40, 1))
+    made, share = lay_lit(frame, 0, lit(mask, (0.3, 0.05, 0.02), 0.5), nothing, all_of_it, SHARP)
+    assert np.abs(made[12:18, 12:18] / 255 - srgb_encode(np.array([0.3, 0.05, 0.02]))).max() < 0.01
+    assert np.allclose(srgb_decode(made[25:] / 255), 0.5 * srgb_decode(frame[25:] / 255), atol=0.01)
+    assert np.allclose(share, mask)
+    made, _ = lay_lit(frame, 0, lit(0 * mask, (0, 0, 0), 0.5), nothing, nothing, SHARP)
+    assert (made == frame).all()
+    made, _ = lay_lit(frame, 0, lit(mask, (0.3, 0.05, 0.02), 0.5), all_of_it, all_of_it, SHARP)
+    assert (made == frame).all()  # hidden, and its shadow with it
+
+
+def test_exact_depth_hides_things_and_nothing_beside_them():
+    mask = np.zeros((10, 12, 1))
+    mask[3:7, 3:7] = 1
+    seen = replace(lit(mask, (0.3, 0.3, 0.3), 0.5), depth=np.where(mask[None] > 0, 4.0, np.inf))
+    depth = np.full((2, 10, 12, 1), 5.0)
+    assert nearer(depth, seen).max() == 0
+    depth[1, :, :5] = 3.0
+    hidden = nearer(depth, seen)
+    assert hidden[0].max() == 0
+    assert hidden[1, 3:7, 3:5].min() == 1
+    assert hidden[1, :, 5:].max() == 0
+    assert hidden[1, 9].max() == 0  # a shadow there is not hidden
+
+
+def test_a_films_blur_grain_and_black_are_measured_and_given_to_what_is_laid_over_it():
+    rng = np.random.default_rng(0)
+    squares = np.kron(rng.uniform(0.2, 0.8, (16, 20)), np.ones((16, 16))).astype(np.float32)
+    soft = cv2.GaussianBlur(squares, (0, 0), 1.5)
+    for sharpness, least, most in ((squares, 0.0, 0.5), (soft, 1.4, 1.7)):  # a raster is no sharper than half a pixel
+        frame = np.repeat((255 * sharpness + 0.5).astype(np.uint8)[..., None], 3, axis=-1)
+        assert least <= PlateLook.of([frame]).blur < most
+    noisy = [soft + 0.02 * rng.standard_normal(soft.shape) for _ in range(2)]
+    noisy = [np.repeat((255 * np.clip(one, 0.1, 1) + 0.5).astype(np.uint8)[..., None], 3, axis=-1) for one in noisy]
+    look = PlateLook.of(noisy)
+    assert 0.015 < look.grain < 0.025
+    assert look.moves
+    assert not PlateLook.of([noisy[0], noisy[0]]).moves
+    assert 0 < look.black.max() <= srgb_decode(np.array(0.07))
+    mask = np.ones((32, 40, 1))
+    dark = lit(mask, (0.2, 0.2, 0.2), 1.0)
+    frame, nothing = np.zeros((32, 40, 3), np.uint8), np.zeros((32, 40, 1))
+    grainy = [lay_lit(frame, index, dark, nothing, nothing, look)[0][..., 1] / 255 for index in (0, 1)]
+    assert abs(np.std(grainy[0]) - look.grain) < 0.2 * look.grain
+    assert np.corrcoef(grainy[0].ravel(), grainy[1].ravel())[0, 1] < 0.2
+    black = lay_lit(frame, 0, lit(mask, (0, 0, 0), 1.0), nothing, nothing, replace(look, grain=0.0, blur=0.0))[0]
+    assert np.allclose(srgb_decode(black / 255), look.black, atol=2e-3)

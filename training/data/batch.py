@@ -236,7 +236,7 @@ def collate(visits: Sequence[Visit]) -> CodedBatch:
     poses = _if_all([cut.camera_to_world for cut in cuts])
     depth_range = torch.tensor([0.0, 1.0]).repeat(len(cuts), 1)
     if "depth" in arrays:
-        depth_range = torch.stack([depth_limits(cut.arrays["depth"]) for cut in cuts])
+        depth_range = torch.stack([depth_limits(part) for part in arrays["depth"].numpy()])
     return CodedBatch(
         arrays=arrays,
         panorama=panorama,

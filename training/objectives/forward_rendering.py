@@ -154,8 +154,8 @@ class ForwardObjective(Objective):
             if np.random.default_rng([seed, _ESTIMATED]).random() < share:
                 shown = modelspace.display(batch.rgb[clip]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
                 made = renderer(shown, output_type="pt")
-                for name, value in made.gbuffers.items():
-                    values[name][clip] = torch.as_tensor(value).to(mask)
+                for name, value in values.items():
+                    value[clip] = torch.as_tensor(made.gbuffers[name]).to(mask)
                 if made.coverage is not None:
                     mask[clip] = torch.as_tensor(made.coverage).to(mask)
         return values, mask

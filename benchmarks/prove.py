@@ -1,0 +1,74 @@
+"""Runs every slow proof, and the test of every row of docs/reliability.md; prints one table. `make prove` calls it.
+
+    python -m benchmarks.prove [-k WORDS]
+
+Each file has a process of its own: Blender and torch crash each other in one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+_ROW = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def named() -> set[tuple[str, str]]:
+    """File and name of the tests that the table of faults names."""
+    return set(_ROW.findall((ROOT / "docs" / "reliability.md").read_text()))
+
+
+def slow_files() -> set[str]:
+    """The test files that hold slow proofs."""
+    found = (path for path in (ROOT / "tests").rglob("test_*.py") if "mark.slow" in path.read_text())
+    return {str(path.relative_to(ROOT)) for path in found}
+
+
+def prove(file: str, words: str) -> dict[str, tuple[str, float]]:
+    """Run the proofs of a file; result and seconds of each by name."""
+    rows = [f"{file}::{name}" for where, name in sorted(named()) if where == file]
+    results: dict[str, tuple[str, float]] = {}
+    for chosen in ([file, "-m", "slow"], [*rows, "-m", ""] if rows else []):
+        if chosen:
+            results |= outcomes([*chosen, "-k", words] if words else chosen)
+    return results
+
+
+def outcomes(arguments: list[str]) -> dict[str, tuple[str, float]]:
+    """What pytest says of each test; one failure that names the file, where it says nothing."""
+    with tempfile.TemporaryDirectory(prefix="lightloom-prove-") as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+        code = subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
+        if not report.exists():
+            return {f"(pytest ended with {code})": ("failure", 0.0)}
+        found = {}
+        for case in ElementTree.parse(report).iter("testcase"):
+            bad = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+            found[case.get("name", "")] = (bad[0] if bad else "passed", float(case.get("time", "0")))
+        return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-k", dest="words", default="", help="only tests whose names fit, as pytest's -k")
+    options = parser.parse_args()
+    began, failed = time.time(), 0
+    print("| proof | result | seconds |\n|---|---|---|", flush=True)
+    for file in sorted(slow_files() | {where for where, _ in named()}):
+        for name, (result, seconds) in prove(file, options.words).items():
+            failed += result in ("failure", "error")
+            print(f"| `{file}::{name}` | {result} | {seconds:.0f} |", flush=True)
+    print(f"\n{failed} failed, {(time.time() - began) / 60:.0f} minutes")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""One depth for a clip: what a network says of each frame, in the units of a solved camera.
+
+A network's depth has a scale and a shift of its own in every frame. Both are fitted to the corners whose places were
+solved with the camera, in all frames together: robustly, since corners may be hidden or move, and smoothly over time.
+What is left is bent away around the corners, as far as they agree.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from manifests.contract.camera import Camera
+
+_LEAST = 8
+"""Corners that a frame must show to have a say."""
+_STEADY = 0.02
+"""Share by which scale and shift change from frame to frame (standard deviation)."""
+_ROUNDS = 8
+_REACH = 0.07
+"""Larger sides of the picture over which what is left at a corner bends the depth around it."""
+_BELIEF = 1.0
+"""Corners that it takes to bend it halfway."""
+_MOST_BEND = 0.5
+_GRID = 32
+
+
+def clip_depth(relative: np.ndarray, camera: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Depth (T, H, W) in units of the camera's poses, and how far corners are off in each frame (T,), as a share.
+
+    Args:
+        relative: (T, H, W), any scale and shift, farther is more.
+        camera: of these frames at this size.
+        points: (N, 3) corners in the camera's world.
+
+    None where too few corners are seen, or what the network says contradicts them.
+    """
+    frames, height, width = relative.shape
+    pixels, depth = camera.project(points)  # (T, N, 2), (T, N)
+    with np.errstate(invalid="ignore"):
+        inside = (depth > 1e-3) & (pixels >= 0).all(axis=-1) & (pixels < (width, height)).all(axis=-1)
+    at = np.where(inside[..., None], pixels, 0.0).astype(int)
+    seen = relative[np.arange(frames)[:, None], at[..., 1], at[..., 0]]
+    inside &= np.isfinite(seen)
+    if (inside.sum(axis=1) >= _LEAST).mean() < 0.5:
+        return None
+    unit = float(np.median(depth[inside]))
+    fitted = _scales_and_shifts(np.where(inside, seen, 0.0), np.where(inside, depth / unit, 1.0), inside)
+    scale, shift = unit * fitted[:, :1], unit * fitted[:, 1:]  # (T, 1)
+    if (scale <= 0).any():
+        return None
+    nearest = 0.2 * float(depth[inside].min())
+    made = np.maximum(scale[..., None] * relative + shift[..., None], nearest)
+    off = np.where(inside, np.log(depth.clip(1e-6) / np.maximum(scale * seen + shift, nearest)), 0.0)
+    for frame in range(frames):
+        made[frame] *= np.exp(_bend(pixels[frame], off[frame], inside[frame], (height, width)))
+    error = np.array(
+        [np.median(np.abs(one[there])) if there.any() else 1.0 for one, there in zip(off, inside, strict=True)]
+    )
+    return made.astype(np.float32), error
+
+
+def _scales_and_shifts(seen: np.ndarray, depth: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Scale and shift (T, 2) that take what is seen (T, N) to depth, by reweighted least squares over all frames."""
+    frames = len(seen)
+    steady = np.zeros((2 * frames, 2 * frames))
+    if frames > 1:
+        change = np.diff(np.eye(frames), axis=0) / _STEADY
+        steady = np.kron(change.T @ change, np.eye(2))
+    rows = np.stack([seen, np.ones_like(seen)], axis=-1) / depth[..., None]  # (T, N, 2)
+    weight, found = inside.astype(float), np.zeros((frames, 2))
+    spread = 0.3
+    for _ in range(_ROUNDS):
+        normal, aim = steady.copy() + 1e-6 * np.eye(2 * frames), np.zeros(2 * frames)
+        for frame in range(frames):
+            part = slice(2 * frame, 2 * frame + 2)
+            normal[part, part] += (rows[frame] * weight[frame, :, None]).T @ rows[frame] / spread**2
+            aim[part] += weight[frame] @ rows[frame] / spread**2
+        found = np.linalg.solve(normal, aim).reshape(frames, 2)
+        residual = np.abs((rows * found[:, None]).sum(axis=-1) - 1)
+        spread = max(1.4826 * float(np.median(residual[inside])), 1e-3)
+        weight = inside / (1 + (residual / spread) ** 2)
+    return found
+
+
+def _bend(pixels: np.ndarray, off: np.ndarray, inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What is left (N,), as a smooth map (H, W) that is 0 far from corners."""
+    typical = 1.4826 * np.median(np.abs(off[inside])) if inside.any() else 0.0
+    trusted = inside & (np.abs(off) < 3 * typical + 1e-3)
+    rows, columns = (max(2, round(_GRID * side / max(size))) for side in size)
+    y, x = (np.arange(rows) + 0.5) * size[0] / rows, (np.arange(columns) + 0.5) * size[1] / columns
+    reach = 2 * (_REACH * max(size)) ** 2
+    down = np.exp(-((y[:, None] - pixels[trusted, 1]) ** 2) / reach)  # (h, n)
+    along = np.exp(-((x[:, None] - pixels[trusted, 0]) ** 2) / reach)  # (w, n)
+    field = np.clip((down * off[trusted]) @ along.T / (down @ along.T + _BELIEF), -_MOST_BEND, _MOST_BEND)
+    return np.asarray(cv2.resize(field, size[::-1], interpolation=cv2.INTER_LINEAR))
