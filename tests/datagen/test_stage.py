@@ -184,7 +184,7 @@ def test_a_dataset_in_a_bucket_keeps_its_catalogue_there(bucket: ObjectPath) -> 
     catalogue = builtin_catalogue()
     dataset = create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=3), catalogue)
     stage = pickle.loads(pickle.dumps(stage_of(dataset)))  # noqa: S301
-    assert stage.assets.digest == dataset.header.catalogue == catalogue.digest
+    assert stage.assets().digest == dataset.header.catalogue == catalogue.digest
     assert create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=3), catalogue) == dataset
     with pytest.raises(DatasetError, match="seed is 3, not 4"):
         create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=4), catalogue)
