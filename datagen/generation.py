@@ -11,6 +11,7 @@ from datagen.render_stage import CATALOGUE, NAME, RenderStage
 from manifests.contract.attributes import Codec
 from manifests.display import human_size
 from manifests.errors import DatasetError, SpecError
+from manifests.object_path import Place
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.engine import RunReport, run
@@ -54,7 +55,7 @@ class DatagenSettings:
         return -(-self.clips // self.recipe.lights.per_scene)
 
 
-def create(path: Path, settings: DatagenSettings, catalogue: Catalogue) -> Dataset:
+def create(path: Place, settings: DatagenSettings, catalogue: Catalogue) -> Dataset:
     """Make the dataset's folder with header and catalogue, or open it if it has the same ones.
 
     Raises DatasetError, naming the field that differs.
@@ -70,7 +71,7 @@ def create(path: Path, settings: DatagenSettings, catalogue: Catalogue) -> Datas
         catalogue=catalogue.digest,
     )
     dataset = open_or_create(path, header)
-    copy = Path(dataset.path) / CATALOGUE
+    copy = dataset.path / CATALOGUE
     if not (copy.exists() and _digest(copy) == catalogue.digest):
         catalogue.save(copy)
     return dataset
@@ -83,7 +84,7 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
         raise DatasetError(
             f"was not made by datagen but by {header.stage}", "it cannot be rendered here", where=dataset.path
         )
-    path = Path(dataset.path).absolute() / CATALOGUE
+    path = dataset.path.absolute() / CATALOGUE
     if not path.exists() or _digest(path) != header.catalogue:
         raise DatasetError(
             "missing, or not the catalogue that the dataset was made with",
@@ -103,7 +104,7 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
 
 
 def generate(
-    path: Path,
+    path: Place,
     settings: DatagenSettings,
     catalogue: Catalogue,
     options: RunOptions | None = None,
@@ -114,7 +115,7 @@ def generate(
     return run(dataset, stage_of(dataset, device, _roots(catalogue)), options or RunOptions())
 
 
-def resume(path: Path, options: RunOptions | None = None, device: DeviceKind = "auto") -> RunReport:
+def resume(path: Place, options: RunOptions | None = None, device: DeviceKind = "auto") -> RunReport:
     """Go on with the dataset at `path` with the settings that it was made with."""
     dataset = open_dataset(path)
     return run(dataset, stage_of(dataset, device), options or RunOptions())
@@ -124,7 +125,7 @@ def _roots(catalogue: Catalogue) -> dict[str, Path]:
     return {provider: root for provider, root in catalogue.roots.items() if provider != "bpy"}
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Place) -> str:
     try:
         return Catalogue.load(path).digest
     except SpecError:

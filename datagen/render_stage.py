@@ -24,6 +24,7 @@ from manifests.contract.clip_summary import summarise
 from manifests.contract.row import AssetUse, ClipRow, Sample
 from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, RenderError, SpecError
 from manifests.files import Scratch, write_bytes
+from manifests.object_path import Place
 from manifests.store.previews import strip, strip_of
 from manifests.untrusted import read_bounded
 from pipeline.options import DeviceKind, encoders
@@ -57,7 +58,7 @@ class RenderStage:
         device: what Cycles renders on; "auto" takes the fastest that the worker sees.
     """
 
-    catalogue: Path
+    catalogue: Place
     recipe: Recipe
     seed: int
     items: int
@@ -89,7 +90,7 @@ class RenderStage:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path: Path, roots: tuple[tuple[str, str], ...]) -> Catalogue:
+def _load(path: Place, roots: tuple[tuple[str, str], ...]) -> Catalogue:
     return Catalogue.load(path, {provider: Path(root) for provider, root in roots})
 
 

@@ -19,6 +19,7 @@ from labeling.sources.frame_reader import open_footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.display import human_size
 from manifests.errors import InputError, LightloomError
+from manifests.object_path import Place
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.engine import RunReport, run
@@ -27,12 +28,12 @@ from pipeline.options import RunOptions
 from pipeline.plan import Plan, measure_clips
 
 
-def label(path: Path, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
+def label(path: Place, found: Discovery, settings: LabelSettings, options: RunOptions | None = None) -> RunReport:
     """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
     return run(create(path, found, settings), stage_of(found, settings), options or RunOptions())
 
 
-def create(path: Path, found: Discovery, settings: LabelSettings) -> Dataset:
+def create(path: Place, found: Discovery, settings: LabelSettings) -> Dataset:
     """Make the dataset's folder with its header, or open it if it has the same one; DatasetError names what differs."""
     if not found.footage:
         reasons = ", ".join(dict.fromkeys(problem.reason for problem in found.problems)) or "it is empty"
@@ -57,7 +58,7 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
     return LabelStage(source=Path(found.root).name, footage=found.footage, settings=settings)
 
 
-def lost_lines(path: Path, footage: Sequence[Footage] = ()) -> list[str]:
+def lost_lines(path: Place, footage: Sequence[Footage] = ()) -> list[str]:
     """What was left out of the footage of the dataset at `path`, or changed in it, by reason and with counts.
 
     footage: the items, where they are at hand: the first of each kind is opened once more, for the words of its reader.
@@ -94,7 +95,7 @@ def _words(flag: str, item: Footage | None) -> str:
     return said or MEANINGS[flag]
 
 
-def status_lines(path: Path) -> list[str]:
+def status_lines(path: Place) -> list[str]:
     """How far the dataset at `path` is, what was left out, and how sure its labels are; DatasetError without one."""
     found = status(path)
     known = {

@@ -107,8 +107,16 @@ class ObjectLease:
         return held_by(self._path) or "unknown"
 
 
+def is_held(path: ObjectPath) -> bool:
+    """Whether somebody renewed the lease in the last minute, as far as this machine's clock can say."""
+    try:
+        return time.time() - path.stat().st_mtime_ns / 1e9 < 2 * LEASE_S
+    except FileNotFoundError:
+        return False
+
+
 def held_by(path: ObjectPath) -> str:
-    """Who holds the lease, or held it when killed; "" for nobody."""
+    """Who holds the lease, or held it when killed; "" where there is none."""
     try:
         return msgspec.json.decode(path.read_bounded(1 << 16), type=_Note).holder
     except (FileNotFoundError, msgspec.DecodeError):

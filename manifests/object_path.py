@@ -71,10 +71,16 @@ def place(where: str | PurePath) -> Place:
 
 
 @dataclass(frozen=True)
-class Size:
-    """What `ObjectPath.stat` knows: `st_size` in bytes."""
+class ObjectStat:
+    """What is known of an object: `st_size` in bytes, and when it was written, by the store's clock."""
 
     st_size: int
+    st_mtime_ns: int
+
+    @staticmethod
+    def of(meta: Any) -> ObjectStat:
+        """From what obstore says."""
+        return ObjectStat(meta["size"], int(meta["last_modified"].timestamp()) * 10**9)
 
 
 class ObjectPath(PurePosixPath):
@@ -126,16 +132,18 @@ class ObjectPath(PurePosixPath):
         """Itself."""
         return self
 
+    absolute = resolve
+
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: folders come and go with their files."""
 
-    def stat(self) -> Size:
-        """The object's size."""
-        return Size(self._ask(lambda obstore, store: obstore.head(store, self.key)["size"]))
+    def stat(self) -> ObjectStat:
+        """Size and time of the object."""
+        return ObjectStat.of(self._ask(lambda obstore, store: obstore.head(store, self.key)))
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of the files directly below this name."""
-        return {entry["path"].rpartition("/")[2]: entry["size"] for entry in self._listed()["objects"]}
+    def stats(self) -> dict[str, ObjectStat]:
+        """Of the files directly below this name, by one listing."""
+        return {entry["path"].rpartition("/")[2]: ObjectStat.of(entry) for entry in self._listed()["objects"]}
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """Files and folders directly below this name."""
@@ -295,7 +303,7 @@ def _version(meta: Any) -> dict[str, str]:
 @functools.cache
 def _store(bucket: str) -> Any:
     """The connections to a bucket, shared by all threads of this process."""
-    from obstore.store import from_url
+    from obstore import store as stores
 
     client: dict[str, Any] = {"connect_timeout": "10s", "read_timeout": _SILENCE, "timeout": "300s"}
     options: dict[str, Any] = {}
@@ -313,6 +321,7 @@ def _store(bucket: str) -> Any:
     if "http://" in (url[:7], endpoint[:7]):
         client["allow_http"] = True
     retry = {"max_retries": TRIES, "retry_timeout": PATIENCE}
+    from_url: Any = stores.from_url
     return from_url(url, client_options=client, retry_config=retry, **options)
 
 
@@ -360,6 +369,8 @@ def local_files(paths: Sequence[Place]) -> Iterator[list[Path]]:
 
         def copy(numbered: tuple[int, Place]) -> Path:
             number, path = numbered
+            if isinstance(path, Path):
+                return path
             local = Path(folder) / f"{number}{path.suffix}"
             with local.open("wb") as file:
                 path.download(file)

@@ -10,11 +10,14 @@ process, of the driver and of Ray. Replies only tell the driver sooner what the 
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -29,10 +32,11 @@ import psutil
 
 from manifests.contract.row import Sample
 from manifests.errors import ERROR, ItemError, RunError
-from manifests.files import is_disk_full, write_bytes
+from manifests.files import is_disk_full, remove, write_bytes
 from manifests.object_path import Place
 from manifests.store import layout
 from manifests.store.shards import write_item
+from manifests.untrusted import read_bounded
 from pipeline.options import encoders
 from pipeline.stage import Encode, Prefetching, Stage, Worker
 
@@ -94,8 +98,8 @@ class ItemActor:
         os.environ["OMP_NUM_THREADS"] = str(self._threads)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
         threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
-        path = self._dataset / layout.WORK / layout.LOGS / f"{self._name}.log"
-        path.parent.mkdir(exist_ok=True)
+        path = log_folder(self._dataset) / f"{self._name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._log = OutputLog(path)
         self._worker = self._stage.make_worker()
         return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Prefetching))
@@ -152,6 +156,20 @@ class ItemActor:
         return Reply(tuple(outcomes), self._process.memory_info().rss / 2**20)
 
 
+def log_folder(dataset: Place) -> Path:
+    """Where workers write their output: in the dataset's folder, or for a bucket on their own machine."""
+    if isinstance(dataset, Path):
+        return dataset / layout.WORK / layout.LOGS
+    name = hashlib.sha256(str(dataset).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}" / layout.LOGS / name
+
+
+def remove_logs(dataset: Place) -> None:
+    """Remove what workers wrote, as far as it is on this machine, and the word of `write_token`."""
+    shutil.rmtree(log_folder(dataset), ignore_errors=True)
+    remove(dataset / layout.WORK / layout.LOGS / _TOKEN)
+
+
 def write_token(dataset: Place) -> str:
     """Leave a word in the dataset's folder by which workers know it again; see `check_token`."""
     token, path = secrets.token_hex(16), dataset / layout.WORK / layout.LOGS / _TOKEN
@@ -169,8 +187,8 @@ def check_token(dataset: Place, token: str) -> None:
 
     def known() -> bool:
         try:
-            return path.read_text() == token
-        except OSError:
+            return read_bounded(path, len(token)).decode() == token
+        except (OSError, UnicodeDecodeError):
             return False
 
     if not seen_late(known):

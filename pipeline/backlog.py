@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from manifests.contract.row import Sample
 from manifests.files import remove
+from manifests.object_path import entries
 from manifests.store import layout
 from manifests.store.dataset import Dataset
 from manifests.store.row_file import without_packing
@@ -79,7 +80,8 @@ def requeue_failures(dataset: Dataset) -> int:
             write_item(dataset.item_path(item), samples)
         remove(layout.shard_file(dataset.path, layout.MANIFEST, shard))
         requeued += len(failures)
-    for path in list((dataset.path / layout.WORK).glob("*.failure.json")):
+    notes = [path for path in entries(dataset.path / layout.WORK) if path.name.endswith(".failure.json")]
+    for path in notes:
         remove(path)
         requeued += 1
     return requeued

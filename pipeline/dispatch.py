@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.contract.row import FailureRow
 from manifests.errors import CRASH, OUT_OF_MEMORY, TIMEOUT, DiskFull, LightloomError, RunError
-from manifests.object_path import Place
+from manifests.object_path import ObjectPath, Place
 from manifests.store.dataset import Dataset
 from manifests.store.shards import write_failure
 from pipeline.actors import ItemActor, Outcome, Reply, Started, seen_late, tail, write_token
@@ -337,9 +337,14 @@ class Dispatcher:
         else:
             self._end(worker)
 
+    def _arrived(self, item: int) -> bool:
+        """Whether what a worker wrote is there; a bucket has said so to the worker."""
+        path = self._dataset.item_path(item)
+        return isinstance(path, ObjectPath) or seen_late(path.exists)
+
     def _record(self, worker: WorkerHandle, outcome: Outcome) -> None:
         worker.open.discard(outcome.index)
-        if outcome.kind == "done" and not seen_late(self._dataset.item_path(outcome.index).exists):
+        if outcome.kind == "done" and not self._arrived(outcome.index):
             self._schedule.put_back([outcome.index])
             worker.retiring = True
             self._leave_out(worker.seat.node, "what its workers write does not arrive in the dataset's folder")

@@ -6,18 +6,17 @@ shard is committed. Ray carries calls and notices deaths; whatever it loses is f
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from manifests.errors import DatasetError, RunError
 from manifests.files import disk_full
 from manifests.object_path import Place
-from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
+from pipeline.actors import remove_logs
 from pipeline.backlog import Backlog, backlog_of, requeue_failures
 from pipeline.cluster import connect
 from pipeline.dispatch import Dispatcher
@@ -75,28 +74,34 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
             "give the stage that the dataset was made for",
             where=dataset.path,
         )
-    if not isinstance(dataset.path, Path):
-        raise DatasetError("runs write into folders", "make it in one, then `lightloom data copy`", where=dataset.path)
-    with dataset.lock(), disk_full(dataset.path):
+    with dataset.lock() as lock, disk_full(dataset.path):
         dataset.clean()
         if options.retry_failed:
             requeue_failures(dataset)
         ledger = read_ledger(dataset)
         backlog = backlog_of(dataset, ledger)
         if backlog.missing:
-            report = _complete(dataset, stage, options, backlog, ledger)
-            shutil.rmtree(dataset.path / layout.WORK / layout.LOGS, ignore_errors=True)
+            report = _complete(dataset, stage, options, backlog=backlog, ledger=ledger, check=lock.check)
+            remove_logs(dataset.path)
         else:
             report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
         dataset.finish()
         return report
 
 
-def _complete(dataset: Dataset, stage: Stage, options: RunOptions, backlog: Backlog, ledger: Ledger) -> RunReport:
+def _complete(
+    dataset: Dataset,
+    stage: Stage,
+    options: RunOptions,
+    *,
+    backlog: Backlog,
+    ledger: Ledger,
+    check: Callable[[], None],
+) -> RunReport:
     with ProgressBar(stage.name, stage.items, backlog.finished + backlog.failed, options.show_progress) as bar:
         try:
             if backlog.left:
-                _work(dataset, stage, options, backlog=backlog, bar=bar, ledger=ledger)
+                _work(dataset, stage, options, backlog=backlog, bar=bar, ledger=ledger, check=check)
             else:  # a run was killed at its very end
                 for shard in backlog.missing:
                     pack(dataset, shard)
@@ -110,7 +115,14 @@ def _complete(dataset: Dataset, stage: Stage, options: RunOptions, backlog: Back
 
 
 def _work(
-    dataset: Dataset, stage: Stage, options: RunOptions, *, backlog: Backlog, bar: ProgressBar, ledger: Ledger
+    dataset: Dataset,
+    stage: Stage,
+    options: RunOptions,
+    *,
+    backlog: Backlog,
+    bar: ProgressBar,
+    ledger: Ledger,
+    check: Callable[[], None],
 ) -> None:
     ends = options.stop_at(datetime.now())
     cluster = connect(options)
@@ -129,6 +141,7 @@ def _work(
             why = "complete"
             try:
                 while dispatcher.step():
+                    check()
                     if ends is not None and datetime.now() >= ends:
                         ends, why = None, "its time was up"
                         dispatcher.run_dry()

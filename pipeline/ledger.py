@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ import pyarrow as pa
 from manifests.contract.row import ClipRow, FailureRow
 from manifests.display import human_size
 from manifests.errors import DatasetError, LightloomError
-from manifests.files import is_locked, write_bytes
+from manifests.files import write_bytes
+from manifests.object_path import ObjectPath, ObjectStat, Place
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from manifests.store.shards import read_failure
@@ -155,7 +156,7 @@ def read_ledger(dataset: Dataset) -> Ledger:
         counted = known.get(shard)
         found[shard] = counted if counted and counted.stamp == there else CountedShard(there, _recount(dataset, shard))
     fresh = Ledger(header=digest, shards=found, moments=ledger.moments)
-    if found != known and not is_locked(dataset.path / layout.LOCK):
+    if found != known and not dataset.is_locked():
         with suppress(OSError, LightloomError):  # a reader may have no right to write, or no room
             write_ledger(dataset, fresh)
     return fresh
@@ -169,13 +170,22 @@ def write_ledger(dataset: Dataset, ledger: Ledger) -> None:
 def _stamps(dataset: Dataset) -> dict[int, tuple[int, int]]:
     """`stamp` of every committed shard, ascending, by one listing."""
     found = {}
-    with suppress(FileNotFoundError), os.scandir(dataset.path / layout.MANIFEST) as entries:
-        for entry in entries:
-            shard = layout.shard_number(Path(entry.name), layout.MANIFEST)
-            if shard is not None:
-                state = entry.stat()
-                found[shard] = (state.st_size, state.st_mtime_ns)
+    for name, state in _listed(dataset.path / layout.MANIFEST):
+        shard = layout.shard_number(Path(name), layout.MANIFEST)
+        if shard is not None:
+            found[shard] = (state.st_size, state.st_mtime_ns)
     return dict(sorted(found.items()))
+
+
+def _listed(folder: Place) -> Iterator[tuple[str, os.stat_result | ObjectStat]]:
+    """Name and state of the files of a folder, by one listing; none where there is no folder."""
+    if isinstance(folder, ObjectPath):
+        yield from folder.stats().items()
+        return
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                yield entry.name, entry.stat()
 
 
 def _recount(dataset: Dataset, shard: int) -> ShardTally:
@@ -198,10 +208,10 @@ class Status:
         tally: what the committed shards hold.
         running: a run is going on.
         moments: of that run, over the last ten minutes.
-        free: bytes left on the dataset's disk.
+        free: bytes left on the dataset's disk; None for a bucket.
     """
 
-    dataset: Path
+    dataset: Place
     items: int
     finished: int
     shards: int
@@ -209,7 +219,7 @@ class Status:
     tally: ShardTally
     running: bool
     moments: tuple[Moment, ...]
-    free: int
+    free: int | None
 
     @property
     def failures(self) -> Counter[str]:
@@ -232,7 +242,7 @@ class Status:
             f"shards   {self.shards} of {self.shards_total} committed: {self.clips} clips, {size:.1f} MB",
             *(self._speed(left) if self.running else ()),
             *(f"failed   {name}: item {one.item}: {one.message}" for name, one in self.tally.failures.items()),
-            f"disk     {human_size(self.free)} left",
+            *([] if self.free is None else [f"disk     {human_size(self.free)} left"]),
         ]
 
     def _state(self, left: int) -> str:
@@ -257,7 +267,7 @@ class Status:
         ]
 
 
-def status(path: Path) -> Status:
+def status(path: Place) -> Status:
     """Read the status of the dataset at `path`, also while a run is going on, on any machine that sees the folder.
 
     Raises DatasetError when there is none.
@@ -265,16 +275,15 @@ def status(path: Path) -> Status:
     dataset = open_dataset(path)
     ledger = read_ledger(dataset)
     waiting, noted = set(), []
-    with suppress(FileNotFoundError), os.scandir(dataset.path / layout.WORK) as entries:
-        for entry in entries:
-            item = layout.item_number(Path(entry.name))
-            if item is None or dataset.shard_of(item) in ledger.shards:
-                continue
-            if entry.name.endswith(".tar"):
-                waiting.add(item)
-            else:
-                with suppress(DatasetError):  # packed meanwhile
-                    noted.append(read_failure(Path(entry.path)))
+    for name, _ in _listed(dataset.path / layout.WORK):
+        item = layout.item_number(Path(name))
+        if item is None or dataset.shard_of(item) in ledger.shards:
+            continue
+        if name.endswith(".tar"):
+            waiting.add(item)
+        else:
+            with suppress(DatasetError):  # packed meanwhile
+                noted.append(read_failure(dataset.failure_path(item)))
     per_shard = [len(dataset.header.shard_items(shard)) for shard in ledger.shards]
     packed = total(counted.tally for counted in ledger.shards.values())
     return Status(
@@ -284,7 +293,7 @@ def status(path: Path) -> Status:
         shards=len(ledger.shards),
         shards_total=dataset.header.shards,
         tally=total([packed, tally([], [note for note in noted if note.item not in waiting])]),
-        running=is_locked(dataset.path / layout.LOCK),
+        running=dataset.is_locked(),
         moments=tuple(one for one in ledger.moments if time.time() - one.time < WINDOW_S),
-        free=shutil.disk_usage(dataset.path).free,
+        free=shutil.disk_usage(dataset.path).free if isinstance(dataset.path, Path) else None,
     )

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.errors import LightloomError, RunError
 from manifests.files import sync_folder
+from manifests.object_path import at_once, local_files
 from manifests.store.dataset import Dataset
 from manifests.store.shards import read_failure, write_shard
 from pipeline.ledger import ShardTally, tally
@@ -32,17 +33,18 @@ def pack(dataset: Dataset, shard: int) -> ShardTally:
     finds items gone looks whether the shard is committed.
     """
     items = dataset.header.shard_items(shard)
-    finished = [item for item in items if dataset.item_path(item).exists()]
+    there = at_once(dataset.path, lambda item: dataset.item_path(item).is_file(), items)
+    finished = [item for item, made in zip(items, there, strict=True) if made]
     try:
         failures = [read_failure(dataset.failure_path(item)) for item in items if item not in finished]
-        rows = write_shard(dataset.path, shard, [dataset.item_path(item) for item in finished], failures)
+        with local_files([dataset.item_path(item) for item in finished]) as made:
+            rows = write_shard(dataset.path, shard, made, failures)
     except (LightloomError, FileNotFoundError):
         if not dataset.committed(shard):
             raise
         rows, failures = dataset.rows(shard), dataset.failures(shard)
-    for item in items:
-        dataset.item_path(item).unlink(missing_ok=True)
-        dataset.failure_path(item).unlink(missing_ok=True)
+    waiting = [path(item) for item in items for path in (dataset.item_path, dataset.failure_path)]
+    at_once(dataset.path, lambda path: path.unlink(missing_ok=True), waiting)
     sync_folder(dataset.item_path(items.start).parent)
     return tally(rows, failures)
 

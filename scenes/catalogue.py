@@ -20,6 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
 from manifests.files import atomic_file
+from manifests.object_path import Place
 from manifests.store.tables import read_parquet
 from manifests.untrusted import decode_json
 from scenes.licences import LicencePolicy
@@ -196,7 +197,7 @@ class Catalogue:
             self.problems,
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Write the catalogue as Parquet, whole or not at all; roots and problems go into the file's metadata."""
         notes = {
             "version": CATALOGUE_VERSION,
@@ -210,7 +211,7 @@ class Catalogue:
             pq.write_table(table.replace_schema_metadata({"lightloom": msgspec.json.encode(notes)}), file)
 
     @staticmethod
-    def load(path: Path, roots: Mapping[str, Path] | None = None) -> Catalogue:
+    def load(path: Place, roots: Mapping[str, Path] | None = None) -> Catalogue:
         """Read what `save` wrote. `roots` overrides where files lie; SpecError names what does not fit."""
         try:
             table = read_parquet(path)

@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from lightloom.saying import say
+from manifests.object_path import Place
 
 if TYPE_CHECKING:
     from datagen.assets.isolation import Verdict
@@ -21,7 +22,7 @@ app = SubcommandApp()
 Table = Annotated[Path, tyro.conf.arg(metavar="CATALOGUE")]
 
 
-def load(path: Path | None) -> Catalogue:
+def load(path: Place | None) -> Catalogue:
     """The catalogue at `path`, or the built-in one when there is no path."""
     from scenes.catalogue import Catalogue
     from scenes.providers.builtin import builtin_catalogue

@@ -51,7 +51,7 @@ def _bytes_bar(what: str, folders: tuple[Place, ...]) -> Iterator[Callable[[int]
 def _shard_bytes(dataset: Place) -> int:
     folder = dataset / layout.SHARDS
     if isinstance(folder, ObjectPath):
-        return sum(folder.sizes().values()) if folder.lists else 0
+        return sum(shard.st_size for shard in folder.stats().values()) if folder.lists else 0
     return sum(shard.stat().st_size for shard in folder.glob("*.tar"))
 
 

@@ -10,13 +10,16 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from lightloom.commands.assets import load
+from lightloom.commands.data import place_named
 from lightloom.saying import say
 from manifests.contract.attributes import Codec
 from manifests.errors import InputError
+from manifests.object_path import Place
 from pipeline.options import DeviceKind, RunOptions
 
 app = SubcommandApp()
-Folder = Annotated[Path, tyro.conf.arg(metavar="DATASET")]
+Folder = Annotated[Place, place_named("DATASET")]
+Parquet = Annotated[Place, place_named("PARQUET")]
 Options = Annotated[RunOptions, tyro.conf.arg(name="")]
 
 _DEFAULT = RunOptions()
@@ -29,7 +32,7 @@ def plan(
     clips: int = 150_000,
     seed: int = 0,
     codec: Codec = "compact",
-    catalogue: Path | None = None,
+    catalogue: Parquet | None = None,
     measure: int = 3,
     device: DeviceKind = "auto",
     price: float = 0.0,
@@ -67,7 +70,7 @@ def run(
     seed: int = 0,
     codec: Codec = "compact",
     per_shard: int = 64,
-    catalogue: Path | None = None,
+    catalogue: Parquet | None = None,
     device: DeviceKind = "auto",
     options: Options = _DEFAULT,
 ) -> int:
@@ -121,7 +124,7 @@ def render(
     spec: Path,
     out: Path,
     codec: Codec = "exact",
-    catalogue: Path | None = None,
+    catalogue: Parquet | None = None,
     device: DeviceKind = "auto",
 ) -> int:
     """Render one scene from its spec, as every clip carries it (`spec.json`), and write its files with a preview.

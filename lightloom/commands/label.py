@@ -13,7 +13,9 @@ from tyro.extras import SubcommandApp
 
 from labeling.label_settings import LabelOptions, LabelSettings, SegmentOptions, checkpoint
 from labeling.sources.footage import SourceKind, SourceOptions
+from lightloom.commands.data import place_named
 from lightloom.saying import say
+from manifests.object_path import Place
 from pipeline.options import RunOptions
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 app = SubcommandApp()
 Source = Annotated[Path, tyro.conf.arg(metavar="SOURCE")]
-Folder = Annotated[Path, tyro.conf.arg(metavar="OUT")]
+Folder = Annotated[Place, place_named("OUT")]
 
 _RUN = RunOptions()
 _SHOWN = 5
@@ -109,7 +111,7 @@ def plan(
 
 
 @app.command
-def status(dataset: Positional[Annotated[Path, tyro.conf.arg(metavar="DATASET")]], /) -> int:
+def status(dataset: Positional[Annotated[Place, place_named("DATASET")]], /) -> int:
     """Say how far a dataset is, and what was left out; works while a run is going on.
 
     Example: lightloom label status out/real

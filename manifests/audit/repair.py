@@ -17,7 +17,6 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import msgspec
 
@@ -249,7 +248,6 @@ def _quarantine(dataset: Dataset, path: Place) -> str:
         if target.exists() or target.is_symlink():
             target = folder / f"{name}.{secrets.token_hex(4)}"
         path.rename(target)  # type: ignore[arg-type]  # both are of the same kind
-    for touched in (folder, path.parent):
-        if isinstance(touched, Path):
-            sync_folder(touched)
+    sync_folder(folder)
+    sync_folder(path.parent)
     return str(path.relative_to(dataset.path))

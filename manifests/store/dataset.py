@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 import msgspec
+import pyarrow as pa
 
 from manifests.codec.fidelity import HIGHER_IS_BETTER
 from manifests.contract.row import ClipRow, FailureRow, clips_expected
 from manifests.errors import DatasetError
-from manifests.files import FolderLock, disk_full, is_temporary, remove
-from manifests.object_lease import ObjectLease
+from manifests.files import FolderLock, disk_full, is_locked, is_temporary, remove
+from manifests.object_lease import ObjectLease, is_held
 from manifests.object_path import NodeCache, ObjectPath, Place, at_once, lists, place
 from manifests.store import layout
 from manifests.store.header import Bound, Document, Header, Measured, difference, read_document, write_document
@@ -126,6 +127,11 @@ class Dataset:
 
         return ObjectLease(lock, taken) if isinstance(lock, ObjectPath) else FolderLock(lock, taken)
 
+    def is_locked(self) -> bool:
+        """Whether somebody writes here."""
+        lock = self.path / layout.LOCK
+        return is_held(lock) if isinstance(lock, ObjectPath) else is_locked(lock)
+
     def finish(self) -> Measured:
         """Count the committed shards and gather the codec errors of their clips into dataset.json.
 
@@ -197,12 +203,14 @@ def _measure(dataset: Dataset) -> Measured:
     totals: Counter[str] = Counter()
     values: dict[str, list[float]] = {}
     shards = dataset.shards()
-    for shard in shards:
-        path = layout.shard_file(dataset.path, layout.MANIFEST, shard)
-        table = read_parquet(path, ["size", "codec_errors"])
+    totals["failures"] = len(dataset.failures())
+
+    def read(shard: int) -> pa.Table:
+        return read_parquet(layout.shard_file(dataset.path, layout.MANIFEST, shard), ["size", "codec_errors"])
+
+    for table in at_once(dataset.path, read, shards):
         totals["clips"] += table.num_rows
         totals["bytes"] += sum(table["size"].to_pylist())
-        totals["failures"] += len(dataset.failures(shard))
         for errors in table["codec_errors"].to_pylist():
             for name, value in errors or ():
                 values.setdefault(name, []).append(value)

@@ -51,15 +51,25 @@ def write_item(path: Place, samples: Sequence[Sample]) -> None:
     """Write the clips of one finished work item as a tar, atomically; raises DiskFull, DatasetError.
 
     The previews that samples bring lie beside their files, as `strip.webp`, until the shard is packed. Power that fails
-    in the next seconds may take the whole item back, never a part of it.
+    in the next seconds may take the whole item back, never a part of it. In a bucket an item that is there stays as it
+    is, so that all who pack it, even one whose run was given up for dead, write the same shard.
     """
     _check_item(path, samples)
+    if isinstance(path, ObjectPath):
+        buffer = io.BytesIO()
+        _pour(buffer, samples)
+        path.put_new(buffer.getvalue())
+        return
     with atomic_file(path, sync_name=False) as file:
-        for sample in samples:
-            brought = {_STRIP: sample.preview} if sample.preview else {}
-            for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample), **brought}):
-                file.write(piece)
-        file.write(archive.END)
+        _pour(file, samples)
+
+
+def _pour(file: BinaryIO, samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        brought = {_STRIP: sample.preview} if sample.preview else {}
+        for piece in archive.encode(sample.key, {**sample.files, ROW: row_json(sample), **brought}):
+            file.write(piece)
+    file.write(archive.END)
 
 
 def read_item(path: Place) -> list[Sample]:

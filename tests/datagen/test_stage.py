@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.codec.exr import write_exr
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.errors import DatasetError
+from manifests.object_path import ObjectPath
 from manifests.store.dataset import Dataset, open_dataset
 from pipeline.cluster import connect
 from pipeline.engine import run
@@ -176,3 +178,13 @@ def test_a_full_scratch_folder_stops_the_run_and_does_not_condemn_the_scene(tmp_
         subprocess.run(["umount", "-l", disk], check=True)
     assert done.returncode == 7, done.stderr
     assert "no space left for rendered frames; make room or set TMPDIR" in done.stdout.decode()
+
+
+def test_a_dataset_in_a_bucket_keeps_its_catalogue_there(bucket: ObjectPath) -> None:
+    catalogue = builtin_catalogue()
+    dataset = create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=3), catalogue)
+    stage = pickle.loads(pickle.dumps(stage_of(dataset)))  # noqa: S301
+    assert stage.assets().digest == dataset.header.catalogue == catalogue.digest
+    assert create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=3), catalogue) == dataset
+    with pytest.raises(DatasetError, match="seed is 3, not 4"):
+        create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=4), catalogue)

@@ -41,7 +41,8 @@ def test_files_are_written_read_listed_and_deleted(bucket: ObjectPath) -> None:
         raise ZeroDivisionError
     assert [path.name for path in bucket.iterdir()] == ["inner", "large.bin"]
     assert [path.name for path in (bucket / "inner").glob("*.json")] == ["small.json"]
-    assert bucket.sizes() == {"large.bin": len(data)}
+    assert {name: stat.st_size for name, stat in bucket.stats().items()} == {"large.bin": len(data)}
+    assert (bucket / "large.bin").stat() == bucket.stats()["large.bin"]
     assert bucket.is_dir()
     assert not (bucket / "other").exists()
     assert (bucket / "large.bin").read_range(5, 10) == data[5:15]
