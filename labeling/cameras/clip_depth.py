@@ -63,13 +63,12 @@ def clip_depth(relative: np.ndarray, camera: Camera, points: np.ndarray) -> tupl
 def _scales_and_shifts(seen: np.ndarray, depth: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Scale and shift (T, 2) that take what is seen (T, N) to depth, by reweighted least squares over all frames."""
     frames = len(seen)
-    steady = np.zeros((2 * frames, 2 * frames))
+    steady: np.ndarray = np.zeros((2 * frames, 2 * frames))
     if frames > 1:
         change = np.diff(np.eye(frames), axis=0) / _STEADY
         steady = np.kron(change.T @ change, np.eye(2))
     rows = np.stack([seen, np.ones_like(seen)], axis=-1) / depth[..., None]  # (T, N, 2)
-    weight: np.ndarray = inside.astype(float)
-    found: np.ndarray = np.zeros((frames, 2))
+    weight, found = inside.astype(float), np.zeros((frames, 2))
     spread = 0.3
     for _ in range(_ROUNDS):
         normal, aim = steady.copy() + 1e-6 * np.eye(2 * frames), np.zeros(2 * frames)

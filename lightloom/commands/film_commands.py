@@ -222,8 +222,8 @@ def _each(option: str, values: tuple[Any, ...], count: int, default: Any) -> lis
 
 
 def _load(name: Literal["relight", "edit", "insert"], film: Film) -> None:
-    """Load what makes a film, and torch with it, behind a bar that stands from the first second."""
-    with tqdm(total=film.frames, desc=f"{name}: loading", unit="frame", leave=False):
+    """Load what makes a film, and torch with it, behind a bar that stands from the first second (on a terminal)."""
+    with tqdm(total=film.frames, desc=f"{name}: loading", unit="frame", leave=False, disable=None):
         getattr(editing, name)
 
 
