@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datagen.blender.render import render_scene
-from datagen.insert_render import Insert, render_insert
+from datagen.insert_render import Insert, PlacedAsset, render_insert
 from datagen.resolver import Resolver
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from scenes.spec import CameraView, Dolly, Handheld, Orbit, Zoom
@@ -134,7 +134,8 @@ def test_an_asset_rendered_alone_zooms_with_its_clip(resolver: Resolver, tmp_pat
     pose[:3, 3] = [0.0, -3.0, 0.5]
     camera = Camera(lens, np.tile(pose, (3, 1, 1)))
     asset = Insert(analytic.sphere().mesh, analytic.GREY, {})
-    clip = render_insert(asset, camera, (40, 48), np.eye(4), tmp_path / "asset", samples=1, device="CPU")
+    placed = [PlacedAsset(asset, np.eye(4))]
+    clip = render_insert(placed, camera, (40, 48), tmp_path / "asset", samples=1, device="CPU")
     assert clip.camera is not None
     assert np.array_equal(clip.camera.intrinsics, lens)
     for frame in range(3):
