@@ -68,4 +68,4 @@ def test_what_the_published_cosmos_weights_need_is_said_for_common_cards_and_thi
     assert list(dict.fromkeys(cards))[:4] == ["16 GB card", "24 GB card", "48 GB card", "80 GB card"]
     assert cards.count("16 GB card") == 4, "each kind, one picture and 57 frames"
     assert "24 GB card, inverse, 57 of 704x1280: all on the GPU: 18.9 GB" in "\n".join(lines)
-    assert cards[-1] == "this GPU" or "this machine, no GPU; a card of 24 GB" in lines[-1]
+    assert cards[-1] == "this GPU" or "this machine, no GPU; 24 GB of GPU memory" in lines[-1]
