@@ -139,19 +139,25 @@ def _records(renderer: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 @torch.no_grad()
 def _difference(kind: Kind, before: Any, after: Any, clip: Clip) -> float:
-    """Largest change of any output on `clip`, values in [-1, 1]; light is compared as it is displayed."""
-    made = []
+    """Largest change of any output on `clip`, values in [-1, 1]; light is compared as it is displayed.
+
+    Pixels whose coverage falls on the other side of a half, beyond which depth is 1, do not count: at a silhouette
+    there is always one that nearly does.
+    """
+    made, surfaces = [], []
     for renderer in (before, after):
         renderer.set_progress_bar_config(disable=True)
         output = renderer(clip)
         match kind:
             case "inverse":
                 made.append([np.asarray(output.gbuffers[name]) for name in GBUFFERS if name in output.gbuffers])
+                surfaces.append(None if output.coverage is None else np.asarray(output.coverage) > 0.5)
             case "forward":
                 made.append([np.asarray(output.video)])
             case "lighting":
                 made.append([np.asarray(output.ldr), np.asarray(output.log)])
-    return max(float(np.abs(one - other).max()) for one, other in zip(*made, strict=True))
+    same = True if not surfaces or surfaces[0] is None else surfaces[0] == surfaces[1]
+    return max(float(np.abs((one - other) * same).max()) for one, other in zip(*made, strict=True))
 
 
 def _probe(reports: Sequence[dict[str, Any]]) -> Clip:
