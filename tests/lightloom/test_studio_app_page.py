@@ -30,6 +30,12 @@ import torch
 torch.set_num_threads(1)
 os.chdir(sys.argv[1])
 """
+FLOOR = """
+inverse = InverseRenderer.from_pretrained("inverse")
+with torch.no_grad():
+    inverse.components["unet"].unet.head.bias[7] = 3.0  # normals point up: an object can stand anywhere
+inverse.save_pretrained("inverse")
+"""
 SERVER = """
 from lightloom.cli import run
 from tests.datagen.meshfiles import GltfFile
@@ -74,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", HEAD + TINY + SERVER, str(folder), str(port)]
+    command = [sys.executable, "-c", HEAD + TINY + FLOOR + SERVER, str(folder), str(port)]
     paths = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     with Driver(command, paths) as driver:
         deadline = time.monotonic() + 300

@@ -205,6 +205,8 @@ def test_killed_anywhere_the_dataset_stays_readable_and_the_next_repair_complete
 ) -> None:
     shutil.copytree(old.path, tmp_path / "spare")
     kept, failures = files(old), old.failures()
+    drawn = {f"shard {path.stem}": path.read_bytes() for path in (old.path / "previews").iterdir()}
+    monkeypatch.setattr(shards.ContactSheet, "webp", lambda sheet: drawn[sheet._title])  # as they were drawn then
     with monkeypatch.context() as patch:
         steps = steps_of(patch, -1)
         repair(old.path)
