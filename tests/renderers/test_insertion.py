@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datagen.insert_render import Insert, LitPicture
+from datagen.insert_render import MATERIALS, Insert, LitPicture
 from editing import insertion
 from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
 from editing.film_scene import FilmScene
@@ -342,6 +342,8 @@ def test_a_film_gets_what_is_traced_and_in_the_shade_it_is_lit_less(shade, monke
         given.update(
             light=light.image.mean(), catchers=len(catchers), frames=[len(one.object_to_world) for one in placed]
         )
+        out.mkdir()
+        (out / MATERIALS).write_bytes(b"[]")
         (top, left, bottom, right), (a, b, c, d) = parts
         mask = np.zeros((1, bottom - top, right - left, 1), np.float32)
         mask[:, 4:-4, 4:-4] = 1
