@@ -81,8 +81,9 @@ def test_a_run_through_a_bad_network_ends_as_in_a_folder(
         assert not (bucket / layout.WORK).stats()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("victim", ["driver", pytest.param("worker", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("victim", ["driver", "worker"])
 def test_a_killed_driver_or_worker_costs_nothing(
     victim: str, bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
