@@ -106,7 +106,7 @@ def request(settings: ScalingSettings, size: str, amount: str, run: Path) -> Tra
     changes = {
         "photographs": settings.encoder,
         "network": {"widths": list(SIZES[size]), "embedding": min(128, 2 * SIZES[size][0])},
-        "data": {"sizes": {f"{settings.side}x{settings.side}": 1}, "photographic": 0.0, "skies": 0.0},
+        "data": {"sizes": {f"{settings.side}x{settings.side}": 1}, "photographic": 0.0, "skies": 0.0, "shadows": 0.0},
         "optimise": {"steps": settings.steps, "batch": settings.batch, "warmup": 30, "precision": "float32"},
         "keep": {"checkpoint": 100, "checkpoints": 1, "pictures": 10**6, "log": 100},
     }
