@@ -15,7 +15,7 @@ from scipy import ndimage
 from datagen.insert_render import LitPicture, Part
 from editing.film import floats
 from editing.full_size import guided
-from editing.light_change import FLOOR
+from editing.light_change import FLOOR, rolled_off
 from manifests.contract.attributes import ATTRIBUTES
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.errors import InputError
@@ -128,9 +128,7 @@ def edged(maps: np.ndarray, frame: np.ndarray) -> np.ndarray:
 def _rolled(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Radiance times coverage (h, w, 3) whose highlights end at white; hue stays."""
     peak = rgb.max(axis=-1, keepdims=True) / np.maximum(mask, 1e-3)
-    over = np.maximum(peak - _SOFT, 0.0)
-    soft = np.minimum(peak, _SOFT) + (1 - _SOFT) * over / (over + 1 - _SOFT)
-    return np.asarray(rgb * soft / np.maximum(peak, 1e-6), dtype=np.float32)
+    return np.asarray(rgb * rolled_off(peak, _SOFT) / np.maximum(peak, 1e-6), dtype=np.float32)
 
 
 def _fading(part: Part, within: Part) -> np.ndarray:

@@ -135,9 +135,7 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     """
     old = srgb_decode(seen)
     peak, before = (part.max(axis=-1, keepdims=True) for part in (made, old))
-    over = np.maximum(peak - _SHOULDER, 0.0)
-    soft = np.minimum(peak, _SHOULDER) + (1 - _SHOULDER) * over / (over + 1 - _SHOULDER)
-    soft = np.maximum(soft, np.minimum(peak, before))
+    soft = np.maximum(rolled_off(peak, _SHOULDER), np.minimum(peak, before))
     encoded = srgb_encode(np.maximum(made * (soft / np.maximum(peak, 1e-6)), 0.0))  # all channels alike: hue stays
     gain = _calm((encoded.astype(np.float32) + LIFT) / (seen + LIFT))
     if graded:
@@ -147,6 +145,12 @@ def gains(seen: np.ndarray, made: np.ndarray, coverage: np.ndarray, *, graded: b
     for frame, share in zip(gain, coverage, strict=True):
         frame[:] = share * frame + (1 - share) * _nearby(frame, share)
     return gain
+
+
+def rolled_off(peak: np.ndarray, shoulder: float) -> np.ndarray:
+    """Linear light that beyond the shoulder nears 1 and never reaches it."""
+    over = np.maximum(peak - shoulder, 0.0)
+    return np.asarray(np.minimum(peak, shoulder) + (1 - shoulder) * over / (over + 1 - shoulder))
 
 
 def _calm(gain: np.ndarray) -> np.ndarray:

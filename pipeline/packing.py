@@ -35,8 +35,9 @@ def pack(dataset: Dataset, shard: int) -> ShardTally:
     items = dataset.header.shard_items(shard)
     there = at_once(dataset.path, lambda item: dataset.item_path(item).is_file(), items)
     finished = [item for item, made in zip(items, there, strict=True) if made]
+    failed = [item for item, made in zip(items, there, strict=True) if not made]
     try:
-        failures = [read_failure(dataset.failure_path(item)) for item in items if item not in finished]
+        failures = [read_failure(dataset.failure_path(item)) for item in failed]
         with local_files([dataset.item_path(item) for item in finished]) as made:
             rows = write_shard(dataset.path, shard, made, failures)
     except (LightloomError, FileNotFoundError):

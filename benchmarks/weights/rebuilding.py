@@ -74,7 +74,7 @@ class Rebuild:
             StageCommand("scenes", "Render clips to film", self._scenes),
             StageCommand("label", "Label the footage", self._label),
             self._training("cotrained", "forward", "Co-train the forward renderer", more),
-            _stage("benchmark", "Render the benchmark", ["evaluate", "build", self.at("benchmark"), *self._counts()]),
+            _stage("benchmark", "Render the benchmark", _benchmark(self.at("benchmark"), self.scenes)),
             _stage("evaluate", "Measure the renderers", self._evaluation()),
             _stage("pack", "Pack weights and cards", self._packing()),
         ]
@@ -130,11 +130,6 @@ class Rebuild:
         who = ["--licence", "CC0-1.0", "--author", "Lightloom", "--length", "12"]
         return ["label", "run", self.at(FOLDER), self.at("labelled"), *weights, *who]
 
-    def _counts(self) -> list[str]:
-        if self.scenes is None:
-            return []
-        return [word for part in ("objects", "scenes", "turns") for word in (f"--{part}", str(self.scenes))]
-
     def _evaluation(self) -> list[str]:
         folders = [self.at("benchmark"), self.at("evaluation")]
         return ["evaluate", "run", *folders, *self.renderers(), "--training", self.at("dataset")]
@@ -166,7 +161,6 @@ class PhotoRebuild:
         """All stages in order; each is a command of its own, and goes on where it was."""
         clips = ["datagen", "run", self.at("dataset"), "--recipe", "train-world"]
         seed = ["--seed", str(self.seed + 1)]
-        counts = [] if self.scenes is None else [f"--{part}={self.scenes}" for part in ("objects", "scenes", "turns")]
         found = ["--inverse", self.at("inverse/renderer"), "--forward", self.at("forward/renderer")]
         evaluation = [self.at("benchmark"), self.at("evaluation"), *found, "--training", self.at("dataset")]
         pack = [*found, "--evaluation", self.at("evaluation"), "--out", self.at("weights/photo")]
@@ -176,7 +170,7 @@ class PhotoRebuild:
             _stage("dataset", "Render clips to learn from", [*clips, "--clips", str(self.clips), *seed]),
             _stage("inverse", "Train the inverse renderer", self._training("inverse", [])),
             StageCommand("forward", "Train the forward renderer", self._forward),
-            _stage("benchmark", "Render the benchmark", ["evaluate", "build", self.at("benchmark"), *counts]),
+            _stage("benchmark", "Render the benchmark", _benchmark(self.at("benchmark"), self.scenes)),
             _stage("evaluate", "Measure the renderers", ["evaluate", "run", *evaluation]),
             _stage("pack", "Pack weights and cards", ["benchmarks.weights", "pack", *pack]),
             _stage("selection", "Train what selects", ["benchmarks.selection_training", *selection, *often]),
@@ -209,6 +203,12 @@ def run_stage() -> None:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     else:
         cli.main()
+
+
+def _benchmark(folder: str, scenes: int | None) -> list[str]:
+    """Arguments that build a benchmark whose parts have so many scenes each; None leaves it its own size."""
+    counts = [] if scenes is None else [f"--{part}={scenes}" for part in ("objects", "scenes", "turns")]
+    return ["evaluate", "build", folder, *counts]
 
 
 def _stage(name: str, title: str, arguments: list[str]) -> StageCommand:

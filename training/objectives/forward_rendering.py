@@ -152,7 +152,7 @@ class ForwardObjective(Objective):
         values, mask = {name: value.clone() for name, value in batch.gbuffers.items()}, batch.mask.clone()
         for clip, seed in enumerate(batch.seeds.tolist()):
             if np.random.default_rng([seed, _ESTIMATED]).random() < share:
-                shown = modelspace.display(batch.rgb[clip]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+                shown = modelspace.channels_last(modelspace.display(batch.rgb[clip : clip + 1]))
                 made = renderer(shown, output_type="pt")
                 assert not isinstance(made, list)
                 for name, value in values.items():

@@ -84,7 +84,7 @@ class JudgeObjective(Objective):
     @torch.no_grad()
     def _labelled(self, rgb: Tensor) -> dict[str, Tensor]:
         """Labels (T, C, H, W) of one clip (T, 3, H, W), kept for the next epoch as far as `data.cache_gib` goes."""
-        shown = modelspace.display(rgb).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (T, 3, H, W) -> (T, H, W, 3)
+        shown = modelspace.channels_last(modelspace.display(rgb[None]))  # (T, 3, H, W) -> (T, H, W, 3)
         key = hashlib.sha256(shown.tobytes()).digest()
         if key not in self._known:
             made = self.renderer.to(rgb.device)(shown, output_type="pt")
