@@ -30,16 +30,22 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "
 def read_bounded(path: Place, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit`; OSError for anything else (a device, a pipe, a larger file).
 
-    What a file claims to hold is not believed: `limit` and one more byte are asked for, whatever its size.
+    What a file claims to hold is a first guess only: what grows is read on, to one byte more than `limit`.
     """
     if isinstance(path, ObjectPath):
         return path.read_bounded(limit)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would wait
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+    blocks, room = [], limit + 1
+    step = max(about.st_size + 1, 1 << 16)  # never `room` at once: a read makes space for all that it is asked for
     with os.fdopen(handle, "rb") as file:
-        data = file.read(limit + 1)
+        while room and (block := file.read(min(step, room))):
+            blocks.append(block)
+            room -= len(block)
+    data = b"".join(blocks)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"larger than {human_size(limit)}", str(path))
     return data

@@ -100,6 +100,8 @@ def test_a_read_is_bounded_and_takes_regular_files_only(tmp_path: Path) -> None:
     small, pipe, hole = tmp_path / "small", tmp_path / "pipe", tmp_path / "hole"
     small.write_bytes(b"12345")
     assert read_bounded(small, 5) == b"12345"
+    assert read_bounded(small, 1 << 46) == b"12345"  # more than there is memory for
+    assert read_bounded(Path("/proc/self/stat"), 1 << 16)  # claims to be empty
     os.mkfifo(pipe)
     with hole.open("wb") as file:
         file.truncate(1 << 40)
