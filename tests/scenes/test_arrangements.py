@@ -66,6 +66,21 @@ def test_the_check_finds_gaps_and_depths(settled, apart, height, gap, depth):
     assert depths == pytest.approx([depth] * 2, abs=1e-6)
 
 
+def test_a_small_thing_in_a_large_one_is_seen(settled):
+    small = msgspec.structs.replace(cube(3, 0.5 + 0.05 - 0.004, 0.5), scale=0.1)
+    pair = msgspec.structs.replace(settled["stack"][0], objects=(cube(2, 0.0, 0.0), small))
+    gaps, depths = contacts(pair)
+    assert gaps == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert depths == pytest.approx([0.04, 0.04], abs=1e-5)
+
+
+def test_what_would_rest_on_the_air_in_a_spring_is_drawn_again():
+    spec = sample_scene(CATALOGUE, settled_recipe("heap"), 0, 6)
+    gaps, depths = contacts(spec)
+    assert spec.resampled > 0
+    assert max(gaps.max(), depths.max()) <= 0.01
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_things_touch_do_not_sink_and_stay(settled, kind):
     for spec in settled[kind]:
