@@ -19,6 +19,7 @@ from typing import Any
 Result = tuple[int, str, str]
 """Exit code, stdout, stderr."""
 
+_OURS = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 _FORKING = """
 import json, os, sys
 import diffusers.models.unets.unet_spatio_temporal_condition, diffusers.pipelines.pipeline_utils
@@ -81,7 +82,7 @@ def _forking() -> subprocess.Popen[str]:
     """The process that all others are forked from; it ends with this one."""
     started = subprocess.Popen(
         [sys.executable, "-c", _FORKING],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | _OURS,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -95,8 +96,7 @@ def run_python(
     code: str, folder: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> Result:
     """Run `code` as `python -c` does, inside `folder`."""
-    ours = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    known = dict(os.environ if environment is None else environment) | ours
+    known = dict(os.environ if environment is None else environment) | _OURS
     process = _forking()
     assert process.stdin is not None and process.stdout is not None
     with TemporaryDirectory() as place:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import cosmos_cost
 from editing.film import open_film
 from editing.relighting import relight
 from editing.settings import FilmSettings
@@ -18,7 +19,7 @@ from renderers.backbones import BACKBONES
 from renderers.cosmos.memory_planner import CARDS, RESERVED, advice, needs, place
 from renderers.cosmos.published_weights import convert_cosmos
 from renderers.inverse import InverseRenderer
-from tests.renderers.narrow_cosmos import narrow_cosmos, narrow_video_vae, published_folder
+from tests.renderers.narrow_cosmos import NETWORK, narrow_cosmos, narrow_video_vae, published_folder
 from tests.renderers.test_borders import moving_ball
 
 torch.set_num_threads(1)
@@ -40,6 +41,16 @@ def test_needs_grow_with_frames_and_shrink_with_every_way_of_saving(kind) -> Non
     folded = {"inverse": 12.0, "forward": 11.9}[kind]  # GB in bfloat16
     assert long[1].gigabytes == pytest.approx(folded + 0.2 + 3.5, abs=0.3)  # 3.6 GB beside the weights were measured
     assert RESERVED > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["inverse", "forward"])
+def test_what_the_benchmark_times_on_a_gpu_runs(kind: str) -> None:
+    for folded in (True, False):
+        network = cosmos_cost.made(kind, folded, torch.device("cpu"), **NETWORK)
+        output = cosmos_cost.one_pass(network, 9, 32, 48)(1)
+        assert output.shape == (1, 2, 16, 4, 6) and output.dtype == torch.bfloat16
+    assert cosmos_cost.coded(narrow_video_vae(), 9, 32, 48)(1).shape == (1, 3, 9, 32, 48)
 
 
 WAYS = {
