@@ -160,7 +160,8 @@ class _Search:
     def _cameras_of(self, folder: Path, files: list[str]) -> str:
         """Which files have the cameras of a folder of frames, as a pattern below it; empty for none.
 
-        Those of a split have its name and lie above it, as in NeRF's synthetic scenes: `transforms_train.json`, `train/`.
+        Those of a split have its name and lie above it, as in NeRF's synthetic scenes: `transforms_train.json` of
+        `train`.
         """
         own = f"transforms_{folder.name}.json"
         if (folder.parent / own).is_file():

@@ -220,12 +220,24 @@ def test_one_kind_of_pictures_is_no_question(names: list[str]) -> None:
     assert several_kinds(names) == []
 
 
+BOTH = {"transforms_train.json": "./train/r_{}", "transforms_test.json": "./test/r_{}"}
+SHARED = {"transforms_train.json": "images/r_{}", "transforms_test.json": "./images/t_{}"}
 SPLITS = {  # files of cameras with the paths that they list, a folder of images, and frames with poses or what is said
-    "nerf": ({"transforms_train.json": "./train/r_{}", "transforms_test.json": "./test/r_{}"}, "train", "r_{}.png", 3),
-    "nerf-test": ({"transforms_train.json": "./train/r_{}", "transforms_test.json": "./test/r_{}"}, "test", "r_{}.png", 3),
+    "nerf": (BOTH, "train", "r_{}.png", 3),
+    "nerf-test": (
+        BOTH,
+        "test",
+        "r_{}.png",
+        3,
+    ),
     "suffixed": ({"transforms_train.json": "train/000{}.png"}, "train", "000{}.png", 3),
     "other-suffix": ({"transforms_val.json": "./val/r_{}.png"}, "val", "r_{}.jpg", 3),
-    "one-folder": ({"transforms_train.json": "images/r_{}", "transforms_test.json": "./images/t_{}"}, "images", "r_{}.png", 3),
+    "one-folder": (
+        {"transforms_train.json": "images/r_{}", "transforms_test.json": "./images/t_{}"},
+        "images",
+        "r_{}.png",
+        3,
+    ),
     "whole": ({"transforms.json": "./train/r_{}"}, "train", "r_{}.png", 3),
     "beside": ({"transforms.json": "{}.png"}, ".", "{}.png", 3),
     "no-folder": ({"transforms_train.json": "r_{}"}, "train", "r_{}.png", 3),
