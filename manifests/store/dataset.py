@@ -189,8 +189,9 @@ def open_or_create(path: Place | str, header: Header) -> Dataset:
             "run `lightloom data repair`, which upgrades it, then go on",
             where=path,
         )
-    for folder in (*layout.SUFFIX, layout.WORK):
-        (path / folder).mkdir(exist_ok=True)
+    with disk_full(path):
+        for folder in (*layout.SUFFIX, layout.WORK):
+            (path / folder).mkdir(exist_ok=True)
     return Dataset(path, existing)
 
 
