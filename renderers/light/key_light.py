@@ -23,14 +23,14 @@ HEIGHT = 64
 """Rows of the panorama that is made: a lamp must not be wider than it is."""
 _SIDE = 128
 """Pixels of the larger side of the picture that is looked at."""
-_WIDTH = np.radians(5.0)
+_WIDTH = np.radians(8.0)
 """Standard deviation of a lamp's angle: wider than a sun, as its direction is not known better."""
 _DIRECTIONS = 96
 _LOWEST, _HIGHEST = np.sin(np.radians(20.0)), np.sin(np.radians(80.0))
-_USUAL = 0.5
+_USUAL = 0.4
 """Share of what a floor receives that comes from the main light, where the picture does not say."""
-_SHARES = 0.25, 0.8
-_TELLING = 0.06
+_SHARES = 0.25, 0.65
+_TELLING = 0.1
 """Share of the robust error that the best direction must take away to be believed halfway."""
 _ROUNDS = 6
 _RIDGE = 0.02
