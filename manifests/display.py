@@ -90,12 +90,18 @@ def human_size(count: float) -> str:
 
 
 def _depth_colours(depth: np.ndarray) -> np.ndarray:
-    """(T, H, W) planar depth to float colours (T, H, W, 3) in [0, 255]; the ramp runs over log depth."""
+    """(T, H, W) planar depth to float colours (T, H, W, 3) in [0, 255]; the ramp runs over log depth.
+
+    Depth that is relative to its clip begins at 0, which has no logarithm: there a tenth of the range is added.
+    """
     finite = np.isfinite(depth)
     if not finite.any():
         return np.broadcast_to(_DEPTH_RAMP[-1].astype(np.float32), (*depth.shape, 3))
-    near, far = np.quantile(np.log(np.maximum(depth[finite], 1e-6)), [0.01, 0.98])
-    position = (np.log(np.maximum(np.where(finite, depth, np.e), 1e-6)) - near) / max(far - near, 1e-6)
+    high = float(np.quantile(depth[finite], 0.98))
+    lift = 0.1 * high if depth[finite].min() < 1e-8 * high else 0.0  # `compact` makes a little more of 0
+    logs = np.log(np.maximum(np.where(finite, depth, np.e) + lift, 1e-6))
+    near, far = np.quantile(logs[finite], [0.01, 0.98])
+    position = (logs - near) / max(far - near, 1e-6)
     position = np.where(finite, np.clip(position, 0, 1), 1.0) * (len(_DEPTH_RAMP) - 1)
     steps = np.arange(len(_DEPTH_RAMP))
     return np.stack([np.interp(position, steps, _DEPTH_RAMP[:, channel]) for channel in range(3)], axis=-1)

@@ -34,6 +34,9 @@ def test_pictures_follow_the_attributes_conventions() -> None:
     depth = pictures(clip, "depth").astype(int).sum(-1)
     near, far = clip.arrays["depth"][..., 0] < 2.2, hit & (clip.arrays["depth"][..., 0] > 5)
     assert depth[near].min() > depth[far].max()
+    relative = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 1, 101, 1)  # of labels: no logarithm at its start
+    ramp = pictures(Clip("c", {"depth": np.maximum(relative, 1e-9)}), "depth").astype(int).sum(-1)[0, 0]
+    assert ramp[50] - ramp[-1] > 100 and ramp[0] - ramp[50] > 100
     flow = np.zeros((1, 2, 2, 4), np.float32)
     flow[0, 0, :, 0] = (8, -8)
     shown = pictures(Clip("b", {"flow": flow, "flow_visible": np.ones((1, 2, 2, 2), np.float32)}), "flow")
