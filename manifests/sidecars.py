@@ -71,6 +71,8 @@ def _fits_part(part: str, pattern: str) -> bool:
     """The same for one part, letter by letter; `?`, `*` and classes such as `[a-z]` or `[!0]` as in a shell."""
     fits = [True] + [False] * len(part)
     for token in _TOKEN.findall(pattern):
+        if True not in fits:
+            return False
         if token == "*":
             fits = list(itertools.accumulate(fits, operator.or_))
         else:

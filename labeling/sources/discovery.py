@@ -247,6 +247,6 @@ class FootageRule(SidecarRule, frozen=True, kw_only=True, forbid_unknown_fields=
     `fps` counts for frame folders and scenes, videos have their own.
     """
 
-    path: Annotated[str, Meta(min_length=1)] = "**"
+    path: Annotated[str, Meta(min_length=1, max_length=4096)] = "**"
     label: str = ""
     fps: Annotated[float, Meta(ge=0, le=1000)] = 0.0

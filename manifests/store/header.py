@@ -148,15 +148,16 @@ def read_document(dataset: Place) -> Document:
         raise DatasetError(f"cannot be read: {error.strerror}", where=path) from None
     try:
         raw = decode_json(data, dict[str, Any])
-        contract = raw["header"]["contract"]
-        if raw["format"] == FORMAT and isinstance(contract, int) and contract > CONTRACT_VERSION:
+        header = raw.get("header")
+        contract = header.get("contract") if isinstance(header, dict) else None
+        if raw.get("format") == FORMAT and isinstance(contract, int) and contract > CONTRACT_VERSION:
             raise DatasetError(
                 f"written under contract version {contract}, this release reads {CONTRACT_VERSION}",
                 "update it",
                 where=path,
             )
         document = msgspec.convert(raw, Document)
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except msgspec.DecodeError as error:
         raise DatasetError(f"not a dataset header ({error})", "restore it from a copy", where=path) from None
     if document.format != FORMAT:
         raise DatasetError(f"format is {document.format!r}, expected {FORMAT!r}", where=path)

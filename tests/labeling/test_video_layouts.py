@@ -150,11 +150,14 @@ def test_sound_of_every_container_comes_along(tmp_path: Path, name: str, codec: 
     assert np.abs(samples.astype(float)).max() > 0.1 * (np.iinfo(samples.dtype).max if samples.dtype.kind == "i" else 1)
 
 
-def phone_film(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """HEVC Main 10 in HLG, held upright, at a varying rate, with sound and a track of data: a chart, its times."""
+def phone_film(path: Path, rounds: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """HEVC Main 10 in HLG, held upright, at a varying rate, with sound and a track of data: a chart, its times.
+
+    It has 7 frames a round and one more.
+    """
     light = chart()
     signal = hdr(np.rot90(light, 1), 18)
-    stamps = np.cumsum([0, *([33, 34, 33, 50, 33, 67, 33] * 3)])
+    stamps = np.cumsum([0, *([33, 34, 33, 50, 33, 67, 33] * rounds)])
     with av.open(str(path), "w") as container:
         options = {"crf": "4", "preset": "ultrafast", "x265-params": "log-level=none"}
         pictures: Any = container.add_stream("libx265", rate=30, options=options)

@@ -10,10 +10,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from editing.film import open_video, steady
+from labeling.sources.footage import MEANINGS
 from tests.lightloom.torchlines import TINY, run_python
 from tests.manifests.clips import clip_sample, make_dataset
 
@@ -27,11 +29,12 @@ from editing.lights import NamedLight, find_light
 from lightloom.studio.page_content import film_pixel, fitted, gbuffer_pictures, lights, marked
 from lightloom.studio.page_content import material_values, offered
 from lightloom.studio.workshop import Workshop
-from manifests.contract.color import srgb_decode
+from manifests.contract.color import srgb_encode
 from manifests.contract.environment import Environment
 from manifests.errors import LightloomError
 from tests.datagen.meshfiles import GltfFile
 from tests.labeling.footage import encode, shot
+from tests.labeling.test_video_layouts import phone_film
 encode(Path("pan.mkv"), shot(1, 6, 33, 48), codec="ffv1", pixels="bgr0", rate=10)
 encode(Path("long.mp4"), shot(1, 8, 32, 32), rate=10)
 GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
@@ -72,6 +75,15 @@ said["edited"] = [str(path) for path in edited.files]
 tried = shop.edit(pan, request, change, whole=False)
 with_first = shop.compare(pan, tried, 3)
 said["tried"] = [str(tried.video), float(np.abs(with_first[0] - with_first[1]).mean())]
+
+light, times = phone_film(Path("phone.mov"), rounds=1)
+larger = Workshop(settings, 8, Path.cwd(), {})
+phone = larger.open("phone.mov")
+with phone.film(whole=False) as film:
+    seen = np.abs(film.frame(0) - srgb_encode(light))[7::16, 7::16]
+done = larger.relight(phone, find_light("courtyard"))
+said["phone"] = [phone.told, str(done.video.rename("phone.mp4")), times.tolist(), 255 * float(seen.max())]
+phone.close()
 
 known = shop.open("set:00000000-00")
 said["known"] = known.told
@@ -166,6 +178,20 @@ def test_relighting_the_whole_clip_gives_a_video_and_gbuffers_to_download(done):
     assert before == after == [33, 48, 3]
     assert change > 0.02
     assert said["own"] == [[32, 64, 3], True]
+
+
+def test_a_phone_s_film_is_upright_at_its_speed_and_with_its_sound(done):
+    """HEVC of ten bits in HLG, turned, of a varying rate, with sound and a track of data."""
+    folder, said, _ = done
+    opened, video, times, off = said["phone"]
+    assert opened.startswith("phone.mov · 96 x 64 · 8 frames")
+    assert MEANINGS["tone-mapped"] in opened
+    assert off <= 3  # of 255, from the chart that was filmed
+    with av.open(str(folder / video)) as made:
+        assert [one.type for one in made.streams] == ["video", "audio"]
+        shown = [(frame.time, frame.height, frame.width) for frame in made.decode(video=0)]
+    np.testing.assert_allclose([frame[0] for frame in shown], times, atol=2e-3)
+    assert {frame[1:] for frame in shown} == {(64, 96)}
 
 
 def test_a_material_changes_the_selection_of_the_whole_clip_or_of_its_first_frame(done):
