@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,23 +76,30 @@ class NullWorker:
         pass
 
 
-class DriverMemory:
-    """Resident MiB of this process over time."""
+class Processes:
+    """Resident MiB of this process over time, and the CPU seconds of all that it and Ray started, as last seen."""
 
     def __init__(self) -> None:
-        self.seen: list[float] = []
+        self.memory: list[float] = []
+        self._cpu: dict[int, float] = {}
+        self._own = 0.0
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
+        here = psutil.Process()
         while True:
-            self.seen.append(psutil.Process().memory_info().rss / 2**20)
+            self.memory.append(here.memory_info().rss / 2**20)
+            for child in here.children(recursive=True):
+                with suppress(psutil.Error):
+                    times = child.cpu_times()
+                    self._cpu[child.pid] = times.user + times.system
+            self._own = time.thread_time()
             time.sleep(1)
 
-
-def processor_seconds() -> tuple[float, float]:
-    """Of this process, and of it and all that it started and waited for."""
-    rest = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time(), time.process_time() + rest.ru_utime + rest.ru_stime
+    def seconds(self) -> tuple[float, float]:
+        """Of this process but for this thread, and of all."""
+        driver = time.process_time() - self._own
+        return driver, driver + sum(self._cpu.values())
 
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
@@ -101,11 +108,11 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     stage = NullStage(options.items, options.per_shard, options.bytes, begun)
     header = Header(stage="null", codec="exact", recipe={}, seed=0, items=stage.items, per_shard=stage.per_shard)
     dataset = open_or_create(folder, header)
-    memory, before, began = DriverMemory(), processor_seconds(), time.time()
+    processes = Processes()
+    before, began = processes.seconds(), time.time()
     report = run(dataset, stage, RunOptions(workers=options.workers, gpus_per_worker=0, recycle_after_items=1 << 20))
-    driver, every = (
-        1000 * (now - then) / max(report.clips, 1) for now, then in zip(processor_seconds(), before, strict=True)
-    )
+    memory, spent = processes.memory.copy(), zip(processes.seconds(), before, strict=True)
+    driver, every = (1000 * (now - then) / max(report.clips, 1) for now, then in spent)
     first = float(begun.read_text()) if begun.exists() else time.time()
     rate = report.clips / max(time.time() - first, 1e-6)
     asked = {}
@@ -113,7 +120,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         since = time.perf_counter()
         ask(folder)
         asked[name] = time.perf_counter() - since
-    half, last = memory.seen[len(memory.seen) // 2], memory.seen[-1]
+    half, last = memory[len(memory) // 2], memory[-1]
     print(HEADER)
     print("|" + "---|" * HEADER.count(" |"))
     print(

@@ -63,7 +63,7 @@ class Thing:
     """What is put in, and where.
 
     Attributes:
-        asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
+        asset: mesh file (.glb, .gltf, .obj, .fbx, .ply, .stl, .usd), or uid of a mesh of the catalogue.
         at: pixel (x, y) of the film's first frame, from the top left.
         scale: length of the longest side in scene units, or "30%" of the picture's smaller side, where it stands; if
             not given, a quarter, or half the camera's height above the place if that is less.

@@ -23,7 +23,7 @@ from manifests.object_path import Place
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.engine import RunReport, run
-from pipeline.ledger import DROPPED, status
+from pipeline.ledger import status
 from pipeline.options import RunOptions
 from pipeline.plan import Plan, measure_clips
 
@@ -63,20 +63,16 @@ def lost_lines(path: Place, footage: Sequence[Footage] = ()) -> list[str]:
 
     footage: the items, where they are at hand: the first of each kind is opened once more, for the words of its reader.
     """
-    rows = open_dataset(path).rows()
-    dropped: Counter[str] = Counter()
     marked: dict[str, set[int]] = {}
-    for row in rows:
-        for name, value in row.statistics.items():
-            if name.startswith(DROPPED):
-                dropped[name.removeprefix(DROPPED)] += int(value)
-        for flag in row.flags:
-            if flag in MEANINGS:
-                marked.setdefault(flag, set()).add(row.item)
-    of = len({row.item for row in rows})
-    return [_left_out(dropped)] + [
-        f"{flag} in {len(items)} of {of} items: {_words(flag, footage[min(items)] if footage else None)}"
-        for flag, items in sorted(marked.items())
+    items: set[int] = set()
+    for table in open_dataset(path).columns(["item", "flags"]):
+        for item, flags in zip(table["item"].to_pylist(), table["flags"].to_pylist(), strict=True):
+            items.add(item)
+            for flag in MEANINGS.keys() & set(flags):
+                marked.setdefault(flag, set()).add(item)
+    return [_left_out(status(path).tally.dropped)] + [
+        f"{flag} in {len(of)} of {len(items)} items: {_words(flag, footage[min(of)] if footage else None)}"
+        for flag, of in sorted(marked.items())
     ]
 
 

@@ -79,7 +79,7 @@ class CodecError(LightloomError):
 
 
 class DiskFull(LightloomError):  # noqa: N818 - it is a state of the machine, not an error of ours
-    """The disk has no room left for a file that was being written; nothing half-written stays behind."""
+    """The disk takes no more of a file that was being written: no room, a limit; nothing half-written stays behind."""
 
 
 class StorageError(LightloomError):

@@ -24,29 +24,42 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from manifests.errors import DiskFull, LightloomError
+from manifests.errors import DatasetError, DiskFull, InputError, LightloomError
 from manifests.object_path import ObjectPath, Place
 
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 _OLD = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.old")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_ROOM = ("no space left on the disk", "make room and run the same command again")
+_FULL = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: ("a file would be larger than this process may write", "raise the limit (`ulimit -f`)"),
+    errno.EROFS: ("the disk can only be read", "give another folder, or mount it to be written"),
+}
 _THIS_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """True for "no space left" and "quota exceeded", and for the `DiskFull` that they become."""
+    """True where the disk takes no more: full, over a quota or a limit, read-only; and for `DiskFull` itself."""
     return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
 @contextmanager
 def disk_full(path: Place) -> Iterator[None]:
-    """Turn "no space left" and "quota exceeded" into `DiskFull`, naming the file that was being written."""
+    """Turn what `is_disk_full` says into `DiskFull`, naming the file that was being written.
+
+    No right to write becomes DatasetError.
+    """
     try:
         yield
+    except PermissionError as error:
+        what = f"cannot be written: {(error.strerror or 'no permission').lower()}"
+        raise DatasetError(what, "give a folder that is yours", where=error.filename or path) from error
     except OSError as error:
-        if not is_disk_full(error):
+        if error.errno not in _FULL:
             raise
-        raise DiskFull("no space left on the disk", "make room and run the same command again", where=path) from error
+        what, advice = _FULL[error.errno]
+        raise DiskFull(what, advice, where=path) from error
 
 
 def _temporary_name(path: Path) -> Path:
@@ -56,6 +69,12 @@ def _temporary_name(path: Path) -> Path:
 def is_temporary(path: Place) -> bool:
     """True for the name of a file or folder that was not finished."""
     return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def check_no_folder(path: Place) -> None:
+    """Raises InputError where a file is to be written and a folder is; for checks before the work, too."""
+    if isinstance(path, Path) and path.is_dir():
+        raise InputError("is a folder", "give another name for the file", where=path)
 
 
 @contextmanager
@@ -72,6 +91,7 @@ def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
             yield local
             path.put(local)
         return
+    check_no_folder(path)
     temporary = _temporary_name(path)
     with disk_full(path):
         try:

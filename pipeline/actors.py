@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,10 +49,13 @@ _TOKEN = "run"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an item ended in its worker: its file is on disk, it failed for good, it may be tried again, or no room."""
+    """How an item ended in its worker: its file is on disk, it failed for good, it may be tried again, or no room.
+
+    "left" is one that was not begun, because the one before it left the worker in an unknown state.
+    """
 
     index: int
-    kind: Literal["done", "failed", "error", "disk-full"]
+    kind: Literal["done", "failed", "error", "disk-full", "left"]
     clips: int = 0
     reason: str = ""
     message: str = ""
@@ -104,13 +107,22 @@ class ItemActor:
         self._worker = self._stage.make_worker()
         return Started(socket.gethostname(), os.getpid(), path, isinstance(self._worker, Prefetching))
 
-    def run(self, index: int, attempt: int, alone: bool, following: int | None = None) -> Reply:
-        """Produce an item and leave it to the encoders; replies with the items that ended since the last reply.
+    def run(self, attempts: Mapping[int, int], alone: bool, following: int | None = None) -> Reply:
+        """Produce items and leave them to the encoders; replies with the items that ended since the last reply.
 
         At most one item waits for an encoder, so the memory of a worker is bounded: one item in production, one that
-        waits, and one at each encoder. With `alone` the item is finished before the reply. `following` is the item
-        that comes next, if that is known and the worker looks ahead.
+        waits, and one at each encoder. With `alone` the item is finished before the reply. `attempts` counts by item;
+        `following` is the item that comes next, if that is known and the worker looks ahead.
         """
+        outcomes: list[Outcome] = []
+        for index, attempt in attempts.items():
+            if any(outcome.kind in ("error", "disk-full") for outcome in outcomes):
+                outcomes.append(Outcome(index, "left"))
+            else:
+                outcomes += self._run(index, attempt, following)
+        return self._reply([*outcomes, *self._ended(most=0 if alone else None)])
+
+    def _run(self, index: int, attempt: int, following: int | None) -> list[Outcome]:
         assert self._worker is not None and self._log is not None
         self._log.begin(index)
         try:
@@ -118,10 +130,10 @@ class ItemActor:
                 self._worker.prefetch(following)
             encode = self._worker.produce(index)
         except BaseException as error:
-            return self._reply([*self._ended(), _failure(index, error)])
+            return [*self._ended(), _failure(index, error)]
         outcomes = self._ended(most=self._encoders)
         self._pending.append(self._pool.submit(self._commit, index, attempt, encode))
-        return self._reply([*outcomes, *self._ended(most=0 if alone else None)])
+        return outcomes
 
     def flush(self) -> Reply:
         """Wait until nothing is under way."""

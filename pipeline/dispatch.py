@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,15 +36,16 @@ _CLOSE_S = 30.0  # native libraries may hang at their end
 _FEWEST_FAILURES = 20
 _START_DEATHS = 3
 _FEW = 4
+_CALL_S, _CALL_ITEMS = 0.25, 32  # quick items go to a worker several at a time
 
 
 @dataclass
 class Call:
-    """A call that was sent to a worker; `began` is when the worker came to it."""
+    """A call that was sent to a worker, with its items; `began` is when the worker came to it."""
 
     kind: Literal["start", "run", "flush", "close"]
     reference: Any
-    index: int = -1
+    items: tuple[int, ...] = ()
     began: float = 0.0
 
 
@@ -61,6 +62,7 @@ class WorkerHandle:
         retiring: it gets no more items and is replaced.
         alone: it has an item that no other may share the worker with.
         following: the item that its last call was told would come next: it is set aside for this worker.
+        pace: seconds that an item of its last call took; 0 before the first.
     """
 
     def __init__(self, slot: int, seat: Seat, stage: Stage, dataset: Place, token: str) -> None:
@@ -72,6 +74,7 @@ class WorkerHandle:
         self.retiring = False
         self.alone = False
         self.following: int | None = None
+        self.pace = 0.0
         remote: Any = ray.remote(ItemActor)
         share = seat.share
         limits = {"num_cpus": share.placement, "num_gpus": share.gpus, "max_restarts": 0, "max_task_retries": 0}
@@ -91,11 +94,11 @@ class WorkerHandle:
         """True when nothing was sent that is not answered, and no item is under way."""
         return self.ready and not self.calls and not self.open
 
-    def run(self, index: int, attempt: int, alone: bool = False) -> None:
-        """Send an item; with `alone` it must be the only one there until it is finished."""
-        self.begun += 1
+    def run(self, attempts: Mapping[int, int], alone: bool = False) -> None:
+        """Send items, each with its attempt; with `alone` it must be the only one there until it is finished."""
+        self.begun += len(attempts)
         self.alone = alone
-        self._send(Call("run", self._actor.run.remote(index, attempt, alone, self.following), index))
+        self._send(Call("run", self._actor.run.remote(attempts, alone, self.following), tuple(attempts)))
 
     def flush(self) -> None:
         """Ask for what is still being encoded."""
@@ -110,12 +113,13 @@ class WorkerHandle:
         call = self.calls.popleft()
         if call.kind == "run":
             self.alone = False
+            self.pace = (time.monotonic() - call.began) / len(call.items)
         self._begin()
         return call
 
     def queued(self) -> list[int]:
         """Items that were sent, or set aside, but cannot have begun."""
-        sent = [call.index for call in list(self.calls)[1:] if call.kind == "run"]
+        sent = [item for call in list(self.calls)[1:] for item in call.items]
         return sent if self.following is None else [*sent, self.following]
 
     def overdue(self, limit_s: float) -> bool:
@@ -134,8 +138,7 @@ class WorkerHandle:
     def _begin(self) -> None:
         if self.calls:
             self.calls[0].began = time.monotonic()
-            if self.calls[0].kind == "run":
-                self.open.add(self.calls[0].index)
+            self.open.update(self.calls[0].items)
 
 
 class Dispatcher:
@@ -162,7 +165,7 @@ class Dispatcher:
         self._workers: list[WorkerHandle] = []
         self._token = write_token(dataset.path)
         self._seats: list[Seat] = []
-        self._counted = -_COUNT_S
+        self._counted, self._checked = -_COUNT_S, -_POLL_S
         self._seated: float | None = None
         self._left_out: dict[str, str] = {}
         self._start_deaths: Counter[str] = Counter()
@@ -188,7 +191,9 @@ class Dispatcher:
 
     def collect(self) -> None:
         """Wait at most a moment for answers and deal with those that are there."""
-        self._cluster.check()
+        if time.monotonic() - self._checked > _POLL_S:
+            self._checked = time.monotonic()
+            self._cluster.check()
         self._packer.start(max(2, len(self._seats)))
         first = {worker.calls[0].reference: worker for worker in self._workers if worker.calls}
         references = [*first, *self._packer.references]
@@ -214,8 +219,8 @@ class Dispatcher:
         if self._packer.references:
             return True
         for worker in self._workers:
-            producing = {worker.calls[0].index} if worker.calls else set()
-            if any(not self._dataset.item_path(item).exists() for item in worker.open - producing):
+            producing = worker.calls[0].items if worker.calls else ()
+            if any(not self._dataset.item_path(item).exists() for item in worker.open.difference(producing)):
                 return True
         return False
 
@@ -279,11 +284,11 @@ class Dispatcher:
         worker.retiring = worker.retiring or worker.begun >= self._options.recycle_after_items
         suspects = self._schedule.has_suspects and not any(other.alone for other in self._workers)
         while not (worker.retiring or suspects or self._packer.behind) and len(worker.calls) < self._depth():
-            item = self._schedule.next() if worker.following is None else worker.following
-            if item is None:
+            items = [item for item in self._next_items(worker) if item is not None]
+            if not items:
                 break
             worker.following = self._schedule.next() if self._looks_ahead(worker) else None
-            worker.run(item, self._schedule.attempt(item))
+            worker.run({item: self._schedule.attempt(item) for item in items})
         if worker.calls:
             return
         if worker.following is not None:
@@ -293,9 +298,17 @@ class Dispatcher:
             worker.flush()
         elif suspects and not worker.retiring:
             item = self._schedule.next_suspect()
-            worker.run(item, self._schedule.attempt(item), alone=True)
+            worker.run({item: self._schedule.attempt(item)}, alone=True)
         elif worker.retiring or not self._schedule:
             worker.close()
+
+    def _next_items(self, worker: WorkerHandle) -> list[int | None]:
+        """One item, or as many as take the worker a moment; few near the end, so that no worker hoards them."""
+        if worker.following is not None or not worker.pace or self._looks_ahead(worker):
+            return [self._schedule.next() if worker.following is None else worker.following]
+        fair = len(self._schedule) // (4 * len(self._workers))
+        most = min(int(_CALL_S / worker.pace), fair, _CALL_ITEMS, self._options.recycle_after_items - worker.begun)
+        return [self._schedule.next() for _ in range(max(1, most))]
 
     def _depth(self) -> int:
         """Two calls keep a worker busy without a pause; near the end one, so that no worker hoards an item."""
@@ -352,6 +365,8 @@ class Dispatcher:
             self._finish(worker, outcome.index, outcome.clips)
         elif outcome.kind == "disk-full":
             raise DiskFull(outcome.message)
+        elif outcome.kind == "left":
+            self._schedule.put_back([outcome.index])
         elif outcome.kind == "failed":
             self._quarantine(worker, outcome.index, outcome.reason, outcome.message)
         else:

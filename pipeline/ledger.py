@@ -6,6 +6,7 @@ shard whose manifest is not the very file that was counted (by size and time of 
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
@@ -98,22 +99,17 @@ def tally(rows: Iterable[ClipRow], failures: Iterable[FailureRow]) -> ShardTally
 
 def _tally(rows: Iterable[Sequence[Any]], failures: Iterable[FailureRow]) -> ShardTally:
     """The same, of rows as size, statistics and confidence."""
-    clips = size = 0
-    dropped: Counter[str] = Counter()
-    sums: dict[str, tuple[float, int]] = {}
-    for bytes_, statistics, confidence in rows:
-        clips, size = clips + 1, size + bytes_
-        for name, value in statistics.items():
-            if name.startswith(DROPPED):
-                dropped[name.removeprefix(DROPPED)] += int(value)
-        for name, value in confidence.items():
-            total, count = sums.get(name, (0.0, 0))
-            sums[name] = (total + value, count + 1)
-    failed: dict[str, FailureTally] = {}
-    for row in failures:
-        first = failed.get(row.reason) or FailureTally(0, row.item, row.message[:_MESSAGE])
-        failed[row.reason] = FailureTally(first.count + 1, first.item, first.message)
-    return ShardTally(clips, size, failed, dict(dropped), sums)
+    clips = (
+        ShardTally(
+            1,
+            size,
+            dropped={name.removeprefix(DROPPED): int(n) for name, n in statistics.items() if name.startswith(DROPPED)},
+            confidence={name: (value, 1) for name, value in confidence.items()},
+        )
+        for size, statistics, confidence in rows
+    )
+    failed = (ShardTally(failures={row.reason: FailureTally(1, row.item, row.message[:_MESSAGE])}) for row in failures)
+    return total(itertools.chain(clips, failed))
 
 
 def total(tallies: Iterable[ShardTally]) -> ShardTally:

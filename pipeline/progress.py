@@ -23,7 +23,7 @@ class ProgressBar:
         self.clips = 0
         self.failures: Counter[str] = Counter()
         self._every = _TERMINAL_S if sys.stderr.isatty() else _FILE_S
-        self._shown = -self._every
+        self._shown = self._figured = -self._every
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -69,14 +69,17 @@ class ProgressBar:
 
     def show(self, workers: int) -> None:
         """Refresh the figures behind the bar, now and then."""
-        if time.monotonic() - self._shown < self._every:
+        if time.monotonic() - self._figured < _TERMINAL_S:
             return
-        self._shown = time.monotonic()
-        self._describe(f", {workers} worker{'s' if workers != 1 else ''}")
+        self._figured = time.monotonic()
+        more = f", {workers} worker{'s' if workers != 1 else ''}"
+        drawn = self._figured - self._shown >= self._every
+        self._shown = self._figured if drawn else self._shown
+        self._describe(more, drawn=drawn)
 
-    def _describe(self, more: str = "") -> None:
-        rate = f"{self.clips_per_minute:.1f} clips/min"
-        self._bar.set_postfix_str(f"{rate}, {by_reason(self.failures) or 'no failures'}{more}", refresh=True)
+    def _describe(self, more: str = "", drawn: bool = True) -> None:
+        rate = f"{self.clips_per_minute:.1f} clips/min" if self.clips else "nothing finished yet"
+        self._bar.set_postfix_str(f"{rate}, {by_reason(self.failures) or 'no failures'}{more}", refresh=drawn)
 
 
 def by_reason(failures: Counter[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter as Counts
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -46,6 +45,7 @@ class Telemetry:
         self._dataset, self._ledger = dataset, ledger
         self._clips, self._items = 0, 0
         self._nodes: Counts[str] = Counts()
+        self._counted: Counts[tuple[str, str, str]] = Counts()
         self._written = 0.0
         try:
             self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if log else None
@@ -67,14 +67,14 @@ class Telemetry:
         """An item is finished."""
         self._items, self._clips = self._items + 1, self._clips + clips
         self._nodes[node] += clips
-        self._add("lightloom_items_finished", 1, {"node": node})
-        self._add("lightloom_clips", clips, {"node": node})
+        self._add("lightloom_items_finished", 1, node)
+        self._add("lightloom_clips", clips, node)
         self._event("finished", item=item, clips=clips, node=node)
 
     def failed(self, item: int, reason: str, message: str, node: str) -> None:
         """An item is quarantined."""
         self._items += 1
-        self._add("lightloom_items_failed", 1, {"node": node, "reason": reason})
+        self._add("lightloom_items_failed", 1, node, reason)
         self._event("failed", item=item, reason=reason, message=message, node=node)
 
     def packed(self, shard: int, tally: ShardTally) -> None:
@@ -94,6 +94,7 @@ class Telemetry:
         if now - self._written < _EVERY_S:
             return
         self._written = now
+        self._tell()
         self._metrics["lightloom_workers"].set(workers)
         self._metrics["lightloom_items_left"].set(left)
         moments = [one for one in self._ledger.moments if now - one.time < WINDOW_S]
@@ -102,15 +103,22 @@ class Telemetry:
 
     def close(self, why: str) -> None:
         """The run is over; `why` is "complete" or what stopped it."""
+        self._tell()
         with suppress(OSError, LightloomError):  # the disk may be full, and the ledger is only a copy
             write_ledger(self._dataset, self._ledger)
         self._event("end", why=why, clips=self._clips, items=self._items)
         if self._log is not None:
             os.close(self._log)
 
-    def _add(self, name: str, count: int, tags: Mapping[str, str] | None = None) -> None:
-        if count:
-            self._metrics[name].inc(count, tags=dict(tags or {}))
+    def _add(self, name: str, count: int, node: str = "", reason: str = "") -> None:
+        self._counted[name, node, reason] += count
+
+    def _tell(self) -> None:
+        """Pass on what was counted: a call of Ray's for every item would cost more than the rest of its books."""
+        for (name, node, reason), count in self._counted.items():
+            if count:
+                self._metrics[name].inc(count, tags={"node": node, "reason": reason})
+        self._counted.clear()
 
     def _event(self, name: str, **fields: object) -> None:
         if self._log is not None:

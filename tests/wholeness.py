@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from manifests.audit.verify import verify
 from manifests.files import is_temporary
+from manifests.object_path import ObjectPath, Place, entries
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 
@@ -27,11 +27,11 @@ def content(dataset: Dataset) -> Content:
     return found
 
 
-def assert_whole(path: Path, expected: Content, told: object) -> None:
+def assert_whole(path: Place, expected: Content, told: object) -> None:
     """The dataset is verified, holds what is expected without a failure, and nothing was left lying about."""
     dataset = open_dataset(path)
     assert verify(path).ok
     assert content(dataset) == expected, told
     assert dataset.failures() == []
-    assert list((path / layout.WORK).iterdir()) == []
-    assert not [file for file in path.rglob("*") if is_temporary(file)]
+    assert entries(path / layout.WORK) == []
+    assert isinstance(path, ObjectPath) or not [file for file in path.rglob("*") if is_temporary(file)]

@@ -8,10 +8,12 @@ hostile shard can name nothing outside itself and cannot make a reader allocate 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -30,6 +32,7 @@ _NAME = re.compile(r"([a-z0-9][a-z0-9_-]*)\.([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _NAME_LIMIT = 100
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _PIECE = 1 << 16
+_SIZE, _SUM = slice(124, 135), slice(148, 154)
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,22 @@ def header(name: str, size: int) -> bytes:
         )
     if size > LARGEST_FILE:
         raise DatasetError(f"{size} bytes", f"a file of a clip holds at most {LARGEST_FILE}", where=name)
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = size, 0o644
-    return info.tobuf(tarfile.USTAR_FORMAT)
+    block = bytearray(_template())
+    block[: len(name)] = name.encode("ascii")
+    block[_SIZE] = b"%011o" % size
+    block[_SUM] = b"%06o" % (sum(block) + 8 * ord(" "))  # its own field counts as blanks
+    block[_SUM.stop : _SUM.stop + 2] = b"\0 "
+    return bytes(block)
+
+
+@functools.cache
+def _template() -> bytes:
+    """The header of a file without name, size and checksum: tarfile takes five times as long for a whole one."""
+    info = tarfile.TarInfo()
+    info.mode = 0o644
+    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    block[_SUM.start : _SUM.stop + 2] = bytes(8)
+    return bytes(block)
 
 
 def scan(file: BinaryIO, size: int) -> Iterator[Member]:
@@ -104,6 +120,11 @@ def scan(file: BinaryIO, size: int) -> Iterator[Member]:
 
 def parse_header(block: bytes, offset: int) -> Member:
     """The member whose 512-byte header `block` is; DatasetError when it is not one that a dataset writes."""
+    with suppress(ValueError, DatasetError):  # what is not as it must be is looked at closely
+        name, size = block.partition(b"\0")[0].decode("ascii"), int(block[_SIZE], 8)
+        if block == header(name, size):
+            key, _, suffix = name.partition(".")
+            return Member(key, suffix, offset, offset + BLOCK, size)
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:

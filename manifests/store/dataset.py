@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -67,6 +68,14 @@ class Dataset:
         With a `cache` they are fetched once, as long as they stay there.
         """
         return read_sample(self.path, row, cache)
+
+    def columns(self, names: Sequence[str]) -> list[pa.Table]:
+        """Some columns of the manifest of each committed shard, unchecked; for questions to many rows."""
+
+        def read(shard: int) -> pa.Table:
+            return read_parquet(layout.shard_file(self.path, layout.MANIFEST, shard), names)
+
+        return at_once(self.path, read, self.shards())
 
     def shard_of(self, item: int) -> int:
         """The shard that holds a work item."""
@@ -180,8 +189,9 @@ def open_or_create(path: Place | str, header: Header) -> Dataset:
             "run `lightloom data repair`, which upgrades it, then go on",
             where=path,
         )
-    for folder in (*layout.SUFFIX, layout.WORK):
-        (path / folder).mkdir(exist_ok=True)
+    with disk_full(path):
+        for folder in (*layout.SUFFIX, layout.WORK):
+            (path / folder).mkdir(exist_ok=True)
     return Dataset(path, existing)
 
 
@@ -205,10 +215,7 @@ def _measure(dataset: Dataset) -> Measured:
     shards = dataset.shards()
     totals["failures"] = len(dataset.failures())
 
-    def read(shard: int) -> pa.Table:
-        return read_parquet(layout.shard_file(dataset.path, layout.MANIFEST, shard), ["size", "codec_errors"])
-
-    for table in at_once(dataset.path, read, shards):
+    for table in dataset.columns(["size", "codec_errors"]):
         totals["clips"] += table.num_rows
         totals["bytes"] += sum(table["size"].to_pylist())
         for errors in table["codec_errors"].to_pylist():

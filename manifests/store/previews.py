@@ -15,14 +15,15 @@ from manifests.display import PAPER, pictures, tile
 from manifests.errors import LightloomError
 
 TILE = 112
-MOST_STRIPS = 48
+MOST_STRIPS = 16
 _LABEL, _MARGIN, _GAP = 20, 12, 3
 _INK, _FAINT = (236, 236, 232), (150, 152, 158)
 _COLUMNS = ("first frame", "middle", "last", *GBUFFERS)
+_STRIP = (len(_COLUMNS) * (TILE + _GAP) - _GAP, TILE)
 
 
 class ContactSheet:
-    """Gathers strips of at most 48 clips, spread over the `expected` number, and draws them on one sheet."""
+    """Gathers strips of at most 16 clips, spread over the `expected` number, and draws them on one sheet."""
 
     def __init__(self, title: str, expected: int) -> None:
         self._title = title
@@ -40,8 +41,7 @@ class ContactSheet:
         """The sheet as WebP; two clips side by side when there are more than eight."""
         across = 2 if len(self._strips) > 8 else 1
         rows = -(-len(self._strips) // across)
-        strip_width = len(_COLUMNS) * (TILE + _GAP) - _GAP
-        width = across * (strip_width + _MARGIN) + _MARGIN
+        width = across * (_STRIP[0] + _MARGIN) + _MARGIN
         top = _MARGIN + 2 * _LABEL + 6
         sheet = Image.new("RGB", (width, max(top + rows * (TILE + _LABEL + 8) + _MARGIN, 64)), PAPER)
         draw = ImageDraw.Draw(sheet)
@@ -49,10 +49,10 @@ class ContactSheet:
         draw.text((_MARGIN, _MARGIN - 2), f"{self._title} · {self._seen} clips{shown}", _INK, _font(15))
         for column in range(across):
             for index, label in enumerate(_COLUMNS):
-                x = _MARGIN + column * (strip_width + _MARGIN) + index * (TILE + _GAP)
-                draw.text((x, _MARGIN + _LABEL + 2), label, _FAINT, _font(11))
+                x = _MARGIN + column * (_STRIP[0] + _MARGIN) + index * (TILE + _GAP)
+                sheet.paste(_FAINT, (x, _MARGIN + _LABEL + 2), _written(label))
         for index, (key, caption, image) in enumerate(self._strips):
-            x = _MARGIN + (index // rows) * (strip_width + _MARGIN)
+            x = _MARGIN + (index // rows) * (_STRIP[0] + _MARGIN)
             y = top + (index % rows) * (TILE + _LABEL + 8)
             sheet.paste(image, (x, y))
             draw.text((x, y + TILE + 2), key, _INK, _font(11))
@@ -92,7 +92,7 @@ def _brought(sample: Sample) -> Image.Image | None:
     """The strip that a sample brings; None where there is none, or not a whole one."""
     try:
         image = Image.open(io.BytesIO(sample.preview), formats=("WEBP",))
-        return image.convert("RGB") if image.size == _blank().size else None
+        return image.convert("RGB") if image.size == _STRIP else None
     except (OSError, ValueError):
         return None
 
@@ -117,7 +117,7 @@ def _drawn(clip: Clip) -> Image.Image:
 
 
 def _blank() -> Image.Image:
-    return Image.new("RGB", (len(_COLUMNS) * (TILE + _GAP) - _GAP, TILE), PAPER)
+    return Image.new("RGB", _STRIP, PAPER)
 
 
 def _caption(sample: Sample) -> str:
@@ -130,7 +130,7 @@ def _caption(sample: Sample) -> str:
 
 @functools.lru_cache(256)
 def _written(text: str) -> Image.Image:
-    """A caption as a mask; those of a dataset are much alike, and letters are half of the cost of a sheet."""
+    """A text as a mask; captions of a dataset are much alike, and letters cost as much as the rest of a sheet."""
     left, _, right, bottom = _font(11).getbbox(text or " ")
     mask = Image.new("L", (round(right - min(left, 0)) + 1, round(bottom) + 1))
     ImageDraw.Draw(mask).text((0, 0), text, 255, _font(11))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
-import numpy as np
 import pytest
 import torch
-from drivers import Driver
 from footage import shot
 from labelkit import LENGTH, QuickStage, black_video, make_source, save_inverse, settings
 from PIL import Image
-from wholeness import assert_whole, content
 
 from labeling.label_run import create, lost_lines, status_lines
 from labeling.sources.discovery import discover
@@ -26,7 +21,6 @@ from manifests.audit.attribution import attribution
 from manifests.audit.verify import verify
 from manifests.contract.row import ClipRow
 from manifests.errors import InputError
-from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
@@ -38,7 +32,6 @@ torch.set_num_threads(1)
 HERE = Path(__file__).parent
 OPTIONS = RunOptions(workers=1, cpus_per_worker=1, show_progress=False)
 LICENCE = "CC-BY-NC-4.0 AND LicenseRef-no-redistribution"
-KILLS = 8
 
 
 @pytest.fixture(scope="module")
@@ -133,35 +126,3 @@ def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Pat
     with pytest.raises(InputError, match="holds no footage"):
         create(tmp_path / "set", discover(tmp_path / "empty"), settings(weights))
     assert not (tmp_path / "set").exists()
-
-
-def drive(source: Path, weights: Path, path: Path, workers: int) -> Driver:
-    command = [sys.executable, str(HERE / "drive_label.py"), str(source), str(weights), str(path), str(workers)]
-    return Driver(command, {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])})
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_random_kills_change_nothing_in_the_dataset(tmp_path: Path, weights: Path) -> None:
-    source = make_source(tmp_path / "videos", items=12)
-    with drive(source, weights, tmp_path / "undisturbed", 1) as driver:
-        assert driver.wait(1800) == 0, driver.output()
-    expected = content(open_dataset(tmp_path / "undisturbed"))
-    assert len(expected) == 24
-
-    rng = np.random.default_rng(5)
-    path, kills = tmp_path / "killed", []
-    ended = -9
-    while ended != 0:
-        with drive(source, weights, path, int(rng.integers(1, 3))) as driver:
-            while driver.running:
-                time.sleep(rng.uniform(1.0, 12.0))
-                kind = ("driver", "worker")[len(kills) % 2]
-                working = (path / layout.WORK / "logs").is_dir()  # before that there is nothing to disturb
-                if len(kills) < KILLS and working and driver.running and driver.kill(kind):
-                    kills.append(kind)
-            ended = driver.wait(1800)
-            assert ended in (0, -9), driver.output()
-    assert_whole(path, expected, f"after {kills}")
-    print(f"killed: {', '.join(kills)}")
-    assert kills.count("driver") >= 1 and kills.count("worker") >= 1

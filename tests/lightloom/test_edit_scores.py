@@ -19,6 +19,7 @@ from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
 from scenes.spec import Principled, SceneSpec
+from tests.lightloom.torchlines import run_python
 
 DRIVER = """
 import contextlib, io, json, os, sys
@@ -141,11 +142,9 @@ def test_a_spec_that_cannot_be_rendered_is_named(spec, tmp_path):
         truths.clip(shortened(spec, 0))
 
 
-def test_the_process_that_edits_does_not_load_blender() -> None:
-    code = "import sys, editing.benchmark.edit_run; print('torch' in sys.modules, 'bpy' in sys.modules)"
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["True", "False"]
+def test_the_process_that_edits_does_not_load_blender(tmp_path: Path) -> None:
+    code = "import sys, editing.benchmark.edit_run; print('bpy' in sys.modules)"
+    assert run_python(code, tmp_path)[:2] == (0, "False\n")
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """A file or folder is whole or absent, and a full disk is one clear error."""
 
+import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -48,6 +50,22 @@ def test_mode_follows_the_umask_like_any_other_file(tmp_path: Path) -> None:
     plain.write_bytes(b"")
     write_bytes(tmp_path / "a.bin", b"x")
     assert (tmp_path / "a.bin").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(DiskFull, match=r"a\.bin: a file would be larger than this process may write; raise"):
+            write_bytes(tmp_path / "a.bin", bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_right_to_write_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="b: cannot be written: permission denied; give"), disk_full(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "b"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -1,7 +1,7 @@
 """A Ray cluster of nodes with one core each on this machine: prints its address, then adds a node per line it reads.
 
 A line is empty, or the name of an environment variable that is set on the new node. "drain" tells the newest node that
-it will be taken away in a minute; "terminate" ends it then.
+it will be taken away in a minute; "terminate" ends it then, "kill" at once.
 """
 
 import sys
@@ -21,8 +21,8 @@ for line in sys.stdin:
         deadline = int(1000 * (time.time() + 60))
         print(GcsClient(cluster.address).drain_node(newest.node_id, PREEMPTION, "spot", deadline)[0], flush=True)
         continue
-    if name == "terminate":
-        cluster.remove_node(newest, allow_graceful=True)
+    if name in ("terminate", "kill"):
+        cluster.remove_node(newest, allow_graceful=name == "terminate")
         print(len(cluster.list_all_nodes()), flush=True)
         continue
     newest = cluster.add_node(num_cpus=1, env_vars={name: "1"} if name else {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -107,20 +106,3 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(
         with pytest.raises(DatasetError, match=rf"another process is writing here \(process {driver.process.pid} on"):
             run(open_dataset(bucket), stage, QUICK)
         assert status(bucket).running
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_thirty_kills_at_random_lose_and_double_nothing(bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = ToyStage(items=80, per_shard=8, seconds=0.15)
-    rng = random.Random(int(os.environ.get("KILLS_SEED", "0")))
-    for _ in range(30):
-        with drive(bucket, stage) as driver:
-            try:
-                driver.wait(rng.uniform(3, 9))
-                break
-            except subprocess.TimeoutExpired:
-                driver.kill(rng.choice(["driver", "worker"]))
-        (bucket / layout.LOCK).unlink(missing_ok=True)  # as if the thirty seconds had passed
-    finish(bucket, stage, monkeypatch)
-    assert_whole(bucket, 80)
