@@ -30,6 +30,7 @@ _NOISE_FALL = 1.1  # and by which the variance of a noisy one does
 _OVER_VARIANCE = 1.8  # squared error of a denoised picture of 16 samples over its variance, in most scenes
 _OVER_VARIANCE_FALL = 0.14  # power of the samples by which that falls
 _TRUST_IN_VARIANCE = 0.3
+_COMMON = 0.91  # squared error against denoised renders of many samples, which err alike, over what a look shows
 _FIREFLY = 2.0
 _HALVES_AGREE = 3.8  # the halves of one pixel's samples differ less, by this factor, than two renders do
 
@@ -102,7 +103,8 @@ def fit(pilot: PilotImages) -> NoiseModel:
 
 def corrected(model: NoiseModel, chosen: Sampling, seen: PilotImages) -> NoiseModel:
     """The model, made to expect of a choice what pictures `seen` that were sampled so show."""
-    return replace(model, error=model.error * _error_and_spread(seen)[0] * 10 ** (chosen.quality / 10))
+    error = _COMMON * _error_and_spread(seen)[0]
+    return replace(model, error=model.error * error * 10 ** (chosen.quality / 10))
 
 
 def _error_and_spread(pilot: PilotImages) -> tuple[float, np.ndarray]:
@@ -142,21 +144,24 @@ def _denoised_error(pilot: PilotImages, weight: np.ndarray, exposure: float) -> 
 def choose(model: NoiseModel, quality: float, like: Sampling | None = None) -> Sampling:
     """The sampling with the fewest samples that the model expects to reach `quality`, a PSNR in dB.
 
-    Where none does, the one that comes nearest. With `like` one of its kind: even, or adaptive from as many samples.
+    Where none does, the one that comes nearest. With `like` one of its kind: even, or adaptive with as many samples at
+    first and at least as many at most.
     """
     options = _fixed(model, quality) + [
         option for first in _FIRST for threshold in _THRESHOLDS for option in _adaptive(model, first, threshold)
     ]
     if like is not None:
-        options = [option for option in options if _kind(option) == _kind(like)]
+        options = [option for option in options if _is_like(option, like)]
     good = [option for option in options if option.quality >= quality]
     return (
         min(good, key=lambda option: option.mean_samples) if good else max(options, key=lambda option: option.quality)
     )
 
 
-def _kind(sampling: Sampling) -> int:
-    return sampling.adaptive_minimum if sampling.adaptive_threshold else 0
+def _is_like(option: Sampling, other: Sampling) -> bool:
+    if not (option.adaptive_threshold and other.adaptive_threshold):
+        return option.adaptive_threshold == other.adaptive_threshold
+    return option.adaptive_minimum == other.adaptive_minimum and option.samples >= other.samples
 
 
 def _fixed(model: NoiseModel, quality: float) -> list[Sampling]:

@@ -88,12 +88,12 @@ class Driver:
         """Send a signal as a terminal does (to the whole group) or as `kill` does (to the driver)."""
         (os.killpg if everyone else os.kill)(self.process.pid, number)
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 300) -> int:
         """The exit code."""
         return self.process.wait(seconds)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
     """Return once `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():

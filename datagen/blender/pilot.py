@@ -19,6 +19,8 @@ from datagen.noise_model import PilotImages, Sampling, choose, corrected, fit
 from scenes.spec import RenderSettings
 
 _SAMPLES = 16
+_LOOKS = 2  # at what was chosen, the second where the first one changed the samples by a factor of
+_FAR = 1.5
 
 
 def sampling_for(
@@ -33,10 +35,15 @@ def sampling_for(
     layer.cycles.denoising_store_passes = True
     even = msgspec.structs.replace(settings, samples=_SAMPLES, adaptive_threshold=0.0)
     model = fit(_pictures(scene, even, _SAMPLES, sorted({frames // 4, 3 * frames // 4}), seeds, folder))
-    first = choose(model, quality)
-    seen = _pictures(scene, sampled_as(first, settings), first.mean_samples, [frames // 2], seeds, folder)
+    choice = choose(model, quality)
+    for _ in range(_LOOKS):
+        seen = _pictures(scene, sampled_as(choice, settings), choice.mean_samples, [frames // 2], seeds, folder)
+        model, before = corrected(model, choice, seen), choice
+        choice = choose(model, quality, like=before)
+        if max(choice.mean_samples, before.mean_samples) < _FAR * min(choice.mean_samples, before.mean_samples):
+            break
     layer.cycles.denoising_store_passes = False
-    return choose(corrected(model, first, seen), quality, like=first)
+    return choice
 
 
 def _pictures(
