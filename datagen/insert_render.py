@@ -83,7 +83,7 @@ class Relief:
     """Surfaces of the scene, in the world, that nobody sees and that catch shadows and show in mirrors.
 
     vertices (N, 3), triangles (M, 3) of them; what they are made of: basecolor (N, 3), linear, roughness and metallic
-    (N,).
+    (N,). solid: whether they keep light off; what stands in a wrong place must not.
     """
 
     vertices: np.ndarray
@@ -91,6 +91,7 @@ class Relief:
     basecolor: np.ndarray
     roughness: np.ndarray
     metallic: np.ndarray
+    solid: bool = True
 
 
 @dataclass(frozen=True, eq=False)

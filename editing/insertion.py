@@ -53,7 +53,7 @@ _REACH = 2.5
 _WIDE, _NARROW = 60.0, 12.0
 """Sides of the surface that catches a thing's shadow, in lengths of the thing: of all on one surface, and of one of
 several surfaces."""
-_LEVELS = 0.25, 2.25
+_LEVELS = 0.2, 2.0
 _SAMPLES = 64, 32
 """Per pixel, where one frame is rendered and where all are."""
 
@@ -416,7 +416,7 @@ def _parts(camera: Camera, stands: Sequence[Stand], size: tuple[int, int]) -> tu
 
 
 def _level(scene: FilmScene, one: Stand) -> float:
-    """How bright the picture is around a thing's foot against what light and base colour say, in part: in the shade of
+    """How bright the picture is around a thing's foot against what light and base colour say: in the shade of
     something a thing is darker too."""
     image = scene.light.image
     towards = latlong_directions(*image.shape[:2]) @ scene.light.rotation[0].T @ one.normal
@@ -428,7 +428,7 @@ def _level(scene: FilmScene, one: Stand) -> float:
     expected = luminance(scene.arrays["basecolor"][0][patch] * received)[clear]
     if not clear.any() or float(np.median(expected)) < 1e-4:
         return 1.0
-    return float(np.clip(np.median(luminance(seen[clear]) / np.maximum(expected, 1e-4)), *_LEVELS) ** 0.5)
+    return float(np.clip(np.median(luminance(seen[clear]) / np.maximum(expected, 1e-4)), *_LEVELS))
 
 
 def _around(scene: FilmScene, one: Stand, share: float) -> tuple[slice, slice]:

@@ -1,7 +1,7 @@
 """What a film shows beside the plane that a thing stands on, as a mesh: walls and things that catch its shadow.
 
 The mesh is the first frame's depth, cut where it jumps. Of estimated depth, which is first brought onto the plane, only
-what surely stands off the plane is taken; the plane catches the rest.
+what surely stands off the plane and hides no thing is taken, and keeps no light off; the plane catches the rest.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def scene_mesh(
         np.clip(flat["basecolor"], 0.02, 1.0),
         flat["roughness"][:, 0],
         flat["metallic"][:, 0] * (1.0 if measured else 0.0),
+        solid=measured,
     )
 
 

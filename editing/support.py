@@ -219,7 +219,7 @@ def hiding(
         margin = 1 - max(_NEARER, 3 * error)
         near = known & (lean < _FLOOR) & (seen < margin * (-foot[2] - reach)) & (seen < margin * plane)
         before[frame] = cv2.morphologyEx(near.astype(np.float32), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        before[frame] = _without_spots(before[frame])
+        before[frame] = _without_spots(_standing(before[frame], plane < -foot[2]))
         below = np.isfinite(plane) & (seen * margin > (1 + _BEYOND) * plane)
         under[frame] = known & ~below & ~near
     return before[..., None], under[..., None].astype(np.float32)
@@ -300,6 +300,17 @@ def _on_plane(depth: np.ndarray, plane: np.ndarray, floor: np.ndarray) -> tuple[
     if scale <= 0:
         return depth, 1.0
     return scale * depth + shift, float(np.median(residual))
+
+
+def _standing(mask: np.ndarray, nearer: np.ndarray) -> np.ndarray:
+    """A mask (H, W) where what it shows touches the plane, in the same column, at a place that is `nearer` (H, W)."""
+    count, labels = cv2.connectedComponents((mask > 0).astype(np.uint8))
+    rows, columns = np.nonzero(labels)
+    lowest = np.zeros((count, mask.shape[1]), dtype=int)
+    np.maximum.at(lowest, (labels[rows, columns], columns), rows)
+    kept = np.zeros_like(mask)
+    kept[rows, columns] = nearer[lowest[labels[rows, columns], columns], columns]
+    return kept
 
 
 def _without_spots(mask: np.ndarray) -> np.ndarray:

@@ -213,6 +213,7 @@ def _build_relief(scene: Any, arrays: Mapping[str, np.ndarray]) -> None:
     mesh.data.materials.append(material)
     scene.collection.objects.link(mesh)
     mesh.is_shadow_catcher = True
+    mesh.visible_shadow = mesh.visible_diffuse = bool(arrays["solid"])
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:
