@@ -9,12 +9,14 @@ RUN  := $(VENV)/bin/python
 demo: $(VENV)/.ready
 	$(VENV)/bin/lightloom demo --out out/demo
 
-# Two processes, because Blender and torch crash each other in one.
+# One after the other, because Blender and torch crash each other in one process; each on two cores, file by file and in
+# the order of the rooms, so that what a file or a room has started is used by all that follows.
 NETWORKS := tests/renderers tests/labeling tests/training
+PAIRED   := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.ready
-	$(RUN) -m pytest $(NETWORKS:%=--ignore=%)
-	$(RUN) -m pytest $(NETWORKS)
+	$(RUN) -m pytest $(PAIRED) $(NETWORKS:%=--ignore=%)
+	$(RUN) -m pytest $(PAIRED) $(NETWORKS)
 
 # What needs neither Blender nor torch, and starts no Ray.
 QUICK := tests/test_house.py tests/manifests tests/scenes tests/pipeline tests/lightloom/test_docs.py

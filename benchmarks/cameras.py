@@ -174,7 +174,8 @@ def depth(folder: Path, fov_degrees: float) -> None:
         there = np.isfinite(true)
         old = estimates_with_distance(maps, camera.intrinsics)[0]["depth"][..., 0]
         errors = [scaled_error(one, true, there & np.isfinite(old)) for one in (old, found[0])]
-        feet = _feet(camera, {**maps, "depth": found[0][..., None]}, there[0])
+        frames = [np.asarray(frame) for frame in (255 * seen + 0.5).astype(np.uint8)]
+        feet = _feet(frames, camera, {**maps, "depth": found[0][..., None]}, there[0])
         paths = truly.project(_seen_at(truly, true[0], feet))[0], camera.project(np.array([*feet.values()]))[0]
         shown = (paths[0] > 0).all(axis=-1) & (paths[0] < true.shape[:0:-1]).all(axis=-1)
         slide = np.linalg.norm(paths[0] - paths[1], axis=-1)[shown]
@@ -198,17 +199,22 @@ def scaled_error(found: np.ndarray, true: np.ndarray, where: np.ndarray) -> floa
     return float(np.abs(ratio / np.median(ratio) - 1).mean())
 
 
-def _feet(camera: Camera, gbuffers: Mapping[str, np.ndarray], there: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+def _feet(
+    frames: list[np.ndarray], camera: Camera, gbuffers: Mapping[str, np.ndarray], there: np.ndarray
+) -> dict[tuple[int, int], np.ndarray]:
     """Where things stand that are put to some pixels (x, y) of the first frame that can hold one."""
+    from editing.anchoring import anchored
     from editing.support import floor_up, stand
 
     feet: dict[tuple[int, int], np.ndarray] = {}
     rows, columns = np.nonzero(there)
-    for number in np.random.default_rng(0).permutation(len(rows))[:400]:
+    for number in np.random.default_rng(0).permutation(len(rows))[:150]:
         pixel = int(columns[number]), int(rows[number])
         try:
             up = floor_up(camera, gbuffers["normal"][0], there[..., None], pixel)
-            feet[pixel] = stand(camera, gbuffers, pixel, up, measured=False).position
+            made = stand(camera, gbuffers, pixel, up, measured=False)
+            nearer = {**gbuffers, "depth": anchored(frames, camera, made) * gbuffers["depth"]}
+            feet[pixel] = stand(camera, nearer, pixel, up, measured=False).position
         except InputError:
             continue
     return feet

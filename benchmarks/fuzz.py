@@ -34,15 +34,14 @@ from PIL import Image
 
 ROOMS = ["manifests", "scenes", "datagen.assets", "labeling.sources", "labeling.cameras", "renderers.checkpoints"]
 with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=ROOMS):
-    from datagen.assets.gltf import Gltf
-    from datagen.assets.wavefront import Wavefront
+    from datagen.assets.inspection import open_asset
     from editing.benchmark.judgments import JUDGMENTS, read_judgments
     from labeling.cameras.camera_files import FilmCameras, SolvedShot, read_cameras, write_cameras
     from labeling.sources.colmap import parse_colmap
     from labeling.sources.discovery import FootageRule
     from labeling.sources.dl3dv import read_index
     from labeling.sources.frame_stores import ZipStore
-    from labeling.sources.transforms import bends, camera_of, checked, parse_transforms, pose_of
+    from labeling.sources.transforms import bends, camera_of, checked, of_folder, parse_transforms, pose_of
     from manifests.codec import clip_json
     from manifests.codec.codecs import encode_clip
     from manifests.codec.exr import write_exr
@@ -142,13 +141,17 @@ def _transforms(data: bytes) -> None:
     bends(camera_of(found, poses, SIZE, SIZE), SIZE)
 
 
+def _splits(data: bytes) -> None:
+    of_folder([data], "images")
+
+
 def _colmap(data: bytes) -> None:
     cameras, _, images = data.partition(b"|split|")
     checked(parse_colmap(cameras, images, text=data.startswith(b"#")))
 
 
 def _mesh(path: Path) -> None:
-    (Wavefront if path.suffix == ".obj" else Gltf).read(path).inspection(decode=True)
+    open_asset(path).inspection(decode=True)
 
 
 def _picture(data: bytes) -> None:
@@ -198,6 +201,10 @@ def targets(folder: Path) -> dict[str, Target]:
     obj = b"mtllib a.mtl\nusemtl a\nv 0 0 0 1 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 -1/1\n"
     mtl = b"newmtl a\nKd 1 0 0\nKs 1 1 1\nNs 96\nd 0.5\nTr 1\nillum 2\nPr 0.4\nmap_Kd -s 1 1 1 a.png\n"
     (folder / "m.obj").write_bytes(obj)
+    ply = "ply\nformat {} 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+    ply += "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    plies = (ply.format("ascii") + "0 1 0\n3 0 0 0\n").encode(), ply.format("binary_little_endian").encode() + bytes(25)
+    stls = bytes(80) + b"\1\0\0\0" + bytes(50), b"solid a\nfacet\nvertex 0 0 0\nendfacet\n"
     colmap_binary = struct.pack("<QiiQQ4d", 1, 1, 1, 64, 48, 50, 50, 32, 24) + b"|split|" + struct.pack("<Q", 1)
     colmap_binary += struct.pack("<i7di", 1, 1, 0, 0, 0, 0, 0, 0, 1) + b"a.png\0" + struct.pack("<Qddq", 1, 1, 1, 1)
     colmap_text = b"# a\n1 SIMPLE_RADIAL 64 48 50 32 24 0.1\n|split|1 1 0 0 0 0 0 0 1 a.png\n1 1 1\n"
@@ -235,6 +242,9 @@ def targets(folder: Path) -> dict[str, Target]:
         "glb": Target(_file(folder / "m.glb", _mesh), glb),
         "obj": Target(_file(folder / "o.obj", _mesh), obj.replace(b"mtllib a.mtl\n", b"")),
         "mtl": Target(_file(folder / "a.mtl", lambda path: _mesh(path.with_name("m.obj"))), mtl),
+        "ply": Target(_file(folder / "p.ply", _mesh), *plies),
+        "stl": Target(_file(folder / "s.stl", _mesh), *stls),
+        "splits": Target(_splits, document=json.dumps(ngp).encode()),
         "radiance": Target(_file(folder / "l.hdr", read_light), hdr),
         "exr": Target(_file(folder / "l.exr", read_light), exr),
         "safetensors": Target(_file(folder / "w.safetensors", read_header), weights),

@@ -89,8 +89,9 @@ def mesh(path: Path, process: ImportProcess) -> Told:
         x, y, z = (float(side) for side in trimesh.load_scene(path).extents)
     except Exception:  # a reader of formats of its own, with errors of its own
         return "accepted", ""
-    agree = np.allclose(verdict.size, (x, z, y), rtol=_LENGTH)
-    return "accepted", "agrees" if agree else f"{verdict.size} for {(x, z, y)}"
+    told = (x, y, z) if path.suffix.lower() in (".ply", ".stl") else (x, z, y)
+    agree = np.allclose(verdict.size, told, rtol=_LENGTH)
+    return "accepted", "agrees" if agree else f"{verdict.size} for {(x, y, z)}"
 
 
 def video(path: Path) -> Told:

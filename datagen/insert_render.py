@@ -32,6 +32,7 @@ REQUEST = "request.json"
 FAILURE = "failure.json"
 LIGHT = "light.npz"
 LIT = "lit.npz"
+RELIEF = "relief.npz"
 MATERIALS = "materials.json"
 KEY = "object"
 INSTANCE = 2
@@ -75,6 +76,21 @@ class Catcher:
     basecolor: tuple[float, float, float]
     roughness: float
     metallic: float
+
+
+@dataclass(frozen=True, eq=False)
+class Relief:
+    """Surfaces of the scene, in the world, that nobody sees and that catch shadows and show in mirrors.
+
+    vertices (N, 3), triangles (M, 3) of them; what they are made of: basecolor (N, 3), linear, roughness and metallic
+    (N,).
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    basecolor: np.ndarray
+    roughness: np.ndarray
+    metallic: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,16 +219,20 @@ def render_lit(
     parts: tuple[Part, Part],
     out: Path,
     *,
+    relief: Relief | None = None,
     samples: int = 64,
     device: DeviceKind = "auto",
 ) -> LitPicture:
     """Path trace assets under a light, and how they change the light on the catchers: with them against without them.
 
-    light: its radiance is that of the picture. parts: `part` and `around` of a `LitPicture` of `size` (H, W). The other
-    arguments and errors are those of `render_insert`.
+    light: its radiance is that of the picture. parts: `part` and `around` of a `LitPicture` of `size` (H, W). relief:
+    more that catches. The other arguments and errors are those of `render_insert`.
     """
     out.mkdir(parents=True, exist_ok=True)
     np.savez(out / LIGHT, image=light.image, rotations=light.rotation)
+    (out / RELIEF).unlink(missing_ok=True)
+    if relief is not None:
+        np.savez(out / RELIEF, **vars(relief))
     _ask(out, assets, camera, size, samples=samples, device=device, parts=parts, catchers=catchers)
     with np.load(out / LIT) as made:
         return LitPicture(

@@ -6,12 +6,15 @@ Two renders of a frame with different noise show that error without any referenc
 is the noise's variance ("Noise2Noise", Lehtinen et al. 2018, used here to measure). Squares are taken of linear
 radiance, where noise has mean zero, and weighted by the squared slope of the tone curve.
 
+How fast the error falls from a few samples on differs from scene to scene, and no model knows it: so what is chosen is
+looked at in turn, with as many samples as it takes, and the model corrected by what is seen (`corrected`).
+
 Constants were fitted to the scenes of docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +27,8 @@ _THRESHOLDS = tuple(float(f"{0.004 * 1.15**step:.3g}") for step in range(34))  #
 _CAPS = (32, 48, 64, 96, 128, 192, 256, 384, MOST_SAMPLES)
 _FALL = 0.62  # power of the samples by which the squared error of a denoised picture falls
 _NOISE_FALL = 1.1  # and by which the variance of a noisy one does
-_OVER_VARIANCE = 1.8  # squared error of a denoised picture over its variance, in most scenes
+_OVER_VARIANCE = 1.8  # squared error of a denoised picture of 16 samples over its variance, in most scenes
+_OVER_VARIANCE_FALL = 0.14  # power of the samples by which that falls
 _TRUST_IN_VARIANCE = 0.3
 _FIREFLY = 2.0
 _HALVES_AGREE = 3.8  # the halves of one pixel's samples differ less, by this factor, than two renders do
@@ -35,11 +39,11 @@ class PilotImages:
     """A few frames of a clip, linear radiance, arrays (T, H, W, 3).
 
     Attributes:
-        samples: of each pixel.
+        samples: of each pixel, or their mean.
         noisy, denoised: two renders with independent noise, before and after the denoiser.
     """
 
-    samples: int
+    samples: float
     noisy: tuple[np.ndarray, np.ndarray]
     denoised: tuple[np.ndarray, np.ndarray]
 
@@ -88,7 +92,21 @@ def tone_mapped(rgb: np.ndarray, exposure: float) -> np.ndarray:
 
 
 def fit(pilot: PilotImages) -> NoiseModel:
-    """Read the model off a pilot's pictures.
+    """Read the model off a pilot's pictures."""
+    error, spread = _error_and_spread(pilot)
+    fall = _FALL if _is_denoised(pilot) else _NOISE_FALL
+    share = _blurred(spread) + 1e-3 * spread.mean() + 1e-12
+    disagreement = _disagreement(*pilot.noisy) / _HALVES_AGREE * (2 * pilot.samples) ** (_NOISE_FALL / 2)
+    return NoiseModel(error * pilot.samples**fall, fall, share / share.sum(), _neighbours_largest(disagreement))
+
+
+def corrected(model: NoiseModel, chosen: Sampling, seen: PilotImages) -> NoiseModel:
+    """The model, made to expect of a choice what pictures `seen` that were sampled so show."""
+    return replace(model, error=model.error * _error_and_spread(seen)[0] * 10 ** (chosen.quality / 10))
+
+
+def _error_and_spread(pilot: PilotImages) -> tuple[float, np.ndarray]:
+    """Mean squared error of one render as it is looked at, and of each pixel (T, H, W) its variance.
 
     The error is what the pictures say, or with a denoiser, which makes that less certain, a geometric mean of it and of
     what goes with their variance in most scenes.
@@ -98,13 +116,15 @@ def fit(pilot: PilotImages) -> NoiseModel:
     weight = _tone_slope(mean, exposure) ** 2
     spread = weight * (pilot.denoised[0] - pilot.denoised[1]) ** 2 / 2
     variance = float(spread.mean())
-    error, fall = max(_denoised_error(pilot, weight, exposure), variance, 1e-12), _NOISE_FALL
-    if not np.array_equal(pilot.noisy[0], pilot.denoised[0]):
-        usual = max(_OVER_VARIANCE * variance, 1e-12)
-        error, fall = error ** (1 - _TRUST_IN_VARIANCE) * usual**_TRUST_IN_VARIANCE, _FALL
-    share = _blurred(spread.mean(axis=-1)) + 1e-3 * variance + 1e-12
-    disagreement = _disagreement(*pilot.noisy) / _HALVES_AGREE * (2 * pilot.samples) ** (_NOISE_FALL / 2)
-    return NoiseModel(error * pilot.samples**fall, fall, share / share.sum(), _neighbours_largest(disagreement))
+    error = max(_denoised_error(pilot, weight, exposure), variance, 1e-12)
+    if _is_denoised(pilot):
+        over = _OVER_VARIANCE * (pilot.samples / 16) ** -_OVER_VARIANCE_FALL
+        error = error ** (1 - _TRUST_IN_VARIANCE) * max(over * variance, 1e-12) ** _TRUST_IN_VARIANCE
+    return error, spread.mean(axis=-1)
+
+
+def _is_denoised(pilot: PilotImages) -> bool:
+    return not np.array_equal(pilot.noisy[0], pilot.denoised[0])
 
 
 def _denoised_error(pilot: PilotImages, weight: np.ndarray, exposure: float) -> float:
@@ -119,18 +139,24 @@ def _denoised_error(pilot: PilotImages, weight: np.ndarray, exposure: float) -> 
     return float((weight * cross).mean()) / 2
 
 
-def choose(model: NoiseModel, quality: float) -> Sampling:
+def choose(model: NoiseModel, quality: float, like: Sampling | None = None) -> Sampling:
     """The sampling with the fewest samples that the model expects to reach `quality`, a PSNR in dB.
 
-    Where none does, the one that comes nearest to it.
+    Where none does, the one that comes nearest. With `like` one of its kind: even, or adaptive from as many samples.
     """
     options = _fixed(model, quality) + [
         option for first in _FIRST for threshold in _THRESHOLDS for option in _adaptive(model, first, threshold)
     ]
+    if like is not None:
+        options = [option for option in options if _kind(option) == _kind(like)]
     good = [option for option in options if option.quality >= quality]
     return (
         min(good, key=lambda option: option.mean_samples) if good else max(options, key=lambda option: option.quality)
     )
+
+
+def _kind(sampling: Sampling) -> int:
+    return sampling.adaptive_minimum if sampling.adaptive_threshold else 0
 
 
 def _fixed(model: NoiseModel, quality: float) -> list[Sampling]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import os
 import shutil
 import tempfile
@@ -26,7 +27,7 @@ from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, Ren
 from manifests.files import Scratch, write_bytes
 from manifests.object_path import Place
 from manifests.store.previews import strip, strip_of
-from manifests.untrusted import read_bounded
+from manifests.untrusted import GZIP, gunzip, read_bounded
 from pipeline.options import DeviceKind, encoders
 from pipeline.stage import Encode
 from scenes.catalogue import Catalogue
@@ -43,6 +44,7 @@ CATALOGUE = "catalogue.parquet"
 SPEC = "spec.json"
 _FULL_BYTES = 64 << 20
 _LARGEST_SPEC = 64 << 20
+_LARGE_SPEC = 64 << 10  # a street's 150 kB become 12
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,14 @@ def samples_of(
 ) -> list[Sample]:
     """Encode the clips of a rendered scene with `threads` and write their rows; one sample per light.
 
-    Each carries the scene's spec as `spec.json`, from which `lightloom datagen render` makes it again.
+    Each carries the scene's spec as `spec.json`, or `spec.json.gz` where that is large, from which `lightloom datagen
+    render` makes it again.
     """
     samples = []
     for light, clip in enumerate(rendered.clips):
         began = time.perf_counter()
         files, errors = encode_clip(clip, codec, threads=threads)
-        files = {**files, SPEC: rendered.spec_json}
+        files = {**files, **_spec_file(rendered.spec_json)}
         row = ClipRow(
             key=clip.key,
             item=spec.index,
@@ -180,6 +183,12 @@ def samples_of(
         )
         samples.append(Sample(clip.key, files, row, strip_of(clip)))
     return samples
+
+
+def _spec_file(spec_json: bytes) -> dict[str, bytes]:
+    if len(spec_json) < _LARGE_SPEC:
+        return {SPEC: spec_json}
+    return {SPEC + GZIP: gzip.compress(spec_json, mtime=0)}
 
 
 def _sampling(chosen: Sampling | None) -> dict[str, float]:
@@ -224,7 +233,8 @@ def render_spec(
     from datagen.blender.render import render_scene
 
     try:
-        scene = from_json(read_bounded(spec, _LARGEST_SPEC))
+        data = read_bounded(spec, _LARGEST_SPEC)
+        scene = from_json(gunzip(data, _LARGEST_SPEC) if spec.suffix == GZIP else data)
     except OSError as error:
         raise LightloomError(
             f"cannot be read: {error.strerror}", "give the JSON file of a scene spec", where=spec

@@ -24,6 +24,9 @@ STILL = 0.03
 """Changes of light below this share are the network's own flicker; they leave the video as it is."""
 
 _STRONGEST = 4.0
+_BRIGHTEST = 2.0
+"""Of what things do to the light beside them: more is noise of a surface that is all but black."""
+_CLEAR = 0.02
 _WHOLE = 0.99
 _CLOSE = 3.0
 _SOFT = 0.8
@@ -109,9 +112,10 @@ def _around(lit: LitPicture, at: int, size: tuple[int, int]) -> tuple[np.ndarray
     layer = np.zeros((*change.shape[:2], 4), dtype=np.float32)
     inner = slice(lit.part[0] - top, lit.part[2] - top), slice(lit.part[1] - left, lit.part[3] - left)
     fine = _fading(lit.part, lit.around)[..., None]
-    change[inner] += fine * (lit.change[at] - change[inner])
+    near = _spread(lit.change[at][None], lit.mask[at][None, ..., 0] < _CLEAR)[0]  # at a rim a pixel shows both
+    change[inner] += fine * (near - change[inner])
     layer[inner] = np.concatenate([_rolled(lit.rgb[at], lit.mask[at]), lit.mask[at]], axis=-1)
-    return change, layer
+    return np.minimum(change, _BRIGHTEST), layer
 
 
 def edged(maps: np.ndarray, frame: np.ndarray) -> np.ndarray:

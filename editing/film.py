@@ -38,7 +38,7 @@ from manifests.contract.camera import Camera, fitted, intrinsics_from_fov, level
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
-from manifests.files import atomic_file, atomic_path
+from manifests.files import atomic_file, atomic_path, check_no_folder
 from manifests.picture_file import Picture, read_picture
 from manifests.store.dataset import open_dataset
 from manifests.store.layout import HEADER
@@ -374,8 +374,7 @@ class StillWriter:
     """A film of one frame as a picture, sRGB. A context manager, as `VideoWriter`."""
 
     def __init__(self, path: Path) -> None:
-        if path.is_dir():
-            raise InputError("is a folder", "give another name for the picture", where=path)
+        check_no_folder(path)
         make_folder(path.parent)
         self._path = path
 
@@ -405,8 +404,7 @@ class VideoWriter:
     ) -> None:
         if path.suffix.lower() != ".mp4":
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
-        if path.is_dir():  # or it would be said when all frames are rendered
-            raise InputError("is a folder", "give another name for the video", where=path)
+        check_no_folder(path)  # or it would be said when all frames are rendered
         make_folder(path.parent)
         self._path, self._size = path, size
         self._closing = ExitStack()

@@ -12,6 +12,7 @@ from editing.film import Film, Waiting
 from editing.output import stored_light
 from editing.relighting import estimated
 from editing.settings import FilmRenderers, FilmSettings
+from editing.support import floor_up
 from labeling.cameras.clip_depth import clip_depth
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
@@ -19,6 +20,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.color import luminance, srgb_decode
 from manifests.contract.environment import Environment
 from manifests.errors import InputError
+from renderers.light.key_light import with_key_light
 from renderers.lighting_estimator import Estimator
 from renderers.modelspace import channels_last, planar, relative_depth
 from renderers.sampling.windows import plan_windows
@@ -106,7 +108,7 @@ def _known(frames: Waiting, seen: np.ndarray, clip: Clip, camera: Camera, render
         said.append("light      the clip's own")
         return FilmScene(frames, arrays, scale, camera, clip.environment, clip.exposure, known, measured, tuple(said))
     said.append("light      estimated")
-    light = _estimated_light(seen, relative(arrays, scale), camera, renderers.estimator)
+    light = _estimated_light(seen, arrays, relative(arrays, scale), camera, known, renderers.estimator)
     return FilmScene(frames, arrays, scale, camera, light, 1.0, known, measured, tuple(said))
 
 
@@ -124,7 +126,7 @@ def _estimated(
     else:
         camera, arrays, scale, about = moving
         unit = "the median distance of corners from the first camera"
-    light = _estimated_light(seen, maps, camera, renderers.estimator)
+    light = _estimated_light(seen, arrays, maps, camera, film.level, renderers.estimator)
     said = (
         f"G-buffers  estimated; one unit of length is {unit}",
         f"camera     {about}",
@@ -183,16 +185,31 @@ def relative(arrays: Mapping[str, np.ndarray], range_: tuple[float, float]) -> d
 
 
 def _estimated_light(
-    video: np.ndarray, gbuffers: Mapping[str, np.ndarray], camera: Camera, estimator: Estimator
+    video: np.ndarray,
+    arrays: Mapping[str, np.ndarray],
+    seen: Mapping[str, np.ndarray],
+    camera: Camera,
+    level: bool,
+    estimator: Estimator,
 ) -> Environment:
-    """Light of the video (T, h, w, 3), in the camera's world, as bright as the video says."""
-    turns = camera.camera_to_world[:, :3, :3]
-    found = estimator(video, gbuffers, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns)
-    image = stored_light(np.asarray(found.environment), camera.camera_to_world[0])
+    """Light of the video (T, h, w, 3), in the camera's world, as bright as the video says.
+
+    arrays: G-buffers and mask with depth as distance; `seen` the same as networks see them.
+    """  # fmt: skip
+    turns, pose = camera.camera_to_world[:, :3, :3], camera.camera_to_world[0]
+    found = estimator(video, seen, intrinsics=camera.intrinsics, camera_rotations=turns[0].T @ turns)
+    first = {name: values[0] for name, values in arrays.items()}
+    height, width = video.shape[1:3]
+    middle = width // 2, 2 * height // 3
+    up = np.array([0.0, 0.0, 1.0]) if level else floor_up(camera, first["normal"], first["mask"], middle)
+    keyed = with_key_light(
+        np.asarray(found.environment), video[0], first, camera.frame_intrinsics[0], pose[:3, :3].T @ up
+    )
+    image = stored_light(keyed, pose)
     light = Environment(image, np.tile(np.eye(3), (camera.frames, 1, 1)))
     lens = {"camera_to_world": camera.camera_to_world, "intrinsics": camera.intrinsics}
-    exposure = np.float32(matching_exposure(video, gbuffers, light, **lens))
-    return replace(light, image=image * exposure * _tint(video, gbuffers))
+    exposure = np.float32(matching_exposure(video, seen, light, **lens))
+    return replace(light, image=image * exposure * _tint(video, seen))
 
 
 def _tint(video: np.ndarray, gbuffers: Mapping[str, np.ndarray]) -> np.ndarray:

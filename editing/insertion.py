@@ -27,9 +27,11 @@ from datagen.insert_render import (
     render_lit,
     told_materials,
 )
+from editing.anchoring import anchored
 from editing.compositing import PlateLook, blend, composite, lay_lit, widened
 from editing.film import Film, Waiting, film_writer, floats, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
+from editing.scene_mesh import scene_mesh
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
 from editing.support import Passers, Stand, floor_up, hiding, stand, upright
 from manifests.codec.codecs import encode_clip
@@ -61,7 +63,7 @@ class Thing:
     """What is put in, and where.
 
     Attributes:
-        asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
+        asset: mesh file (.glb, .gltf, .obj, .fbx, .ply, .stl, .usd), or uid of a mesh of the catalogue.
         at: pixel (x, y) of the film's first frame, from the top left.
         scale: length of the longest side in scene units, or "30%" of the picture's smaller side, where it stands; if
             not given, a quarter, or half the camera's height above the place if that is less.
@@ -246,7 +248,7 @@ def put(
 def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) -> Stand:
     """Where a thing stands. Raises InputError where it cannot."""
     height, width = scene.arrays["depth"].shape[1:3]
-    full = scene.frames[0][0].shape[:2]
+    full = scene.frames[0][0].shape[0], scene.frames[0][0].shape[1]
     x = int((thing.at[0] + 0.5) * width / full[1])  # a pixel of the film as one of the networks' picture
     y = int((thing.at[1] + 0.5) * height / full[0])
     if not (0 <= x < width and 0 <= y < height):
@@ -258,19 +260,32 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
             f"`rotate` {thing.rotate} or `spin` {thing.spin} is no angle", "give degrees", fields=("rotate", "spin")
         )
     scale, share = _sizes(thing.scale)
-    return stand(
-        scene.camera,
-        scene.arrays,
-        (x, y),
-        up,
-        scale=scale,
-        share=share,
-        rotate=thing.rotate,
-        distance=thing.depth,
-        measured=scene.measured,
-        called=thing.at,
-        camera_height=camera_height,
-    )
+
+    def standing(factor: float) -> Stand:
+        return stand(
+            scene.camera,
+            {**scene.arrays, "depth": factor * scene.arrays["depth"]},
+            (x, y),
+            up,
+            scale=scale,
+            share=share,
+            rotate=thing.rotate,
+            distance=thing.depth,
+            measured=scene.measured,
+            called=thing.at,
+            camera_height=camera_height,
+        )
+
+    made = standing(1.0)
+    if scene.measured or thing.depth is not None or not np.ptp(scene.camera.camera_to_world[:, :3, 3], axis=0).any():
+        return made
+    return standing(anchored([frame for frame, _ in scene.frames], _at_size(scene.camera, (height, width), full), made))
+
+
+def _at_size(camera: Camera, seen: tuple[int, int], size: tuple[int, int]) -> Camera:
+    """The camera of pictures (h, w) as that of the same pictures at another size (H, W)."""
+    shape = np.diag([size[1] / seen[1], size[0] / seen[0], 1.0])
+    return Camera(shape @ camera.intrinsics, camera.camera_to_world)
 
 
 def _sizes(scale: Scale) -> tuple[float | None, float | None]:
@@ -341,8 +356,7 @@ def _traced(
     """What Cycles shows, over the film."""
     height, width = scene.frames[0][0].shape[:2]
     seen = scene.arrays["depth"].shape[1:3]
-    camera = Camera(np.diag([width / seen[1], height / seen[0], 1.0]) @ scene.camera.intrinsics,
-                    scene.camera.camera_to_world)  # fmt: skip
+    camera = _at_size(scene.camera, (seen[0], seen[1]), (height, width))
     parts = _parts(camera, stands, (height, width))
     if parts is None:
         raise InputError("what is inserted lies outside of the picture", "choose another pixel")
@@ -352,6 +366,7 @@ def _traced(
     one = still and not any(thing.spin for thing in things)
     lit = render_lit(
         placed, _catchers(scene, stands), light, camera, (height, width), parts, scratch / "lit",
+        relief=scene_mesh(scene.camera, scene.arrays, stands, measured=scene.measured),
         samples=_SAMPLES[0 if one else 1],
     )  # fmt: skip
     if not lit.mask.max() > 0:

@@ -32,7 +32,11 @@ _AROUND = 0.35
 _PATCH = 0.02
 _RAMP = {True: np.cos(np.radians(3.0)), False: np.cos(np.radians(20.0))}
 """From where on a floor's own direction is not taken for up, where normals are exact and where they are estimated."""
+_LEVEL = np.cos(np.radians(25.0))
+"""What leans less than this is floor."""
 _NEARER = 0.08
+_BEYOND = 0.25
+"""Share by which something is farther than the plane that surely lies below it."""
 _SPOT = 2e-3
 _LOOKED_AT = 640
 _MEDIAN_OF, _LEAST_FRAMES = 15, 5
@@ -188,10 +192,11 @@ def floor_up(camera: Camera, normal: np.ndarray, covered: np.ndarray, pixel: tup
 def hiding(
     camera: Camera, gbuffers: Mapping[str, np.ndarray], place: Stand, *, measured: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What stands before a thing, and what of the picture is the surface under it: two shares (T, H, W, 1).
+    """What stands before a thing, and what of the picture can catch its shadow: two shares (T, H, W, 1).
 
     Estimated depth is first brought onto the plane where floors show it. Then only what is nearer than the thing by
-    more than floors are off hides it. With `measured` depth nothing is said to hide it: compare depth.
+    more than floors are off hides it; what lies below the plane, beyond its edge, catches nothing. With `measured`
+    depth nothing is said to hide it: compare depth.
     """
     depth, normal = gbuffers["depth"][..., 0], gbuffers["normal"]
     frames, height, width = depth.shape
@@ -206,17 +211,32 @@ def hiding(
         lean = normal[frame] @ surface
         known = np.isfinite(depth[frame])
         if measured:
-            off = np.abs((rays[frame] * np.where(known, depth[frame], 0.0)[..., None] - foot) @ surface)
-            under[frame] = known * (lean > _TILT) * (off < 0.1 * place.scale)
+            off = (rays[frame] * np.where(known, depth[frame], 0.0)[..., None] - foot) @ surface
+            under[frame] = known * (off > -0.1 * place.scale)
             continue
-        floor = known & (lean > np.cos(np.radians(25.0))) & np.isfinite(plane)
+        floor = known & (lean > _LEVEL) & np.isfinite(plane)
         seen, error = _on_plane(depth[frame], plane, floor)
         margin = 1 - max(_NEARER, 3 * error)
         near = known & (lean < _FLOOR) & (seen < margin * (-foot[2] - reach)) & (seen < margin * plane)
         before[frame] = cv2.morphologyEx(near.astype(np.float32), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         before[frame] = _without_spots(before[frame])
-        under[frame] = known * np.clip((lean - _TILT) / (np.cos(np.radians(35.0)) - _TILT), 0.0, 1.0)
+        below = np.isfinite(plane) & (seen * margin > (1 + _BEYOND) * plane)
+        under[frame] = known & ~below & ~near
     return before[..., None], under[..., None].astype(np.float32)
+
+
+def off_plane(
+    camera: Camera, gbuffers: Mapping[str, np.ndarray], place: Stand, *, measured: bool
+) -> tuple[np.ndarray, float]:
+    """The first frame's depth (H, W), if estimated brought onto the plane of a thing, and how far floors are off it."""
+    depth, normal = gbuffers["depth"][0, ..., 0], gbuffers["normal"][0]
+    if measured:
+        return depth, 0.0
+    pose = camera.camera_to_world[0]
+    surface, foot = pose[:3, :3].T @ place.normal, pose[:3, :3].T @ (place.position - pose[:3, 3])
+    falling = camera.at(slice(1)).rays(*depth.shape).reshape(*depth.shape, 3) @ surface
+    plane = np.where(falling < -1e-3, (foot @ surface) / np.minimum(falling, -1e-3), np.inf)
+    return _on_plane(depth, plane, np.isfinite(depth) & (normal @ surface > _LEVEL) & np.isfinite(plane))
 
 
 class Passers:

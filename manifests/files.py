@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from manifests.errors import DatasetError, DiskFull, LightloomError
+from manifests.errors import DatasetError, DiskFull, InputError, LightloomError
 from manifests.object_path import ObjectPath, Place
 
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
@@ -71,6 +71,12 @@ def is_temporary(path: Place) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
+def check_no_folder(path: Place) -> None:
+    """Raises InputError where a file is to be written and a folder is; for checks before the work, too."""
+    if isinstance(path, Path) and path.is_dir():
+        raise InputError("is a folder", "give another name for the file", where=path)
+
+
 @contextmanager
 def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
     """A name to write to, for libraries that open files by name; `path` appears when the block ends without an error.
@@ -85,6 +91,7 @@ def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
             yield local
             path.put(local)
         return
+    check_no_folder(path)
     temporary = _temporary_name(path)
     with disk_full(path):
         try:

@@ -11,6 +11,7 @@ import functools
 import os
 import stat
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from manifests.display import human_size
 from manifests.object_path import ObjectPath, Place
 
 LARGEST_YAML = 2_000_000
+GZIP = ".gz"
 _DEEPEST = 32
 _LONGEST_NUMBER = 400  # characters; longer ones take Python quadratic time
 _FIRST = threading.Lock()
@@ -49,6 +51,18 @@ def read_bounded(path: Place, limit: int) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"larger than {human_size(limit)}", str(path))
     return data
+
+
+def gunzip(data: bytes, limit: int) -> bytes:
+    """What gzip packed, at most `limit` bytes of it; OSError for anything else."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(data, limit)
+    except zlib.error as error:
+        raise OSError(errno.EINVAL, f"not what gzip writes: {error}") from None
+    if not unpacker.eof:
+        raise OSError(errno.EFBIG, f"cut short, or larger than {human_size(limit)}")
+    return plain
 
 
 def decode_json[T](data: bytes | str, wanted: type[T]) -> T:

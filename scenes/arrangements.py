@@ -7,7 +7,7 @@ things rest, or those of every frame where the fall itself is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -19,14 +19,15 @@ from manifests.errors import SpecError
 from scenes.catalogue import Asset, Catalogue
 from scenes.distributions import draw, draw_many
 from scenes.materials_and_light import asset_pools
-from scenes.meshes import collision_shapes
+from scenes.meshes import collision_shapes, true_surface
 from scenes.motion import rotation_matrix
 from scenes.physics.convex_parts import CollisionShape
 from scenes.physics.rigid_bodies import STILL, Body, RigidBodies
+from scenes.physics.surface_contact import PlacedSurface, gaps_and_depths, sampled_surface
 from scenes.placement import ThingsToPlace, place
 from scenes.recipe_sections import ArrangementRules, ObjectRules, PrimitiveRules
 from scenes.recipes import Recipe
-from scenes.spec import Fall, Native, Object
+from scenes.spec import Builtin, Fall, Native, Object
 
 KINDS = ("standing", "heap", "spill", "stack", "fallen")
 _OBJECTS = 0.6  # share of objects, beside primitives, in heaps, spills and stacks
@@ -36,6 +37,8 @@ _GAP = 0.01
 _FENCED = 0.8  # seconds
 _LEVEL = 0.35  # least width of a flat top or bottom, of the thing's own
 _DIGITS = 6
+_TOUCHES = 0.008  # of a thing's size: the greatest gap and depth
+_SPACING = 0.02
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,28 @@ def arrange(kind: str, draws: ArrangementDraw) -> Arranged | None:
     order = sorted(range(len(bodies)), key=lambda row: (let_go.things[row].role != "object", -frames[-1, row, 2]))
     if away or stands or not (falling or _stay([bodies[row] for row in order], frames[-1, order], recipe.fps)):
         return None
-    return _arranged(let_go, order, frames, falling)
+    arranged = _arranged(let_go, order, frames, falling)
+    return arranged if falling or _rests([let_go.things[row] for row in order], arranged.objects) else None
+
+
+def _rests(things: Sequence[BodyAsset], objects: Sequence[Object]) -> bool:
+    """Whether each thing's own surface touches something and is in nothing, where the spec puts it.
+
+    Collision shapes cover a little air, and gaps of a few per cent of it are seen. Meshes that are not built here are
+    taken as their shapes.
+    """
+    placed = []
+    for thing, obj in zip(things, objects, strict=True):
+        if isinstance(obj.mesh, Builtin):
+            surface = true_surface(obj.mesh, _SPACING)
+        else:
+            surface = sampled_surface(thing.shape.triangles(), _SPACING)
+        assert obj.orientation is not UNSET
+        assert obj.height is not UNSET
+        position = np.array([*obj.position, obj.height])
+        placed.append(PlacedSurface(surface, obj.scale, rotation_matrix(np.array(obj.orientation)), position))
+    gaps, depths = gaps_and_depths(placed)
+    return bool(max(gaps.max(), depths.max()) < _TOUCHES)
 
 
 def _stay(bodies: list[Body], poses: np.ndarray, fps: float) -> bool:

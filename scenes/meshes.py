@@ -24,7 +24,8 @@ from manifests.errors import SpecError
 from scenes.meshgen import composites, curves, machined, rocks, solids, turned
 from scenes.meshgen.surface import MeshData
 from scenes.physics.convex_parts import CollisionShape
-from scenes.spec import Footprint, Value
+from scenes.physics.surface_contact import SampledSurface, sampled_surface
+from scenes.spec import Builtin, Footprint, Value
 
 SUZANNE = "suzanne"
 FOOTPRINTS = Path(__file__).parent / "data" / "footprints.json"
@@ -77,6 +78,18 @@ def normalised(mesh: MeshData) -> MeshData:
         (mesh.uvs / longest).astype(np.float32),
         mesh.smooth.astype(bool),
     )
+
+
+def true_surface(source: Builtin, spacing: float) -> SampledSurface:
+    """The surface of a mesh that numpy builds, with points at most `spacing` apart to measure distances by."""
+    return _true_surface(msgspec.json.encode(source, order="deterministic"), spacing)
+
+
+@lru_cache(maxsize=32)
+def _true_surface(source: bytes, spacing: float) -> SampledSurface:
+    plain = msgspec.json.decode(source, type=Builtin)
+    mesh = build(plain.generator, plain.params)
+    return sampled_surface(mesh.vertices[mesh.corners[mesh.triangles()]].astype(np.float64), spacing)
 
 
 def footprint(mesh: MeshData) -> Footprint:

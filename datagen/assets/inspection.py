@@ -10,6 +10,7 @@ from pathlib import Path
 
 from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection, check_file
 from datagen.assets.gltf import Gltf
+from datagen.assets.scans import Scan, check_ply, check_stl
 from datagen.assets.wavefront import Wavefront
 from manifests.contract.row import MaterialUse
 from scenes.providers.file_checks import begins_like
@@ -38,13 +39,15 @@ def inspect(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = 
     return open_asset(path, limits).inspection(decode=decode)
 
 
-def open_asset(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Gltf | Wavefront | OpaqueFile:
+def open_asset(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Gltf | Wavefront | Scan | OpaqueFile:
     """Read and check a mesh file but for its pixels. Raises AssetError with the first problem found."""
     kind = check_file(path, limits)
     if kind == "gltf":
         return Gltf.read(path, limits)
     if kind == "obj":
         return Wavefront.read(path, limits)
+    if kind in ("ply", "stl"):
+        return (check_ply if kind == "ply" else check_stl)(path, limits)
     with path.open("rb") as stream:
         start = stream.read(32)
     if not begins_like(path.suffix.lower(), start):

@@ -43,6 +43,7 @@ from datagen.blender.session import snapshot
 from scenes.spec import Footprint
 
 _GLTF_ERROR = re.compile(r"^\d\d:\d\d:\d\d \| (?:ERROR|CRITICAL).*", re.MULTILINE)
+_PLY_ERROR = re.compile(r"Invalid PLY vertex index.*")  # a warning: it takes vertex 0
 _USD_ERROR = re.compile(r" in file \S+ : '(.*?)'?\s*(?:\n|$)")  # what is wrong, without where in OpenUSD's source
 _USED = ("meshes", "materials", "node_groups", "images", "textures")  # in the order in which users go away
 _USD_OPTIONS = {
@@ -70,6 +71,8 @@ _IMPORTERS: dict[str, tuple[str, dict[str, Any]]] = {  # Blender's operator and 
     ),
     "obj": ("wm.obj_import", {"forward_axis": "NEGATIVE_Z", "up_axis": "Y", "validate_meshes": True}),
     "fbx": ("wm.fbx_import", {"use_anim": False, "use_custom_props": False, "validate_meshes": True}),
+    "ply": ("wm.ply_import", {"forward_axis": "Y", "up_axis": "Z", "import_attributes": False}),
+    "stl": ("wm.stl_import", {"forward_axis": "Y", "up_axis": "Z", "use_mesh_validate": True}),
     "usd": ("wm.usd_import", _USD_OPTIONS),
     "usdz": ("wm.usd_import", _USD_OPTIONS),
 }
@@ -102,7 +105,7 @@ class Imported:
 
 
 def import_mesh(path: Path, limits: AssetLimits = DEFAULT_LIMITS, *, decode: bool = False) -> Imported:
-    """Import a .glb, .gltf, .obj, .fbx, .usd, .usda, .usdc or .usdz file.
+    """Import a .glb, .gltf, .obj, .fbx, .ply, .stl, .usd, .usda, .usdc or .usdz file; PLY and STL have z up.
 
     The same file gives the same objects whatever is in Blender already; on an error nothing of it stays. Files that
     it names must lie in its own folder. Specular-glossiness glTF is converted (see `datagen.assets.specgloss`).
@@ -138,7 +141,10 @@ def _load(path: Path, kind: str, limits: AssetLimits) -> None:
             failure = _last_line(str(error))
         except MemoryError:
             raise AssetError("out-of-memory", "the importer ran out of memory", where=path.name) from None
-    problems = [*filter(None, [failure]), *log.errors, *_GLTF_ERROR.findall(log.tail)]
+    said = [line.partition("| ERROR ")[2] or line for line in log.errors]
+    known = [] if failure.endswith("unknown error") and said else [*filter(None, [failure])]
+    said += _PLY_ERROR.findall(log.tail)
+    problems = [*known, *said, *_GLTF_ERROR.findall(log.tail)]
     if problems:
         raise AssetError("import-error", f"{problems[0][:300]}", where=path.name, log_tail=log.tail)
 

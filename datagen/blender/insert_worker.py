@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import bpy
 import msgspec
 import numpy as np
 
@@ -18,11 +19,23 @@ from datagen.blender.capture import captured
 from datagen.blender.cycles_settings import apply_settings, frame_path, set_output
 from datagen.blender.keyframes import add_camera, keyframe, pose, set_focal
 from datagen.blender.material_nodes import build_material
-from datagen.blender.mesh_objects import ground_mesh, make_object
+from datagen.blender.mesh_objects import build_mesh, ground_mesh, make_object
 from datagen.blender.passes import enable_passes, read_caught, read_frames
 from datagen.blender.surface_materials import BlenderMaterials, set_materials
 from datagen.blender.world import World
-from datagen.insert_render import FAILURE, INSTANCE, KEY, LIGHT, LIT, MATERIALS, REQUEST, Failure, InsertRequest, Part
+from datagen.insert_render import (
+    FAILURE,
+    INSTANCE,
+    KEY,
+    LIGHT,
+    LIT,
+    MATERIALS,
+    RELIEF,
+    REQUEST,
+    Failure,
+    InsertRequest,
+    Part,
+)
 from datagen.resolver import Resolver, cache_folder
 from manifests.codec.codecs import encode_clip
 from manifests.contract.attributes import GBUFFERS
@@ -30,6 +43,7 @@ from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.row import MaterialUse
 from manifests.errors import LightloomError, RenderError
+from scenes.meshgen.surface import MeshData
 from scenes.spec import RenderSettings
 
 NAMES = (*GBUFFERS, "mask", "instance")
@@ -66,16 +80,17 @@ def render_lit(request: InsertRequest, folder: Path) -> dict[str, np.ndarray]:
         image, rotations = light["image"], light["rotations"]
     drawn = camera.frames if _changes(request, camera) or np.ptp(rotations, axis=0).max() > 0 else 1
     turns = camera.camera_to_world[:drawn, :3, :3]
+    catches = bool(request.catchers) or (folder / RELIEF).is_file()
     started = session.start(request.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # type: ignore[arg-type]
     with started.scene() as scene:
         with captured():
-            uses = _build(scene, request, camera.at(slice(drawn)))
+            uses = _build(scene, request, camera.at(slice(drawn)), folder / RELIEF)
         (folder / MATERIALS).write_bytes(msgspec.json.encode(uses))
         World(scene, _WIDEST_MAP).show(image, rotations[:drawn])
         apply_settings(scene, _settings(request, "balanced", _BOUNCES), seed=0)
         scene.cycles.use_adaptive_sampling, scene.cycles.adaptive_threshold = True, _NOISE
         scene.render.film_transparent = True
-        scene.view_layers[0].cycles.use_pass_shadow_catcher = bool(request.catchers)
+        scene.view_layers[0].cycles.use_pass_shadow_catcher = catches
         found = []
         for part in request.parts:
             coarse = part is request.parts[1]
@@ -83,11 +98,7 @@ def render_lit(request: InsertRequest, folder: Path) -> dict[str, np.ndarray]:
                 scene, request, part, max(1, -(-max(part[2] - part[0], part[3] - part[1]) // _COARSE)) if coarse else 1
             )
             with _drawn(started, scene, request, folder, drawn, SEEN) as (scratch, log):
-                caught = (
-                    [read_caught(frame_path(scratch, frame), size) for frame in range(drawn)]
-                    if request.catchers
-                    else []
-                )
+                caught = [read_caught(frame_path(scratch, frame), size) for frame in range(drawn)] if catches else []
                 arrays, _ = read_frames(scratch, SEEN, size, turns, _name(request), log)
             found.append((arrays, np.stack(caught) if caught else np.ones_like(arrays["rgb"])))
     (arrays, change), (_, around) = found
@@ -147,8 +158,8 @@ def _crop(scene: Any, request: InsertRequest, part: Part, shrink: int) -> tuple[
     return bottom - top, right - left
 
 
-def _build(scene: Any, request: InsertRequest, camera: Camera) -> list[MaterialUse]:
-    """Camera, assets and catchers, nothing else; how the assets' materials were resolved."""
+def _build(scene: Any, request: InsertRequest, camera: Camera, relief: Path | None = None) -> list[MaterialUse]:
+    """Camera, assets and what catches shadows, nothing else; how the assets' materials were resolved."""
     uses: list[MaterialUse] = []
     add_camera(scene, camera, request.height, request.width)
     _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
@@ -171,7 +182,37 @@ def _build(scene: Any, request: InsertRequest, camera: Camera) -> list[MaterialU
             pose(square, np.array(catcher.plane_to_world)[None])
             square.data.materials.append(build_material(catcher.material, Resolver({}, cache_folder(Path(cache)))))
             square.is_shadow_catcher = True
+    if relief is not None and relief.is_file():
+        with np.load(relief) as arrays:
+            _build_relief(scene, arrays)
     return uses
+
+
+def _build_relief(scene: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """The arrays of a `Relief` as a mesh that catches shadows."""
+    count = len(arrays["triangles"])
+    faces = MeshData(
+        arrays["vertices"],
+        arrays["triangles"].ravel(),
+        np.full(count, 3),
+        np.zeros((3 * count, 2)),
+        np.zeros(count, dtype=bool),
+    )
+    mesh = build_mesh(faces, "relief")
+    material = bpy.data.materials.new("relief")
+    tree = material.node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    opaque = np.ones((len(arrays["vertices"]), 1), dtype=np.float32)
+    for name, socket in (("basecolor", "Base Color"), ("roughness", "Roughness"), ("metallic", "Metallic")):
+        values = arrays[name].reshape(len(opaque), -1)
+        colours = np.concatenate([np.broadcast_to(values, (len(opaque), 3)), opaque], axis=1)
+        mesh.data.attributes.new(name, "FLOAT_COLOR", "POINT").data.foreach_set("color", colours.ravel())
+        node = tree.nodes.new("ShaderNodeAttribute")
+        node.attribute_name = name
+        tree.links.new(node.outputs["Fac" if values.shape[1] == 1 else "Color"], shader.inputs[socket])
+    mesh.data.materials.append(material)
+    scene.collection.objects.link(mesh)
+    mesh.is_shadow_catcher = True
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:

@@ -2,7 +2,8 @@
 
 The object that fills most of the picture is the subject. An edit of its material must be exact in the spec, so a
 subject whose material varies over its surface is first made of one constant, its own mean; the clip that is edited
-shows that. Insertion has a clip of its own, whose camera stands still: a video does not say how its camera moves.
+shows that. Insertion has two clips of its own: one whose camera stands still, and one that is larger, whose camera
+circles the scene: what is put in has to stay where it is.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from editing.support import SHARE
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_decode
 from scenes.motion import object_to_world
-from scenes.spec import Object, Principled, SceneSpec
+from scenes.spec import Object, Orbit, Principled, SceneSpec
 
-Edit = Literal["colour", "gloss", "metal", "insert"]
-EDITS: tuple[Edit, ...] = ("colour", "gloss", "metal", "insert")
+Edit = Literal["colour", "gloss", "metal", "insert", "insert, camera moves"]
+EDITS: tuple[Edit, ...] = ("colour", "gloss", "metal", "insert", "insert, camera moves")
 
 FRAMES = 6
 SAMPLES = 64
+MOVING_FRAMES, MOVING_SIDE, MOVING_SAMPLES = 12, 192, 24
+"""Of the clip whose camera moves: a camera is not to be found in less."""
+_CIRCLES = 24.0
 _MOST = 0.5
 _LEAST = 0.01
 _MARGIN = 0.15
@@ -125,6 +129,25 @@ def still(spec: SceneSpec) -> SceneSpec:
     return msgspec.structs.replace(spec, view=msgspec.structs.replace(spec.view, motions=()))
 
 
+def circled(spec: SceneSpec) -> SceneSpec:
+    """The scene, in which nothing moves, in a larger picture, by a camera that circles it."""
+    factor = max(1.0, MOVING_SIDE / max(spec.render.width, spec.render.height))
+    render = msgspec.structs.replace(
+        spec.render,
+        width=round(factor * spec.render.width),
+        height=round(factor * spec.render.height),
+        samples=MOVING_SAMPLES,
+    )
+    turn = Orbit(degrees=_CIRCLES * (1 if spec.index % 2 else -1))
+    return msgspec.structs.replace(
+        spec,
+        frames=MOVING_FRAMES,
+        render=render,
+        view=msgspec.structs.replace(spec.view, motions=(turn,)),
+        objects=tuple(msgspec.structs.replace(thing, motions=()) for thing in spec.objects),
+    )
+
+
 def insertion_case(scene: int, spec: SceneSpec, clip: Clip, thing: Object) -> Case | None:
     """`thing`, in a material of its own, on free ground as near as can be to the picture's lower middle.
 
@@ -152,7 +175,8 @@ def insertion_case(scene: int, spec: SceneSpec, clip: Clip, thing: Object) -> Ca
         )
         if _free(spec, placed):
             after = msgspec.structs.replace(spec, objects=(*spec.objects, placed))
-            return Case("insert", scene, spec, after, placed.instance, inserted=InsertedObject(placed, (x, y)))
+            edit: Edit = "insert, camera moves" if spec.view.motions else "insert"
+            return Case(edit, scene, spec, after, placed.instance, inserted=InsertedObject(placed, (x, y)))
     return None
 
 

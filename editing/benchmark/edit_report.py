@@ -26,6 +26,7 @@ NAIVE = {
     "gloss": (edit_baselines.UNCHANGED,),
     "metal": (edit_baselines.UNCHANGED,),
     "insert": (edit_baselines.UNCHANGED, edit_baselines.PASTE),
+    "insert, camera moves": (edit_baselines.UNCHANGED, edit_baselines.PASTE),
 }
 """What each edit has to beat; oracles are shown but do not compete."""
 

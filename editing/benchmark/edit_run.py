@@ -12,7 +12,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from datagen.render_stage import CATALOGUE
-from editing.benchmark.cases import Case, insertion_case, material_cases, plain, shortened, still, subject_of
+from editing.benchmark.cases import Case, circled, insertion_case, material_cases, plain, shortened, still, subject_of
 from editing.benchmark.edit_report import Findings, Row
 from editing.benchmark.edit_videos import MODES, OURS, Mode, run_case, shown
 from editing.benchmark.truth import SPEC, Truths
@@ -96,11 +96,13 @@ def _cases(scenes: list[tuple[SceneSpec, Clip]], truths: Truths) -> Iterator[Cas
         if subject is not None:
             base, own = plain(short, subject, clip)
             cases = material_cases(spec.index, base, subject, own)
-        truths.render([fixed, *(part for case in cases for part in (case.before, case.after))])
-        inserted = insertion_case(spec.index, fixed, truths.clip(fixed), things[(number + 1) % len(things)])
-        if inserted is not None:
-            truths.render([inserted.after])
-            cases.append(inserted)
+        around = circled(short)
+        truths.render([fixed, around, *(part for case in cases for part in (case.before, case.after))])
+        for clear in (fixed, around):
+            inserted = insertion_case(spec.index, clear, truths.clip(clear), things[(number + 1) % len(things)])
+            if inserted is not None:
+                truths.render([inserted.after])
+                cases.append(inserted)
         yield from cases
 
 
@@ -128,6 +130,23 @@ def regions(case: Case, before: Clip, after: Clip) -> Regions:
     return Regions(thing | shadow, thing, shadow, ~(near | shadow))
 
 
+def boxed(thing: np.ndarray) -> np.ndarray:
+    """(T, H, W) bool: a box around the thing in each frame, twice its size."""
+    boxes = np.zeros_like(thing)
+    for box, there in zip(boxes, thing, strict=True):
+        if there.any():
+            rows, columns = np.nonzero(there)
+            sides = []
+            for along in (rows, columns):
+                middle, half = (
+                    (along.min() + along.max() + 1) / 2,
+                    along.max() + 1 - along.min(),
+                )  # half of twice the side
+                sides.append(slice(max(int(middle - half), 0), int(np.ceil(middle + half))))
+            box[tuple(sides)] = True
+    return boxes
+
+
 def score(
     case: Case, mode: Mode, light: int, videos: Mapping[str, np.ndarray], before: Clip, after: Clip
 ) -> list[Score]:
@@ -136,7 +155,7 @@ def score(
     where = regions(case, before, after)
     parts = {"region_psnr": where.whole, "outside_psnr": where.outside}
     if case.inserted is not None:
-        parts |= {"object_psnr": where.thing, "shadow_psnr": where.shadow}
+        parts |= {"object_psnr": where.thing, "shadow_psnr": where.shadow, "box_psnr": boxed(where.thing)}
     return [
         Score(case.edit, case.scene, light, mode, method, "", metric, psnr(video, truth, chosen))
         for method, video in videos.items()

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from datagen.insert_render import Insert
 from editing.benchmark.cases import Case
-from editing.film import Film
+from editing.film import Film, open_film
 from editing.film_scene import read_scene
 from editing.insertion import Thing, Way, put
 from editing.material_edits import MaterialChange, edited_frames
@@ -54,10 +55,23 @@ def run_case(
 ) -> Videos:
     """Make the edit of `case` on the clip `before`; `after` is the true render, which only oracles look at."""
     settings = FilmSettings(fov=case.before.view.fov)
+    if mode == "pixels" and case.before.view.motions and case.inserted is not None:
+        with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch, _filmed(before, Path(scratch)) as solved:
+            solved.find_camera("solve", settings.fov, Path(scratch) / "film.mp4")
+            return _inserted(case, mode, solved, before, renderers, settings, roots)
     film = Film(before.key, before if mode == "truth" else _pictures_of(before))
     if case.change is not None:
         return _rematerialed(case, mode, film, shown(after, before.exposure), renderers, settings)
     return _inserted(case, mode, film, before, renderers, settings, roots)
+
+
+def _filmed(clip: Clip, folder: Path) -> Film:
+    """The clip's pictures as a folder of frames, opened: what is not said about its camera must be seen."""
+    frames = folder / "frames"
+    frames.mkdir()
+    for index, picture in enumerate(shown(clip, clip.exposure)):
+        Image.fromarray((255 * picture + 0.5).astype(np.uint8)).save(frames / f"{index:04d}.png")
+    return open_film(frames)
 
 
 def _rematerialed(
@@ -114,10 +128,9 @@ def _inserted(
         videos[method] = np.stack(list(made.video)).astype(np.float32) / (255 if way == "cycles" else 1)
         coverage = made.coverage
     assert coverage is not None
-    videos[edit_baselines.UNCHANGED] = film.shown
-    videos[edit_baselines.PASTE] = edit_baselines.paste(
-        film.shown, dict(made.arrays), coverage, scene.camera.intrinsics
-    )
+    video = shown(before, before.exposure)
+    videos[edit_baselines.UNCHANGED] = video
+    videos[edit_baselines.PASTE] = edit_baselines.paste(video, dict(made.arrays), coverage, scene.camera.intrinsics)
     return Videos(videos, coverage=coverage)
 
 

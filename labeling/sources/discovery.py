@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +29,7 @@ from manifests.errors import FootageError, InputError
 from manifests.sidecars import SidecarRule, read_rules
 
 SIDECAR = "lightloom-footage.yaml"
+TRANSFORMS = "transforms*.json"
 _DEPTH = 12
 _NAMED = 3
 """So many names of ignored files are given."""
@@ -137,10 +140,36 @@ class _Search:
                 self._video(folder / name)
         if "frames" in self._kinds and len(images) > 1 and not ("video" in self._kinds and videos):
             used.update(images)
-            where = self._name(folder)
-            self._add(Footage(uid=uid_of(where), kind="frames", name=where, path=str(folder), images=pattern))
+            where, cameras = self._name(folder), self._cameras_of(folder, files)
+            self._add(
+                Footage(
+                    uid=uid_of(where),
+                    kind="frames",
+                    name=where,
+                    path=str(folder),
+                    images=pattern,
+                    transforms=cameras,
+                )
+            )
+            used.update(name for name in files if fnmatch.fnmatchcase(name, cameras))
         index = self._index_file.name if self._index_file and folder == self._root else ""
+        if folders:
+            used.update(fnmatch.filter(files, TRANSFORMS))
         self._ignored += [self._name(folder / name) for name in files if name not in used | {SIDECAR, index}]
+
+    def _cameras_of(self, folder: Path, files: list[str]) -> str:
+        """Which files have the cameras of a folder of frames, as a pattern below it; empty for none.
+
+        Those of a split have its name and lie above it, as in NeRF's synthetic scenes: `transforms_train.json` of
+        `train`.
+        """
+        own = f"transforms_{folder.name}.json"
+        if (folder.parent / own).is_file():
+            return f"../{glob.escape(own)}"
+        if fnmatch.filter(files, TRANSFORMS):
+            return TRANSFORMS
+        above = folder != self._root and next(folder.parent.glob(TRANSFORMS), None)
+        return f"../{TRANSFORMS}" if above else ""
 
     def _video(self, path: Path) -> None:
         if path.stat().st_size == 0:

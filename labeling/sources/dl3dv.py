@@ -57,8 +57,7 @@ def looks_like_scene(folder: Path, inside: Iterable[str]) -> bool:
     return (
         is_hash(folder.name)
         or any(_IMAGES.fullmatch(name) and name != "images" for name in entries)
-        or ("transforms.json" in entries)
-        or ("images" in entries and bool(entries & {"sparse", "colmap"}))
+        or ("images" in entries and bool(entries & {"transforms.json", "sparse", "colmap"}))
     )
 
 

@@ -95,8 +95,9 @@ class Footage(msgspec.Struct, frozen=True, kw_only=True):
     `uid` is made of a-z, 0-9, `_` and `-`, at most 40 characters, unique in its source and the same wherever the
     source lies: it can stand in `Clip.key`. `name` is the path below the source. `path` is absolute: the video, the
     folder or the zip; `images` (a folder) and `transforms` (a file) are names inside it (DL3DV); of a folder of
-    frames `images` is a pattern of names, empty for all. `fps` is the rate
-    stated by the user, `duration` the seconds stated by the index; 0 where nothing is stated. Videos use their own.
+    frames both are patterns of names, `images` empty for all, `transforms` of files in it or (`../`) just above
+    it. `fps` is the rate stated by the user, `duration` the seconds stated by the index; 0 where nothing is
+    stated. Videos use their own.
     `licence` is an SPDX id or "unknown".
     """
 

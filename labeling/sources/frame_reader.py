@@ -16,14 +16,15 @@ import numpy as np
 
 from labeling.sources.colmap import cameras_of, parse_colmap
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
-from labeling.sources.frame_stores import FrameStore, is_image, kind_of, of_kind, open_store
+from labeling.sources.frame_stores import MAX_FILE, FrameStore, is_image, kind_of, of_kind, open_store
 from labeling.sources.tone_map import rolled_off
-from labeling.sources.transforms import Transforms, bends, camera_of, checked, parse_transforms, pose_of
+from labeling.sources.transforms import Transforms, bends, camera_of, checked, of_folder, parse_transforms, pose_of
 from labeling.sources.video_reader import VideoReader
 from manifests.codec.light_file import read_exr_picture
 from manifests.contract.camera import fitted
 from manifests.errors import CodecError, FootageError
 from manifests.picture_file import read_picture
+from manifests.untrusted import read_bounded
 
 FRAME_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 _PROBES = 9
@@ -96,6 +97,8 @@ class FrameReader(Reader):
             return None
         name = self.footage.transforms
         try:
+            if self.footage.kind == "frames":
+                return self._of_splits(name)
             if name.endswith(".json"):
                 return parse_transforms(self._store.read(name))
             cameras, images = self._store.read(cameras_of(name)), self._store.read(name)
@@ -103,6 +106,19 @@ class FrameReader(Reader):
         except FootageError as error:
             self.report("bad-transforms", str(error))
             return None
+
+    def _of_splits(self, pattern: str) -> Transforms | None:
+        """Of a folder of frames: what the files say that lie in it or just above."""
+        folder = Path(self.footage.path)
+        above = folder.parent if pattern.startswith("../") else folder
+        try:
+            files = [path for path in above.glob(pattern.removeprefix("../")) if not path.is_symlink()]
+            found = of_folder([read_bounded(path, MAX_FILE) for path in sorted(files)], folder.name)
+        except OSError as error:
+            raise FootageError("bad-transforms", f"{error.strerror}", where=error.filename) from None
+        if found is None:
+            self.report("no-pose", f"{pattern.removeprefix('../')} names none of these frames")
+        return found
 
     def _list(self, transforms: Transforms | None) -> list[tuple[int, str]]:
         """(index, name) of every image that is there; what should be there beside them only counts for the index."""
@@ -184,7 +200,7 @@ class FrameReader(Reader):
 
     def _load(self, name: str) -> np.ndarray:
         """(H, W, 3) uint8 of one image file, upright unless it belongs to poses (they describe it as stored)."""
-        image, flags = read_image(name, self._store.read(name), upright=self.footage.kind == "frames")
+        image, flags = read_image(name, self._store.read(name), upright=not self.footage.transforms)
         self.flags |= flags
         return image
 

@@ -11,7 +11,7 @@ intrinsics scale with the image. The world is COLMAP's after a rigid turn: origi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -78,6 +78,25 @@ def parse_transforms(data: bytes) -> Transforms:
     except msgspec.DecodeError as error:
         raise _bad(str(error)) from None
     return checked(found)
+
+
+def of_folder(files: Iterable[bytes], folder: str) -> Transforms | None:
+    """What the files of a data set's splits (`transforms_train.json`) say of one folder's images; None for nothing.
+
+    Raises FootageError ("bad-transforms") where one is unfit, or they differ in their intrinsics.
+    """
+    parts = [parse_transforms(data) for data in files]
+    frames = {entry.file_path: entry for part in parts for entry in part.frames if _lies_in(entry.file_path, folder)}
+    if not frames:
+        return None
+    if len({msgspec.structs.replace(part, frames=()) for part in parts}) > 1:
+        raise _bad("the files of its splits have intrinsics of their own; labels take one set for all frames")
+    return checked(msgspec.structs.replace(parts[0], frames=tuple(frames.values())))
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    """Whether a path names a file of the folder, or of none in particular."""
+    return PurePosixPath(path.replace("\\", "/")).parent.name in ("", folder)
 
 
 def checked(found: Transforms) -> Transforms:

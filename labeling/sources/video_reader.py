@@ -232,6 +232,8 @@ class VideoReader(Reader):
                 even = np.linspace(0, seconds[-1], len(seconds))
                 varies = bool(np.abs(seconds - even).max() > base)
             fps = 1 / usual if varies else (len(known) - 1) / float(seconds[-1])
+            if not varies and average and abs((len(known) - 1) / average - seconds[-1]) <= base:
+                fps = average  # what the file states, where its clock cannot say otherwise
             if _RATES[0] <= fps <= _RATES[1]:
                 self._stamps, self._seconds, self.fps = stamps_array, seconds, fps
                 self.begins = known[0] * base

@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from lightloom.saying import say
+from manifests.files import check_no_folder
 from manifests.object_path import Place
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def build(
 
     Args:
         out: Parquet file to write.
-        folder: folders with GLB/OBJ/FBX/USD meshes, texture sets and HDR maps.
+        folder: folders with GLB/OBJ/FBX/PLY/STL/USD meshes, texture sets and HDR maps.
         objaverse: the objaverse package's cache (`~/.objaverse` or a folder `hf-objaverse-v1`).
         download: fetch so many LVIS objects into the objaverse cache first (needs internet).
         builtin: include the built-in catalogue.
@@ -58,6 +59,7 @@ def build(
     from scenes.providers.folder import folder_catalogue
     from scenes.providers.objaverse import objaverse_catalogue
 
+    check_no_folder(out)
     parts = [builtin_catalogue()] if builtin else []
     parts += [folder_catalogue(path, path.resolve().name) for path in folder]
     if objaverse is not None or download:

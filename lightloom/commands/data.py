@@ -14,6 +14,7 @@ from tyro.extras import SubcommandApp
 
 from lightloom.saying import say
 from manifests.errors import InputError
+from manifests.files import check_no_folder
 from manifests.object_path import ObjectPath, Place, place
 from manifests.store import layout
 
@@ -221,5 +222,7 @@ def report(dataset: Positional[Folder], /, *, out: File | None = None, clips: in
     """
     from manifests.report import write_report
 
+    if out is not None:
+        check_no_folder(out)
     say(write_report(dataset, out, clips))
     return 0

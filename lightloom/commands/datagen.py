@@ -132,7 +132,7 @@ def render(
     Example: lightloom datagen render --spec scene.spec.json --out out/scene
 
     Args:
-        spec: JSON file of a scene spec.
+        spec: JSON file of a scene spec, plain or packed (`.gz`).
         out: folder for the clip's files.
         codec: `exact` (OpenEXR) or `compact` (video).
         catalogue: where the spec's assets come from; the built-in catalogue if not given.

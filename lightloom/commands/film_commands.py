@@ -165,7 +165,7 @@ def insert(
 
     Args:
         video: video file, picture, folder of frames, or DATASET:KEY, whose true G-buffers, camera and light are used.
-        asset: mesh file (.glb, .gltf, .obj, .fbx, .usd), or uid of a mesh of the catalogue.
+        asset: mesh file (.glb, .gltf, .obj, .fbx, .ply, .stl, .usd), or uid of a mesh of the catalogue.
         at: pixel of the first frame, from the top left.
         out: the .mp4 to write; of a picture, a .png or .jpg too.
         scale: longest side in scene units, or as a part of the picture such as 30%; at most a quarter by default.

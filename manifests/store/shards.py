@@ -27,7 +27,7 @@ from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet
 from manifests.store.row_file import LARGEST_ROW, ROW, parse_row, row_json, without_packing
 from manifests.store.tables import encode_parquet, from_table, read_parquet, to_table
-from manifests.untrusted import decode_json, read_bounded
+from manifests.untrusted import GZIP, decode_json, gunzip, read_bounded
 
 LARGEST_MANIFEST = 1 << 30
 _SEAL = b"lightloom"
@@ -284,7 +284,10 @@ def read_failures(dataset: Place, shard: int) -> list[FailureRow]:
 
 
 def read_sample(dataset: Place, row: ClipRow, cache: NodeCache | None = None) -> dict[str, bytes]:
-    """The files of a clip by suffix, read from its byte range; the hash is checked, DatasetError when it differs."""
+    """The files of a clip by suffix, read from its byte range; the hash is checked, DatasetError when it differs.
+
+    What gzip packed (`spec.json.gz`) comes plain and under its plain name.
+    """
     if cache is not None:
         try:
             return _unpacked(dataset, row, cache.get(row.sha256, lambda: _packed(dataset, row)))
@@ -308,7 +311,13 @@ def _unpacked(dataset: Place, row: ClipRow, data: bytes) -> dict[str, bytes]:
     if hashlib.sha256(data).hexdigest() != row.sha256:
         raise DatasetError(f"clip {row.key} was changed: its SHA-256 differs", "run verify, then repair", where=path)
     members = archive.scan(io.BytesIO(data + archive.END), row.size + len(archive.END))
-    return {member.suffix: data[member.data : member.data + member.size] for member in members if member.suffix != ROW}
+    files = {member.suffix: data[member.data : member.data + member.size] for member in members if member.suffix != ROW}
+    for suffix in [suffix for suffix in files if suffix.endswith(GZIP)]:
+        try:
+            files[suffix.removesuffix(GZIP)] = gunzip(files.pop(suffix), archive.LARGEST_CLIP)
+        except OSError as error:
+            raise DatasetError(f"{suffix} of clip {row.key} is {error.strerror}", "run verify", where=path) from None
+    return files
 
 
 def read_group(file: BinaryIO, members: Sequence[archive.Member], *, keep: bool = True, hashed: bool = True) -> Sample:

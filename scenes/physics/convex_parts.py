@@ -34,6 +34,18 @@ class CollisionShape(SpecData, frozen=True, kw_only=True):
         """Corners (n, 3) of each part."""
         return tuple(np.frombuffer(part, "<i2").reshape(-1, 3) / _UNIT for part in self.parts)
 
+    def triangles(self) -> np.ndarray:
+        """Surfaces (K, 3, 3) of all parts, counter-clockwise seen from outside."""
+        found = []
+        for points in self.points():
+            hull = _hull(points)
+            corners = hull.points[hull.simplices]
+            normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+            inward = (normals * hull.equations[:, :3]).sum(axis=1) < 0
+            corners[inward] = corners[inward, ::-1]
+            found.append(corners)
+        return np.concatenate(found)
+
 
 def collision_shape(vertices: np.ndarray, triangles: np.ndarray) -> CollisionShape:
     """Convex parts of a mesh in the normalised frame: vertices (N, 3), triangles (M, 3) of vertex indices.

@@ -24,6 +24,8 @@ MESH_FORMATS: dict[str, str] = {
     ".gltf": "gltf",
     ".obj": "obj",
     ".fbx": "fbx",
+    ".ply": "ply",
+    ".stl": "stl",
     ".usd": "usd",
     ".usda": "usd",
     ".usdc": "usd",
@@ -34,6 +36,7 @@ ENVIRONMENT_SUFFIXES = frozenset({".hdr", ".exr"})
 LARGEST_FILE = 1 << 30
 _BINARY: dict[str, tuple[bytes, ...]] = {
     ".glb": (b"glTF",),
+    ".ply": (b"ply\n", b"ply\r"),
     ".exr": (b"\x76\x2f\x31\x01",),
     ".hdr": (b"#?",),
     ".fbx": (b"Kaydara FBX Binary",),
@@ -95,7 +98,7 @@ def _name_problem(path: Path, real: Path) -> str | None:
 def begins_like(suffix: str, start: bytes) -> bool:
     """Whether a file that begins with the bytes `start` can be what its suffix (lower case, with the dot) says.
 
-    Text may begin with a byte order mark or blanks. Formats without a mark of their own (.gltf, .obj) pass.
+    Text may begin with a byte order mark or blanks. Formats without a mark of their own (.gltf, .obj, .stl) pass.
     """
     binary, text = _BINARY.get(suffix, ()), _TEXT.get(suffix, ())
     return not (binary or text) or start.startswith(binary) or start.lstrip(_BLANK).startswith(text)

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from manifests.contract.color import srgb_encode
+
 # A box of 2 x 4 x 1 (x, y up, z), off centre, with outward faces of four vertices each.
 LOW, HIGH = np.array([1.0, 2.0, 3.0]), np.array([3.0, 6.0, 4.0])
+UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # from y up to z up
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -137,4 +140,37 @@ def obj(folder: Path, material: str = "newmtl paint\nNs 96\nKd 0.8 0.2 0.1\nKs 0
     (folder / "box.mtl").write_text(material)
     path = folder / "box.obj"
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def ply(path: Path, colour: tuple[float, ...], form: str = "binary_little_endian") -> Path:
+    """The box with z up, its colour (linear) as sRGB codes on every vertex."""
+    points, _, indices = box()
+    codes = np.round(srgb_encode(np.array(colour)) * 255).astype(int)
+    rows = [(*point, *codes) for point in points @ UP.T]
+    names = "".join(f"property float {axis}\n" for axis in "xyz")
+    names += "".join(f"property uchar {channel}\n" for channel in ("red", "green", "blue"))
+    head = f"ply\nformat {form} 1.0\nelement vertex {len(rows)}\n{names}element face {len(indices) // 3}\n"
+    head += "property list uchar int vertex_indices\nend_header\n"
+    if form == "ascii":
+        lines = [" ".join(f"{value:g}" for value in row) for row in rows]
+        lines += [f"3 {' '.join(map(str, face))}" for face in indices.reshape(-1, 3)]
+        body = "\n".join(lines).encode()
+    else:
+        order = ">" if "big" in form else "<"
+        body = b"".join(struct.pack(f"{order}3f3B", *row) for row in rows)
+        body += b"".join(struct.pack(f"{order}B3i", 3, *face) for face in indices.reshape(-1, 3).tolist())
+    path.write_bytes(head.encode() + body)
+    return path
+
+
+def stl(path: Path, head: bytes = b"") -> Path:
+    """The box with z up, as a binary STL."""
+    points, _, indices = box()
+    facets = (points @ UP.T)[indices].reshape(-1, 9)
+    path.write_bytes(
+        head.ljust(80, b"\0")
+        + struct.pack("<I", len(facets))
+        + b"".join(struct.pack("<12fH", 0, 0, 0, *facet, 0) for facet in facets)
+    )
     return path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from datagen.assets.asset_file import AssetError, AssetLimits
-from tests.datagen.meshfiles import HIGH, LOW, GltfFile, box, noise_png, obj
+from tests.datagen.meshfiles import HIGH, LOW, GltfFile, box, noise_png, obj, ply, stl
 
 bpy = pytest.importorskip("bpy")
 
@@ -54,8 +55,13 @@ def assert_faces_outwards(imported: Imported) -> None:
                 assert np.dot(part.data.corner_normals[corner].vector, polygon.normal) > 0.5
 
 
-def test_gltf_and_obj_stand_upright_in_the_normalised_frame(tmp_path: Path) -> None:
-    for path in (GltfFile().glb(tmp_path / "box.glb"), obj(tmp_path)):
+def test_every_text_and_binary_format_stands_upright_in_the_normalised_frame(tmp_path: Path) -> None:
+    for path in (
+        GltfFile().glb(tmp_path / "box.glb"),
+        obj(tmp_path),
+        ply(tmp_path / "box.ply", (0.5, 0.5, 0.5)),
+        stl(tmp_path / "box.stl"),
+    ):
         assert_upright_box(import_mesh(path))
 
 
@@ -249,6 +255,27 @@ def test_spec_gloss_arrives_as_metallic_roughness(tmp_path: Path) -> None:
 )
 def test_bad_geometry_is_refused(tmp_path: Path, positions: np.ndarray, reason: str) -> None:
     assert rejection(GltfFile(positions=positions).glb(tmp_path / "bad.glb")).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("numbers", "at", "reason"),
+    [
+        (struct.pack("<B", 255), 0, "import-error"),
+        (struct.pack("<B", 0), 0, "import-error"),
+        (struct.pack("<i", 10**9), 1, "import-error"),
+        (struct.pack("<i", -1), 1, "import-error"),
+        (struct.pack("<f", np.nan), -24 * 15, "bad-geometry"),
+    ],
+    ids=["many sides", "no sides", "no vertex", "minus", "nan"],
+)
+def test_what_a_ply_says_behind_its_header_is_checked(tmp_path: Path, numbers: bytes, at: int, reason: str) -> None:
+    data = bytearray(ply(tmp_path / "box.ply", (0.5, 0.5, 0.5)).read_bytes())
+    start = data.index(b"end_header\n") + 11 + 24 * 15 + at
+    stop = start + 1 if at == -24 * 15 else len(data)
+    for place in range(start, stop, 13):
+        data[place : place + len(numbers)] = numbers
+    (tmp_path / "box.ply").write_bytes(data)
+    assert rejection(tmp_path / "box.ply").reason == reason
 
 
 def test_too_many_polygons_are_refused(tmp_path: Path) -> None:

@@ -7,13 +7,22 @@ import pytest
 from scipy import ndimage
 
 from datagen.blender.render import render_scene
-from datagen.insert_render import Catcher, Insert, PlacedAsset, find_asset, render_insert, render_lit, told_materials
+from datagen.insert_render import (
+    Catcher,
+    Insert,
+    PlacedAsset,
+    Relief,
+    find_asset,
+    render_insert,
+    render_lit,
+    told_materials,
+)
 from datagen.resolver import Resolver
 from editing.compositing import composite
 from editing.support import stand
 from manifests.codec.codecs import decode_clip
 from manifests.contract.camera import Camera
-from manifests.contract.environment import Environment
+from manifests.contract.environment import Environment, latlong_directions
 from manifests.errors import RenderError
 from scenes.providers.builtin import builtin_catalogue
 from scenes.spec import CameraView, File, Native, Orbit, Principled
@@ -144,6 +153,37 @@ def test_a_black_ball_takes_as_much_light_from_the_ground_as_it_covers_of_the_sk
     both = np.isfinite(made.depth[0]) & np.isfinite(alone.arrays["depth"][0, 4:60, 8:56])
     assert both.sum() > 100
     assert np.abs(made.depth[0][both] - alone.arrays["depth"][0, 4:60, 8:56][both]).max() < 1e-3
+
+
+def test_surfaces_of_the_scene_catch_shadows_and_show_in_mirrors(tmp_path):
+    pose = np.eye(4)
+    pose[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]  # along +y
+    pose[:3, 3] = (0.0, -5.0, 0.5)
+    camera = Camera(np.array([[48.0, 0, 32], [0, 48.0, 32], [0, 0, 1]]), pose[None])
+    mirror = Principled(uid="mirror", basecolor=(1.0, 1.0, 1.0), roughness=0.05, metallic=1.0)
+    ball = np.eye(4)
+    ball[2, 3] = -0.3
+    wall = Relief(
+        np.array([(-4, 2, -3), (4, 2, -3), (4, 2, 3), (-4, 2, 3)], dtype=np.float32),
+        np.array([(0, 1, 2), (0, 2, 3)], dtype=np.int32),
+        np.tile(np.float32((0.8, 0.05, 0.05)), (4, 1)),
+        np.ones(4, dtype=np.float32),
+        np.zeros(4, dtype=np.float32),
+    )
+    light = np.full((32, 64, 3), 0.1, dtype=np.float32)
+    towards = latlong_directions(32, 64) @ np.array([0.0, -np.cos(0.4), np.sin(0.4)])
+    light[towards > 0.985] = 60.0  # behind the camera, above it
+    whole = (0, 0, 64, 64)
+    made = render_lit(
+        [PlacedAsset(Insert(BALL, mirror, {}), ball)], [], Environment(light, np.eye(3)[None]), camera, (64, 64),
+        (whole, whole), tmp_path, relief=wall, samples=32, device="CPU",
+    )  # fmt: skip
+    shadow = camera.project(np.array([[0.0, 2.0, 0.2 - 2.0 * np.tan(0.4)]]))[0][0, 0].astype(int)
+    assert made.change[0, shadow[1] + 4, shadow[0]].max() < 0.6  # it covers the lamp there
+    assert made.change[0, 4:16, 4:60].min() > 0.9
+    rim = made.rgb[0] / np.maximum(made.mask[0], 1e-3)
+    edge = (made.mask[0, ..., 0] > 0.99) & ~ndimage.binary_erosion(made.mask[0, ..., 0] > 0.99, iterations=2)
+    assert rim[edge][:, 0].mean() > 2 * rim[edge][:, 1].mean()  # the red wall
 
 
 def test_what_is_wrong_with_an_asset_is_one_line(tmp_path):

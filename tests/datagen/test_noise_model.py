@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from datagen.noise_model import LEAST_SAMPLES, MOST_SAMPLES, PilotImages, choose, fit, tone_exposure, tone_mapped
+from datagen.noise_model import (
+    LEAST_SAMPLES,
+    MOST_SAMPLES,
+    PilotImages,
+    choose,
+    corrected,
+    fit,
+    tone_exposure,
+    tone_mapped,
+)
 
 SAMPLES = 16
 TRUTH = np.broadcast_to(np.linspace(0.2, 0.6, 96)[None, None, :, None], (2, 96, 96, 3))
@@ -36,6 +47,22 @@ def test_more_quality_takes_more_samples_until_there_are_no_more() -> None:
     assert samples == sorted(set(samples))
     assert all(wanted <= chosen[wanted].quality < wanted + 0.5 for wanted in (36, 38, 40, 42))
     assert chosen[56].samples == MOST_SAMPLES and chosen[56].quality < 56
+
+
+@pytest.mark.parametrize("left", [0.15, 0.6])
+def test_a_look_at_what_was_chosen_corrects_the_choice(left: float) -> None:
+    model = fit(pilot(0.05))
+    first = choose(model, 38)
+    seen = replace(pilot(0.05, left), samples=first.mean_samples)
+    exposure = tone_exposure(TRUTH)
+    error = np.mean((tone_mapped(seen.denoised[0], exposure) - tone_mapped(TRUTH, exposure)) ** 2)
+    gained = float(-10 * np.log10(error) - first.quality)
+    again = corrected(model, first, seen)
+    assert abs(gained) > 1
+    assert 10 * np.log10(model.error / again.error) == pytest.approx(gained, abs=0.5)
+    second = choose(again, 38, like=first)
+    assert (second.mean_samples < first.mean_samples) == (gained > 0)
+    assert (second.adaptive_threshold > 0) == (first.adaptive_threshold > 0)
 
 
 def test_even_noise_takes_even_samples_and_uneven_noise_does_not() -> None:

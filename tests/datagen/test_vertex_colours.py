@@ -12,7 +12,7 @@ from datagen.blender.importing import import_mesh
 from datagen.blender.material_aovs import instrument
 from manifests.contract.color import srgb_encode
 from tests.datagen.harness import Stage, on_stage
-from tests.datagen.meshfiles import GltfFile, box, noise_png, obj
+from tests.datagen.meshfiles import GltfFile, box, noise_png, obj, ply
 
 pytestmark = pytest.mark.usefixtures("cpu")
 RED = (0.6, 0.08, 0.05)
@@ -66,6 +66,8 @@ def written_by_blender(folder: Path, suffix: str) -> Path:
         bpy.ops.export_scene.fbx(filepath=str(path), use_selection=True, colors_type="SRGB")
     elif suffix == "obj":
         bpy.ops.wm.obj_export(filepath=str(path), export_selected_objects=True, export_colors=True)
+    elif suffix == "ply":
+        bpy.ops.wm.ply_export(filepath=str(path), export_selected_objects=True, export_colors="SRGB")
     else:
         bpy.ops.wm.usd_export(filepath=str(path), selected_objects_only=True)
     bpy.data.objects.remove(cube)
@@ -88,7 +90,8 @@ def test_colours_of_vertices_are_the_base_colour_in_every_format(tmp_path: Path)
         (gltf(tmp_path / "g.glb", material=True), halved),
         (usd(tmp_path / "h.usda", "constant"), RED),
         (usd(tmp_path / "i.usda", "vertex"), RED),
-        *((written_by_blender(tmp_path, suffix), RED) for suffix in ("fbx", "obj", "usdc")),
+        *((ply(tmp_path / f"{form}.ply", RED, form), RED) for form in ("ascii", "binary_big_endian")),
+        *((written_by_blender(tmp_path, suffix), RED) for suffix in ("fbx", "obj", "usdc", "ply")),
     ]  # fmt: skip
 
     def act(stage: Stage) -> None:

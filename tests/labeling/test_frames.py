@@ -220,6 +220,70 @@ def test_one_kind_of_pictures_is_no_question(names: list[str]) -> None:
     assert several_kinds(names) == []
 
 
+BOTH = {"transforms_train.json": "./train/r_{}", "transforms_test.json": "./test/r_{}"}
+SHARED = {"transforms_train.json": "images/r_{}", "transforms_test.json": "./images/t_{}"}
+SPLITS = {  # files of cameras with the paths that they list, a folder of images, and frames with poses or what is said
+    "nerf": (BOTH, "train", "r_{}.png", 3),
+    "nerf-test": (
+        BOTH,
+        "test",
+        "r_{}.png",
+        3,
+    ),
+    "suffixed": ({"transforms_train.json": "train/000{}.png"}, "train", "000{}.png", 3),
+    "other-suffix": ({"transforms_val.json": "./val/r_{}.png"}, "val", "r_{}.jpg", 3),
+    "one-folder": (
+        {"transforms_train.json": "images/r_{}", "transforms_test.json": "./images/t_{}"},
+        "images",
+        "r_{}.png",
+        3,
+    ),
+    "whole": ({"transforms.json": "./train/r_{}"}, "train", "r_{}.png", 3),
+    "beside": ({"transforms.json": "{}.png"}, ".", "{}.png", 3),
+    "no-folder": ({"transforms_train.json": "r_{}"}, "train", "r_{}.png", 3),
+    "absolute": ({"transforms_train.json": "/home/a/lego/train/r_{}.png"}, "train", "r_{}.png", 3),
+    "windows": ({"transforms_train.json": "C:\\lego\\train\\r_{}.png"}, "train", "r_{}.png", 3),
+    "odd-name": ({"transforms_[a]*.json": "./[a]*/r_{}"}, "[a]*", "r_{}.png", 3),
+    "of-others": ({"transforms.json": "./train/r_{}"}, "masks", "r_{}.png", "names none of these frames"),
+    "no-json": ({"transforms_train.json": ""}, "train", "r_{}.png", "truncated"),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("given", ["tree", "folder"])
+def test_cameras_of_splits_are_those_of_their_frames(tmp_path: Path, name: str, given: str) -> None:
+    files, folder, stem, right = SPLITS[name]
+    root = tmp_path / "lego"
+    write(root / folder, shot(1, 3), stem, first=0)
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = (0, 1, 2)
+    for file, path in files.items():
+        frames = [{"file_path": path.format(at), "transform_matrix": pose.tolist()} for at, pose in enumerate(poses)]
+        text = msgspec.json.encode({"camera_angle_x": 0.6, "frames": frames}) if path else b"{"
+        (root / file).write_bytes(text)
+    if given == "folder" and folder != "." and not (root / f"transforms_{folder}.json").exists():
+        right = ""  # what lies above what was given counts only by the folder's own name
+    reader, _ = read(root / folder if given == "folder" else root)
+    if right == 3:
+        assert reader.camera is not None and sorted(reader.camera.poses) == [0, 1, 2]
+        np.testing.assert_array_equal([reader.camera.poses[at] for at in range(3)], poses)
+        focal = 32 / np.tan(0.3)
+        np.testing.assert_allclose(reader.camera.intrinsics, [[focal, 0, 32], [0, focal, 24], [0, 0, 1]])
+    else:
+        assert reader.camera is None
+        assert right in " ".join(problem.message for problem in reader.problems)
+
+
+def test_splits_of_other_lenses_are_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "images", shot(1, 2), "r_{}.png")
+    for split, angle in (("train", 0.6), ("test", 0.7)):
+        frames = [{"file_path": f"images/r_{at}", "transform_matrix": np.eye(4).tolist()} for at in (1, 2)]
+        text = msgspec.json.encode({"camera_angle_x": angle, "frames": frames})
+        (tmp_path / f"transforms_{split}.json").write_bytes(text)
+    reader, _ = read(tmp_path)
+    assert reader.camera is None and reasons(reader) == ["bad-transforms"]
+
+
 def test_sixteen_bit_tiff_frames_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for number in range(3):

@@ -50,12 +50,14 @@ def test_unknown_option_is_a_usage_error(capsys):
         (["datagen", "run", "{nowhere}", "--recipe", "tny", "--clips", "3"], "did you mean tiny?"),
         (["datagen", "run", "{nowhere}", "--recipe", "tiny", "--clips", "0"], "clips is 0"),
         (["assets", "list", "{nowhere}"], "not a catalogue"),
+        (["assets", "build", "{folder}"], "is a folder"),
+        (["data", "report", "{nowhere}", "--out", "{folder}"], "is a folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_errors_are_one_line_on_stderr_and_exit_code_1(arguments, expected, tmp_path, capsys):
     nowhere = str(tmp_path / "nowhere")
-    assert run([argument.format(nowhere=nowhere) for argument in arguments]) == 1
+    assert run([argument.format(nowhere=nowhere, folder=tmp_path) for argument in arguments]) == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("lightloom: ")
     assert expected in message

@@ -19,6 +19,7 @@ import pytest
 import lightloom
 from tests.lightloom import doclines
 from tests.lightloom.doclines import PAGES, ROOT
+from tests.lightloom.torchlines import run_python
 
 SMALLER = (
     (r"(datagen run .*)--recipe paper", r"\1--recipe tiny"),
@@ -137,10 +138,9 @@ def test_the_snippets_of_the_python_guide_run_one_after_the_other(tmp_path: Path
     named = set(re.findall(r"lightloom\.(\w+)", "".join(snippets)))
     assert named == set(lightloom.__all__)
     environment = world(tmp_path, doclines.given(page))
-    command = [sys.executable, "-c", "\n".join(snippets)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Warning" not in done.stderr
+    code, _, err = run_python("\n".join(snippets), tmp_path, environment=environment)
+    assert code == 0, err[-3000:]
+    assert "Warning" not in err
     assert all((tmp_path / "out" / name).is_file() for name in ("lit.mp4", "metal.mp4", "chair.mp4"))
 
 

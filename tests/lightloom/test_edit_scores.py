@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from editing.benchmark.cases import material_cases, plain, shortened, still, subject_of
+from editing.benchmark.cases import circled, material_cases, plain, shortened, still, subject_of
+from editing.benchmark.edit_run import boxed
 from editing.benchmark.truth import Truths
 from manifests.contract.clip import Clip
 from manifests.errors import RunError
@@ -18,6 +19,7 @@ from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
 from scenes.spec import Principled, SceneSpec
+from tests.lightloom.torchlines import run_python
 
 DRIVER = """
 import contextlib, io, json, os, sys
@@ -29,6 +31,7 @@ from scenes.recipes import load_recipe, make_recipe
 from lightloom.cli import run
 import editing.benchmark.cases as cases
 cases.FRAMES, cases.SAMPLES = 2, 8
+cases.MOVING_FRAMES, cases.MOVING_SIDE, cases.MOVING_SAMPLES = 3, 48, 4
 plain = json.loads(to_json(load_recipe("synthetic-scenes-tiny")))
 plain["frames"], plain["lights"]["per_scene"] = 2, 1
 plain["render"] |= {"width": 32, "height": 32, "samples": 4, "denoiser": "none"}
@@ -115,17 +118,33 @@ def test_a_case_is_the_same_scene_under_one_light_and_a_still_one_keeps_all_but_
     assert msgspec.structs.replace(fixed, view=short.view) == short
 
 
+def test_a_circled_scene_is_larger_and_nothing_in_it_moves_but_the_camera(spec):
+    around = circled(shortened(spec, 0))
+    assert max(around.render.width, around.render.height) == 192
+    assert [type(motion).__name__ for motion in around.view.motions] == ["Orbit"]
+    assert not any(thing.motions for thing in around.objects)
+
+
+def test_the_box_around_a_thing_is_twice_its_size_and_ends_with_the_picture():
+    thing = np.zeros((2, 20, 30), dtype=bool)
+    thing[0, 8:12, 10:16] = True
+    boxes = boxed(thing)
+    assert boxes[0, 6:14, 7:19].all()
+    assert boxes[0].sum() == 8 * 12
+    assert not boxes[1].any()
+    thing[1, 0:4, 28:30] = True
+    assert boxed(thing)[1, :6, 27:].all()
+
+
 def test_a_spec_that_cannot_be_rendered_is_named(spec, tmp_path):
     truths = Truths(tmp_path / "truth", tmp_path / "no.parquet")
     with pytest.raises(RunError, match=r"scene 0: not rendered .*its spec is"):
         truths.clip(shortened(spec, 0))
 
 
-def test_the_process_that_edits_does_not_load_blender() -> None:
-    code = "import sys, editing.benchmark.edit_run; print('torch' in sys.modules, 'bpy' in sys.modules)"
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["True", "False"]
+def test_the_process_that_edits_does_not_load_blender(tmp_path: Path) -> None:
+    code = "import sys, editing.benchmark.edit_run; print('bpy' in sys.modules)"
+    assert run_python(code, tmp_path)[:2] == (0, "False\n")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lightloom.torchlines import TINY
+from tests.lightloom.torchlines import TINY, run_python
 
 DRIVER = """
 import json, sys, warnings
@@ -60,16 +60,9 @@ print(json.dumps([said, mistakes], default=str))
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, str]]:
     folder = tmp_path_factory.mktemp("api")
-    return folder, *json.loads(python(TINY + DRIVER, folder).splitlines()[-1])
-
-
-def python(code: str, folder: Path) -> str:
-    """What a Python of its own prints."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return ran.stdout
+    code, out, err = run_python(TINY + DRIVER, folder)
+    assert code == 0, err[-3000:]
+    return folder, *json.loads(out.splitlines()[-1])
 
 
 def test_a_film_in_a_film_out_and_the_paths_of_all_that_was_written(done: Any) -> None:
@@ -110,6 +103,7 @@ def test_mistakes_name_the_argument(done: Any, name: str, words: str) -> None:
     assert not (done[0] / "a.mp4").exists()
 
 
-def test_the_room_loads_neither_torch_nor_anything_heavy_until_it_is_used(tmp_path: Path) -> None:
+def test_the_room_loads_neither_torch_nor_anything_heavy_until_it_is_used() -> None:
     code = "import sys, editing; editing.FilmSettings(); print({'torch', 'bpy', 'gradio', 'cv2'} & set(sys.modules))"
-    assert python(code, tmp_path).strip() == "set()"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip() == "set()"

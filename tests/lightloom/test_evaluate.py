@@ -12,6 +12,7 @@ from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import BENCHMARK_RECIPES, load_recipe
 from scenes.sampling import sample_scene
 from scenes.spec import Principled
+from tests.lightloom.torchlines import run_python
 
 RUN = """
 import sys
@@ -88,9 +89,9 @@ def test_a_built_benchmark_holds_assets_of_the_test_split(benchmark):
 
 
 def test_measuring_it_loads_no_blender_and_says_which_bars_hold(benchmark, tmp_path):
-    done = python(MEASURE, benchmark, tmp_path / "out", tmp_path / "forward")
-    assert done.returncode == 0, done.stderr
-    assert "shadow turn, true re-render" in done.stdout
-    assert "not measured base colour" in done.stdout
-    assert "loaded: torch" in done.stdout
+    code, out, err = run_python(MEASURE, tmp_path, [benchmark, tmp_path / "out", tmp_path / "forward"])
+    assert code == 0, err
+    assert "shadow turn, true re-render" in out
+    assert "not measured base colour" in out
+    assert "loaded: torch" in out
     assert (tmp_path / "out" / "report.md").is_file()

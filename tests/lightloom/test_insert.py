@@ -21,7 +21,7 @@ from tests.datagen.meshfiles import GltfFile
 from tests.labeling.footage import encode, shot
 GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.05, 1.0]}}).glb(Path("box.glb"))
 Path("bad.glb").write_bytes(b"glTF nonsense")
-encode(Path("wide.mp4"), shot(2, 3, 32, 48), rate=12)
+encode(Path("wide.mp4"), shot(2, 4, 32, 48), stamps=[0, 40, 400, 440])
 """
 WEIGHTS = ("--forward", "forward", "--device", "cpu")
 LINES: dict[str, tuple[str, ...]] = {
@@ -133,7 +133,10 @@ def test_a_video_takes_an_object_and_says_what_it_assumed(done):
     code, out, err = results["video"]
     assert code == 0, err
     assert "assumed to stand still" in out
-    assert frames(folder / "video.mp4").shape == (3, 32, 48, 3)
+    with av.open(str(folder / "video.mp4")) as made:
+        shown = [(frame.time, frame.height, frame.width) for frame in made.decode(video=0)]
+    assert [frame[1:] for frame in shown] == [(32, 48)] * 4
+    np.testing.assert_allclose([frame[0] for frame in shown], [0.0, 0.04, 0.4, 0.44], atol=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +12,7 @@ from lightloom.cli import run
 from manifests.errors import InputError
 from pipeline.engine import RunReport
 from pipeline.options import RunOptions
-
-
-def lightloom(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: loading weights imports torch, which does not go with Blender."""
-    code = "from lightloom.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+from tests.lightloom.torchlines import run_python
 
 
 def test_help_names_the_three_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,10 +34,11 @@ def test_a_wrong_checkpoint_is_one_line_and_leaves_nothing(tmp_path: Path) -> No
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").write_bytes(b"not looked into yet")
     (tmp_path / "weights").mkdir()
-    done = lightloom("label", "run", tmp_path / "videos", tmp_path / "out", "--inverse", tmp_path / "weights")
-    assert done.returncode == 1 and not (tmp_path / "out").exists()
-    assert done.stderr.startswith("lightloom: ") and len(done.stderr.splitlines()) == 1
-    assert "a checkpoint has a folder unet" in done.stderr
+    line = ["label", "run", "videos", "out", "--inverse", str(tmp_path / "weights")]
+    code, _, said = run_python("from lightloom.cli import main; main()", tmp_path, line)
+    assert code == 1 and not (tmp_path / "out").exists()
+    assert said.startswith("lightloom: ") and len(said.splitlines()) == 1
+    assert "a checkpoint has a folder unet" in said
 
 
 def test_options_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from fractions import Fraction
 from tests.labeling.footage import encode, shot
 encode(Path("odd.mkv"), shot(1, 11, 33, 47), codec="ffv1", pixels="bgr0", rate=Fraction(30000, 1001))
 encode(Path("wide.mp4"), shot(2, 5, 48, 112), rate=12)
+Path("dir.mp4").mkdir()
 """
 WEIGHTS = ("--inverse", "inverse", "--forward", "forward", "--device", "cpu")
 LINES: dict[str, tuple[str, ...]] = {
@@ -31,6 +32,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "no video": ("none.mp4", "--env", "courtyard", "--out", "a.mp4", *WEIGHTS),
     "no mp4": ("wide.mp4", "--env", "courtyard", "--out", "a.gif", *WEIGHTS),
     "no folder": ("wide.mp4", "--env", "courtyard", "--out", "wide.mp4/a.mp4", *WEIGHTS),
+    "a folder": ("wide.mp4", "--env", "courtyard", "--out", "dir.mp4", *WEIGHTS),
     "exr alone": ("wide.mp4", "--env", "courtyard", "--out", "a.mp4", "--exr", *WEIGHTS),
     "help": ("--help",),
 }
@@ -60,6 +62,7 @@ def pictures_of(path: Path) -> list[np.ndarray]:
 def test_frame_rate_size_and_length_are_kept_and_the_file_plays_anywhere(ran: Any) -> None:
     folder, results = ran
     assert results["turn"][0] == 0, results["turn"][2]
+    assert "Warning" not in results["turn"][2]
     (codec, pixels, height, width, rate, flags), frames, times = stream_of(folder / "turn.mp4")
     assert (codec, pixels, flags) == ("h264", "yuv420p", (1, 1, 1, 1))  # limited range, BT.709
     assert (height, width) == (34, 48)  # 33 x 47, even
@@ -103,6 +106,7 @@ def test_gbuffers_and_the_estimated_light_are_written_and_read_back(ran: Any) ->
         ("no video", "none.mp4"),
         ("no mp4", "written as .mp4"),
         ("no folder", "no folder can be made"),
+        ("a folder", "dir.mp4: is a folder"),
         ("exr alone", "--gbuffers"),
     ],
 )

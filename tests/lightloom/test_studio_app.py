@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from editing.film import open_video, steady
-from tests.lightloom.torchlines import TINY
+from tests.lightloom.torchlines import TINY, run_python
 from tests.manifests.clips import clip_sample, make_dataset
 
 DRIVER = """
@@ -126,12 +126,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     """The folder in which everything was done, what was said of it, and the mistakes' messages."""
     folder = tmp_path_factory.mktemp("studio")
     make_dataset(folder / "set", sample=lambda scene, light: clip_sample(scene, light, size=48), items=1, per_shard=1)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", TINY + DRIVER], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return folder, *json.loads(ran.stdout.splitlines()[-1])
+    code, out, err = run_python(TINY + DRIVER, folder)
+    assert code == 0, err[-3000:]
+    return folder, *json.loads(out.splitlines()[-1])
 
 
 def frames(path: str) -> np.ndarray:

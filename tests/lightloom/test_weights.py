@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from torchlines import run_and_look
 
 from benchmarks.weights.rebuilding import SHARES, PhotoRebuild, Rebuild, run_stage
 from editing.settings import DEFAULTS, KINDS, LORA, SHIPPED, chosen, found_in, named
 from manifests.errors import CheckpointError
+from tests.lightloom.torchlines import run_and_look
 from training.config import load_config
 
 SETUP = """

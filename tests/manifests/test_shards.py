@@ -1,5 +1,6 @@
 """Items and shards: exact bytes back, one commit, nothing half-written readable as whole."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -138,6 +139,19 @@ def test_sample_with_changed_bytes_is_not_returned(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="00000001-00 was changed"):
         read_sample(dataset.path, one)
     assert read_sample(dataset.path, dataset.rows(0)[0]) == raw_sample(0).files
+
+
+def test_a_packed_file_comes_plain_and_no_larger_than_a_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_or_create(tmp_path / "d", header(items=1, per_shard=1))
+    sample = raw_sample(0)
+    plain = b"street" * 20_000
+    packed = replace(sample, files={**sample.files, "spec.json.gz": gzip.compress(plain, mtime=0)})
+    write_shard(dataset.path, 0, [[packed]], [])
+    (one,) = dataset.rows()
+    assert dataset.files(one) == {**sample.files, "spec.json": plain}
+    monkeypatch.setattr("manifests.store.archive.LARGEST_CLIP", len(plain) - 1)
+    with pytest.raises(DatasetError, match=r"spec.json.gz of clip 00000000-00 is cut short, or larger"):
+        dataset.files(one)
 
 
 def test_manifest_row_equals_the_stage_row(tmp_path: Path) -> None:

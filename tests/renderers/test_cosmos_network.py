@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_cosmos import AutoencoderKLCosmos
 from torch import Tensor
 
 from manifests.errors import InputError
+from renderers.cosmos.cosmos_autoencoder import CosmosAutoencoder
 from renderers.cosmos.cosmos_transformer import (
     CosmosForwardTransformer,
     CosmosInverseTransformer,
@@ -58,6 +60,17 @@ def test_network_has_exactly_the_published_tensors(kind: str) -> None:
     state = network.state_dict()
     assert ours == {name: tensor.shape for name, tensor in state.items()}
     assert (len(state), sum(tensor.numel() for tensor in state.values())) == (tensors, elements)
+
+
+def test_the_autoencoder_has_exactly_the_published_tensors() -> None:
+    with torch.device("meta"):
+        vae, published_class = CosmosAutoencoder(), AutoencoderKLCosmos()
+    state = vae.state_dict()
+    shapes = {name: tensor.shape for name, tensor in published_class.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in state.items()} == shapes
+    assert (len(state), sum(tensor.numel() for tensor in state.values())) == (310, 105_653_696)
+    halves = [sum(tensor.numel() for tensor in part.parameters()) / 1e6 for part in (vae.encoder, vae.decoder)]
+    assert [round(half, 1) for half in halves] == [42.9, 62.7]
 
 
 def test_a_folded_network_lacks_what_is_constant() -> None:

@@ -165,18 +165,26 @@ def test_what_is_absent_or_withheld_is_zero_with_its_mask() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("sigma", [0.02, 1.3, 80.0])
-def test_denoising_is_edms_with_latents_of_half_the_deviation(sigma: float) -> None:
-    network = narrow_cosmos("inverse").double()
-    noisy, rgb = 0.5 * seeded(1, 2, 16, 4, 6).double() * (1 + sigma), seeded(1, 2, 16, 4, 6, seed=1).double()
-    table = network.context_embedding.weight[2].expand(512, -1)
-    scaled = noisy / math.sqrt(sigma**2 + 0.25)
-    planar = [part[0].transpose(0, 1) for part in (scaled, 0.5 * rgb)]
-    output = cosmos_reference.transformer(as_published(network), *planar, 0.25 * math.log(sigma), table, HEADS)
+@pytest.mark.parametrize("kind", ["inverse", "forward"])
+def test_denoising_is_edms_with_latents_of_half_the_deviation(kind: str, sigma: float) -> None:
+    """The inverse renderer's condition is halved there, the forward renderer's is as `forward_inputs` made it."""
+    network = narrow_cosmos(kind).double()
+    channels, half = (16, 0.5) if kind == "inverse" else (136, 1.0)
+    noisy = 0.5 * seeded(1, 2, 16, 4, 6).double() * (1 + sigma)
+    given = seeded(1, 2, channels, 4, 6, seed=1).double()
+    table = network.context_embedding.weight[2] if kind == "inverse" else torch.zeros(16, dtype=torch.float64)
     root = math.sqrt(sigma**2 + 0.25)
+    planar = [part[0].transpose(0, 1) for part in (noisy / root, half * given)]
+    tensors, time = as_published(network), 0.25 * math.log(sigma)
+    output = cosmos_reference.transformer(tensors, *planar, time, table.expand(512, -1), HEADS)
     wanted = 0.25 / (sigma**2 + 0.25) * noisy + 0.5 * sigma / root * output.transpose(0, 1)[None]
     level = torch.tensor([2 * sigma], dtype=torch.float64)
     scales = samplers.coefficients(level)
-    predicted = BACKBONE.inverse(network, scales.c_in * 2 * noisy, scales.c_noise, rgb, torch.tensor([2]))
+    seen = (network, scales.c_in * 2 * noisy, scales.c_noise)
+    if kind == "inverse":
+        predicted = BACKBONE.inverse(*seen, given, torch.tensor([2]))
+    else:
+        predicted = BACKBONE.forward(*seen, given[:, :, :85], (given[:, :, 85:],))
     denoised = 0.5 * samplers.denoise(predicted, 2 * noisy, level)
     torch.testing.assert_close(denoised, wanted, atol=1e-4, rtol=1e-4)
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from benchmarks import cosmos_cost
 from editing.film import open_film
 from editing.relighting import relight
 from editing.settings import FilmSettings
@@ -18,7 +20,7 @@ from renderers.backbones import BACKBONES
 from renderers.cosmos.memory_planner import CARDS, RESERVED, advice, needs, place
 from renderers.cosmos.published_weights import convert_cosmos
 from renderers.inverse import InverseRenderer
-from tests.renderers.narrow_cosmos import narrow_cosmos, narrow_video_vae, published_folder
+from tests.renderers.narrow_cosmos import NETWORK, narrow_cosmos, narrow_video_vae, published_folder
 from tests.renderers.test_borders import moving_ball
 
 torch.set_num_threads(1)
@@ -42,6 +44,16 @@ def test_needs_grow_with_frames_and_shrink_with_every_way_of_saving(kind) -> Non
     assert RESERVED > 0
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["inverse", "forward"])
+def test_what_the_benchmark_times_on_a_gpu_runs(kind: str) -> None:
+    for folded in (True, False):
+        network = cosmos_cost.made(kind, folded, torch.device("cpu"), **NETWORK)
+        output = cosmos_cost.one_pass(network, 9, 32, 48)(1)
+        assert output.shape == (1, 2, 16, 4, 6) and output.dtype == torch.bfloat16
+    assert cosmos_cost.coded(narrow_video_vae(), 9, 32, 48)(1).shape == (1, 3, 9, 32, 48)
+
+
 WAYS = {
     80: "all on the GPU",
     31: "enable_vae_slicing()",
@@ -52,15 +64,24 @@ WAYS = {
 
 
 def test_every_card_has_a_way_for_two_renderers_and_all_ways_give_the_same() -> None:
-    found: list[np.ndarray] = []
-    for size, way in WAYS.items():
-        renderer: Any = InverseRenderer(narrow_cosmos("inverse"), vae=narrow_video_vae())
+    def normals(renderer: Any) -> np.ndarray:
+        generator = torch.Generator().manual_seed(0)
+        return renderer(moving_ball(9, 32), attributes=("normal",), steps=1, generator=generator).gbuffers["normal"]
+
+    def made() -> Any:
+        renderer = InverseRenderer(narrow_cosmos("inverse"), vae=narrow_video_vae())
         renderer.set_progress_bar_config(disable=True)
+        return renderer
+
+    expected = normals(made())
+    for size, way in WAYS.items():
+        renderer = made()
         assert place(renderer, torch.device("cpu"), size) == way
-        made = renderer(moving_ball(9, 32), attributes=("normal",), steps=1, generator=torch.Generator().manual_seed(0))
-        found.append(made.gbuffers["normal"])
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], atol=1e-5)
+        np.testing.assert_allclose(normals(renderer), expected, atol=1e-5)
+    sequential = made()  # what enable_sequential_cpu_offload() does, which wants a GPU
+    for network in (sequential.unet, sequential.vae):
+        accelerate.cpu_offload(network, torch.device("cpu"), offload_buffers=True)
+    np.testing.assert_allclose(normals(sequential), expected, atol=1e-5)
 
 
 def test_films_are_cut_as_suits_the_renderers_unless_they_say_otherwise() -> None:

@@ -11,9 +11,11 @@ import pytest
 
 from datagen.insert_render import MATERIALS, Insert, LitPicture
 from editing import insertion
+from editing.anchoring import anchored
 from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
 from editing.film_scene import FilmScene
 from editing.insertion import nearer
+from editing.scene_mesh import scene_mesh
 from editing.settings import FilmRenderers, FilmSettings
 from editing.support import Passers, floor_up, hiding, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
@@ -270,6 +272,60 @@ def lit(mask: np.ndarray, radiance: tuple[float, float, float], change: float) -
 SHARP = PlateLook(0.0, 0.0, np.zeros(3), moves=True)
 
 
+def test_what_stands_on_the_plane_becomes_a_mesh_and_the_plane_does_not():
+    view = camera(pitch=25.0)
+    rays = view.rays(HEIGHT, WIDTH) @ view.camera_to_world[0, :3, :3].T
+    wall = (3.0 - view.camera_to_world[0, 1, 3]) / rays[..., 1]  # the plane y = 3
+    depth = np.minimum(ground_depth(view), wall)
+    seen = ground(view, depth)
+    seen["normal"] = np.where((wall < ground_depth(view))[..., None], rays * 0 + (0, 0, 1), seen["normal"][0])[None]
+    seen["roughness"] = seen["metallic"] = np.ones((1, HEIGHT, WIDTH, 1))
+    seen["basecolor"] = np.full((1, HEIGHT, WIDTH, 3), (0.6, 0.1, 0.1))
+    place = stand(view, seen, (16, 20), UP, scale=0.3)
+    for measured, metal in ((True, 1.0), (False, 0.0)):
+        made = scene_mesh(view, seen, [place], measured=measured)
+        assert made is not None
+        high = made.vertices[:, 2] > 0.05
+        assert np.abs(made.vertices[high, 1] - 3.0).max() < 1e-3
+        assert high.mean() > 0.7
+        assert made.vertices[:, 2].min() > -0.01
+        assert np.allclose(made.basecolor, (0.6, 0.1, 0.1))
+        assert (made.metallic == metal).all()
+        corners = made.vertices[made.triangles]
+        assert np.linalg.norm(np.ptp(corners, axis=1), axis=1).max() < 1.0
+    tall = stand(view, seen, (16, 20), UP, scale=1.0)
+    front = {**seen, "depth": seen["depth"].copy()}
+    front["depth"][0, 10:16, 14:18] = 0.7  # something close before it
+    made = scene_mesh(view, front, [tall], measured=False)
+    assert made is not None
+    assert view.project(made.vertices)[1][0].min() > 0.9
+
+
+def test_a_place_is_brought_to_the_depth_at_which_the_frames_agree():
+    rng = np.random.default_rng(3)
+    floor = cv2.GaussianBlur(rng.uniform(0, 255, (512, 512)).astype(np.float32), (0, 0), 1.2)
+    floor = np.clip(3 * (floor - floor.mean()) + 128, 0, 255)
+    view = camera(frames=5)
+    poses = view.camera_to_world.copy()
+    poses[:, 0, 3] += np.linspace(0, 0.5, 5)  # it goes to the side
+    lens = np.diag([5.0, 5.0, 1.0]) @ view.intrinsics
+    view = Camera(lens, poses)
+    size = 5 * HEIGHT, 5 * WIDTH
+    frames = []
+    for pose in poses:
+        rays = view.rays(*size) @ pose[:3, :3].T
+        hits = pose[:3, 3] - rays * (pose[2, 3] / rays[..., 2:])
+        at = ((hits[..., :2] + 4) * 64).astype(np.float32)
+        grey = cv2.remap(floor, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        frames.append(np.repeat(grey[..., None], 3, axis=-1).astype(np.uint8))
+    truth = stand(camera(), ground(camera()), (16, 14), UP, scale=0.4)
+    for factor in (0.9, 1.15):
+        place = replace(truth, position=poses[0, :3, 3] + factor * (truth.position - poses[0, :3, 3]))
+        assert anchored(frames, view, place) * factor == pytest.approx(1, abs=4e-3)
+    plain = [np.full_like(frame, 128) for frame in frames]
+    assert anchored(plain, view, place) == 1.0
+
+
 def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is():
     frame = np.random.default_rng(2).integers(90, 200, (32, 40, 3)).astype(np.uint8)
     mask = np.zeros((32, 40, 1))
@@ -338,9 +394,12 @@ def test_a_film_gets_what_is_traced_and_in_the_shade_it_is_lit_less(shade, monke
     scene = FilmScene(frames, maps, (1.0, 9.0), view, light, 1.0, True, False, ())
     given = {}
 
-    def traced(placed, catchers, light, camera, size, parts, out, *, samples):
+    def traced(placed, catchers, light, camera, size, parts, out, *, relief, samples):
         given.update(
-            light=light.image.mean(), catchers=len(catchers), frames=[len(one.object_to_world) for one in placed]
+            light=light.image.mean(),
+            relief=relief,
+            catchers=len(catchers),
+            frames=[len(one.object_to_world) for one in placed],
         )
         out.mkdir()
         (out / MATERIALS).write_bytes(b"[]")
@@ -362,6 +421,7 @@ def test_a_film_gets_what_is_traced_and_in_the_shade_it_is_lit_less(shade, monke
     made = insertion.put(scene, [thing], FilmRenderers(), FilmSettings(), tmp_path)
     video = list(made.video)
     assert given["catchers"] == 1
+    assert given["relief"] is None  # there is nothing but the ground
     assert given["frames"] == [1]
     assert given["light"] == pytest.approx(shade**0.5, rel=0.03)
     assert len(video) == 3

@@ -13,7 +13,10 @@ import torch
 import renderers
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from renderers import ForwardRenderer, InverseRenderer, LightingEstimator
+from renderers.cosmos.memory_planner import place
+from renderers.cosmos.published_weights import convert_cosmos
 from tests.renderers.narrow import narrow_checkpoint
+from tests.renderers.narrow_cosmos import published_folder
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SHIPPED = Path(renderers.__file__).parent / "weights" / "tiny"
@@ -60,6 +63,24 @@ def test_forward_svd(tmp_path: Path) -> None:
     folder = narrow_checkpoint(tmp_path / "forward", "forward")
     cpu, cuda = both(ForwardRenderer, folder, gbuffers=gbuffers(), environment=SKY, steps=3, guidance=1.2)
     assert np.abs(cpu.video - cuda.video).mean() < 2e-3
+
+
+def test_cosmos(tmp_path: Path) -> None:
+    folders = {}
+    for kind in ("inverse", "forward"):
+        folders[kind] = convert_cosmos(published_folder(tmp_path / "published" / kind, kind), tmp_path / kind)
+    cpu, cuda = both(InverseRenderer, folders["inverse"], video=VIDEO, steps=3)
+    for name in GBUFFERS:
+        assert np.abs(cpu.gbuffers[name] - cuda.gbuffers[name]).mean() < 2e-3, name
+    cpu, cuda = both(ForwardRenderer, folders["forward"], gbuffers=gbuffers(), environment=SKY, steps=3)
+    assert np.abs(cpu.video - cuda.video).mean() < 2e-3
+    normals: list[np.ndarray] = []
+    for gigabytes in (80, 31, 24, 16):  # every way of sharing a card, the first one is all on the GPU
+        renderer: Any = InverseRenderer.from_pretrained(folders["inverse"])
+        renderer.set_progress_bar_config(disable=True)
+        place(renderer, torch.device("cuda"), gigabytes)
+        normals.append(renderer(VIDEO, steps=3, attributes=("normal",), generator=seeded()).gbuffers["normal"])
+        np.testing.assert_allclose(normals[-1], normals[0], atol=1e-3)
 
 
 def test_the_weights_that_come_along() -> None:

@@ -18,7 +18,7 @@ from scenes.providers.builtin import builtin_catalogue
 from scenes.recipe_sections import ArrangementRules, FallRules
 from scenes.recipes import load_recipe, make_recipe
 from scenes.sampling import sample_scene
-from scenes.spec import UNSET, Builtin, Fall, Footprint, Native, Object, digest, from_json, to_json
+from scenes.spec import UNSET, Builtin, Fall, File, Footprint, Native, Object, digest, from_json, to_json
 
 KINDS = ("heap", "spill", "stack", "fallen")
 CATALOGUE = builtin_catalogue()
@@ -64,6 +64,34 @@ def test_the_check_finds_gaps_and_depths(settled, apart, height, gap, depth):
     gaps, depths = contacts(pair)
     assert gaps == pytest.approx([gap] * 2, abs=1e-6)
     assert depths == pytest.approx([depth] * 2, abs=1e-6)
+
+
+def test_a_small_thing_in_a_large_one_is_seen(settled):
+    small = msgspec.structs.replace(cube(3, 0.5 + 0.05 - 0.004, 0.5), scale=0.1)
+    pair = msgspec.structs.replace(settled["stack"][0], objects=(cube(2, 0.0, 0.0), small))
+    gaps, depths = contacts(pair)
+    assert gaps == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert depths == pytest.approx([0.04, 0.04], abs=1e-5)
+
+
+def test_what_would_rest_on_the_air_in_a_spring_is_drawn_again():
+    spec = sample_scene(CATALOGUE, settled_recipe("heap"), 0, 6)
+    gaps, depths = contacts(spec)
+    assert spec.resampled > 0
+    assert max(gaps.max(), depths.max()) <= 0.01
+
+
+def test_files_are_stacked_by_their_shapes():
+    box = CATALOGUE["builtin/mesh/cube"]
+    file = File(uid="mine/mesh/box", provider="mine", path="box.glb", sha256="0" * 64)
+    shape = collision_shapes()[box.uid]
+    mine = msgspec.structs.replace(box, uid=file.uid, mesh=file, roles=("any",), collision=shape)
+    rest = (asset for asset in CATALOGUE.assets if asset.kind != "mesh")
+    spec = sample_scene(Catalogue([mine, *rest], CATALOGUE.roots), settled_recipe("stack"), 5, 0)
+    by_height = sorted(spec.objects, key=lambda obj: obj.height)
+    assert len(by_height) > 1 and all(obj.mesh == file for obj in by_height)
+    tops = [obj.height + obj.scale for obj in by_height]
+    assert [obj.height for obj in by_height] == pytest.approx([0.0, *tops[:-1]], abs=0.004)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -34,6 +34,11 @@ def test_a_cube_is_one_part_of_eight_corners():
     assert sorted(map(tuple, corners)) == [(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)]
 
 
+def test_the_surface_of_a_part_faces_outwards():
+    a, b, c = np.moveaxis(parts("box", x=1.0, y=0.5, z=0.2).triangles(), 1, 0)
+    assert np.einsum("ki,ki->", a, np.cross(b, c)) / 6 == pytest.approx(0.1, abs=1e-4)
+
+
 @pytest.mark.parametrize("uid", ["torus", "bolt/0003", "composite/table/0002", "lathe/bowl/0001"])
 def test_parts_cover_the_mesh_to_half_a_per_cent(uid):
     source = SOURCES[f"builtin/mesh/{uid}"]

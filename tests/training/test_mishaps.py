@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,13 @@ def test_the_command_line_says_so(
     monkeypatch.setattr("training.run.train", interrupted)
     assert cli.run([*command, "--resume"]) == 1
     assert "with --resume goes on" in capsys.readouterr().err
+
+
+def test_a_set_that_is_at_no_url_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/nope"
+        assert cli.run(["train", "inverse", url, str(tmp_path / "run"), "--preset", "debug"]) == 1
+        server.shutdown()
+    assert f"lightloom: {url}/dataset.json: is not there\n" in capsys.readouterr().err

@@ -6,6 +6,8 @@ its frames, but for the noise, which is new in each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,14 +43,12 @@ def under_other_skies(rgb: Tensor, mask: Tensor, seeds: Tensor, share: float) ->
     Captured environments show little of the blue, the haze and the clouds that films are full of, and a network that
     has not seen them takes them for walls. `mask` (B, T, 1, H, W) is 1 on surfaces.
     """
-    clips = []
-    for clip, covered, seed in zip(rgb, mask, seeds, strict=True):
-        generator = torch.Generator(clip.device).manual_seed(int(seed) ^ 0x5C1)
-        if torch.rand((), generator=generator, device=clip.device) < share:
-            sky = 2 * _sky(clip.shape[-2:], generator, clip) - 1
-            clip = covered * clip + (1 - covered) * sky  # noqa: PLW2901
-        clips.append(clip)
-    return torch.stack(clips)
+
+    def change(clip: Tensor, generator: torch.Generator, covered: Tensor) -> Tensor:
+        sky = 2 * _sky(clip.shape[-2:], generator, clip) - 1
+        return covered * clip + (1 - covered) * sky
+
+    return _changed_in(share, rgb, seeds, 0x5C1, change, mask)
 
 
 def in_other_shadows(rgb: Tensor, points: Tensor, normal: Tensor, mask: Tensor, seeds: Tensor, share: float) -> Tensor:
@@ -58,13 +58,25 @@ def in_other_shadows(rgb: Tensor, points: Tensor, normal: Tensor, mask: Tensor, 
     paint them into base colour. They lie as a distant light would throw them, of walls or of leaves. `points` and
     `normal` (B, T, 3, H, W) are in the camera frame, `mask` (B, T, 1, H, W) is 1 on surfaces.
     """
+
+    def change(clip: Tensor, generator: torch.Generator, place: Tensor, facing: Tensor, covered: Tensor) -> Tensor:
+        if not bool((covered > 0.5).any()):
+            return clip
+        light = srgb_decode(0.5 * clip + 0.5) * _left_of_light(place, facing, covered, generator)
+        return 2 * srgb_encode(light.clamp(0.0, 1.0)) - 1
+
+    return _changed_in(share, rgb, seeds, 0x5AD0, change, points, normal, mask)
+
+
+def _changed_in(
+    share: float, rgb: Tensor, seeds: Tensor, salt: int, change: Callable[..., Tensor], *others: Tensor
+) -> Tensor:
+    """`change` (clip, generator, its parts of `others`) in a `share` of the clips; `salt` keeps its draws its own."""
     clips = []
-    for clip, place, facing, covered, seed in zip(rgb, points, normal, mask, seeds, strict=True):
-        generator = torch.Generator(clip.device).manual_seed(int(seed) ^ 0x5AD0)
-        if torch.rand((), generator=generator, device=clip.device) < share and bool((covered > 0.5).any()):
-            light = srgb_decode(0.5 * clip + 0.5) * _left_of_light(place, facing, covered, generator)
-            clip = 2 * srgb_encode(light.clamp(0.0, 1.0)) - 1  # noqa: PLW2901
-        clips.append(clip)
+    for clip, seed, *parts in zip(rgb, seeds, *others, strict=True):
+        generator = torch.Generator(clip.device).manual_seed(int(seed) ^ salt)
+        chosen = torch.rand((), generator=generator, device=clip.device) < share
+        clips.append(change(clip, generator, *parts) if chosen else clip)
     return torch.stack(clips)
 
 
