@@ -37,7 +37,7 @@ SHIPPED = Path(str(importlib.resources.files("renderers"))) / "weights"
 
 
 def found_in(folder: Path) -> dict[Part, str | Path | None]:
-    """The checkpoints in `folder`, one subfolder per part; None for those that are not there."""
+    """The checkpoints in `folder`, one subfolder per part, a LoRA being the forward renderer's; None where missing."""
     parts: dict[Part, str | Path | None] = {
         kind: folder / kind if (folder / kind / INDEX).is_file() else None for kind in KINDS
     }
@@ -48,7 +48,7 @@ def found_in(folder: Path) -> dict[Part, str | Path | None]:
 OWN = {name: found_in(SHIPPED / name) for name in ("tiny", "photo")}
 """What comes with the package: `tiny` learnt from table-tops of 64 pixels, `photo` sees photographs."""
 
-DEFAULTS: dict[Part, str | Path | None] = {part: OWN["photo"][part] or small for part, small in OWN["tiny"].items()}
+DEFAULTS: dict[Kind, str | Path | None] = {kind: OWN["photo"][kind] or OWN["tiny"][kind] for kind in KINDS}
 """Checkpoint folders or hub ids used where none is given. Without one for lighting, light is solved without weights."""
 
 PUBLISHED: dict[str, dict[Kind, str]] = {
@@ -153,7 +153,7 @@ class FilmSettings:
     device: str | None = None
 
     def __post_init__(self) -> None:
-        if self.weights is not None:
+        if self.weights not in (None, "photo"):  # which is what is used anyway
             for kind, checkpoint in named(self.weights).items():
                 if getattr(self, kind) is None:
                     object.__setattr__(self, kind, checkpoint)
@@ -231,7 +231,7 @@ class FilmRenderers:
                 chosen(kind, getattr(self._settings, kind))
 
     def without_lora(self) -> FilmRenderers:
-        """These renderers for rendered clips: the default forward renderer's LoRA is for footage."""
+        """These renderers for rendered clips: a forward renderer's LoRA is for footage."""
         same = copy.copy(self)  # what is loaded is shared
         same._lora = False
         return same
@@ -252,7 +252,7 @@ class FilmRenderers:
 
     @property
     def forward(self) -> ForwardRenderer:
-        """The forward renderer; the default one has its LoRA, unless these are `without_lora`."""
+        """The forward renderer, with the LoRA that lies beside it, unless these are `without_lora`."""
         renderer: ForwardRenderer = self._once("forward" if self._lora else "forward, no LoRA", self._load_forward)
         return renderer
 
@@ -275,9 +275,10 @@ class FilmRenderers:
     def _load_forward(self) -> ForwardRenderer:
         from renderers import ForwardRenderer
 
-        renderer = self._ready(ForwardRenderer, at_hand(chosen("forward", self._settings.forward)))
-        adapter = DEFAULTS["lora"]
-        if self._lora and self._settings.forward is None and adapter is not None:
+        source = at_hand(chosen("forward", self._settings.forward))
+        renderer = self._ready(ForwardRenderer, source)
+        adapter = found_in(Path(source).parent)["lora"]
+        if self._lora and adapter is not None:
             renderer.load_lora(adapter)
         return renderer
 

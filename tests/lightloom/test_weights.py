@@ -144,10 +144,10 @@ def test_what_cannot_be_packed_is_one_line_and_writes_nothing(done, line, expect
 
 def test_defaults_are_what_is_shipped_and_only_that():
     for part, path in DEFAULTS.items():
-        assert path == SHIPPED / ("photo" if part == "inverse" else "tiny") / part
+        assert path == SHIPPED / ("tiny" if part == "lighting" else "photo") / part
         assert (Path(path) / "README.md").is_file()
     assert named("tiny") == {kind: str(SHIPPED / "tiny" / kind) for kind in KINDS}
-    assert named("photo") == {"inverse": str(SHIPPED / "photo" / "inverse")}
+    assert named("photo") == {kind: str(SHIPPED / "photo" / kind) for kind in ("inverse", "forward")}
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 60_000_000
 
 
