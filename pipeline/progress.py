@@ -10,9 +10,10 @@ from typing import Self
 
 from tqdm import tqdm
 
-_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 _TERMINAL_S = 0.5
 _FILE_S = 30.0  # a log file wants few lines
+_PACED = 3
 
 
 class ProgressBar:
@@ -22,6 +23,7 @@ class ProgressBar:
         self._began = time.monotonic()
         self.clips = 0
         self.failures: Counter[str] = Counter()
+        self._items, self._first = 0, 0.0
         self._every = _TERMINAL_S if sys.stderr.isatty() else _FILE_S
         self._shown = self._figured = -self._every
         self._bar = tqdm(
@@ -56,11 +58,16 @@ class ProgressBar:
     def finished(self, clips: int) -> None:
         """One more item is finished, with so many clips."""
         self.clips += clips
-        self._bar.update()
+        self._settled()
 
     def failed(self, reason: str) -> None:
         """One more item is quarantined."""
         self.failures[reason] += 1
+        self._settled()
+
+    def _settled(self) -> None:
+        self._items += 1
+        self._first = self._first or time.monotonic()
         self._bar.update()
 
     def say(self, line: str) -> None:
@@ -79,7 +86,15 @@ class ProgressBar:
 
     def _describe(self, more: str = "", drawn: bool = True) -> None:
         rate = f"{self.clips_per_minute:.1f} clips/min" if self.clips else "nothing finished yet"
-        self._bar.set_postfix_str(f"{rate}, {by_reason(self.failures) or 'no failures'}{more}", refresh=drawn)
+        told = f"{self._left()}{rate}, {by_reason(self.failures) or 'no failures'}{more}"
+        self._bar.set_postfix_str(told, refresh=drawn)
+
+    def _left(self) -> str:
+        """When it ends, at the pace since the first item was finished: workers take their time to start."""
+        if self._items < _PACED or not self._bar.total:
+            return ""
+        each = (time.monotonic() - self._first) / (self._items - 1)
+        return f"{duration(each * (self._bar.total - self._bar.n))} left, "
 
 
 def by_reason(failures: Counter[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -19,9 +18,14 @@ from labeling.sources.discovery import discover
 from labeling.sources.footage import SourceOptions
 from manifests.audit.attribution import attribution
 from manifests.audit.verify import verify
-from manifests.contract.row import ClipRow
+from manifests.contract.row import ClipRow, FailureRow
 from manifests.errors import InputError
-from manifests.store.dataset import Dataset, open_dataset
+from manifests.files import write_bytes
+from manifests.store.dataset import Dataset, open_dataset, open_or_create
+from manifests.store.header import Header
+from manifests.store.layout import FAILURES, shard_file
+from manifests.store.shards import Seal, write_manifest
+from manifests.store.tables import encode_parquet, to_table
 from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
@@ -101,7 +105,7 @@ def test_training_reads_labelled_clips_like_rendered_ones(made: tuple[Dataset, R
     assert float(flat) > 0.98 and float(scaled.min()) == 0 and float(scaled.max()) == 1
 
 
-def test_what_befell_the_footage_is_said_by_reason_with_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_befell_the_footage_is_said_by_reason_with_counts(tmp_path: Path) -> None:
     """The first item of each kind is asked again, since rows hold no words."""
     for name in ("a", "b"):
         (tmp_path / name / "images").mkdir(parents=True)
@@ -113,12 +117,16 @@ def test_what_befell_the_footage_is_said_by_reason_with_counts(tmp_path: Path, m
         key="a", item=0, stage="label", frames=3, height=8, width=8, fps=24, flags=("bad-transforms", "alpha")
     )
     rows = [row, msgspec.structs.replace(row, item=1, flags=("bad-transforms",), statistics={"dropped.cut": 2.0})]
-    monkeypatch.setattr("labeling.label_run.open_dataset", lambda path: SimpleNamespace(rows=lambda: rows))
-    left_out, alpha, transforms = lost_lines(tmp_path, found.footage)
+    header = Header(stage="label", codec="exact", recipe={}, seed=0, items=2, per_shard=2)
+    dataset = open_or_create(tmp_path / "set", header)
+    seal = Seal(shard=0, header=header.digest(), tar_bytes=0, failures=0, failures_sha256="", preview_sha256="")
+    write_manifest(dataset.path, seal, rows)
+    write_bytes(shard_file(dataset.path, FAILURES, 0), encode_parquet(to_table([], FailureRow)))
+    left_out, alpha, transforms = lost_lines(dataset.path, found.footage)
     assert left_out.startswith("left out 2 cut")
     assert alpha == "alpha in 1 of 2 items: what is transparent is taken for black"
     assert transforms.startswith("bad-transforms in 2 of 2 items: a: transforms.json: neither a focal length (`fl_x`)")
-    assert lost_lines(tmp_path)[2] == "bad-transforms in 2 of 2 items: transforms.json cannot be used: no poses"
+    assert lost_lines(dataset.path)[2] == "bad-transforms in 2 of 2 items: transforms.json cannot be used: no poses"
 
 
 def test_a_source_without_footage_is_one_clear_line(tmp_path: Path, weights: Path) -> None:

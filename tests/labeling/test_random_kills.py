@@ -88,7 +88,7 @@ def until_complete(
                     kills.append(kind)
                     if kind in ("driver", "raylet", "gcs"):
                         break
-            code, said = run.wait(900), run.output()
+            code, said = run.wait(900), run.output() + (cluster.output() if cluster else "")
         assert code in (0, -9) or any(words in said for words in ENDS_AT_ONCE), said
         if code == 0:
             return kills

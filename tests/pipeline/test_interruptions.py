@@ -119,12 +119,12 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_once_there_is_room(
     assert len(dataset.rows()) == 16 and dataset.failures() == []
 
 
-def test_a_disk_that_can_only_be_read_is_one_line(small_disk: Path, quick: RunOptions) -> None:
+def test_a_disk_that_can_only_be_read_is_one_line(small_disk: Path) -> None:
     stage = ToyStage(items=2, per_shard=2)
     dataset = toy_dataset(small_disk / "set", stage)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(DiskFull, match="the disk can only be read; give another folder"):
-        run(dataset, stage, quick)
+        run(dataset, stage)
     with pytest.raises(DiskFull, match="the disk can only be read; give another folder"):
         toy_dataset(small_disk / "other", stage)
 

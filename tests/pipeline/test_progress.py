@@ -29,3 +29,19 @@ def test_the_bar_shows_rate_failures_and_what_was_there_before(capsys: pytest.Ca
         bar.failed("crash")
     last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
     assert "datagen:  60%" in last and "6/10" in last and "clips/min, 1 failed (crash 1)" in last
+
+
+def test_time_left_counts_from_the_first_item(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("pipeline.progress.time.monotonic", lambda: now[0])
+    with ProgressBar("datagen", total=110, done=10, show=True) as bar:
+        bar.show(workers=0)
+        assert "nothing finished yet, no failures, 0 workers" in capsys.readouterr().err
+        now[0] += 1000  # workers start
+        for _ in range(11):
+            bar.finished(clips=1)
+            now[0] += 6
+        now[0] -= 6
+    assert "21/110" in (said := capsys.readouterr().err) and "0:08:54 left" in said
