@@ -104,7 +104,7 @@ def _sampled(picture: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     flat = np.ascontiguousarray(pixels - 0.5, dtype=np.float32).reshape(-1, 1, 2)
     inside = (pixels >= 0.5).all(axis=-1) & (pixels <= np.array(picture.shape[::-1]) - 0.5).all(axis=-1)
     rows = [
-        cv2.remap(picture.astype(np.float32), part, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(picture.astype(np.float32), *cv2.split(part), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for part in np.array_split(flat, max(1, -(-len(flat) // 30_000)))
     ]
     return np.where(inside, np.concatenate(rows)[:, 0], np.nan)
