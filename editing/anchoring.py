@@ -101,10 +101,11 @@ def _agreement(
 
 def _sampled(picture: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Bilinear values (N,) at pixels (N, 2) measured from the picture's corner; NaN outside."""
-    flat = np.ascontiguousarray(pixels - 0.5, dtype=np.float32).reshape(-1, 1, 2)
+    columns, rows = np.asarray(pixels - 0.5, dtype=np.float32).T[..., None]  # (N, 1) each
     inside = (pixels >= 0.5).all(axis=-1) & (pixels <= np.array(picture.shape[::-1]) - 0.5).all(axis=-1)
-    rows = [
-        cv2.remap(picture.astype(np.float32), *cv2.split(part), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for part in np.array_split(flat, max(1, -(-len(flat) // 30_000)))
+    source, parts = picture.astype(np.float32), max(1, -(-len(pixels) // 30_000))
+    found = [
+        cv2.remap(source, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for at in zip(np.array_split(columns, parts), np.array_split(rows, parts), strict=True)
     ]
-    return np.where(inside, np.concatenate(rows)[:, 0], np.nan)
+    return np.where(inside, np.concatenate(found)[:, 0], np.nan)

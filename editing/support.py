@@ -304,7 +304,8 @@ def _on_plane(depth: np.ndarray, plane: np.ndarray, floor: np.ndarray) -> tuple[
 
 def _standing(mask: np.ndarray, nearer: np.ndarray) -> np.ndarray:
     """A mask (H, W) where what it shows touches the plane, in the same column, at a place that is `nearer` (H, W)."""
-    count, labels = cv2.connectedComponents((mask > 0).astype(np.uint8))
+    count, found = cv2.connectedComponents((mask > 0).astype(np.uint8))
+    labels: np.ndarray = found.astype(int)
     rows, columns = np.nonzero(labels)
     lowest = np.zeros((count, mask.shape[1]), dtype=int)
     np.maximum.at(lowest, (labels[rows, columns], columns), rows)
