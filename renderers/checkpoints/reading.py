@@ -11,6 +11,7 @@ import json
 import math
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ MAX_HEADER = 32 * 2**20
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _WEIGHTS = "diffusion_pytorch_model"
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_LAYERS = re.compile("depth|layers|blocks")
 _REFUSED_KEYS = ("quantization_config", "auto_map")  # each would make a loader import what the file names
 
 
@@ -193,8 +195,10 @@ def load_model(model_class: Any, root: Path, component: str, *, dtype: torch.dty
     Raises CheckpointError naming the first tensor that does not fit, or what is wrong with the folder.
     """
     folder = root / component
-    read_json(root, Path(component) / "config.json")
-    weight_files(root, component, variant)
+    config = read_json(root, Path(component) / "config.json")
+    tensors = sum(len(read_header(file)) for file in weight_files(root, component, variant))
+    if _most_layers(config) > tensors:  # building them would take hours before anything is missed
+        raise CheckpointError(f"asks for more layers than its {tensors} tensors", where=folder / "config.json")
     try:
         model, info = model_class.from_pretrained(
             str(folder),
@@ -217,6 +221,16 @@ def load_model(model_class: Any, root: Path, component: str, *, dtype: torch.dty
                 f"{len(names)} {problem} tensors, the first {sorted(map(str, names))[0]}", where=folder
             )
     return model.eval()
+
+
+def _most_layers(config: Mapping[str, Any]) -> int:
+    """The largest number of layers that an entry of a config.json may ask for."""
+    most = 0
+    for name, value in config.items():
+        entries = value if isinstance(value, list) else [value]
+        counts = [entry for entry in entries if isinstance(entry, int)] if _LAYERS.search(name) else []
+        most = max(most, len(entries), *counts)
+    return most
 
 
 def _missing(folder: Path, path: Path) -> str:

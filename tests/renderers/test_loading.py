@@ -145,6 +145,13 @@ def test_tensors_that_do_not_fit_are_named(folder: Path) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize("changes", [{"layers_per_block": 200_000}, {"block_out_channels": [8] * 100_000}])
+def test_a_network_of_more_layers_than_there_are_tensors_is_not_built(folder: Path, changes: dict[str, Any]) -> None:
+    edit(folder / "unet" / "config.json", **changes)
+    with pytest.raises(CheckpointError, match="asks for more layers than its"):
+        InverseRenderer.from_pretrained(folder)
+
+
 def test_links_out_of_the_checkpoint_are_refused(folder: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside.json"
     (folder / "unet" / "config.json").rename(outside)
