@@ -89,9 +89,8 @@ def _agreement(
         seen = _sampled(picture, np.where(away[0][:, None] > 1e-6, pixels[0], -1e6)).reshape(len(depths), -1)
         there = np.isfinite(seen) & np.isfinite(reference)
         enough = there.mean(axis=1) > 0.9
-        seen = np.where(there, seen, 0.0) - np.where(there, seen, 0.0).sum(axis=1, keepdims=True) / there.sum(
-            axis=1, keepdims=True
-        ).clip(1)
+        seen = np.where(there, seen, 0.0)
+        seen = seen - seen.sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True).clip(1)
         both = np.where(there, seen * reference, 0.0).sum(axis=1)
         scale = np.sqrt(np.where(there, seen**2, 0.0).sum(axis=1) * np.where(there, reference**2, 0.0).sum(axis=1))
         total += np.where(enough, both / np.maximum(scale, 1e-6), 0.0)

@@ -279,13 +279,7 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
     made = standing(1.0)
     if scene.measured or thing.depth is not None or not np.ptp(scene.camera.camera_to_world[:, :3, 3], axis=0).any():
         return made
-    return standing(anchored([frame for frame, _ in scene.frames], _at_size(scene.camera, (height, width), full), made))
-
-
-def _at_size(camera: Camera, seen: tuple[int, int], size: tuple[int, int]) -> Camera:
-    """The camera of pictures (h, w) as that of the same pictures at another size (H, W)."""
-    shape = np.diag([size[1] / seen[1], size[0] / seen[0], 1.0])
-    return Camera(shape @ camera.intrinsics, camera.camera_to_world)
+    return standing(anchored([frame for frame, _ in scene.frames], scene.camera.resized((height, width), full), made))
 
 
 def _sizes(scale: Scale) -> tuple[float | None, float | None]:
@@ -356,7 +350,7 @@ def _traced(
     """What Cycles shows, over the film."""
     height, width = scene.frames[0][0].shape[:2]
     seen = scene.arrays["depth"].shape[1:3]
-    camera = _at_size(scene.camera, (seen[0], seen[1]), (height, width))
+    camera = scene.camera.resized((seen[0], seen[1]), (height, width))
     parts = _parts(camera, stands, (height, width))
     if parts is None:
         raise InputError("what is inserted lies outside of the picture", "choose another pixel")

@@ -37,7 +37,7 @@ def scene_mesh(
     there = np.isfinite(depth)
     local = rays * np.where(there, depth, 1.0)[..., None]
     places = local @ pose[:3, :3].T + pose[:3, 3]
-    least = max(_OFF[measured], 0.0 if measured else 2 * error)
+    least = max(_OFF[measured], 2 * error)
     for one in stands:
         above = (places - one.position) @ one.normal
         there &= above > least * np.where(there, depth, 1.0) * np.abs(rays @ (pose[:3, :3].T @ one.normal))
@@ -58,7 +58,7 @@ def scene_mesh(
         triangles.reshape(-1, 3).astype(np.int32),
         np.clip(flat["basecolor"], 0.02, 1.0),
         flat["roughness"][:, 0],
-        flat["metallic"][:, 0] * (1.0 if measured else 0.0),
+        flat["metallic"][:, 0] * measured,
         solid=measured,
     )
 

@@ -205,9 +205,7 @@ def hiding(
     reach = 0.5 * place.scale
     for frame in range(frames):
         pose = camera.camera_to_world[frame]
-        surface, foot = pose[:3, :3].T @ place.normal, pose[:3, :3].T @ (place.position - pose[:3, 3])
-        falling = rays[frame] @ surface
-        plane = np.where(falling < -1e-3, (foot @ surface) / np.minimum(falling, -1e-3), np.inf)
+        surface, foot, plane = _plane_seen(rays[frame], pose, place)
         lean = normal[frame] @ surface
         known = np.isfinite(depth[frame])
         if measured:
@@ -232,11 +230,16 @@ def off_plane(
     depth, normal = gbuffers["depth"][0, ..., 0], gbuffers["normal"][0]
     if measured:
         return depth, 0.0
-    pose = camera.camera_to_world[0]
-    surface, foot = pose[:3, :3].T @ place.normal, pose[:3, :3].T @ (place.position - pose[:3, 3])
-    falling = camera.at(slice(1)).rays(*depth.shape).reshape(*depth.shape, 3) @ surface
-    plane = np.where(falling < -1e-3, (foot @ surface) / np.minimum(falling, -1e-3), np.inf)
+    rays = camera.at(slice(1)).rays(*depth.shape).reshape(*depth.shape, 3)
+    surface, _, plane = _plane_seen(rays, camera.camera_to_world[0], place)
     return _on_plane(depth, plane, np.isfinite(depth) & (normal @ surface > _LEVEL) & np.isfinite(plane))
+
+
+def _plane_seen(rays: np.ndarray, pose: np.ndarray, place: Stand) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A thing's plane as a camera sees it: its normal and the foot (3,), its depth (H, W), +inf where there is none."""
+    surface, foot = pose[:3, :3].T @ place.normal, pose[:3, :3].T @ (place.position - pose[:3, 3])
+    falling = rays @ surface
+    return surface, foot, np.where(falling < -1e-3, (foot @ surface) / np.minimum(falling, -1e-3), np.inf)
 
 
 class Passers:
@@ -252,8 +255,7 @@ class Passers:
         shrunk = np.stack([self._shrunk(frame) for frame in frames[::step]])
         self._rest = np.median(shrunk, axis=0) if len(shrunk) >= _LEAST_FRAMES else None
         self._noise = 4 * float(np.median(np.abs(shrunk - np.median(shrunk, axis=0)))) + _CHANGED
-        lens = np.diag([self._size[1] / seen[1], self._size[0] / seen[0], 1.0]) @ camera.frame_intrinsics[0]
-        first = Camera(lens, camera.camera_to_world[:1])
+        first = camera.at(slice(1)).resized(seen, self._size)
         rays, pose = first.rays(*self._size), first.camera_to_world[0]
         self._near = np.ones(self._size, dtype=bool)  # where the surface is nearer than everything that stands on it
         for one in stands:

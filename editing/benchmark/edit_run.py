@@ -138,10 +138,8 @@ def boxed(thing: np.ndarray) -> np.ndarray:
             rows, columns = np.nonzero(there)
             sides = []
             for along in (rows, columns):
-                middle, half = (
-                    (along.min() + along.max() + 1) / 2,
-                    along.max() + 1 - along.min(),
-                )  # half of twice the side
+                first, end = along.min(), along.max() + 1
+                middle, half = (first + end) / 2, end - first  # half of twice the side
                 sides.append(slice(max(int(middle - half), 0), int(np.ceil(middle + half))))
             box[tuple(sides)] = True
     return boxes

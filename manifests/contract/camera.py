@@ -45,6 +45,10 @@ class Camera:
         lens = self.intrinsics[frames] if self.zooms else self.intrinsics
         return Camera(lens, self.camera_to_world[frames])
 
+    def resized(self, seen: tuple[int, int], size: tuple[int, int]) -> Camera:
+        """The camera of pictures (h, w) as that of the same pictures at another size (H, W)."""
+        return Camera(np.diag([size[1] / seen[1], size[0] / seen[0], 1.0]) @ self.intrinsics, self.camera_to_world)
+
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Project world points (N, 3) in every frame: pixels (T, N, 2) and planar depth (T, N).
 
