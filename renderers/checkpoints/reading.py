@@ -34,7 +34,8 @@ MAX_HEADER = 32 * 2**20
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _WEIGHTS = "diffusion_pytorch_model"
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-_LAYERS = re.compile("depth|layers|blocks")
+_LAYERS = re.compile("depth|layers|blocks")  # entries that count layers
+_PER_LAYER = re.compile("depth|layers|block")  # lists with an entry for each
 _REFUSED_KEYS = ("quantization_config", "auto_map")  # each would make a loader import what the file names
 
 
@@ -228,8 +229,10 @@ def _most_layers(config: Mapping[str, Any]) -> int:
     most = 0
     for name, value in config.items():
         entries = value if isinstance(value, list) else [value]
-        counts = [entry for entry in entries if isinstance(entry, int)] if _LAYERS.search(name) else []
-        most = max(most, len(entries), *counts)
+        if _LAYERS.search(name):
+            most = max([most, *(entry for entry in entries if isinstance(entry, int))])
+        if _PER_LAYER.search(name):
+            most = max(most, len(entries))
     return most
 
 
