@@ -33,5 +33,5 @@ def assert_whole(path: Place, expected: Content, told: object) -> None:
     assert verify(path).ok
     assert content(dataset) == expected, told
     assert dataset.failures() == []
-    assert entries(path / layout.WORK) == []
+    assert (left := entries(path / layout.WORK)) == [], left
     assert isinstance(path, ObjectPath) or not [file for file in path.rglob("*") if is_temporary(file)]
