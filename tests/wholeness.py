@@ -33,5 +33,6 @@ def assert_whole(path: Place, expected: Content, told: object) -> None:
     assert verify(path).ok
     assert content(dataset) == expected, told
     assert dataset.failures() == []
-    assert entries(path / layout.WORK) == []
+    left = [entry for entry in entries(path / layout.WORK) if not isinstance(entry, ObjectPath) or entry.stats()]
+    assert left == [], left  # an object store may list a folder in which nothing is
     assert isinstance(path, ObjectPath) or not [file for file in path.rglob("*") if is_temporary(file)]
