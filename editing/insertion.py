@@ -279,10 +279,10 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
     made = standing(1.0)
     if scene.measured or thing.depth is not None or not np.ptp(scene.camera.camera_to_world[:, :3, 3], axis=0).any():
         return made
-    first = scene.camera.at(slice(1))
-    floor = floor_of_corners(scene.points, first, scene.arrays["normal"][0], up, (x + 0.5, y + 0.5))
+    begun = scene.camera.at(slice(1))
+    floor = floor_of_corners(scene.points, begun, scene.arrays["normal"][0], up, (x + 0.5, y + 0.5))
     if floor is not None:
-        centre = first.camera_to_world[0, :3, 3]
+        centre = begun.camera_to_world[0, :3, 3]
         along = float((made.position - centre) @ floor[1])
         reach = float((floor[0] - centre) @ floor[1]) / along if along else 0.0
         if reach > 0:

@@ -58,6 +58,13 @@ LINES: dict[str, tuple[str, ...]] = {
         ),
         *("--inverse", "inverse", "--camera", "assume", *WEIGHTS),
     ),
+    **{
+        name: (
+            *("wide.mp4", "--asset", "builtin/mesh/sphere", "--at", "24,24", "--depth", "0.4"),
+            *("--inverse", "inverse", "--camera", "solve", "--out", f"solved/{name}.mp4", "--device", "cpu"),
+        )
+        for name in ("once", "twice")
+    },
     "outside": ("set:00000000-00", "--asset", "box.glb", "--at", "48,10", "--out", "a.mp4", *WEIGHTS),
     "no pixel": ("wide.mp4", "--asset", "box.glb", "--at", "left", "--out", "a.mp4", *WEIGHTS),
     "on the sky": ("set:00000000-00", "--asset", "box.glb", "--at", "2,0", "--out", "a.mp4", *WEIGHTS),
@@ -111,6 +118,14 @@ def test_the_picture_keeps_the_input_where_nothing_changed_and_shows_the_object(
     ground = (original.arrays["instance"][..., 0] == 1) & ~own
     darker = (before - after)[ground].mean(axis=-1)
     assert (darker > 0.05).sum() > 20  # its shadow
+
+
+def test_the_same_film_gives_the_same_bytes_and_its_camera_is_kept_for_both(done):
+    folder, results = done
+    assert [results[name][0] for name in ("once", "twice")] == [0, 0], results["once"]
+    kept = sorted(path.name for path in (folder / "solved").iterdir())
+    assert kept == ["once.mp4", "twice.mp4", "wide.camera.json"]
+    assert (folder / "solved" / "once.mp4").read_bytes() == (folder / "solved" / "twice.mp4").read_bytes()
 
 
 def test_cycles_puts_two_things_in_one_of_which_turns(done):
