@@ -159,20 +159,21 @@ class Film:
     def find_camera(self, how: str | None, fov_degrees: float, out: Path) -> None:
         """Let the film know its camera: "assume" (or None) one that stands still and level, "solve" it, or read it.
 
-        A clip keeps its own. What is solved is kept beside `out` (.camera.json), and used again for the same film,
-        which is read once more for that. fov_degrees: where nothing shows the lens. InputError for a file that cannot
-        be used.
+        A clip keeps its own. What is solved is kept in the folder of `out` (FILM.camera.json), for everything that is
+        made of the film there; the film is read once more for that. fov_degrees: where nothing shows the lens.
+        InputError for a file that cannot be used.
         """
         if how is None or how == "assume" or not isinstance(self._source, Reader):
             return
         from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 
         if how == "solve":
-            kept, path = out.with_suffix(".camera.json"), Path(self._source.footage.path)
-            digest = film_digest(path, fov_degrees)
+            footage = self._source.footage
+            kept = out.parent / f"{Path(footage.path).stem}.camera.json"
+            digest = film_digest(footage, fov_degrees)
             found = kept_cameras(kept, digest)
             if found is None:
-                with open_video(path) as again:
+                with open_footage(footage) as again:
                     found = solve_film((rgb for rgb, _ in steady(again)), self.size, fov_degrees, digest)
                 make_folder(kept.parent)
                 write_cameras(kept, found)
