@@ -2,6 +2,7 @@
 
     python -m benchmarks.scale --items 150000
     python -m benchmarks.scale out/null --items 150000      # stays there; goes on, or only asks, when it is complete
+    python -m benchmarks.scale s3://bucket/null --items 10000
 
 Every item is one clip of `--bytes` random bytes that brings its preview. Prints items a second from the first to the
 end, CPU milliseconds an item, the driver's resident memory halfway and at the end, seconds until the first item was
@@ -26,6 +27,7 @@ from manifests.audit.stats import stats
 from manifests.audit.verify import verify
 from manifests.contract.clip import Clip
 from manifests.contract.row import ClipRow, Sample
+from manifests.object_path import Place, place
 from manifests.store.dataset import open_or_create
 from manifests.store.header import Header
 from manifests.store.previews import strip_of
@@ -102,9 +104,7 @@ class Processes:
         return driver, driver + sum(self._cpu.values())
 
 
-def measure(folder: Path, options: argparse.Namespace) -> None:
-    begun = folder.with_name(f"{folder.name}.begun")
-    begun.unlink(missing_ok=True)
+def measure(folder: Place, begun: Path, options: argparse.Namespace) -> None:
     stage = NullStage(options.items, options.per_shard, options.bytes, begun)
     header = Header(stage="null", codec="exact", recipe={}, seed=0, items=stage.items, per_shard=stage.per_shard)
     dataset = open_or_create(folder, header)
@@ -132,14 +132,14 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path, nargs="?", help="a folder that stays, in place of a temporary one")
+    parser.add_argument("dataset", nargs="?", help="folder or bucket that stays; a temporary folder if not given")
     parser.add_argument("--items", type=int, default=150_000)
     parser.add_argument("--bytes", type=int, default=25_000)
     parser.add_argument("--per-shard", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lightloom-bench-") as folder:
-        measure(options.dataset or Path(folder) / "null", options)
+        measure(place(options.dataset or f"{folder}/null"), Path(folder) / "begun", options)
 
 
 if __name__ == "__main__":

@@ -82,9 +82,9 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
         backlog = backlog_of(dataset, ledger)
         if backlog.missing:
             report = _complete(dataset, stage, options, backlog=backlog, ledger=ledger, check=lock.check)
-            remove_logs(dataset.path)
         else:
             report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
+        remove_logs(dataset.path)  # those of a run that was killed at its very end, too
         dataset.finish()
         return report
 

@@ -290,6 +290,6 @@ def status(path: Place) -> Status:
         shards_total=dataset.header.shards,
         tally=total([packed, tally([], [note for note in noted if note.item not in waiting])]),
         running=dataset.is_locked(),
-        moments=tuple(one for one in ledger.moments if time.time() - one.time < WINDOW_S),
+        moments=tuple(one for one in ledger.moments if abs(time.time() - one.time) < WINDOW_S),
         free=shutil.disk_usage(dataset.path).free if isinstance(dataset.path, Path) else None,
     )

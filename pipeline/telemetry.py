@@ -19,6 +19,7 @@ from manifests.store.dataset import Dataset
 from pipeline.ledger import WINDOW_S, CountedShard, Ledger, Moment, ShardTally, stamp, write_ledger
 
 _EVERY_S = 5.0
+_CLOCK_SET_S = 5.0  # the clock of the wall moved by so much more, or less, than time did
 
 METRICS = {
     "lightloom_items_finished": "work items finished",
@@ -46,7 +47,7 @@ class Telemetry:
         self._clips, self._items = 0, 0
         self._nodes: Counts[str] = Counts()
         self._counted: Counts[tuple[str, str, str]] = Counts()
-        self._written = 0.0
+        self._written, self._shown = -_EVERY_S, 0.0
         try:
             self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if log else None
         except OSError as error:
@@ -90,15 +91,17 @@ class Telemetry:
 
     def tick(self, workers: int, left: int) -> None:
         """Called all the time; writes the ledger now and then."""
-        now = time.time()
-        if now - self._written < _EVERY_S:
+        waited, shown = time.monotonic() - self._written, time.time()
+        if waited < _EVERY_S:
             return
-        self._written = now
+        if abs(shown - self._shown - waited) > _CLOCK_SET_S:
+            self._ledger.moments = []  # rates are of the time since then
+        self._written, self._shown = self._written + waited, shown
         self._tell()
         self._metrics["lightloom_workers"].set(workers)
         self._metrics["lightloom_items_left"].set(left)
-        moments = [one for one in self._ledger.moments if now - one.time < WINDOW_S]
-        self._ledger.moments = [*moments, Moment(now, self._clips, self._items, dict(self._nodes))]
+        moments = [one for one in self._ledger.moments if shown - one.time < WINDOW_S]
+        self._ledger.moments = [*moments, Moment(shown, self._clips, self._items, dict(self._nodes))]
         write_ledger(self._dataset, self._ledger)
 
     def close(self, why: str) -> None:

@@ -24,6 +24,7 @@ _STIFFNESS = (0.009, 1.0)  # time constant in seconds, at least twice the step; 
 _IMPEDANCE = (0.95, 0.99, 0.001, 0.5, 2.0)
 _LONGEST = 5.0  # seconds until rest
 _WATCH = 0.5  # seconds over which rest is judged
+_MEMORY = 1 << 28  # bytes that contacts may take, used as they come; MuJoCo's own 14 MiB end at some 200 contacts
 STILL = 0.0005  # of a thing's size a second
 
 
@@ -106,6 +107,7 @@ def _model(bodies: Sequence[Body], timestep: float, fence: float) -> Any:
     import mujoco
 
     spec = mujoco.MjSpec()
+    spec.memory = _MEMORY
     spec.option.timestep = timestep
     spec.option.gravity = [0.0, 0.0, -GRAVITY]
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST

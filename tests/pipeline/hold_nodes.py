@@ -1,12 +1,14 @@
 """A Ray cluster of nodes with one core each on this machine: prints its address, then adds a node per line it reads.
 
 A line is empty, or the name of an environment variable that is set on the new node. "drain" tells the newest node that
-it will be taken away in a minute; "terminate" ends it then, "kill" at once.
+it will be taken away in a minute; "terminate" ends it then, "kill" at once; "silence" has it answer nobody any more, as
+one does that no network reaches.
 """
 
 import sys
 import time
 
+import psutil
 import ray
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
@@ -24,6 +26,12 @@ for line in sys.stdin:
     if name in ("terminate", "kill"):
         cluster.remove_node(newest, allow_graceful=name == "terminate")
         print(len(cluster.list_all_nodes()), flush=True)
+        continue
+    if name == "silence":
+        raylet = psutil.Process(newest.all_processes["raylet"][0].process.pid)
+        for process in (raylet, *raylet.children(recursive=True)):
+            process.suspend()
+        print("silent", flush=True)
         continue
     newest = cluster.add_node(num_cpus=1, env_vars={name: "1"} if name else {})
     print(len(cluster.list_all_nodes()), flush=True)

@@ -106,6 +106,25 @@ def test_a_node_that_is_preempted_hands_back_its_work_and_nothing_is_lost(tmp_pa
     assert len({row.worker for row in rows[:30]}) == 2 and len({row.worker for row in rows[-40:]}) == 1
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_node_that_no_network_reaches_is_given_up_and_its_items_are_made_elsewhere(tmp_path: Path) -> None:
+    stage = ToyStage(items=60, per_shard=20, seconds=0.2)
+    shared = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    with Driver([sys.executable, str(HERE / "hold_nodes.py")], shared) as cluster:
+        wait_until(lambda: ":" in cluster.output().splitlines()[-1:][0] if cluster.output() else False)
+        address = cluster.output().splitlines()[-1].strip()
+        cluster.write("\n")
+        wait_until(lambda: cluster.output().splitlines()[-1] == "2")
+        with drive(tmp_path, stage, shared, ray_address=address, workers=0) as driver:
+            wait_until(lambda: done(tmp_path) > 10)
+            cluster.write("silence\n")
+            assert driver.wait(300) == 0, driver.output()
+    dataset = toy_dataset(tmp_path, stage)
+    assert content(dataset) == expected(60) and dataset.failures() == []
+    assert max(row.attempts for row in dataset.rows()) == 2, "what it held was begun again"
+
+
 def test_an_autoscaler_is_asked_for_the_workers_that_the_items_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[dict[str, float]]] = []
     monkeypatch.setattr("pipeline.cluster.request_resources", lambda *, bundles: asked.append(bundles))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,9 @@ from toy_stage import ToyStage, content, toy_dataset
 
 from manifests.errors import InputError
 from pipeline.engine import run
-from pipeline.ledger import read_ledger
+from pipeline.ledger import read_ledger, status
 from pipeline.options import RunOptions
-from pipeline.telemetry import METRICS
+from pipeline.telemetry import METRICS, Telemetry
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana.json"
 
@@ -45,6 +47,25 @@ def test_a_run_whose_time_is_up_finishes_what_it_began_and_its_log_says_all(tmp_
     told = [event["event"] for event in events]
     assert told.count("finished") == report.clips and told.count("failed") == report.failed
     assert told.count("packed") == len(dataset.shards()) == len(read_ledger(dataset).shards)
+
+
+def test_a_clock_that_is_set_stops_no_book_and_bends_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = toy_dataset(tmp_path / "set", ToyStage(items=400, per_shard=4))
+    clock = {"monotonic": 1000.0, "time": time.time()}
+    for name in clock:
+        monkeypatch.setattr(f"pipeline.telemetry.time.{name}", lambda name=name: clock[name])
+    telemetry = Telemetry(dataset, read_ledger(dataset), "toy")
+    for second in range(0, 130, 10):
+        for name in clock:
+            clock[name] += 10
+        if second == 60:
+            clock["time"] -= 86_400  # a day back
+        telemetry.finished(second, 1, "node")
+        telemetry.tick(1, 400)
+    moments = read_ledger(dataset).moments
+    assert [one.items for one in moments] == list(range(7, 14)), "of the time since then"
+    assert status(dataset.path).moments == tuple(moments)
+    assert {b.time - a.time for a, b in pairwise(moments)} == {10.0}
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:

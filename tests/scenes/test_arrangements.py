@@ -196,3 +196,9 @@ def test_an_asset_without_parts_is_written_as_before(tmp_path):
     loaded = Catalogue.load(tmp_path / "c.parquet")
     assert loaded["builtin/mesh/cube"] == with_parts
     assert loaded["builtin/mesh/torus"].collision is UNSET
+
+
+@pytest.mark.slow
+def test_a_pile_of_a_thousand_contacts_has_room() -> None:
+    spec = sample_scene(CATALOGUE, settled_recipe("stack"), 0, 51)  # one of its draws overran MuJoCo's 14 MiB
+    assert len(spec.objects) >= 2
