@@ -159,17 +159,6 @@ class PhotoRebuild:
 
     def stages(self) -> list[StageCommand]:
         """All stages in order; each is a command of its own, and goes on where it was."""
-        clips = ["datagen", "run", self.at("dataset"), "--recipe", "train-world"]
-        seed = ["--seed", str(self.seed + 1)]
-        unseen = [
-            "datagen",
-            "run",
-            self.at("unseen"),
-            "--recipe",
-            "train-world",
-            "--clips",
-            str(max(2, self.clips // 8)),
-        ]
         found = ["--inverse", self.at("judge/renderer"), "--forward", self.at("forward/renderer")]
         evaluation = [self.at("benchmark"), self.at("evaluation"), *found, "--training", self.at("dataset")]
         pack = [*found, "--evaluation", self.at("evaluation"), "--out", self.at("weights/photo")]
