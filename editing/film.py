@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import glob
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -114,8 +114,17 @@ class Film:
             self._sound = SoundTrack(self._source)
         return self._sound
 
-    def pieces(self, plan: WindowPlan, size: tuple[int, int], waiting: Waiting | None = None) -> Iterator[Piece]:
-        """The windows of the plan in order, once, at a size (h, w); every frame read is put into `waiting` as it is."""
+    def pieces(
+        self,
+        plan: WindowPlan,
+        size: tuple[int, int],
+        waiting: Waiting | None = None,
+        on_frame: Callable[[], None] = lambda: None,
+    ) -> Iterator[Piece]:
+        """The windows of the plan in order, once, at a size (h, w).
+
+        Every frame read is put into `waiting` as it is, and `on_frame` called then.
+        """
         source = self._stored()
         held: list[np.ndarray] = []
         start = 0
@@ -127,6 +136,7 @@ class Film:
                 if waiting is not None:
                     waiting.append((eight_bits(frame), seconds))
                 held.append(floats(resized(frame[None], size)[0]))
+                on_frame()
             yield Piece(window, np.stack(held))
 
     def frame(self, index: int) -> np.ndarray:

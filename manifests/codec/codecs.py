@@ -145,7 +145,9 @@ def _environment(key: str, files: Mapping[str, bytes], header: ClipHeader, order
     data = clip_json.need(key, files, LIGHT)
     try:
         planes = read_exr(data, (header.environment.height, header.environment.width))
-        image = np.stack([planes[channel] for channel in "RGB"], axis=-1).astype(np.float32)
+        image = np.empty((header.environment.height, header.environment.width, 3), np.float32)
+        for index, channel in enumerate("RGB"):
+            image[..., index] = planes[channel]
     except CodecError as error:
         raise CodecError(f"clip {key}, {LIGHT}: {error}") from None
     except KeyError as error:

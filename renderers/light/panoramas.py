@@ -39,6 +39,9 @@ _TEXELS, _SAMPLES = 2, 4
 """Per pixel and axis of a panorama that a larger map shrinks to: texels of the map once averaged, lookups in those.
 Two lookups per texel and axis keep the energy of a light of one texel, wherever it falls, to about 1 %."""
 
+_TOGETHER = 1 << 19
+"""Directions that are looked up at a time."""
+
 
 def encode_ldr(radiance: Tensor) -> Tensor:
     """E_ldr in [0, 1] of linear radiance >= 0: sRGB of extended Reinhard with white point 16."""
@@ -155,7 +158,7 @@ def panoramas(
     A map that shrinks is averaged over each pixel's solid angle, so that small bright lights keep their energy;
     otherwise it is sampled exactly along the pixels' directions, as `Environment.in_camera` does.
     """
-    return stored_to_panorama(image, _camera_to_environment(environment_rotation, camera_to_world), height, width)
+    return stored_to_panorama(image, camera_to_environment(environment_rotation, camera_to_world), height, width)
 
 
 def stored_to_panorama(image: Tensor | np.ndarray, camera_to_environment: Tensor, height: int, width: int) -> Tensor:
@@ -172,9 +175,7 @@ def stored_to_panorama(image: Tensor | np.ndarray, camera_to_environment: Tensor
         source = _widened(_widened(_averaged(source, *edges, _TEXELS * width)))
     finer = _SAMPLES if shrinks else 1
     directions = _subdirections(height, width, finer).to(source.device)
-    return torch.stack(
-        [F.avg_pool2d(seen, finer) for seen in _stored_lookups(source, camera_to_environment, directions)]
-    )
+    return torch.cat([F.avg_pool2d(seen, finer) for seen in _stored_lookups(source, camera_to_environment, directions)])
 
 
 def backgrounds(
@@ -187,9 +188,16 @@ def backgrounds(
 
     As `panoramas`, along `rays` (H, W, 3) or (T, H, W, 3) of the camera frame, of any length (`Camera.rays`).
     """
-    source = torch.as_tensor(image, dtype=torch.float32).permute(2, 0, 1)  # (h, w, 3) -> (3, h, w)
-    turns = _camera_to_environment(environment_rotation, camera_to_world)
-    return torch.stack(list(_stored_lookups(source, turns, _planar(rays).to(source.device))))
+    source = torch.as_tensor(image, dtype=torch.float32)
+    turns = camera_to_environment(environment_rotation, camera_to_world)
+    return stored_to_background(source, turns, _planar(rays).to(source.device))
+
+
+def stored_to_background(image: Tensor, camera_to_environment: Tensor, rays: Tensor) -> Tensor:
+    """`backgrounds` (T, 3, H, W) of a stored image (h, w, 3) for rotations (T, 3, 3), along rays (3, H, W) or
+    (T, 3, H, W) on its device."""
+    source = image.float().permute(2, 0, 1)  # (h, w, 3) -> (3, h, w)
+    return torch.cat(list(_stored_lookups(source, camera_to_environment, rays)))
 
 
 def panorama_to_stored(panorama: Tensor, camera_to_environment: Tensor, height: int, width: int) -> Tensor:
@@ -251,23 +259,26 @@ def _subdirections(height: int, width: int, finer: int) -> Tensor:
     return torch.from_numpy(np.stack(parts).astype(np.float32))
 
 
-def _camera_to_environment(environment_rotation: Tensor | np.ndarray, camera_to_world: Tensor | np.ndarray) -> Tensor:
+def camera_to_environment(environment_rotation: Tensor | np.ndarray, camera_to_world: Tensor | np.ndarray) -> Tensor:
     """Rotations (T, 3, 3) float64 of rotations (T, 3, 3) environment to world and poses (T, 4, 4)."""
     to_world = torch.as_tensor(camera_to_world, dtype=torch.float64)[:, :3, :3]
     return torch.as_tensor(environment_rotation, dtype=torch.float64).transpose(1, 2) @ to_world
 
 
 def _stored_lookups(image: Tensor, camera_to_environment: Tensor, directions: Tensor) -> Iterator[Tensor]:
-    """For each rotation (T, 3, 3), bilinear values (3, H, W) of a planar stored image (3, h, w) along directions
-    (3, H, W), or (T, 3, H, W), of any length, of the camera frame."""
+    """For rotations (T, 3, 3), a few at a time, bilinear values (N, 3, H, W) of a planar stored image (3, h, w) along
+    directions (3, H, W), or (T, 3, H, W), of any length, of the camera frame."""
     height, width = image.shape[1:]
     wide = framed(image[None])
     along = directions.expand(len(camera_to_environment), *directions.shape[-3:])
-    for rotation, rays in zip(camera_to_environment.to(directions), along, strict=True):
-        x, y, z = torch.tensordot(rotation, rays, 1)
+    together = max(1, _TOGETHER // along[0, 0].numel())
+    turns = camera_to_environment.to(directions)[..., None, None]  # (T, 3, 3, 1, 1)
+    for turn, rays in zip(turns.split(together), along.split(together), strict=True):
+        a, b, c = rays.unbind(1)  # (N, H, W)
+        x, y, z = (turn[:, row, 0] * a + turn[:, row, 1] * b + turn[:, row, 2] * c for row in range(3))
         column = (0.5 - torch.atan2(y, x) / (2 * math.pi)) * width - 0.5
         row = torch.atan2(torch.hypot(x, y), z) / math.pi * height - 0.5
-        yield lookup_framed(wide, column[None], row[None].clamp_(0.0, height - 1.0))[0]
+        yield lookup_framed(wide, column[None], row[None].clamp_(0.0, height - 1.0))[0].movedim(0, 1)
 
 
 def _averaged(image: Tensor, old_rows: np.ndarray, new_rows: np.ndarray, width: int) -> Tensor:
@@ -284,6 +295,7 @@ def _widened(image: Tensor) -> Tensor:
     They are slivers there, and a light on one would fall between the samples of a panorama whose pole is elsewhere.
     """
     height, width = image.shape[1:]
+    source, image = image, image.cpu() if image.device.type == "mps" else image  # which knows no doubles
     sine = torch.sin((torch.arange(height, dtype=torch.float64, device=image.device) + 0.5) / height * math.pi)
     reach = (width / (4 * height) / sine).clamp(0.5, width / 2)[:, None]  # half a window, in texels
     sums = F.pad(image.double().repeat(1, 1, 3).cumsum(-1), (1, 0))  # (3, h, 3 w + 1); double: suns beside darkness
@@ -294,7 +306,7 @@ def _widened(image: Tensor) -> Tensor:
         texel = edges.floor().long().expand(3, -1, -1)
         return torch.lerp(sums.gather(2, texel), sums.gather(2, texel + 1), edges - texel)
 
-    return ((integral(centres + reach) - integral(centres - reach)) / (2 * reach)).to(image)
+    return ((integral(centres + reach) - integral(centres - reach)) / (2 * reach)).to(source)
 
 
 @dataclass(frozen=True, eq=False)

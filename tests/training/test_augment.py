@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,11 @@ import torch
 from manifests.contract.camera import Camera
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.contract.environment import Environment, camera_directions
+from renderers.light.panoramas import backgrounds, panoramas, stored_to_panorama
 from renderers.modelspace import relative_depth
 from tests.manifests.clips import SUN, sphere_clip
 from tests.training.sets import normals_from_depth
+from training.data import clip_light
 from training.data.augment import (
     Augmentation,
     ClipCut,
@@ -28,7 +31,6 @@ from training.data.augment import (
     select,
 )
 from training.data.batch import (
-    BACKGROUND,
     Batch,
     ClipCodes,
     ClipEntry,
@@ -64,6 +66,14 @@ def values(clips: Sequence[ClipCodes], gains: Sequence[float] = (1.0, 1.0)) -> B
 @pytest.fixture(scope="module")
 def packed(clip) -> ClipCodes:  # type: ignore[no-untyped-def]
     return codes_of(clip, (16, 32), background=True)
+
+
+def seen(codes: ClipCodes) -> tuple[np.ndarray, np.ndarray]:
+    """Panoramas (T, 3, h, w) and what lies behind the pixels (T, 3, H, W)."""
+    assert codes.light is not None
+    panorama, behind = codes.light.seen(codes.light.stored.image)
+    assert behind is not None
+    return panorama.numpy(), behind.numpy()
 
 
 def normals(codes: np.ndarray) -> np.ndarray:
@@ -125,13 +135,12 @@ def test_a_mirrored_clip_is_lit_and_placed_as_the_mirrored_world(packed: ClipCod
 
 def test_mirroring_reflects_the_panorama_and_what_lies_behind(packed: ClipCodes) -> None:
     flipped = mirror(packed)
-    assert packed.panorama is not None and flipped.panorama is not None
     directions = camera_directions(16, 32)
     reflected = directions * np.array([-1, 1, 1])
     order = np.abs(directions[:, ::-1] - reflected).max()
     assert order < 1e-12, "the panorama's grid must be symmetric, so that a flip is a reflection"
-    np.testing.assert_array_equal(flipped.panorama, packed.panorama[..., ::-1])
-    np.testing.assert_array_equal(flipped.arrays[BACKGROUND], packed.arrays[BACKGROUND][..., ::-1])
+    for one, other in zip(seen(flipped), seen(packed), strict=True):
+        np.testing.assert_array_equal(one, other[..., ::-1])
 
 
 def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
@@ -139,10 +148,50 @@ def test_panorama_and_background_show_the_light_that_the_camera_would_see(clip, 
     rays = clip.camera.at([2]).rays(SIZE, SIZE).reshape(SIZE, SIZE, 3)
     world = rays / np.linalg.norm(rays, axis=-1, keepdims=True) @ pose[:3, :3].T
     expected = light.radiance(world, 2)
-    np.testing.assert_allclose(packed.arrays[BACKGROUND][2].transpose(1, 2, 0), expected, rtol=2e-3, atol=1e-3)
-    assert packed.panorama is not None
+    panorama, behind = seen(packed)
+    np.testing.assert_allclose(behind[2].transpose(1, 2, 0), expected, rtol=2e-3, atol=1e-3)
     total = light.image.mean()
-    assert packed.panorama.astype(np.float64).mean() == pytest.approx(total, rel=0.5)
+    assert panorama.astype(np.float64).mean() == pytest.approx(total, rel=0.5)
+
+
+def test_a_cut_sees_what_the_whole_clip_turned_frame_by_frame_and_then_cut_would_show(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]
+    """Every frame turned by itself, then cut, scaled by OpenCV, mirrored and permuted as pictures are."""
+    light, camera = clip.environment, clip.camera
+    cut = ClipCut((3, 1), (5, 2, 22, 25), (11, 14), mirrored=True, channels=(2, 0, 1), gain=1.0, unconditional=False)
+    for _ in range(2):  # the second time from what was made before
+        panorama, behind = seen(apply_cut(packed, cut))
+        for place, frame in enumerate(cut.frames):
+            turn, pose = light.rotation[[frame]], camera.camera_to_world[[frame]]
+            whole = panoramas(light.image, turn, pose, 16, 32)[0].numpy()
+            np.testing.assert_allclose(panorama[place], whole[[2, 0, 1], :, ::-1], rtol=2e-3, atol=1e-3)
+            rays = camera.at([frame]).rays(SIZE, SIZE).reshape(SIZE, SIZE, 3)
+            picture = backgrounds(light.image, turn, pose, rays)[0].numpy()[:, 5:27, 2:27]
+            small = np.stack([cv2.resize(plane, (14, 11), interpolation=cv2.INTER_AREA) for plane in picture])
+            np.testing.assert_allclose(behind[place], small[[2, 0, 1], :, ::-1], rtol=2e-3, atol=1e-3)
+
+
+def test_light_is_turned_once_for_every_pose(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = sphere_clip("still", frames=4, size=SIZE)
+    poses = made.camera.camera_to_world[[0, 0, 1, 1]]
+    light = Environment(made.environment.image, np.repeat(made.environment.rotation[:1], 4, axis=0))
+    still = dataclasses.replace(made, camera=Camera(made.camera.intrinsics, poses), environment=light)
+    turned: list[int] = []
+
+    def counted(image: torch.Tensor, turns: torch.Tensor, *size: int) -> torch.Tensor:
+        turned.append(len(turns))
+        return stored_to_panorama(image, turns, *size)
+
+    monkeypatch.setattr(clip_light, "stored_to_panorama", counted)
+    codes = codes_of(still, (16, 32), background=True)
+    for frames, expected in (((0, 1), [1]), ((1, 2, 3), [1, 1]), ((0, 1, 2, 3), [1, 1])):
+        seen(select(codes, frames))
+        assert turned == expected
+    assert codes.light is not None
+    assert (
+        codes.light.stored.nbytes
+        >= sum(each.nbytes for pair in codes.light.stored.turned.values() for each in pair)
+        + codes.light.stored.image.nbytes
+    )
 
 
 def test_cropping_moves_the_principal_point(packed: ClipCodes) -> None:
@@ -167,7 +216,7 @@ def test_a_still_camera_that_zooms_sees_another_background_in_every_frame() -> N
     still = np.repeat(made.camera.camera_to_world[:1], 3, axis=0)
     light = Environment(made.environment.image, np.repeat(made.environment.rotation[:1], 3, axis=0))
     fixed = dataclasses.replace(made, camera=Camera(made.camera.intrinsics, still), environment=light)
-    behind = codes_of(fixed, (16, 32), background=True).arrays[BACKGROUND]
+    _, behind = seen(codes_of(fixed, (16, 32), background=True))
     for frame in range(3):
         rays = fixed.camera.rays(SIZE, SIZE)[frame] @ still[0, :3, :3].T
         expected = light.radiance(rays / np.linalg.norm(rays, axis=-1, keepdims=True), frame)
@@ -219,10 +268,10 @@ def test_exposure_brightens_picture_and_light_alike(packed: ClipCodes) -> None:
 
 def test_channels_trade_places_in_picture_base_colour_and_light(packed: ClipCodes) -> None:
     moved = permute(packed, (2, 0, 1))
-    for name in ("rgb", "basecolor", BACKGROUND):
+    for name in ("rgb", "basecolor"):
         np.testing.assert_array_equal(moved.arrays[name][:, 0], packed.arrays[name][:, 2])
-    assert packed.panorama is not None and moved.panorama is not None
-    np.testing.assert_array_equal(moved.panorama[:, 1], packed.panorama[:, 0])
+    for one, other in zip(seen(moved), seen(packed), strict=True):
+        np.testing.assert_array_equal(one[:, [0, 1]], other[:, [2, 0]])
     assert moved.arrays["normal"] is packed.arrays["normal"]
 
 

@@ -62,5 +62,7 @@ def test_a_batch_made_on_the_device_is_the_one_made_on_the_cpu(folder: Path) -> 
     cpu, cuda = made
     assert cuda.rgb.is_cuda and cpu.keys == cuda.keys
     pairs = [(getattr(cpu, name), getattr(cuda, name)) for name in ("rgb", "mask", "panorama", "background")]
-    for one, other in (*pairs, *((cpu.gbuffers[name], cuda.gbuffers[name]) for name in cpu.gbuffers)):
+    for one, other in (*pairs[:2], *((cpu.gbuffers[name], cuda.gbuffers[name]) for name in cpu.gbuffers)):
         torch.testing.assert_close(other.cpu(), one, rtol=1e-5, atol=1e-5)
+    for one, other in pairs[2:]:  # turned there, and rounded to half precision
+        torch.testing.assert_close(other.cpu(), one, rtol=2e-3, atol=1e-3)

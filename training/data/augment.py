@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from manifests.contract.color import srgb_decode, srgb_encode
-from training.data.batch import BACKGROUND, ClipCodes
+from training.data.batch import ClipCodes
 
-_COLOURS = ("rgb", "basecolor", BACKGROUND)
+_COLOURS = ("rgb", "basecolor")
 _LINEAR = srgb_decode(np.arange(256) / 255).astype(np.float32)
 _FLIP = np.diag([-1.0, 1.0, 1.0, 1.0])
 
@@ -118,7 +118,7 @@ def select(codes: ClipCodes, frames: Sequence[int]) -> ClipCodes:
     return dataclasses.replace(
         codes,
         arrays={name: array[index] for name, array in codes.arrays.items()},
-        panorama=None if codes.panorama is None else codes.panorama[index],
+        light=codes.light and codes.light.at(index),
         intrinsics=codes.intrinsics[index] if codes.intrinsics.ndim == 3 else codes.intrinsics,
         camera_to_world=None if codes.camera_to_world is None else codes.camera_to_world[index],
     )
@@ -131,7 +131,8 @@ def crop(codes: ClipCodes, top: int, left: int, height: int, width: int) -> Clip
     intrinsics[..., 1, 2] -= top
     window = (..., slice(top, top + height), slice(left, left + width))
     arrays = {name: array[window] for name, array in codes.arrays.items()}
-    return dataclasses.replace(codes, arrays=arrays, intrinsics=intrinsics)
+    light = codes.light and codes.light.cropped(top, left, height, width)
+    return dataclasses.replace(codes, arrays=arrays, light=light, intrinsics=intrinsics)
 
 
 def scaled(codes: ClipCodes, height: int, width: int) -> ClipCodes:
@@ -148,7 +149,8 @@ def scaled(codes: ClipCodes, height: int, width: int) -> ClipCodes:
         for name, array in codes.arrays.items()
     }
     intrinsics = codes.intrinsics * np.array([[width / columns], [height / rows], [1.0]])
-    return dataclasses.replace(codes, arrays=arrays, intrinsics=intrinsics)
+    light = codes.light and codes.light.scaled(height, width)
+    return dataclasses.replace(codes, arrays=arrays, light=light, intrinsics=intrinsics)
 
 
 def _averaged(name: str, array: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -167,7 +169,7 @@ def _averaged(name: str, array: np.ndarray, height: int, width: int) -> np.ndarr
 def mirror(codes: ClipCodes) -> ClipCodes:
     """The clip as seen in a mirror that swaps left and right: the world is reflected in x with the camera.
 
-    x of normals changes its sign, the principal point and the panorama are flipped (its grid is symmetric), and the
+    x of normals changes its sign, the principal point and panoramas are flipped (their grid is symmetric), and the
     pose becomes M pose M with M = diag(-1, 1, 1, 1), which is a rotation again.
     """
     arrays = {}
@@ -182,7 +184,7 @@ def mirror(codes: ClipCodes) -> ClipCodes:
     return dataclasses.replace(
         codes,
         arrays=arrays,
-        panorama=None if codes.panorama is None else codes.panorama[..., ::-1],
+        light=codes.light and codes.light.flipped(),
         intrinsics=intrinsics,
         camera_to_world=None if poses is None else _FLIP @ poses @ _FLIP,
     )
@@ -199,5 +201,4 @@ def permute(codes: ClipCodes, channels: tuple[int, int, int]) -> ClipCodes:
     """Colour channel i becomes what channel `channels[i]` was, in picture, base colour and light."""
     order = list(channels)
     arrays = {name: array[:, order] if name in _COLOURS else array for name, array in codes.arrays.items()}
-    light = None if codes.panorama is None else codes.panorama[:, order]
-    return dataclasses.replace(codes, arrays=arrays, panorama=light)
+    return dataclasses.replace(codes, arrays=arrays, light=codes.light and codes.light.permuted(channels))

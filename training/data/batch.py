@@ -6,10 +6,10 @@
     Batch         the values of a batch on its device: what an objective is handed
 
 Codes are those of a `CodedClip`: eight bits hold what the published models see of colours, roughness and metallic,
-sixteen hold normals, depth and HDR light. That is a fifth of float32, so a small set stays in memory, and cropping and
-mirroring are cheap. Everything passes through this form, cached or not, so that a run's numbers do not depend on what
-the cache holds. Codes become values on the device: a table of 256 entries per clip decodes colours, exposure change
-included.
+sixteen hold normals, depth and HDR light, which stays as it is stored (`clip_light.py`). That is a fifth of float32, so
+a small set stays in memory, and cropping and mirroring are cheap. Everything passes through this form, cached or not,
+so that a run's numbers do not depend on what the cache holds. Codes become values on the device: a table of 256 entries
+per clip decodes colours, exposure change included.
 """
 
 from __future__ import annotations
@@ -29,14 +29,10 @@ from manifests.contract.azimuthal import STEPS
 from manifests.contract.camera import intrinsics_from_fov
 from manifests.contract.clip import Clip, CodedClip, to_codes
 from manifests.contract.color import srgb_decode, srgb_encode
-from manifests.contract.environment import HALF_MAX
 from manifests.errors import DatasetError
 from renderers import modelspace
-from renderers.light.panoramas import backgrounds, panoramas
 from renderers.modelspace import FAR_QUANTILE, NEAR_QUANTILE, relative_depth
-
-BACKGROUND = "background"
-"""Name in `ClipCodes.arrays` of the environment behind every pixel: linear radiance, not exposed."""
+from training.data.clip_light import ClipLight, stored_light
 
 ENVIRONMENT = "environment"
 """What the light is called where it stands beside G-buffers."""
@@ -70,24 +66,23 @@ class ClipCodes:
 
     Attributes:
         arrays: planar (T, C, H, W) by name, as in `CodedClip`: uint8 for colours (sRGB; rgb exposed), roughness,
-            metallic and mask, two int16 for normals, float16 for depth in scene units; and float16 for `BACKGROUND`
-            where it was asked for.
-        panorama: (T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None when not asked for.
-        exposure: factor that brings the panorama to the scale of rgb.
+            metallic and mask, two int16 for normals, float16 for depth in scene units.
+        light: as its frames see it, not exposed; None when not asked for.
+        exposure: factor that brings the light to the scale of rgb.
         intrinsics: (3, 3) float64 in pixels, or (T, 3, 3) where the camera zooms.
         camera_to_world: (T, 4, 4) float64 or None.
     """
 
     arrays: Mapping[str, np.ndarray]
-    panorama: np.ndarray | None
+    light: ClipLight | None
     exposure: float
     intrinsics: np.ndarray
     camera_to_world: np.ndarray | None
 
     @property
     def nbytes(self) -> int:
-        """Size of the pixels and the light."""
-        light = 0 if self.panorama is None else self.panorama.nbytes
+        """Size of the pixels and the light, with what is made of it."""
+        light = 0 if self.light is None else self.light.stored.nbytes
         return light + sum(array.nbytes for array in self.arrays.values())
 
 
@@ -104,30 +99,17 @@ def codes_of(
         for name, array in clip.arrays.items()
     }
     light = None
+    size, known = clip.size, clip.camera
     lit = clip.environment is not None and clip.camera is not None
     if panorama is not None and (lit or not partial):
-        if clip.environment is None or clip.camera is None:
+        if clip.environment is None or known is None:
             raise DatasetError(
                 f"has no {'camera' if clip.camera is None else 'environment'}, which light needs",
                 where=f"clip {clip.key}",
             )
-        rotation, poses = clip.environment.rotation, clip.camera.camera_to_world
-        seen = [rotation, poses[:, :3, :3], *([clip.camera.intrinsics] if background and clip.camera.zooms else [])]
-        turns = np.concatenate(seen, axis=1).reshape(len(poses), -1)
-        _, which, back = np.unique(turns, axis=0, return_index=True, return_inverse=True)  # many clips never turn
-        image, rotation, poses = clip.environment.image, rotation[which], poses[which]
-        light = _halves(panoramas(image, rotation, poses, *panorama))[back]
-        if background:
-            rays = clip.camera.at(which).rays(*clip.size)
-            arrays[BACKGROUND] = _halves(backgrounds(image, rotation, poses, rays))[back]
-    height, width = clip.size
-    known = clip.camera
-    intrinsics = intrinsics_from_fov(_UNKNOWN_FOV, height, width) if known is None else known.intrinsics
+        light = stored_light(clip.environment, known, size, panorama, background=background)
+    intrinsics = intrinsics_from_fov(_UNKNOWN_FOV, *size) if known is None else known.intrinsics
     return ClipCodes(arrays, light, clip.exposure, intrinsics, None if known is None else known.camera_to_world)
-
-
-def _halves(radiance: Tensor) -> np.ndarray:
-    return radiance.clamp_max_(HALF_MAX).half().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,18 +139,18 @@ class CodedBatch:
 
     Attributes:
         arrays: (B, T, C, H, W) by name, in the types of `ClipCodes.arrays`; all surface where no mask is known.
-        panorama: (B, T, 3, h, w) float16 linear radiance in the camera frame, not exposed; None where none has it.
-        background: (B, T, 3, H, W), likewise; None where not all have it.
+        lights: by clip, how its frames see its light; None for one that has none, or where it was not asked for.
+        images: (h, w, 3) stored light by the number of the clip.
         missing: (B,) bool by name of a G-buffer or `environment`: clips that lack it, and hold zeros in its place;
             only of those that some clip has and some other lacks.
         depth_range: (B, 2) near and far depth (`depth_limits`).
         tables: (B, 256) model-space value of each rgb code, after the exposure change of the visit.
-        exposures: (B,) factors that bring panorama and background to the scale of rgb, exposure change included.
+        exposures: (B,) factors that bring the light to the scale of rgb, exposure change included.
     """
 
     arrays: Mapping[str, Tensor]
-    panorama: Tensor | None
-    background: Tensor | None
+    lights: tuple[ClipLight | None, ...]
+    images: Mapping[int, Tensor]
     depth_range: Tensor
     tables: Tensor
     exposures: Tensor
@@ -186,7 +168,7 @@ class CodedBatch:
         return _changed(self, Tensor.pin_memory)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The values on `device`, seeds excepted; copies do not block where the memory is pinned."""
+        """The values on `device`, seeds excepted, where light is turned; copies do not block where memory is pinned."""
         return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))._values(self.seeds)
 
     def _values(self, seeds: Tensor) -> Batch:
@@ -200,13 +182,14 @@ class CodedBatch:
                 gbuffers[name] = _looked_up(colours if name == "basecolor" else linear, array)
             else:
                 gbuffers[name] = _directions(array)
+        panorama, background = self._radiance()
         return Batch(
             rgb=_looked_up(self.tables, self.arrays["rgb"]),
             gbuffers=gbuffers,
             mask=_looked_up(linear, self.arrays["mask"]),
             depth_range=self.depth_range,
-            panorama=self._radiance(self.panorama),
-            background=self._radiance(self.background),
+            panorama=panorama,
+            background=background,
             intrinsics=self.intrinsics,
             camera_to_world=self.camera_to_world,
             keys=self.keys,
@@ -217,20 +200,30 @@ class CodedBatch:
             missing=self.missing,
         )
 
-    def _radiance(self, halves: Tensor | None) -> Tensor | None:
-        return None if halves is None else halves.float().mul_(self.exposures.view(-1, 1, 1, 1, 1))
+    def _radiance(self) -> tuple[Tensor | None, Tensor | None]:
+        """Panoramas, zeros for clips without light, and what lies behind pixels where all clips have it; exposed."""
+        seen = {clip: light.seen(self.images[clip]) for clip, light in enumerate(self.lights) if light is not None}
+        if not seen:
+            return None, None
+        nothing = torch.zeros_like(next(iter(seen.values()))[0])
+        panoramas = [seen[clip][0] if clip in seen else nothing for clip in range(len(self.lights))]
+        behind = [each for _, each in seen.values() if each is not None]
+        exposures = self.exposures.view(-1, 1, 1, 1, 1)
+        return (
+            torch.stack(panoramas).float().mul_(exposures),
+            torch.stack(behind).float().mul_(exposures) if len(behind) == len(self.lights) else None,
+        )
 
 
 def collate(visits: Sequence[Visit]) -> CodedBatch:
     """Visits of equal shape as one batch."""
     cuts, entries = [visit.codes for visit in visits], [visit.entry for visit in visits]
-    names = dict.fromkeys(name for cut in cuts for name in cut.arrays if name not in ("mask", BACKGROUND))
+    names = dict.fromkeys(name for cut in cuts for name in cut.arrays if name != "mask")
     held = {name: [cut.arrays.get(name) for cut in cuts] for name in names}
     arrays = {name: _filled(parts) for name, parts in held.items()}
-    lights = [cut.panorama for cut in cuts]
-    panorama = _filled(lights) if any(light is not None for light in lights) else None
-    held |= {} if panorama is None else {ENVIRONMENT: lights}
-    missing = {name: torch.tensor([part is None for part in parts]) for name, parts in held.items()}
+    lights = tuple(cut.light for cut in cuts)
+    parts = held | ({ENVIRONMENT: lights} if any(lights) else {})
+    missing = {name: torch.tensor([part is None for part in each]) for name, each in parts.items()}
     unknown = np.full_like(cuts[0].arrays["rgb"][:, :1], 255)  # without a mask all is surface
     arrays["mask"] = _tensor([cut.arrays.get("mask", unknown) for cut in cuts])
     poses = _if_all([cut.camera_to_world for cut in cuts])
@@ -239,8 +232,8 @@ def collate(visits: Sequence[Visit]) -> CodedBatch:
         depth_range = torch.stack([depth_limits(part) for part in arrays["depth"].numpy()])
     return CodedBatch(
         arrays=arrays,
-        panorama=panorama,
-        background=_if_all([cut.arrays.get(BACKGROUND) for cut in cuts]),
+        lights=lights,
+        images={clip: light.stored.image for clip, light in enumerate(lights) if light is not None},
         depth_range=depth_range,
         tables=torch.from_numpy(np.stack([_exposed(visit.gain) for visit in visits])).float(),
         exposures=torch.tensor([visit.codes.exposure * visit.gain for visit in visits]),
