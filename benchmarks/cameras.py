@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -23,6 +24,9 @@ import numpy as np
 from manifests.contract.camera import Camera
 from manifests.errors import InputError
 from scenes.recipes import Recipe
+
+if TYPE_CHECKING:
+    from editing.film_scene import FilmScene
 
 SEED = 41
 MOTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -141,10 +145,11 @@ def depth(folder: Path, fov_degrees: float) -> None:
     what is seen there is measured in all frames, in pixels.
     """
     from editing.film import open_film
-    from editing.film_scene import estimates_with_distance
+    from editing.film_scene import FilmScene, estimates_with_distance
     from editing.relighting import estimated
     from editing.settings import FilmRenderers, FilmSettings
     from labeling.cameras.clip_depth import clip_depth
+    from manifests.contract.environment import Environment
     from renderers.sampling.windows import plan_windows
 
     settings = FilmSettings()
@@ -174,8 +179,10 @@ def depth(folder: Path, fov_degrees: float) -> None:
         there = np.isfinite(true)
         old = estimates_with_distance(maps, camera.intrinsics)[0]["depth"][..., 0]
         errors = [scaled_error(one, true, there & np.isfinite(old)) for one in (old, found[0])]
-        frames = [np.asarray(frame) for frame in (255 * seen + 0.5).astype(np.uint8)]
-        feet = _feet(frames, camera, {**maps, "depth": found[0][..., None]}, there[0])
+        frames = deque((np.asarray(frame), 0.0) for frame in (255 * seen + 0.5).astype(np.uint8))
+        arrays = {**maps, "depth": found[0][..., None], "mask": there[..., None].astype(np.float32)}
+        light = Environment(np.ones((2, 4, 3), dtype=np.float32), np.tile(np.eye(3), (len(frames), 1, 1)))
+        feet = _feet(FilmScene(frames, arrays, (0.0, 1.0), camera, light, 1.0, film.level, False, (), film.points))
         paths = truly.project(_seen_at(truly, true[0], feet))[0], camera.project(np.array([*feet.values()]))[0]
         shown = (paths[0] > 0).all(axis=-1) & (paths[0] < true.shape[:0:-1]).all(axis=-1)
         slide = np.linalg.norm(paths[0] - paths[1], axis=-1)[shown]
@@ -199,22 +206,16 @@ def scaled_error(found: np.ndarray, true: np.ndarray, where: np.ndarray) -> floa
     return float(np.abs(ratio / np.median(ratio) - 1).mean())
 
 
-def _feet(
-    frames: list[np.ndarray], camera: Camera, gbuffers: Mapping[str, np.ndarray], there: np.ndarray
-) -> dict[tuple[int, int], np.ndarray]:
+def _feet(scene: FilmScene) -> dict[tuple[int, int], np.ndarray]:
     """Where things stand that are put to some pixels (x, y) of the first frame that can hold one."""
-    from editing.anchoring import anchored
-    from editing.support import floor_up, stand
+    from editing.insertion import Thing, place
 
     feet: dict[tuple[int, int], np.ndarray] = {}
-    rows, columns = np.nonzero(there)
+    rows, columns = np.nonzero(scene.arrays["mask"][0, ..., 0])
     for number in np.random.default_rng(0).permutation(len(rows))[:150]:
         pixel = int(columns[number]), int(rows[number])
         try:
-            up = floor_up(camera, gbuffers["normal"][0], there[..., None], pixel)
-            made = stand(camera, gbuffers, pixel, up, measured=False)
-            nearer = {**gbuffers, "depth": anchored(frames, camera, made) * gbuffers["depth"]}
-            feet[pixel] = stand(camera, nearer, pixel, up, measured=False).position
+            feet[pixel] = place(scene, Thing("", pixel)).position
         except InputError:
             continue
     return feet

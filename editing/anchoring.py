@@ -1,8 +1,10 @@
 """How far away a place on a surface is, from how it moves through a film whose camera is known.
 
-A network's depth is off by some percent, and under a camera that moves what stands there slides. So the surface around
-the place is taken through a row of depths and looked up in all frames; it lies where the frames agree (plane sweep:
-Collins, "A Space-Sweep Approach to True Multi-Image Matching", 1996).
+A network's depth is off, and under a camera that moves what stands there slides. So the floor is first looked for among
+the corners that were solved with the camera: the plane around the place that most of them lie on (Fischler and Bolles,
+"Random sample consensus", 1981). Then the surface around the place is taken through a row of depths and looked up in
+all frames; it lies where the frames agree (plane sweep: Collins, "A Space-Sweep Approach to True Multi-Image Matching",
+1996).
 """
 
 from __future__ import annotations
@@ -24,6 +26,60 @@ _RANGE, _COARSE, _FINE = 0.4, 81, 21
 _LEAST_MATCH, _LEAST_PEAK = 0.6, 0.08
 _LEAST_TEXTURE = 2.0
 """Of 255, that the patch varies by."""
+_NEAR = 0.2
+"""Standard deviation, in larger sides of the picture, of what counts as around the place among corners."""
+_UNLIKE = 0.2
+"""What a corner counts for on what does not look like a floor."""
+_OFF = 0.015
+"""Share of its distance by which a corner on the floor may be off it."""
+_TILT = np.cos(np.radians(25.0))
+_TRIPLES = 400
+_LEAST_CORNERS, _LEAST_WEIGHT = 12, 3.0
+
+
+def floor_of_corners(
+    points: np.ndarray, camera: Camera, normal: np.ndarray, up: np.ndarray, pixel: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A place (3,) and the direction (3,) of the floor that corners show around a pixel (x, y); None where they do not.
+
+    Args:
+        points: (N, 3) corners in the world.
+        camera: of the first frame.
+        normal: (H, W, 3) of that frame, camera frame.
+        up: (3,) where floors look, roughly.
+    """
+    height, width = normal.shape[:2]
+    pixels, away = (found[0] for found in camera.project(points)) if len(points) else (points[:, :2], points[:, 0])
+    with np.errstate(invalid="ignore"):
+        inside = (away > 1e-6) & (pixels >= 0).all(axis=-1) & (pixels < (width, height)).all(axis=-1)
+    points, pixels = points[inside], pixels[inside]
+    if len(points) < _LEAST_CORNERS:
+        return None
+    pose = camera.camera_to_world[0]
+    lean = normal[pixels[:, 1].astype(int), pixels[:, 0].astype(int)] @ (pose[:3, :3].T @ up)
+    weight = np.exp(-0.5 * (np.linalg.norm(pixels - pixel, axis=-1) / (_NEAR * max(height, width))) ** 2)
+    weight *= np.where(lean > 0.5, 1.0, _UNLIKE)
+    loose = _OFF * np.linalg.norm(points - pose[:3, 3], axis=-1)
+    drawn = np.random.default_rng(0).choice(len(points), (_TRIPLES, 3), p=weight / weight.sum())
+    first, second, third = points[drawn].transpose(1, 0, 2)
+    across = np.cross(second - first, third - first)
+    across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
+    across *= np.where(across @ up < 0, -1.0, 1.0)[:, None]
+    level = across @ up > _TILT
+    places, ways = np.concatenate([first[level], first]), np.concatenate([across[level], np.tile(up, (len(first), 1))])
+    off = (points @ ways.T - (places * ways).sum(axis=-1)) / loose[:, None]  # (N, K), what lies above is positive
+    gain = weight @ (np.maximum(1 - off**2, 0.0) - 0.5 * (off < -3))  # nothing is seen below a floor
+    best = int(np.argmax(gain))
+    place, way, on = places[best], ways[best], np.abs(off[:, best]) < 1
+    for _ in range(3):
+        if on.sum() < _LEAST_CORNERS or weight[on].sum() < _LEAST_WEIGHT:
+            return None
+        place = np.average(points[on], axis=0, weights=weight[on])
+        fitted = np.linalg.svd((points[on] - place) * np.sqrt(weight[on])[:, None])[2][2]
+        fitted *= np.sign(fitted @ up)
+        way = fitted if fitted @ up > _TILT else way
+        on = np.abs((points - place) @ way) < loose
+    return place, way
 
 
 def anchored(frames: Sequence[np.ndarray], camera: Camera, place: Stand) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import glob
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -114,8 +114,17 @@ class Film:
             self._sound = SoundTrack(self._source)
         return self._sound
 
-    def pieces(self, plan: WindowPlan, size: tuple[int, int], waiting: Waiting | None = None) -> Iterator[Piece]:
-        """The windows of the plan in order, once, at a size (h, w); every frame read is put into `waiting` as it is."""
+    def pieces(
+        self,
+        plan: WindowPlan,
+        size: tuple[int, int],
+        waiting: Waiting | None = None,
+        on_frame: Callable[[], None] = lambda: None,
+    ) -> Iterator[Piece]:
+        """The windows of the plan in order, once, at a size (h, w).
+
+        Every frame read is put into `waiting` as it is, and `on_frame` called then.
+        """
         source = self._stored()
         held: list[np.ndarray] = []
         start = 0
@@ -127,6 +136,7 @@ class Film:
                 if waiting is not None:
                     waiting.append((eight_bits(frame), seconds))
                 held.append(floats(resized(frame[None], size)[0]))
+                on_frame()
             yield Piece(window, np.stack(held))
 
     def frame(self, index: int) -> np.ndarray:
@@ -149,20 +159,21 @@ class Film:
     def find_camera(self, how: str | None, fov_degrees: float, out: Path) -> None:
         """Let the film know its camera: "assume" (or None) one that stands still and level, "solve" it, or read it.
 
-        A clip keeps its own. What is solved is kept beside `out` (.camera.json), and used again for the same film,
-        which is read once more for that. fov_degrees: where nothing shows the lens. InputError for a file that cannot
-        be used.
+        A clip keeps its own. What is solved is kept in the folder of `out` (FILM.camera.json), for everything that is
+        made of the film there; the film is read once more for that. fov_degrees: where nothing shows the lens.
+        InputError for a file that cannot be used.
         """
         if how is None or how == "assume" or not isinstance(self._source, Reader):
             return
         from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 
         if how == "solve":
-            kept, path = out.with_suffix(".camera.json"), Path(self._source.footage.path)
-            digest = film_digest(path, fov_degrees)
+            footage = self._source.footage
+            kept = out.parent / f"{Path(footage.path).stem}.camera.json"
+            digest = film_digest(footage, fov_degrees)
             found = kept_cameras(kept, digest)
             if found is None:
-                with open_video(path) as again:
+                with open_footage(footage) as again:
                     found = solve_film((rgb for rgb, _ in steady(again)), self.size, fov_degrees, digest)
                 make_folder(kept.parent)
                 write_cameras(kept, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -47,6 +47,7 @@ class FilmScene:
         level: whether the world's z is up; else only the camera's up is known.
         measured: whether depth and normals are exact, and no estimates.
         said: lines for people: what was known and what was assumed.
+        points: (N, 3) corners in the world, of a camera that was solved and moves.
     """
 
     frames: Waiting
@@ -58,6 +59,7 @@ class FilmScene:
     level: bool
     measured: bool
     said: tuple[str, ...]
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 def read_scene(film: Film, settings: FilmSettings, renderers: FilmRenderers) -> FilmScene:
@@ -132,7 +134,8 @@ def _estimated(
         f"camera     {about}",
         "light      estimated",
     )
-    return FilmScene(frames, arrays, scale, camera, light, 1.0, film.level, False, said)
+    points = np.zeros((0, 3)) if moving is None else film.points
+    return FilmScene(frames, arrays, scale, camera, light, 1.0, film.level, False, said, points)
 
 
 def _in_steps(

@@ -27,7 +27,7 @@ from datagen.insert_render import (
     render_lit,
     told_materials,
 )
-from editing.anchoring import anchored
+from editing.anchoring import anchored, floor_of_corners
 from editing.compositing import PlateLook, blend, composite, lay_lit, widened
 from editing.film import Film, Waiting, film_writer, floats, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
@@ -261,7 +261,7 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
         )
     scale, share = _sizes(thing.scale)
 
-    def standing(factor: float) -> Stand:
+    def standing(factor: float, up: np.ndarray = up) -> Stand:
         return stand(
             scene.camera,
             {**scene.arrays, "depth": factor * scene.arrays["depth"]},
@@ -279,6 +279,14 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
     made = standing(1.0)
     if scene.measured or thing.depth is not None or not np.ptp(scene.camera.camera_to_world[:, :3, 3], axis=0).any():
         return made
+    first = scene.camera.at(slice(1))
+    floor = floor_of_corners(scene.points, first, scene.arrays["normal"][0], up, (x + 0.5, y + 0.5))
+    if floor is not None:
+        centre = first.camera_to_world[0, :3, 3]
+        along = float((made.position - centre) @ floor[1])
+        reach = float((floor[0] - centre) @ floor[1]) / along if along else 0.0
+        if reach > 0:
+            return standing(reach, up if scene.level else floor[1])
     return standing(anchored([frame for frame, _ in scene.frames], scene.camera.resized((height, width), full), made))
 
 

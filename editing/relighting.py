@@ -92,9 +92,9 @@ def relight(
         bar = files.enter_context(
             tqdm(total=opened.frames, desc="relight", unit="frame", unit_scale=True, leave=False, mininterval=0.5)
         )
-        share = 1 / (2 + len(lights))  # of the work on a frame: estimating, each light, composing and writing
+        share = 1 / (3 + len(lights))  # of the work on a frame: reading, estimating, each light, composing and writing
 
-        def advance(frames: float) -> None:
+        def advance(frames: float = 1) -> None:
             bar.update(min(share * frames, opened.frames - bar.n))  # thirds do not add up to one
 
         seen_size = renderers.seen_size(opened)
@@ -109,7 +109,7 @@ def relight(
         def windows() -> Iterator[list[np.ndarray]]:
             """Each window's gain under every light, its coverage and, where wanted, its G-buffers; (n, h, w, C)."""
             done = 0
-            for piece in opened.pieces(plan, seen_size, waiting):
+            for piece in opened.pieces(plan, seen_size, waiting, advance):
                 fresh, done = piece.window.stop - done, piece.window.stop
                 maps = estimated(piece.seen, renderers.inverse, settings)
                 advance(fresh)
@@ -136,7 +136,7 @@ def relight(
             video.write(pictures[0] if sheet is None else sheet.lay([frame, *pictures]), seconds)
             if buffers is not None:
                 buffers.write(dict(zip(GBUFFERS, maps, strict=True)), seconds)
-            advance(1)
+            advance()
     return [*written, *([Path(gbuffers)] if gbuffers is not None else [])]
 
 

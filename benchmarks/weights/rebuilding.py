@@ -161,15 +161,26 @@ class PhotoRebuild:
         """All stages in order; each is a command of its own, and goes on where it was."""
         clips = ["datagen", "run", self.at("dataset"), "--recipe", "train-world"]
         seed = ["--seed", str(self.seed + 1)]
-        found = ["--inverse", self.at("inverse/renderer"), "--forward", self.at("forward/renderer")]
+        unseen = [
+            "datagen",
+            "run",
+            self.at("unseen"),
+            "--recipe",
+            "train-world",
+            "--clips",
+            str(max(2, self.clips // 8)),
+        ]
+        found = ["--inverse", self.at("judge/renderer"), "--forward", self.at("forward/renderer")]
         evaluation = [self.at("benchmark"), self.at("evaluation"), *found, "--training", self.at("dataset")]
         pack = [*found, "--evaluation", self.at("evaluation"), "--out", self.at("weights/photo")]
         selection = [self.at("dataset"), "--out", self.at("selection"), "--minutes", self._minutes("selection")]
         often = ["--steps", str(self.narrow), "--seed", str(self.seed)]
         return [
-            _stage("dataset", "Render clips to learn from", [*clips, "--clips", str(self.clips), *seed]),
+            _stage("dataset", "Render clips to learn from", self._rendered("dataset", self.clips, 1)),
             _stage("inverse", "Train the inverse renderer", self._training("inverse", [])),
             StageCommand("forward", "Train the forward renderer", self._forward),
+            _stage("unseen", "Render clips for the judge", self._rendered("unseen", max(2, self.clips // 8), 2)),
+            _stage("judge", "Train what says how wrong labels are", self._judging()),
             _stage("benchmark", "Render the benchmark", _benchmark(self.at("benchmark"), self.scenes)),
             _stage("evaluate", "Measure the renderers", ["evaluate", "run", *evaluation]),
             _stage("pack", "Pack weights and cards", ["benchmarks.weights", "pack", *pack]),
@@ -180,12 +191,20 @@ class PhotoRebuild:
         """A path below `out`, as it is typed."""
         return str(self.out / name)
 
+    def _rendered(self, folder: str, clips: int, seed: int) -> list[str]:
+        how = ["--recipe", "train-world", "--clips", str(clips), "--seed", str(self.seed + seed)]
+        return ["datagen", "run", self.at(folder), *how]
+
     def _minutes(self, name: str) -> str:
         return f"{self.minutes * _PHOTO_SHARES[name]:g}"
 
     def _training(self, task: str, more: Sequence[str], preset: str | None = None) -> list[str]:
         how = ["--preset", preset or self.preset, "--minutes", self._minutes(task), "--seed", str(self.seed)]
         return ["train", task, self.at("dataset"), self.at(task), *how, *more, *_OURS, "--resume"]
+
+    def _judging(self) -> list[str]:
+        how = ["--inverse", self.at("inverse/renderer"), "--preset", self.preset, "--seed", str(self.seed)]
+        return ["train", "judge", self.at("unseen"), self.at("judge"), *how, *_OURS, "--resume"]
 
     def _forward(self) -> list[str]:
         """It goes on from the one of `tiny`, and learns from what the new inverse renderer estimates as well."""

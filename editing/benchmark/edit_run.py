@@ -55,8 +55,14 @@ def score_edits(
             made = run_case(case, mode, before, after, renderers.without_lora(), catalogue.roots)
             if made.problem:
                 findings.problems.append(f"{case.edit} {case.scene}, {mode}: {made.problem}")
+            if not made.by_method:
                 continue
             findings.scores += score(case, mode, case.scene, made.by_method, before, after)
+            if made.foot is not None:
+                off = foot_off(case, made.foot, before)
+                worst = float(np.percentile(off, 95))
+                findings.scores.append(Score(case.edit, case.scene, case.scene, mode, OURS, "", "foot_pixels", worst))
+                findings.feet.setdefault((mode, case.edit), []).extend(off.tolist())
             pictures[f"{OURS}, {mode}"] = made.by_method[OURS]
             pictures |= {name: made.by_method[name] for name in _SHOWN if name in made.by_method and mode == "truth"}
         exposure = before.exposure
@@ -143,6 +149,14 @@ def boxed(thing: np.ndarray) -> np.ndarray:
                 sides.append(slice(max(int(middle - half), 0), int(np.ceil(middle + half))))
             box[tuple(sides)] = True
     return boxes
+
+
+def foot_off(case: Case, foot: np.ndarray, before: Clip) -> np.ndarray:
+    """Pixels (T,) by which the foot (T, 2) of our inserted thing is off that of the true one."""
+    assert case.inserted is not None
+    assert before.camera is not None
+    true = before.camera.project(np.array([[*case.inserted.thing.position, 0.0]]))[0][:, 0]
+    return np.asarray(np.linalg.norm(foot - true, axis=-1))
 
 
 def score(

@@ -7,8 +7,8 @@ alone, with the inverse renderer and the estimated light; only the selection and
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,15 +34,21 @@ MODES: tuple[Mode, ...] = ("truth", "pixels")
 OURS = "ours"
 OTHER = "ours, the other way"
 """What insertion would show with the renderer that is not its default; nothing is judged by it."""
+ASSUMED = "ours, camera assumed still"
+"""What insertion shows of a film whose camera moves and is not followed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Videos:
-    """What was made of a case: (T, H, W, 3) sRGB by method, ours first. Empty where the edit could not be made."""
+    """What was made of a case: (T, H, W, 3) sRGB by method, ours first. Empty where the edit could not be made.
+
+    problem: why not, or what was not as it should be.
+    foot: pixels (T, 2), (x, y) from the picture's corner, at which our inserted thing stands in each frame.
+    """
 
     by_method: Mapping[str, np.ndarray]
     problem: str = ""
-    coverage: np.ndarray | None = field(default=None)
+    foot: np.ndarray | None = None
 
 
 def shown(clip: Clip, exposure: float) -> np.ndarray:
@@ -56,13 +62,21 @@ def run_case(
     """Make the edit of `case` on the clip `before`; `after` is the true render, which only oracles look at."""
     settings = FilmSettings(fov=case.before.view.fov)
     if mode == "pixels" and case.before.view.motions and case.inserted is not None:
-        with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch, _filmed(before, Path(scratch)) as solved:
-            solved.find_camera("solve", settings.fov, Path(scratch) / "film.mp4")
-            return _inserted(case, mode, solved, before, renderers, settings, roots)
+        made = []
+        for how in ("solve", "assume"):
+            with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch, _filmed(before, Path(scratch)) as film:
+                film.find_camera(how, settings.fov, Path(scratch) / "film.mp4")
+                lost = "" if film.points.size or how == "assume" else f"camera not followed: {film.camera_said[0]}"
+                made.append(_inserted(case, film, before, renderers, settings, roots, ("cycles",), measured=False))
+                made[-1] = replace(made[-1], problem=made[-1].problem or lost)
+        followed, assumed = made
+        still = {ASSUMED: assumed.by_method[OURS]} if assumed.by_method else {}
+        return replace(followed, by_method={**followed.by_method, **still} if followed.by_method else {})
     film = Film(before.key, before if mode == "truth" else _pictures_of(before))
     if case.change is not None:
         return _rematerialed(case, mode, film, shown(after, before.exposure), renderers, settings)
-    return _inserted(case, mode, film, before, renderers, settings, roots)
+    ways: tuple[Way, ...] = ("network", "cycles") if mode == "truth" else ("cycles", "network")
+    return _inserted(case, film, before, renderers, settings, roots, ways, measured=mode == "truth")
 
 
 def _filmed(clip: Clip, folder: Path) -> Film:
@@ -100,38 +114,40 @@ def _rematerialed(
 
 def _inserted(
     case: Case,
-    mode: Mode,
     film: Film,
     before: Clip,
     renderers: FilmRenderers,
     settings: FilmSettings,
     roots: Mapping[str, Path],
+    ways: Sequence[Way],
+    *,
+    measured: bool,
 ) -> Videos:
+    """The thing put in in each of the `ways`, of which the first is ours."""
     assert case.inserted is not None
     thing = case.inserted.thing
     scene = read_scene(film, settings, renderers)
     assert before.camera is not None
     turn = thing.yaw
-    if mode == "pixels":  # the same side toward the camera
+    if not measured:  # the same side toward the camera
         where = np.array([*thing.position, 0.0])
         turn -= float(np.degrees(facing(before.camera.camera_to_world[0, :3, 3] - where, np.array([0.0, 0.0, 1.0]))))
     added = Thing(Insert(thing.mesh, thing.material, roots), case.inserted.pixel, f"{100 * SHARE:g}%", turn)
     videos = {}
-    coverage = None
-    ways: tuple[Way, Way] = ("network", "cycles") if mode == "truth" else ("cycles", "network")
-    for method, way in zip((OURS, OTHER), ways, strict=True):
+    for method, way in zip((OURS, OTHER), ways, strict=False):
         try:
             with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
                 made = put(scene, [added], renderers, settings, Path(scratch), render=way, gbuffers=True)
         except InputError as error:
             return Videos({}, str(error))
         videos[method] = np.stack(list(made.video)).astype(np.float32) / (255 if way == "cycles" else 1)
-        coverage = made.coverage
-    assert coverage is not None
+    assert made.coverage is not None
     video = shown(before, before.exposure)
     videos[edit_baselines.UNCHANGED] = video
-    videos[edit_baselines.PASTE] = edit_baselines.paste(video, dict(made.arrays), coverage, scene.camera.intrinsics)
-    return Videos(videos, coverage=coverage)
+    arrays, lens = dict(made.arrays), scene.camera.intrinsics
+    videos[edit_baselines.PASTE] = edit_baselines.paste(video, arrays, made.coverage, lens)
+    camera = scene.camera.resized(made.coverage.shape[1:3], before.size)
+    return Videos(videos, foot=camera.project(made.stands[0].position[None])[0][:, 0])
 
 
 def _floats(pictures: Iterable[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from labeling.cameras.camera_solving import CameraKind, CameraSolution, camera_in_world, solve_tracks
 from labeling.cameras.feature_tracks import FeatureTracks, track_features
 from labeling.sources.colmap import MODEL_FILES, cameras_of, parse_colmap
-from labeling.sources.footage import natural
+from labeling.sources.footage import Footage, natural
 from labeling.sources.frame_reader import numbering
 from labeling.sources.transforms import camera_of, parse_transforms, pose_of
 from manifests.contract.camera import Camera
@@ -90,9 +90,10 @@ def solve_film(
     return FilmCameras(size=size, digest=digest, shots=shots)
 
 
-def film_digest(path: Path, fov_degrees: float) -> str:
+def film_digest(footage: Footage, fov_degrees: float) -> str:
     """SHA-256, in hex, of the contents of a film (names, sizes and times of a folder's files) and the options."""
-    total = hashlib.sha256(f"{VERSION} {fov_degrees!r}\n".encode())
+    total = hashlib.sha256(f"{VERSION} {fov_degrees!r} {footage.images}\n".encode())
+    path = Path(footage.path)
     if path.is_file():
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())

@@ -44,7 +44,8 @@ _TEXTURES = [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 _PROGRESS = gr.Progress(track_tqdm=True)
 CSS = """
 .gradio-container { max-width: none !important; }
-#canvas img { cursor: crosshair; }
+#canvas img { cursor: crosshair; touch-action: none; }
+#mark { position: fixed; z-index: 99; pointer-events: none; border: 1px dashed #ffd278; border-bottom-width: 3px; }
 #canvas img, #compare img { object-fit: contain; }
 #lights .thumbnail-item { aspect-ratio: 2; }
 #strip img { width: 100%; object-fit: cover; }
@@ -199,10 +200,15 @@ class Page:
 
     def _object_tool(self) -> None:
         with gr.Tab("Object", id="object") as self._object_tab:
-            gr.Markdown("Click the place in the picture where it is to stand.")
+            gr.Markdown(
+                "Click the place in the picture where it is to stand. Once it was tried, drag it elsewhere, or move it "
+                "with the arrow keys."
+            )
             self._asset = gr.File(label="Drop a .glb", file_types=[".glb"], height=110, elem_id="asset")
             self._mesh = gr.Dropdown(list(MESHES), value=next(iter(MESHES)), label="or one of these", elem_id="mesh")
-            self._scale = gr.Slider(0, 100, 0, step=1, label="Longest side, % of the picture; 0 is chosen for you")
+            self._scale = gr.Slider(
+                0, 100, 0, step=1, label="Longest side, % of the picture; 0 is chosen for you", elem_id="size"
+            )
             self._spin = gr.Slider(-180, 180, 0, step=1, label="Rotate, degrees")
 
     def _wire(self) -> None:
@@ -218,8 +224,8 @@ class Page:
 
         for tab, tool in ((self._light_tab, "light"), (self._material_tab, "material"), (self._object_tab, "object")):
             tab.select(lambda tool=tool: tool, None, self._tool, **quick)
-        picked = [self._project, self._tool, self._points, self._tolerance]
-        self._canvas.select(self._picked, [*picked, self._click], [self._points, self._canvas], **quick)
+        picked = [self._project, self._tool, self._points, self._tolerance, self._result]
+        chosen = self._canvas.select(self._picked, [*picked, self._click], [self._points, self._canvas], **quick)
         self._tolerance.release(self._again, picked, self._canvas, **quick)
         for tab in (self._material_tab, self._object_tab):
             tab.select(self._again, picked, self._canvas, **quick)
@@ -243,8 +249,11 @@ class Page:
             *(self._tolerance, self._changes, self._colour, self._texture, self._roughness, self._metallic),
             *(self._asset, self._mesh, self._scale, self._spin),
         ]
-        self._try.click(self._try_it, controls, [self._told, *cleared], **slow)
-        self._render.click(self._render_it, controls, [self._told, *cleared], **slow)
+        made = [self._told, *cleared, self._canvas]
+        self._try.click(self._try_it, controls, made, **slow)
+        self._render.click(self._render_it, controls, made, **slow)
+        told_there: dict[str, Any] = {"show_progress_on": self._told, "trigger_mode": "always_last"}  # clicks go on
+        chosen.success(self._moved, [self._result, *controls], made, **told_there, **slow)
         shown = [self._project, self._result, self._frame]
         self._frame.release(self._compare, shown, self._slider, trigger_mode="always_last", **quick)
 
@@ -276,19 +285,33 @@ class Page:
 
     @told
     def _picked(
-        self, project: Project | None, tool: Tool, points: Points, tolerance: float, click: str, event: gr.SelectData
+        self,
+        project: Project | None,
+        tool: Tool,
+        points: Points,
+        tolerance: float,
+        result: Result | None,
+        click: str,
+        event: gr.SelectData,
     ) -> tuple[Points, np.ndarray]:
         project = _open(project)
         point = film_pixel((int(event.index[0]), int(event.index[1])), project.size)
         begins = tool != "material" or click == ANEW or not points
         points = ((point, True),) if begins else (*points, (point, click == ADD))
-        return points, self._marked(project, tool, points, tolerance)
+        return points, self._marked(project, tool, points, tolerance, result)
 
     @told
-    def _again(self, project: Project | None, tool: Tool, points: Points, tolerance: float) -> Any:
-        return gr.skip() if project is None or not points else self._marked(project, tool, points, tolerance)
+    def _again(
+        self, project: Project | None, tool: Tool, points: Points, tolerance: float, result: Result | None
+    ) -> Any:
+        return gr.skip() if project is None or not points else self._marked(project, tool, points, tolerance, result)
 
-    def _marked(self, project: Project, tool: Tool, points: Points, tolerance: float) -> np.ndarray:
+    def _marked(
+        self, project: Project, tool: Tool, points: Points, tolerance: float, result: Result | None
+    ) -> np.ndarray:
+        """The first frame with what is selected, or with the object that was put in, to be dragged."""
+        if tool == "object" and result is not None and result.placed:
+            return marked(self._shop.compare(project, result, 0)[1], None, points[-1:])
         mask = self._shop.select(project, *_sorted(points), tolerance)[1] if tool == "material" else None
         with project.film(whole=False) as film:
             return marked(film.frame(0), mask, points if tool == "material" else points[-1:])
@@ -312,6 +335,13 @@ class Page:
     @told
     def _render_it(self, _progress: gr.Progress = _PROGRESS, *controls: Any) -> tuple[Any, ...]:
         return self._made(True, *controls)
+
+    @told
+    def _moved(self, result: Result | None, *controls: Any) -> Any:
+        """What was put in is moved: tried again where it stands now."""
+        if result is None or not result.placed or controls[1] != "object":
+            return (gr.skip(),) * 8
+        return self._made(False, *controls)
 
     def _made(
         self,
@@ -351,7 +381,9 @@ class Page:
         video = str(result.video) if whole else None
         files = [str(path) for path in result.files] if whole else None
         pair = self._compare(project, result, 0)
-        return html.escape(said), result, pair, slider, video, files, gr.update(selected="compare")
+        canvas = self._marked(project, tool, points, tolerance, result) if result.placed else gr.skip()
+        view = gr.update(selected="picture" if result.placed and not whole else "compare")
+        return html.escape(said), result, pair, slider, video, files, view, canvas
 
     @told
     def _compare(self, project: Project | None, result: Result | None, frame: float) -> tuple[np.ndarray, np.ndarray]:

@@ -176,7 +176,7 @@ def serve(
                     primary_hue="orange", neutral_hue="zinc", font=fonts, font_mono=["ui-monospace", "monospace"]
                 ),
                 css=CSS,
-                js="() => document.body.classList.add('dark')",
+                js=(Path(__file__).parent / "dragging.js").read_text(),
                 app_kwargs={"middleware": [Middleware(Guard, hosts=hosts, largest=megabytes * 2**20)]},
             )
         except OSError as error:

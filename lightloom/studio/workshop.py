@@ -38,12 +38,14 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True)
 class Result:
-    """video: of the whole clip, or of its first frame (`whole` False). files: to download. told: a line for people."""
+    """video: of the whole clip, or of its first frame (`whole` False). files: to download. told: a line for people.
+    placed: whether something was put in, which can be moved."""
 
     video: Path
     whole: bool
     files: tuple[Path, ...]
     told: str
+    placed: bool = False
 
 
 class Workshop:
@@ -171,12 +173,16 @@ class Workshop:
         rotate: float = 0.0,
         whole: bool = True,
     ) -> Result:
-        """The clip with an asset at a pixel: a mesh file, or a uid of the built-in catalogue. G-buffers come zipped."""
+        """The clip with an asset at a pixel: a mesh file, or a uid of the built-in catalogue.
+
+        G-buffers of the whole clip come zipped.
+        """
         out = self._out(project, "inserted", whole)
-        maps = out.with_suffix("")
+        maps = out.with_suffix("") if whole else None
         film = project.film(whole=whole)
         made = insert(film, asset, at, out, scale=scale, rotate=rotate, gbuffers=maps, **self._how(project))
-        return Result(out, whole, (out, *_zipped(maps)), _told("; ".join(made.placed), film, project))
+        told = _told("; ".join(made.placed), film, project)
+        return Result(out, whole, (out, *_zipped(maps)), told, placed=True)
 
     def compare(self, project: Project, result: Result, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame `index` of the clip and of the result, both (H, W, 3) sRGB in [0, 1]."""

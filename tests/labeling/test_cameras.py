@@ -14,6 +14,7 @@ from editing.film import VideoWriter, open_film
 from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 from labeling.cameras.camera_solving import CameraSolution, camera_errors, camera_in_world, solve_camera
 from labeling.cameras.clip_depth import clip_depth
+from labeling.sources.footage import video_footage
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.errors import InputError
 
@@ -226,8 +227,8 @@ def test_shots_are_solved_one_by_one_kept_and_used_again(tmp_path: Path) -> None
         assert -poses[0, :3, 2] @ [1, 0, 0] > 0.99  # a film looks at the light's middle
         assert camera_errors(turns, np.zeros((FRAMES, 3)), poses[:FRAMES, :3, :3], poses[:FRAMES, :3, 3])[0].max() < 0.2
         assert opened.intrinsics((96, 128)).shape == (FRAMES + 6, 3, 3)
-    kept = out.with_suffix(".camera.json")
-    cameras = kept_cameras(kept, film_digest(path, FOV))
+    kept = out.parent / "film.camera.json"
+    cameras = kept_cameras(kept, film_digest(video_footage(path.resolve(), path.name), FOV))
     assert cameras is not None
     marked = msgspec.structs.replace(
         cameras, shots=[msgspec.structs.replace(shot, error=7.0) for shot in cameras.shots]

@@ -25,7 +25,7 @@ from manifests.store.dataset import open_dataset
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(7200)]
 TESTS = Path(__file__).parents[1]
 KILLS = int(os.environ.get("KILLS", "30"))
-ENDS_AT_ONCE = ("Ray stopped", "GCS", "raylet because it is dead", "connection to Ray")
+ENDS_AT_ONCE = ("Ray stopped", "GCS", "raylet because it is dead", "connection to Ray", "register worker to Raylet")
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "PYTHONPATH": os.pathsep.join(map(str, (TESTS / "datagen", TESTS / "labeling", TESTS.parent))),

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from editing.benchmark.cases import circled, material_cases, plain, shortened, still, subject_of
-from editing.benchmark.edit_run import boxed
+from editing.benchmark.cases import Case, InsertedObject, circled, material_cases, plain, shortened, still, subject_of
+from editing.benchmark.edit_report import Findings
+from editing.benchmark.edit_run import boxed, foot_off
+from editing.benchmark.edit_videos import ASSUMED, OURS
 from editing.benchmark.truth import Truths
+from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.clip import Clip
 from manifests.errors import RunError
 from scenes.providers.builtin import builtin_catalogue
@@ -20,6 +24,7 @@ from scenes.recipes import load_recipe
 from scenes.sampling import sample_scene
 from scenes.spec import Principled, SceneSpec
 from tests.lightloom.torchlines import run_python
+from training.evaluation.scores import Score
 
 DRIVER = """
 import contextlib, io, json, os, sys
@@ -79,6 +84,13 @@ def clip_of(spec: SceneSpec) -> Clip:
     return Clip("00000000-00", arrays)
 
 
+def look_at_origin(frames: int) -> Camera:
+    """From three units above the origin straight down."""
+    pose = np.eye(4)
+    pose[2, 3] = 3.0
+    return Camera(intrinsics_from_fov(50.0, 16, 16), np.repeat(pose[None], frames, axis=0))
+
+
 def test_the_subject_is_the_largest_object_and_becomes_its_own_mean(spec):
     textured = msgspec.structs.replace(
         spec, objects=tuple(thing for thing in spec.objects if not isinstance(thing.material, Principled))
@@ -134,6 +146,26 @@ def test_the_box_around_a_thing_is_twice_its_size_and_ends_with_the_picture():
     assert not boxes[1].any()
     thing[1, 0:4, 28:30] = True
     assert boxed(thing)[1, :6, 27:].all()
+
+
+def test_a_foot_is_off_by_pixels_from_the_true_one_in_each_frame(spec):
+    thing = msgspec.structs.replace(spec.objects[0], position=(0.0, 0.0))
+    case = Case("insert, camera moves", 0, spec, spec, 9, inserted=InsertedObject(thing, (8, 8)))
+    camera = look_at_origin(2)
+    clip = replace(clip_of(spec), camera=camera)
+    true = camera.project(np.zeros((1, 3)))[0][:, 0]
+    assert foot_off(case, true + np.array([[0.0, 0.0], [3.0, 4.0]]), clip) == pytest.approx([0.0, 5.0])
+
+
+def test_feet_and_the_gain_over_a_still_camera_are_bars_of_their_own():
+    def score(method: str, value: float) -> Score:
+        return Score("insert, camera moves", 0, 0, "pixels", method, "", "box_psnr", value)
+
+    findings = Findings({}, [score(OURS, 24.0), score(ASSUMED, 20.5)])
+    assert [bar.holds for bar in findings.bars()[-2:]] == [True, None]
+    findings.feet["pixels", "insert, camera moves"] = [0.5] * 30 + [9.0] * 10
+    box, foot = findings.bars()[-2:]
+    assert (box.measured, foot.measured, foot.holds) == (3.5, 9.0, False)
 
 
 def test_a_spec_that_cannot_be_rendered_is_named(spec, tmp_path):

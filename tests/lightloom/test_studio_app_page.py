@@ -251,6 +251,7 @@ def test_a_visit_from_upload_to_download(server, page, tmp_path):
     click_the_picture(page)
     page.click("#try")
     page.get_by_text("box.glb at (").wait_for()
+    drag_the_picture(page, 0.5, 0.3)
     page.screenshot(path=tmp_path / "studio.png")
     page.get_by_role("tab", name="G-buffers").click()
     page.locator("#maps img").nth(4).wait_for()
@@ -275,6 +276,26 @@ def click_the_picture(page: Any, across: float = 0.5) -> None:
     plain, box = shown.get_attribute("src"), shown.bounding_box()
     page.mouse.click(box["x"] + box["width"] * across, box["y"] + box["height"] / 2)
     page.wait_for_function("plain => document.querySelector('#canvas img').src != plain", arg=plain)
+
+
+def drag_the_picture(page: Any, begin: float, end: float) -> None:
+    """Drag what stands half way down to the side: a mark follows, and it is rendered again where it is let go."""
+    told, box = page.locator("#told p"), page.locator("#canvas img").bounding_box()
+    before, height = told.inner_text(), box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * begin, height)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * end, height, steps=4)
+    mark = page.locator("#mark").bounding_box()
+    assert mark["x"] + mark["width"] / 2 == pytest.approx(box["x"] + box["width"] * end, abs=3)
+    page.mouse.up()
+    assert not page.locator("#mark").is_visible()
+    moved = "before => document.querySelector('#told p').innerText !== before"
+    page.wait_for_function(moved, arg=before)
+    across = [float(re.search(r"at \(\S+, (\S+),", text)[1]) for text in (before, told.inner_text())]
+    before = told.inner_text()
+    assert across[1] > across[0] + 0.01  # to the left of a camera that looks along x
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(moved, arg=before)
 
 
 def foreign(url: str, port: int) -> bool:

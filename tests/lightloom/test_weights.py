@@ -190,7 +190,9 @@ def test_rebuilding_is_a_chain_of_commands_that_ends_in_packing(tmp_path):
 
 def test_what_sees_photographs_is_made_by_a_chain_too(tmp_path):
     lines = {stage.name: list(stage.command()) for stage in PhotoRebuild(tmp_path, 100, 3, 8, scenes=1).stages()}
-    assert list(lines) == ["dataset", "inverse", "forward", "benchmark", "evaluate", "pack", "selection"]
+    made = ["dataset", "inverse", "forward", "unseen", "judge", "benchmark", "evaluate", "pack", "selection"]
+    assert list(lines) == made
+    assert lines["pack"][lines["pack"].index("--inverse") + 1] == str(tmp_path / "judge" / "renderer")
     assert lines["inverse"][lines["inverse"].index("--minutes") + 1] == "50"
     preset = lines["forward"][lines["forward"].index("--preset") + 1]
     config = load_config(preset, "forward")

@@ -11,7 +11,7 @@ import pytest
 
 from datagen.insert_render import MATERIALS, Insert, LitPicture
 from editing import insertion
-from editing.anchoring import anchored
+from editing.anchoring import anchored, floor_of_corners
 from editing.compositing import STILL, PlateLook, blend, composite, lay_lit
 from editing.film_scene import FilmScene
 from editing.insertion import nearer
@@ -324,6 +324,21 @@ def test_a_place_is_brought_to_the_depth_at_which_the_frames_agree():
         assert anchored(frames, view, place) * factor == pytest.approx(1, abs=4e-3)
     plain = [np.full_like(frame, 128) for frame in frames]
     assert anchored(plain, view, place) == 1.0
+
+
+def test_the_floor_is_found_among_corners_of_which_half_lie_elsewhere_and_without_corners_it_is_not():
+    rng, view, pixel = np.random.default_rng(0), camera(), (16.5, 14.5)
+    on = np.column_stack([rng.uniform(-0.5, 1.5, (60, 2)) + np.array([0.0, 1.0]), rng.normal(0, 2e-3, 60)])
+    elsewhere = on + np.column_stack([np.zeros((60, 2)), rng.uniform(0.1, 1.2, 60)])
+    normal = ground(view)["normal"][0]
+    leaning = np.array([0.1, -0.15, 1.0]) / np.linalg.norm([0.1, -0.15, 1.0])
+    place, way = floor_of_corners(np.concatenate([on, elsewhere]), view, normal, leaning, pixel)
+    assert abs(place[2]) < 5e-3
+    assert np.degrees(np.arccos(way[2])) < 0.5
+    assert floor_of_corners(on[:5], view, normal, UP, pixel) is None
+    assert floor_of_corners(np.zeros((0, 3)), view, normal, UP, pixel) is None
+    scattered = rng.uniform(-0.5, 1.0, (60, 3)) + np.array([0.0, 1.0, 0.0])
+    assert floor_of_corners(scattered, view, normal, UP, pixel) is None
 
 
 def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is():

@@ -10,7 +10,7 @@ PART_NAMES = {"objects": "SyntheticObjects", "scenes": "SyntheticScenes", "turns
 
 HIGHER_IS_BETTER = frozenset(
     {"psnr", "surface_psnr", "si_psnr", "ssim", "shadow_psnr", "lit_psnr", "turn_gain", "turn_parting"}
-    | {"region_psnr", "outside_psnr", "object_psnr"}
+    | {"region_psnr", "outside_psnr", "object_psnr", "box_psnr"}
 )
 """Metrics of which more is better; of all others less is."""
 
