@@ -137,7 +137,10 @@ def stored_light(
     turns = camera_to_environment(environment.rotation, camera.camera_to_world).float()
     zooms = background and camera.zooms
     views = turns if not zooms else torch.cat([turns, torch.from_numpy(camera.intrinsics).float()], dim=1)
-    _, which, poses = np.unique(views.reshape(len(views), -1).numpy(), axis=0, return_index=True, return_inverse=True)
+    flat = views.reshape(len(views), -1).numpy()
+    which, poses = np.zeros(1, int), np.zeros(len(flat), int)
+    if (flat != flat[0]).any():
+        _, which, poses = np.unique(flat, axis=0, return_index=True, return_inverse=True)
     lenses = torch.from_numpy(camera.intrinsics[which] if zooms else camera.intrinsics).float() if background else None
     image = torch.from_numpy(environment.image).clamp_max(HALF_MAX).half()
     return ClipLight(StoredLight(image, turns[which], lenses, size, panorama), poses, (0, 0, *size), size)
