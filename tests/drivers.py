@@ -8,9 +8,11 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -99,3 +101,19 @@ def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
+
+
+@contextmanager
+def held_nodes(count: int, environment: Mapping[str, str]) -> Iterator[tuple[Driver, str]]:
+    """A Ray cluster of nodes with a core each, which is told what to do in lines (`hold_nodes.py`); and its address."""
+    with Driver([sys.executable, str(Path(__file__).parent / "pipeline" / "hold_nodes.py")], environment) as cluster:
+
+        def last() -> str:
+            return (cluster.output().splitlines() or [""])[-1].strip()
+
+        wait_until(lambda: ":" in last())
+        address = last()
+        for number in range(2, count + 1):
+            cluster.write("\n")
+            wait_until(lambda number=number: last() == str(number))
+        yield cluster, address

@@ -70,7 +70,7 @@ class Rebuild:
             *(self._dataset(folder, 1 + number) for number, folder in enumerate(RECIPES)),
             *(self._training(kind, kind, f"Train the {title}") for kind, title in _TITLES.items()),
             self._training("continued", "inverse", "Train the inverse renderer further", again),
-            _stage("judge", "Train what says how wrong labels are", self._judging()),
+            _stage("judge", "Train what says how wrong labels are", _judging(self, "continued/renderer")),
             StageCommand("scenes", "Render clips to film", self._scenes),
             StageCommand("label", "Label the footage", self._label),
             self._training("cotrained", "forward", "Co-train the forward renderer", more),
@@ -88,12 +88,9 @@ class Rebuild:
         found = [("inverse", "judge"), ("forward", "cotrained"), ("lighting", "lighting")]
         return [word for option, name in found for word in (f"--{option}", self.at(f"{name}/renderer"))]
 
-    def _rendered(self, folder: str, recipe: str, clips: int, seed: int) -> list[str]:
-        return ["datagen", "run", self.at(folder), "--recipe", recipe, "--clips", str(clips), "--seed", str(seed)]
-
     def _dataset(self, folder: str, seed: int) -> StageCommand:
         recipe, share = RECIPES[folder]
-        line = self._rendered(folder, recipe, max(2, round(self.clips * share)), self.seed + seed)
+        line = _rendering(self.at(folder), recipe, max(2, round(self.clips * share)), self.seed + seed)
         return _stage(folder, f"Render clips to learn from: {recipe}", line)
 
     def _training(self, name: str, task: str, title: str, more: Sequence[str] = ()) -> StageCommand:
@@ -114,15 +111,10 @@ class Rebuild:
         ]
         return _stage(name, title, ["train", task, self.at("dataset"), self.at(name), *options])
 
-    def _judging(self) -> list[str]:
-        options = ["--preset", self.preset, "--seed", str(self.seed), *_OURS, "--resume"]
-        inverse = ["--inverse", self.at("continued/renderer")]
-        return ["train", "judge", self.at("unseen"), self.at("judge"), *inverse, *options]
-
     def _scenes(self) -> list[str]:
         recipe = self.out / "footage.yaml"
         write_bytes(recipe, yaml.safe_dump(_FOOTAGE, sort_keys=False).encode())
-        return self._rendered("scenes", str(recipe), self.footage, self.seed + 4)
+        return _rendering(self.at("scenes"), str(recipe), self.footage, self.seed + 4)
 
     def _label(self) -> list[str]:
         make_footage(self.out / "scenes", self.out)
@@ -159,17 +151,21 @@ class PhotoRebuild:
 
     def stages(self) -> list[StageCommand]:
         """All stages in order; each is a command of its own, and goes on where it was."""
+
+        def clips(folder: str, count: int, seed: int) -> list[str]:
+            return _rendering(self.at(folder), "train-world", count, self.seed + seed)
+
         found = ["--inverse", self.at("judge/renderer"), "--forward", self.at("forward/renderer")]
         evaluation = [self.at("benchmark"), self.at("evaluation"), *found, "--training", self.at("dataset")]
         pack = [*found, "--evaluation", self.at("evaluation"), "--out", self.at("weights/photo")]
         selection = [self.at("dataset"), "--out", self.at("selection"), "--minutes", self._minutes("selection")]
         often = ["--steps", str(self.narrow), "--seed", str(self.seed)]
         return [
-            _stage("dataset", "Render clips to learn from", self._rendered("dataset", self.clips, 1)),
+            _stage("dataset", "Render clips to learn from", clips("dataset", self.clips, 1)),
             _stage("inverse", "Train the inverse renderer", self._training("inverse", [])),
             StageCommand("forward", "Train the forward renderer", self._forward),
-            _stage("unseen", "Render clips for the judge", self._rendered("unseen", max(2, self.clips // 8), 2)),
-            _stage("judge", "Train what says how wrong labels are", self._judging()),
+            _stage("unseen", "Render clips for the judge", clips("unseen", max(2, self.clips // 8), 2)),
+            _stage("judge", "Train what says how wrong labels are", _judging(self, "inverse/renderer")),
             _stage("benchmark", "Render the benchmark", _benchmark(self.at("benchmark"), self.scenes)),
             _stage("evaluate", "Measure the renderers", ["evaluate", "run", *evaluation]),
             _stage("pack", "Pack weights and cards", ["benchmarks.weights", "pack", *pack]),
@@ -180,20 +176,12 @@ class PhotoRebuild:
         """A path below `out`, as it is typed."""
         return str(self.out / name)
 
-    def _rendered(self, folder: str, clips: int, seed: int) -> list[str]:
-        how = ["--recipe", "train-world", "--clips", str(clips), "--seed", str(self.seed + seed)]
-        return ["datagen", "run", self.at(folder), *how]
-
     def _minutes(self, name: str) -> str:
         return f"{self.minutes * _PHOTO_SHARES[name]:g}"
 
     def _training(self, task: str, more: Sequence[str], preset: str | None = None) -> list[str]:
         how = ["--preset", preset or self.preset, "--minutes", self._minutes(task), "--seed", str(self.seed)]
         return ["train", task, self.at("dataset"), self.at(task), *how, *more, *_OURS, "--resume"]
-
-    def _judging(self) -> list[str]:
-        how = ["--inverse", self.at("inverse/renderer"), "--preset", self.preset, "--seed", str(self.seed)]
-        return ["train", "judge", self.at("unseen"), self.at("judge"), *how, *_OURS, "--resume"]
 
     def _forward(self) -> list[str]:
         """It goes on from the one of `tiny`, and learns from what the new inverse renderer estimates as well."""
@@ -211,6 +199,16 @@ def run_stage() -> None:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     else:
         cli.main()
+
+
+def _rendering(folder: str, recipe: str, clips: int, seed: int) -> list[str]:
+    return ["datagen", "run", folder, "--recipe", recipe, "--clips", str(clips), "--seed", str(seed)]
+
+
+def _judging(chain: Rebuild | PhotoRebuild, inverse: str) -> list[str]:
+    """It learns from clips that the inverse renderer has not seen."""
+    options = ["--preset", chain.preset, "--seed", str(chain.seed), *_OURS, "--resume"]
+    return ["train", "judge", chain.at("unseen"), chain.at("judge"), "--inverse", chain.at(inverse), *options]
 
 
 def _benchmark(folder: str, scenes: int | None) -> list[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drivers import Driver, wait_until
+from drivers import Driver, held_nodes
 from labelkit import make_source, save_inverse
 from wholeness import assert_whole, content
 
@@ -51,17 +51,6 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Start]:
 
 def driver(script: str, *arguments: object) -> Driver:
     return Driver([sys.executable, str(TESTS / script), *(str(one) for one in arguments)], ENVIRONMENT)
-
-
-@contextmanager
-def two_nodes() -> Iterator[tuple[Driver, str]]:
-    """A cluster of two nodes with a core each, and its address."""
-    with Driver([sys.executable, str(TESTS / "pipeline" / "hold_nodes.py")], ENVIRONMENT) as cluster:
-        wait_until(lambda: ":" in (cluster.output().splitlines() or [""])[-1])
-        address = cluster.output().splitlines()[-1].strip()
-        cluster.write("\n")
-        wait_until(lambda: cluster.output().splitlines()[-1] == "2")
-        yield cluster, address
 
 
 def strike(kind: str, run: Driver, cluster: Driver | None) -> bool:
@@ -114,7 +103,7 @@ def test_kills_lose_and_double_nothing(
     kills: list[str] = []
     rounds = 0
     with ExitStack() as stack:
-        cluster, address = stack.enter_context(two_nodes()) if nodes == 2 else (None, "")
+        cluster, address = stack.enter_context(held_nodes(2, ENVIRONMENT)) if nodes == 2 else (None, "")
         while len(kills) < KILLS:
             path = folder / f"killed-{rounds}"
 

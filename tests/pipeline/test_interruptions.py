@@ -32,10 +32,10 @@ def drive(path: Path, stage: ToyStage, environment: dict[str, str] | None = None
     return Driver(command, environment)
 
 
-def done(path: Path) -> int:
+def done(path: Path, per_shard: int = 4) -> int:
     """Items finished so far."""
     work = len(list((path / layout.WORK).glob("*.tar")))
-    return work + 4 * len(list((path / layout.MANIFEST).glob("*.parquet")))
+    return work + per_shard * len(list((path / layout.MANIFEST).glob("*.parquet")))
 
 
 def finish(path: Path, stage: ToyStage, options: RunOptions) -> None:

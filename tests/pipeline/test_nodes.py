@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from drivers import Driver, wait_until
+from drivers import held_nodes, wait_until
 from test_interruptions import done, drive
 from toy_stage import ToyStage, content, expected, toy_dataset
 
@@ -21,6 +20,7 @@ from pipeline.options import RunOptions, share
 
 GIB = 2**30
 HERE = Path(__file__).parent
+SHARED = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
 
 
 def node(key: str, cpus: float, gpus: float = 0, memory: float = 64 * GIB) -> Node:
@@ -66,16 +66,15 @@ def test_another_folder_at_the_same_path_is_noticed(tmp_path: Path, monkeypatch:
 @pytest.mark.ray
 def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> None:
     stage = ToyStage(items=60, per_shard=20, seconds=0.2, faults={-1: "start-where-broken"})
-    shared = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
-    with Driver([sys.executable, str(HERE / "hold_nodes.py")], shared) as cluster:
-        wait_until(lambda: ":" in cluster.output().splitlines()[-1:][0] if cluster.output() else False)
-        address = cluster.output().splitlines()[-1].strip()
-        with drive(tmp_path, stage, shared, ray_address=address, workers=0) as driver:
-            wait_until(lambda: done(tmp_path) > 2)
-            cluster.write("TOY_BROKEN\n")
-            cluster.write("\n")
-            assert driver.wait() == 0, driver.output()
-            assert "is left out: the toy worker cannot start" in driver.output()
+    with (
+        held_nodes(1, SHARED) as (cluster, address),
+        drive(tmp_path, stage, SHARED, ray_address=address, workers=0) as driver,
+    ):
+        wait_until(lambda: done(tmp_path, 20) > 2)
+        cluster.write("TOY_BROKEN\n")
+        cluster.write("\n")
+        assert driver.wait() == 0, driver.output()
+        assert "is left out: the toy worker cannot start" in driver.output()
     dataset = toy_dataset(tmp_path, stage)
     assert content(dataset) == expected(60)
     assert len({row.worker for row in dataset.rows()}) == 2, "the node that joined took its part"
@@ -85,20 +84,17 @@ def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_node_that_is_preempted_hands_back_its_work_and_nothing_is_lost(tmp_path: Path) -> None:
     stage = ToyStage(items=120, per_shard=20, seconds=0.2)
-    shared = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
-    with Driver([sys.executable, str(HERE / "hold_nodes.py")], shared) as cluster:
-        wait_until(lambda: ":" in cluster.output().splitlines()[-1:][0] if cluster.output() else False)
-        address = cluster.output().splitlines()[-1].strip()
-        cluster.write("\n")
-        wait_until(lambda: cluster.output().splitlines()[-1] == "2")
-        with drive(tmp_path, stage, shared, ray_address=address, workers=0) as driver:
-            wait_until(lambda: done(tmp_path) > 20)
-            cluster.write("drain\n")
-            wait_until(lambda: cluster.output().splitlines()[-1] == "True")
-            begun = done(tmp_path)
-            wait_until(lambda: done(tmp_path) > begun + 20)
-            cluster.write("terminate\n")
-            assert driver.wait() == 0, driver.output()
+    with (
+        held_nodes(2, SHARED) as (cluster, address),
+        drive(tmp_path, stage, SHARED, ray_address=address, workers=0) as driver,
+    ):
+        wait_until(lambda: done(tmp_path, 20) > 20)
+        cluster.write("drain\n")
+        wait_until(lambda: cluster.output().splitlines()[-1] == "True")
+        begun = done(tmp_path, 20)
+        wait_until(lambda: done(tmp_path, 20) > begun + 20)
+        cluster.write("terminate\n")
+        assert driver.wait() == 0, driver.output()
     dataset = toy_dataset(tmp_path, stage)
     assert content(dataset) == expected(120) and dataset.failures() == []
     rows = sorted(dataset.rows(), key=lambda row: row.item)
@@ -110,16 +106,13 @@ def test_a_node_that_is_preempted_hands_back_its_work_and_nothing_is_lost(tmp_pa
 @pytest.mark.slow
 def test_a_node_that_no_network_reaches_is_given_up_and_its_items_are_made_elsewhere(tmp_path: Path) -> None:
     stage = ToyStage(items=60, per_shard=20, seconds=0.2)
-    shared = {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
-    with Driver([sys.executable, str(HERE / "hold_nodes.py")], shared) as cluster:
-        wait_until(lambda: ":" in cluster.output().splitlines()[-1:][0] if cluster.output() else False)
-        address = cluster.output().splitlines()[-1].strip()
-        cluster.write("\n")
-        wait_until(lambda: cluster.output().splitlines()[-1] == "2")
-        with drive(tmp_path, stage, shared, ray_address=address, workers=0) as driver:
-            wait_until(lambda: done(tmp_path) > 10)
-            cluster.write("silence\n")
-            assert driver.wait(300) == 0, driver.output()
+    with (
+        held_nodes(2, SHARED) as (cluster, address),
+        drive(tmp_path, stage, SHARED, ray_address=address, workers=0) as driver,
+    ):
+        wait_until(lambda: done(tmp_path, 20) > 10)
+        cluster.write("silence\n")
+        assert driver.wait(300) == 0, driver.output()
     dataset = toy_dataset(tmp_path, stage)
     assert content(dataset) == expected(60) and dataset.failures() == []
     assert max(row.attempts for row in dataset.rows()) == 2, "what it held was begun again"
