@@ -122,11 +122,7 @@ def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: typ
     """
     names = columns_1(plain)
     row = convert({names.get(name, name): value for name, value in plain.items()}, row_type)
-    for name in row.__struct_fields__:
-        value = getattr(row, name)
-        for number in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise msgspec.ValidationError(f"{name} holds {number}, expected finite numbers")
+    check_finite(row)
     if not names or isinstance(row, FailureRow):
         return row
     statistics = dict(row.statistics)
@@ -136,6 +132,15 @@ def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: typ
         return row
     network, _, sampler = row.recipe.rpartition(" ")
     return msgspec.structs.replace(row, recipe="", network=network, sampler=sampler)
+
+
+def check_finite(row: ClipRow | FailureRow) -> None:
+    """Raise msgspec.ValidationError where the row holds NaN or infinity."""
+    for name in row.__struct_fields__:
+        value = getattr(row, name)
+        for number in value.values() if isinstance(value, dict) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise msgspec.ValidationError(f"{name} holds {number}, expected finite numbers")
 
 
 @dataclass(frozen=True)
