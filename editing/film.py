@@ -411,7 +411,7 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 14, sound: SoundTrack | None = None
+        self, path: Path, size: tuple[int, int], fps: float, *, crf: int = 12, sound: SoundTrack | None = None
     ) -> None:
         if path.suffix.lower() != ".mp4":
             raise InputError("videos are written as .mp4", "give a name that ends so", where=path)
@@ -433,7 +433,7 @@ class VideoWriter:
         self._closing.callback(self._container.close)
         self._closing.push(self._flush)
         rate = min(max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001)), Fraction(1000))
-        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "faster"})
+        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "superfast"})
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = size[0] + self._padding[0], size[1] + self._padding[1]
         stream.pix_fmt = "yuv420p"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -35,26 +35,27 @@ class Sheet:
         self._columns = math.ceil(math.sqrt(len(names)))
         height, width = size
         self._strip = max(16, height // 16) if width >= _NARROWEST_LABEL else 0
-        self._labels = [self._label(name, width) for name in names]
-        self.size = (-(-len(names) // self._columns) * (height + self._strip), self._columns * width)
+        self._height = height + self._strip
+        self.size = (-(-len(names) // self._columns) * self._height, self._columns * width)
+        self._empty = np.full((*self.size, 3), PAPER, dtype=np.uint8)
+        for name, picture in zip(names, self._places(self._empty), strict=False):
+            if self._strip:
+                label = np.full((self._strip, width, 3), PAPER, dtype=np.uint8)
+                place, face = (4, round(0.72 * self._strip)), cv2.FONT_HERSHEY_SIMPLEX
+                cv2.putText(label, name, place, face, self._strip / 40, (235, 235, 235), 1, cv2.LINE_AA)
+                picture[height:] = label
 
     def lay(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures (H, W, 3), uint8 or floats in [0, 1], as one sheet, uint8."""
-        height, width = pictures[0].shape[:2]
-        sheet = np.broadcast_to(np.array(PAPER, dtype=np.uint8), (*self.size, 3)).copy()
-        for index, (picture, label) in enumerate(zip(pictures, self._labels, strict=True)):
-            top = index // self._columns * (height + self._strip)
-            left = index % self._columns * width
-            sheet[top : top + height, left : left + width] = eight_bits(picture)
-            sheet[top + height : top + height + self._strip, left : left + width] = label
+        sheet = self._empty.copy()
+        for picture, place in zip(pictures, self._places(sheet), strict=False):
+            place[: len(picture)] = eight_bits(picture)
         return sheet
 
-    def _label(self, name: str, width: int) -> np.ndarray:
-        label = np.broadcast_to(np.array(PAPER, dtype=np.uint8), (self._strip, width, 3)).copy()
-        if self._strip:
-            place, face = (4, round(0.72 * self._strip)), cv2.FONT_HERSHEY_SIMPLEX
-            cv2.putText(label, name, place, face, self._strip / 40, (235, 235, 235), 1, cv2.LINE_AA)
-        return label
+    def _places(self, sheet: np.ndarray) -> Iterator[np.ndarray]:
+        """The part of a sheet that each picture has, its label below it, row by row."""
+        for row in np.split(sheet, len(sheet) // self._height):
+            yield from np.split(row, self._columns, axis=1)
 
 
 class GbufferFiles:

@@ -67,13 +67,16 @@ _OPTIONS = {
 }
 """Arguments that options call otherwise, or whose form is worth saying."""
 
+_SEVERAL = ("--env", "--set", "--folder", "--images", "--real", "--more", "--checks")
+"""Options that take several values at once."""
+
 
 def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "lightloom") -> int:
     """Run one command line of `commands`; returns the exit code.
 
     tyro itself exits with 2 on a usage error and 0 on --help. An error that is not ours is one line, too.
     """
-    arguments = list(arguments)
+    arguments = _gathered(arguments)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
@@ -94,6 +97,27 @@ def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "li
             raise
         return _failed(f"{unexpected(error)} with the output of the same command and --debug")
     return code if isinstance(code, int) else 0
+
+
+def _gathered(arguments: Sequence[str]) -> list[str]:
+    """`--env A --env B` as `--env A B`: tyro would keep B alone, without a word."""
+    kept: list[str] = []
+    values: dict[str, list[str]] = {}
+    option = ""
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if name in _SEVERAL:
+            option = name
+            values.setdefault(name, []).extend([value] if equals else [])
+        elif option and not word.startswith("--"):
+            values[option].append(word)
+        else:
+            option = ""
+            kept.append(word)
+    uses = [word.partition("=")[0] for word in arguments]
+    if not any(uses.count(name) > 1 for name in values):
+        return list(arguments)
+    return [*kept, *(word for name, several in values.items() for word in (name, *several))]
 
 
 def _failed(line: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from manifests.audit.stats import put_together
 from manifests.errors import DatasetError, RunError
 from manifests.files import disk_full
 from manifests.object_path import Place
@@ -86,6 +87,8 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
             report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
         remove_logs(dataset.path)  # those of a run that was killed at its very end, too
         dataset.finish()
+        if report.complete:
+            put_together(dataset)
         return report
 
 

@@ -62,6 +62,12 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         copies.close()
 
 
+def put_together(dataset: Dataset) -> None:
+    """Have the rows of a complete dataset in one file, so that the first question need not open its many manifests."""
+    with suppress(DatasetError), connect(dataset):
+        pass
+
+
 _VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
     layout.MANIFEST: ("clips", ClipRow),
     layout.FAILURES: ("failures", FailureRow),

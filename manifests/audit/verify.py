@@ -425,8 +425,9 @@ class _ShardCheck:
             return
         if (members[0].offset, members[-1].end - members[0].offset) != (row.offset, row.size):
             self._add(layout.MANIFEST, f"lies at byte {members[0].offset}, its row says {row.offset}", key=key)
-        field = next((name for name in row.__struct_fields__ if _differ(row, sample.row, name)), None)
-        if field:
+        plain = without_packing(row)
+        if plain != sample.row:
+            field = next(name for name in row.__struct_fields__ if getattr(plain, name) != getattr(sample.row, name))
             self._add(layout.MANIFEST, f"its row's {field} is not that of the row.json in the shard", key=key)
         if self.level == "decode":
             self._decode(sample)
@@ -461,10 +462,6 @@ class _ShardCheck:
     def _add(self, folder: str, what: str, kind: Kind = "damaged", key: str = "") -> None:
         path = layout.shard_file(self.dataset.path, folder, self.shard)
         self.findings.append(Finding(_relative(self.dataset, path), what, kind, key, self.shard))
-
-
-def _differ(row: ClipRow, inside: ClipRow, name: str) -> bool:
-    return getattr(without_packing(row), name) != getattr(inside, name)
 
 
 def _file_digest(path: Place) -> str:

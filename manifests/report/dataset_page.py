@@ -58,7 +58,7 @@ def write_report(dataset: Dataset | Place | str, out: Place | None = None, clips
 
 def page(dataset: Dataset, clips: int = CLIPS) -> str:
     """The report as HTML text."""
-    content = gather(dataset, clips)
+    content = gather(dataset, clips, _VALUES)
     errors = content.measured.codec_errors
     return render(
         "manifests.report/dataset.html",

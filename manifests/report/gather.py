@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,9 @@ from manifests.store.header import Measured, read_document
 
 MOST_SHEETS = 6
 MOST_FAILURES = 40
+_HISTOGRAMS = [f"{name}.hist.{index:02d}" for name in RANGES for index in range(BINS)]
+_CHOSEN = "(SELECT unnest(list_filter(map_entries(statistics), lambda e: list_contains($1, e.key))) AS e FROM clips)"
+"""Entries of the clips' statistics whose names are in the list that the query is given; a clip may have any others."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,11 @@ class Content:
     failures: Sequence[FailureRow]
 
 
-def gather(dataset: Dataset, clips: int) -> Content:
-    """Collect the page of a dataset with up to `clips` playable clips; DatasetError when manifests cannot be read."""
+def gather(dataset: Dataset, clips: int, values: Collection[str]) -> Content:
+    """Collect the page of a dataset with up to `clips` playable clips and the statistics that `values` names.
+
+    DatasetError when manifests cannot be read.
+    """
     header = read_document(dataset.path).header
     shards = dataset.shards()
     uses = "(SELECT key, unnest(assets, recursive := true) FROM clips) WHERE kind"
@@ -88,7 +94,7 @@ def gather(dataset: Dataset, clips: int) -> Content:
             clips=[_show(dataset, shard, key) for shard, key in _spread(first_of_items, clips)],
             sheets=[(shard, _sheet(dataset, shard)) for shard in _spread(shards, MOST_SHEETS)],
             pixels=_pixels(connection),
-            values=_values(connection),
+            values=_values(connection, values),
             lights=counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'environment' GROUP BY 1"),
             meshes=counts(connection, f"SELECT uid, count(DISTINCT key) FROM {uses} = 'mesh' GROUP BY 1"),
             materials={status: round(100 * area / total, 1) for status, area in areas},
@@ -124,23 +130,16 @@ def _sheet(dataset: Dataset, shard: int) -> bytes:
 
 def _pixels(connection: DuckDBPyConnection) -> dict[str, list[float]]:
     """Each attribute's histogram, mean over the clips."""
-    found = connection.execute(
-        "SELECT e.key, sum(e.value), count(*) FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
-        "WHERE e.key LIKE '%.hist.%' GROUP BY 1"
-    ).fetchall()
-    means = {name: total / count for name, total, count in found}
+    query = f"SELECT e.key, avg(e.value) FROM {_CHOSEN} GROUP BY 1"
+    means = dict(connection.execute(query, [_HISTOGRAMS]).fetchall())
     names = [name for name in RANGES if f"{name}.hist.00" in means]
     return {name: [means.get(f"{name}.hist.{index:02d}", 0.0) for index in range(BINS)] for name in names}
 
 
-def _values(connection: DuckDBPyConnection) -> dict[str, np.ndarray]:
-    """One number per clip: the statistics that are not histograms, seconds, steps."""
+def _values(connection: DuckDBPyConnection, names: Collection[str]) -> dict[str, np.ndarray]:
+    """One number per clip: statistics of these names, seconds, steps."""
     values: dict[str, list[float]] = {}
-    found = connection.execute(
-        "SELECT e.key, e.value FROM (SELECT unnest(map_entries(statistics)) AS e FROM clips) "
-        "WHERE e.key NOT LIKE '%.hist.%'"
-    ).fetchall()
-    for name, value in found:
+    for name, value in connection.execute(f"SELECT e.key, e.value FROM {_CHOSEN}", [list(names)]).fetchall():
         values.setdefault(name, []).append(value)
     columns = connection.execute("SELECT seconds, encode_seconds, steps FROM clips").fetchnumpy()
     arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}

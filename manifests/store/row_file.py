@@ -68,7 +68,7 @@ def parse_row(key: str, data: bytes) -> RowDocument:
     """Read the `row.json` of clip `key` and check its own digest; DatasetError otherwise."""
     try:
         stored = decode_json(data, _Stored)
-        row = row_from(decode_json(stored.row, dict[str, Any]), ClipRow)
+        row = _row(stored.row)
         document = RowDocument(row, decode_json(stored.files, dict[str, FileNote]), stored.digest)
     except msgspec.DecodeError as error:
         raise DatasetError(f"{ROW} cannot be read: {error}", where=f"clip {key}") from None
@@ -77,6 +77,13 @@ def parse_row(key: str, data: bytes) -> RowDocument:
     if document.row.key != key:
         raise DatasetError(f"{ROW} is that of clip {document.row.key}", where=f"clip {key}")
     return document
+
+
+def _row(stored: msgspec.Raw) -> ClipRow:
+    """The row, at once where it can only be one of today; JSON has no NaN and no infinity."""
+    if b'"scene"' in bytes(stored):
+        return row_from(decode_json(stored, dict[str, Any]), ClipRow)
+    return decode_json(stored, ClipRow)
 
 
 def without_packing(row: ClipRow) -> ClipRow:

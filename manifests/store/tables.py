@@ -16,6 +16,7 @@ from manifests.untrusted import read_bounded
 
 _LARGEST = 1 << 28
 _MOST_ROWS = 1 << 18
+_MOST_VALUES = 1 << 21  # in the lists and maps of all rows, each of which becomes an object of Python's
 _FEWEST, _TOGETHER = 8, 1024  # rows decoded at once; each may hold the largest text of its column
 _KNOWN = {*ClipRow.__struct_fields__, *FailureRow.__struct_fields__, *CONTRACT_1}
 _FLOATS = pa.map_(pa.string(), pa.float64())
@@ -48,9 +49,16 @@ def to_table(rows: list[ClipRow] | list[FailureRow], row_type: type[ClipRow] | t
 
 
 def from_table[Row: (ClipRow, FailureRow)](table: pa.Table, row_type: type[Row]) -> list[Row]:
-    """Inverse of `to_table`; also of contract 1. Unknown columns are ignored, missing ones take their default."""
+    """Inverse of `to_table`; also of contract 1. Unknown columns are ignored, missing ones take their default.
+
+    ValueError, or msgspec's, for rows that are none, and beyond 2 Mi values in lists and maps.
+    """
     known = [name for name in table.column_names if name in _KNOWN]
     batches = table.select(known).to_batches()
+    many = [column for batch in batches for column in batch.columns if isinstance(column, pa.ListArray)]  # maps, too
+    values = sum(int(column.offsets[-1]) - int(column.offsets[0]) for column in many)
+    if values > _MOST_VALUES:
+        raise ValueError(f"lists and maps of {values} values in all, at most {_MOST_VALUES} are read")
     plain = (row for batch in batches for row in batch.to_pylist(maps_as_pydicts="strict"))
     try:
         return [row_from({k: v for k, v in row.items() if v is not None}, row_type) for row in plain]

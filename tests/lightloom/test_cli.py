@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lightloom.cli import app, run
+from lightloom.cli import _SEVERAL, app, run
 from tests.lightloom.doclines import subcommands
 
 
@@ -24,6 +24,19 @@ def help_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_help_of_every_command_has_an_example_that_calls_it(arguments, capsys):
     text = help_of(arguments, capsys)
     assert f"Example: lightloom {' '.join(arguments)}" in text
+
+
+@pytest.mark.parametrize("arguments", subcommands(), ids=" ".join)
+def test_options_that_take_several_values_may_be_given_several_times(arguments, capsys):
+    several = set(re.findall(r"(--[a-z-]+) \[[A-Z{][^ ]* \[", help_of(arguments, capsys)))
+    assert several <= set(_SEVERAL) and (several == {"--env"} or arguments != ["relight"])
+
+
+@pytest.mark.parametrize("second", (["--set", "metallic=0.5"], ["--set=metallic=0.5"]))
+def test_an_option_given_twice_keeps_both_values(second, capsys):
+    picks = ["--pick", "1,2"], ["--pick", "3,4"]
+    assert run(["edit", "film.mp4", "--set", "roughness=7", *picks[0], *second, *picks[1], "--out", "made.mp4"]) == 1
+    assert "roughness is 7" in capsys.readouterr().err
 
 
 def test_no_arguments_show_the_commands(capsys):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.audit.stats import stats
+from manifests.audit.stats import put_together, stats
 from manifests.audit.verify import verify
 from manifests.contract.row import Sample
 from manifests.display import human_size
@@ -43,10 +43,11 @@ def test_rows_of_many_shards_are_put_together_once_and_again_when_a_shard_change
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset(tmp_path / "o'd", failed=[4], items=20, per_shard=1)
+    put_together(dataset)  # as a run does at its end
     first = stats(dataset.path)
     assert (first.clips, first.failures) == (19, {"corrupt-asset": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("manifests.audit.stats._check", lambda path: pytest.fail(f"{path} was read again"))
+        patch.setattr("manifests.audit.stats._check", lambda path, _: pytest.fail(f"{path} was read again"))
         assert stats(dataset.path) == first
     write_manifest(dataset.path, *read_manifest(dataset.path, 3))
     (dataset.path / layout.TOGETHER[layout.FAILURES]).write_bytes(b"nonsense")

@@ -249,6 +249,18 @@ def test_a_row_that_is_no_row_is_one_error(column: str, values: pa.Array) -> Non
     assert from_table(more, ClipRow) == from_table(table, ClipRow)
 
 
+def test_rows_of_more_values_than_a_machine_has_time_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = raw_sample(0, 0).row
+    rows = [msgspec.structs.replace(row, statistics={"a": 1.0, "b": 2.0}, confidence={}, codec_errors={})] * 2
+    table = to_table(rows, ClipRow)
+    values = 2 * (2 + len(row.attributes) + len(row.motions) + len(row.assets) + len(row.materials) + len(row.flags))
+    monkeypatch.setattr(tables, "_MOST_VALUES", values)
+    assert from_table(table, ClipRow) == rows
+    monkeypatch.setattr(tables, "_MOST_VALUES", values - 1)
+    with pytest.raises(ValueError, match=f"{values} values in all"):
+        from_table(table, ClipRow)
+
+
 def test_threads_that_meet_a_type_together_all_get_it() -> None:
     """Verify reads shards in threads; msgspec crashed where two of them decoded the first of a kind together."""
     for round_ in range(300):

@@ -7,6 +7,7 @@ import pytest
 from toy_stage import QUICK, ToyStage, content, expected, toy_dataset, toy_sample
 
 from manifests.errors import DatasetError, DiskFull, RunError
+from manifests.store import layout
 from manifests.store.shards import write_item
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -42,6 +43,15 @@ def test_a_complete_dataset_needs_no_ray_and_no_worker(tmp_path: Path) -> None:
     assert run(dataset, stage, QUICK).line().endswith("3 of 3 items finished")
     assert run(dataset, stage, QUICK).clips == 0
     assert content(dataset) == expected(3)
+
+
+def test_the_rows_of_a_complete_dataset_are_put_together_at_once(tmp_path: Path) -> None:
+    stage = ToyStage(items=16, per_shard=1, faults={-1: "start"})
+    dataset = toy_dataset(tmp_path, stage)
+    for index in range(16):
+        write_item(dataset.item_path(index), [toy_sample(index)])
+    assert run(dataset, stage, QUICK).complete
+    assert all((dataset.path / name).is_file() for name in layout.TOGETHER.values())
 
 
 def test_each_fault_costs_its_own_item_and_no_other(tmp_path: Path, quick: RunOptions) -> None:
