@@ -32,6 +32,8 @@ _UNLIKE = 0.2
 """What a corner counts for on what does not look like a floor."""
 _OFF = 0.015
 """Share of its distance by which a corner on the floor may be off it."""
+_CLEARLY = 1.15
+"""How much more a floor that is not level must have for itself: reflections lie about at random."""
 _TILT = np.cos(np.radians(25.0))
 _TRIPLES = 400
 _LEAST_CORNERS, _LEAST_WEIGHT = 12, 3.0
@@ -58,7 +60,8 @@ def floor_of_corners(
     pose = camera.camera_to_world[0]
     lean = normal[pixels[:, 1].astype(int), pixels[:, 0].astype(int)] @ (pose[:3, :3].T @ up)
     weight = np.exp(-0.5 * (np.linalg.norm(pixels - pixel, axis=-1) / (_NEAR * max(height, width))) ** 2)
-    weight *= np.where(lean > 0.5, 1.0, _UNLIKE)
+    floors, near = lean > 0.5, weight
+    weight = weight * np.where(floors, 1.0, _UNLIKE)
     loose = _OFF * np.linalg.norm(points - pose[:3, 3], axis=-1)
     drawn = np.random.default_rng(0).choice(len(points), (_TRIPLES, 3), p=weight / weight.sum())
     first, second, third = points[drawn].transpose(1, 0, 2)
@@ -68,7 +71,11 @@ def floor_of_corners(
     level = across @ up > _TILT
     places, ways = np.concatenate([first[level], first]), np.concatenate([across[level], np.tile(up, (len(first), 1))])
     off = (points @ ways.T - (places * ways).sum(axis=-1)) / loose[:, None]  # (N, K), what lies above is positive
-    gain = weight @ (np.maximum(1 - off**2, 0.0) - 0.5 * (off < -3))  # nothing is seen below a floor
+    # What does not look like a floor is not below it; what does is not above, and below where the floor mirrors.
+    wrong = np.where(floors[:, None], 0.25 * (off < -3) + 0.25 * (off > 3), 0.5 * (off < -3))
+    gain = weight @ np.maximum(1 - off**2, 0.0) - near @ wrong
+    tilted = np.arange(len(places)) < level.sum()
+    gain -= np.where(tilted, (_CLEARLY - 1) * gain.max(), 0.0)
     best = int(np.argmax(gain))
     place, way, on = places[best], ways[best], np.abs(off[:, best]) < 1
     for _ in range(3):
@@ -77,7 +84,7 @@ def floor_of_corners(
         place = np.average(points[on], axis=0, weights=weight[on])
         fitted = np.linalg.svd((points[on] - place) * np.sqrt(weight[on])[:, None])[2][2]
         fitted *= np.sign(fitted @ up)
-        way = fitted if fitted @ up > _TILT else way
+        way = fitted if tilted[best] and fitted @ up > _TILT else way
         on = np.abs((points - place) @ way) < loose
     return place, way
 

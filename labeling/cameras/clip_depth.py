@@ -17,6 +17,8 @@ _LEAST = 8
 _STEADY = 0.02
 """Share by which scale and shift change from frame to frame (standard deviation)."""
 _ROUNDS = 8
+_PAIRS, _AGREES = 1000, 0.05
+"""Lines through two corners that are tried, and the share of its depth by which a corner is off one that it is on."""
 _REACH = 0.07
 """Larger sides of the picture over which what is left at a corner bends the depth around it."""
 _BELIEF = 1.0
@@ -68,8 +70,8 @@ def _scales_and_shifts(seen: np.ndarray, depth: np.ndarray, inside: np.ndarray) 
         change = np.diff(np.eye(frames), axis=0) / _STEADY
         steady = np.kron(change.T @ change, np.eye(2))
     rows = np.stack([seen, np.ones_like(seen)], axis=-1) / depth[..., None]  # (T, N, 2)
-    weight, found = inside.astype(float), np.zeros((frames, 2))
-    spread = 0.3
+    spread, found = 0.1, np.zeros((frames, 2))
+    weight = inside / (1 + (np.abs(rows @ _agreed(seen[inside], depth[inside]) - 1) / spread) ** 2)
     for _ in range(_ROUNDS):
         normal, aim = steady.copy() + 1e-6 * np.eye(2 * frames), np.zeros(2 * frames)
         for frame in range(frames):
@@ -81,6 +83,17 @@ def _scales_and_shifts(seen: np.ndarray, depth: np.ndarray, inside: np.ndarray) 
         spread = max(1.4826 * float(np.median(residual[inside])), 1e-3)
         weight = inside / (1 + (residual / spread) ** 2)
     return found
+
+
+def _agreed(seen: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Scale and shift on which most corners of all frames agree: what a mirror shows is not where its surface is."""
+    one, two = np.random.default_rng(0).integers(0, len(seen), (2, _PAIRS))
+    scale = (depth[one] - depth[two]) / np.where(seen[one] == seen[two], np.inf, seen[one] - seen[two])
+    tried = np.stack([scale, depth[one] - scale * seen[one]], axis=1)[scale > 0]
+    tried = np.concatenate([tried, [[0.0, float(np.median(depth))]]])
+    some = np.random.default_rng(1).integers(0, len(seen), min(len(seen), _PAIRS))
+    off = (tried[:, :1] * seen[some] + tried[:, 1:]) / depth[some] - 1  # (K, n)
+    return np.asarray(tried[(1 / (1 + (off / _AGREES) ** 2)).sum(axis=1).argmax()])
 
 
 def _bend(pixels: np.ndarray, off: np.ndarray, inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
