@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_stage import LookingStage, content, expected, toy_dataset
+from toy_stage import LookingStage, ToyStage, content, expected, toy_dataset
 
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -42,6 +42,22 @@ def test_deaths_and_retirement_lose_nothing_that_was_set_aside(tmp_path: Path, q
     assert content(dataset) == expected(14, without=(3, 7))
     made = [line for lines in notes(tmp_path / "notes") for line in lines if line.startswith("produce")]
     assert len(made) <= 14 + 4  # a death costs at most the attempts of what was under way with it
+
+
+@pytest.mark.parametrize(("kind", "fault"), [(ToyStage, "segfault"), (LookingStage, "ahead-segfault")])
+def test_an_item_that_kills_whoever_is_handed_it_has_no_more_than_its_attempts(
+    kind: type[ToyStage], fault: str, tmp_path: Path, quick: RunOptions
+) -> None:
+    """Even where the worker dies with the answer of the item before it, or before it begins the item itself."""
+    (tmp_path / "notes").mkdir()
+    stage = kind(items=30, per_shard=30, faults={11: fault}, notes=tmp_path / "notes")
+    dataset = toy_dataset(tmp_path / "set", stage)
+    report = run(dataset, stage, replace(quick, attempts=3))
+    assert (report.finished, report.failed) == (29, 1)
+    (failure,) = dataset.failures()
+    assert (failure.item, failure.reason, failure.attempts) == (11, "crash", 3)
+    killed = [lines for lines in notes(tmp_path / "notes") if lines[-1] in {"produce 11", "ahead 11"}]
+    assert len(killed) == 3
 
 
 def test_only_a_worker_with_the_method_looks_ahead() -> None:
