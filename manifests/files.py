@@ -192,8 +192,8 @@ def _owned_folder(name: Callable[[], Path]) -> tuple[Path, int]:
     """A new folder, and a descriptor that locks it: while that is open, `_sweep` of other processes leaves it alone."""
     while True:
         folder = name()
-        folder.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # both: swept in between
+            folder.mkdir(exist_ok=True)
             lock = os.open(folder, os.O_RDONLY)
             with suppress(OSError):  # network file systems lock no folders, and sweep none
                 fcntl.flock(lock, fcntl.LOCK_EX)
