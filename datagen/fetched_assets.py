@@ -169,6 +169,7 @@ def _folder_of(path: Path, where: ObjectPath, kind: str) -> Iterator[_Part]:
     """Images, and layers, in the folder of a file that only its importer reads; of an FBX those that it names."""
     there = where.parent.tree() if where.lists else {}
     names = [name for name in sorted(there) if Path(name).suffix.lower() in IMAGE_SUFFIXES | _LAYERS[kind]]
+    names = [name for name in names if ".." not in Path(name).parts]
     if kind == "fbx":
         data = path.read_bytes()
         names = [name for name in names if Path(name).name.encode() in data]
