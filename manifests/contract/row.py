@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -122,7 +123,11 @@ def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: typ
     """
     names = columns_1(plain)
     row = convert({names.get(name, name): value for name, value in plain.items()}, row_type)
-    check_finite(row)
+    for name in _numbers(row_type):
+        value = getattr(row, name)
+        for number in value.values() if isinstance(value, dict) else (value,):
+            if not math.isfinite(number):
+                raise msgspec.ValidationError(f"{name} holds {number}, expected finite numbers")
     if not names or isinstance(row, FailureRow):
         return row
     statistics = dict(row.statistics)
@@ -134,13 +139,11 @@ def row_from[Row: (ClipRow, FailureRow)](plain: Mapping[str, Any], row_type: typ
     return msgspec.structs.replace(row, recipe="", network=network, sampler=sampler)
 
 
-def check_finite(row: ClipRow | FailureRow) -> None:
-    """Raise msgspec.ValidationError where the row holds NaN or infinity."""
-    for name in row.__struct_fields__:
-        value = getattr(row, name)
-        for number in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise msgspec.ValidationError(f"{name} holds {number}, expected finite numbers")
+@functools.cache
+def _numbers(row_type: type[ClipRow] | type[FailureRow]) -> tuple[str, ...]:
+    """Fields that may hold NaN or infinity."""
+    fields = msgspec.structs.fields(row_type)
+    return tuple(field.name for field in fields if field.type in (float, dict[str, float]))
 
 
 @dataclass(frozen=True)
