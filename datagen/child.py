@@ -5,7 +5,9 @@ torch and Blender cannot share a process, and a file that kills an importer must
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,15 +41,25 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def run_python(*arguments: str, seconds: float | None = None) -> Ended:
-    """Run `python ARGUMENTS` to its end. Raises TimeoutError, and kills it, when that takes longer than `seconds`."""
+def end_with_parent() -> None:
+    """Have Linux kill this process when the one that started it is gone: nobody would read what it makes."""
+    set_death_signal = getattr(ctypes.CDLL(None), "prctl", None)
+    if set_death_signal is not None:
+        set_death_signal(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def run_python(*arguments: str, seconds: float | None = None, scratch: Path | None = None) -> Ended:
+    """Run `python ARGUMENTS` to its end. Raises TimeoutError, and kills it, when that takes longer than `seconds`.
+
+    scratch: folder for its temporary files, if not the system's.
+    """
     try:
         done = subprocess.run(
             [sys.executable, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
-            env=environment(),
+            env=environment() | ({} if scratch is None else {"TMPDIR": str(scratch)}),
             timeout=seconds,
             check=False,
         )

@@ -300,7 +300,7 @@ def _ask(
     (out / FAILURE).unlink(missing_ok=True)
     name = ", ".join(placed.asset.mesh.uid for placed in assets)
     try:
-        ended = run_python("-m", CHILD, str(out), seconds=SECONDS)
+        ended = run_python("-m", CHILD, str(out), seconds=SECONDS, scratch=out)
     except TimeoutError:
         raise RenderError("timed-out", f"not rendered after {SECONDS:g} seconds", where=name) from None
     if (out / FAILURE).exists():

@@ -419,7 +419,7 @@ class VideoWriter:
         make_folder(path.parent)
         self._path, self._size = path, size
         self._closing = ExitStack()
-        temporary = self._closing.enter_context(atomic_path(path))
+        temporary = self._closing.enter_context(atomic_path(path, sweep=True))
         if sound is not None:
             self._closing.enter_context(sound)
         self._padding = (size[0] % 2, size[1] % 2)

@@ -8,8 +8,8 @@ their G-buffers are put among the film's, the forward renderer shows both, and t
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -40,7 +40,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.color import luminance, srgb_decode
 from manifests.contract.environment import latlong_directions
 from manifests.errors import InputError
-from manifests.files import write_bytes
+from manifests.files import Scratch, write_bytes
 from scenes.catalogue import Catalogue
 from scenes.providers.builtin import builtin_catalogue
 
@@ -165,13 +165,13 @@ def insert(
         else:
             renderers = renderers.without_lora()
         scene = read_scene(opened, settings, renderers)
-        with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+        with closing(Scratch()) as scratch:
             made = put(
                 scene,
                 things,
                 renderers,
                 settings,
-                Path(scratch),
+                scratch.path,
                 render=render,
                 gbuffers=gbuffers is not None,
                 camera_height=camera_height,

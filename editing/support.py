@@ -215,7 +215,8 @@ def hiding(
         floor = known & (lean > _LEVEL) & np.isfinite(plane)
         seen, error = _on_plane(depth[frame], plane, floor)
         margin = 1 - max(_NEARER, 3 * error)
-        near = known & (lean < _FLOOR) & (seen < margin * (-foot[2] - reach)) & (seen < margin * plane)
+        off = known & (seen < margin * (-foot[2] - reach)) & (seen < margin * plane)
+        near = _touching(off, lean < _FLOOR)
         before[frame] = cv2.morphologyEx(near.astype(np.float32), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         before[frame] = _without_spots(_standing(before[frame], plane < -foot[2]))
         below = np.isfinite(plane) & (seen * margin > (1 + _BEYOND) * plane)
@@ -302,6 +303,12 @@ def _on_plane(depth: np.ndarray, plane: np.ndarray, floor: np.ndarray) -> tuple[
     if scale <= 0:
         return depth, 1.0
     return scale * depth + shift, float(np.median(residual))
+
+
+def _touching(mask: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """The parts of a mask (H, W) that are somewhere `sure`: the top of a thing looks up, as floors do."""
+    labels = cv2.connectedComponents(mask.astype(np.uint8))[1]
+    return mask & np.isin(labels, labels[mask & sure])
 
 
 def _standing(mask: np.ndarray, nearer: np.ndarray) -> np.ndarray:

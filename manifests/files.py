@@ -27,7 +27,7 @@ from typing import BinaryIO, Self
 from manifests.errors import DatasetError, DiskFull, InputError, LightloomError
 from manifests.object_path import ObjectPath, Place
 
-_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.tmp")
 _OLD = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.old")
 _ROOM = ("no space left on the disk", "make room and run the same command again")
 _FULL = {
@@ -78,12 +78,13 @@ def check_no_folder(path: Place) -> None:
 
 
 @contextmanager
-def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
+def atomic_path(path: Place, *, sync_name: bool = True, sweep: bool = False) -> Iterator[Path]:
     """A name to write to, for libraries that open files by name; `path` appears when the block ends without an error.
 
     An existing file is replaced in one step. Raises DiskFull when the disk is full. Without `sync_name` the bytes are
     on disk at the end of the block, while the name may be lost again when power fails in the next seconds. What
-    goes to a bucket is written to the system's temporary folder first.
+    goes to a bucket is written to the system's temporary folder first. With `sweep` the name is an empty file, and
+    what writers of the same `path` left that were killed is removed: for files that take long.
     """
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="lightloom-") as folder, disk_full(Path(folder)):
@@ -92,8 +93,12 @@ def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
             path.put(local)
         return
     check_no_folder(path)
-    temporary = _temporary_name(path)
+    temporary, lock = _temporary_name(path), -1
     with disk_full(path):
+        if sweep:
+            found = ((entry, _TEMPORARY.fullmatch(entry.name)) for entry in path.parent.iterdir())
+            _sweep([entry for entry, name in found if name and name[1] == path.name])
+            temporary, lock = _owned(lambda: _temporary_name(path), _new_file)
         try:
             yield temporary
             _sync_file(temporary)
@@ -102,6 +107,9 @@ def atomic_path(path: Place, *, sync_name: bool = True) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink()
             raise
+        finally:
+            if lock >= 0:
+                os.close(lock)
         if sync_name:
             sync_folder(path.parent)
 
@@ -144,8 +152,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with disk_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _restore(path.parent)
-        _sweep(entry for entry in path.parent.glob(".*.tmp") if is_temporary(entry))
-        temporary, lock = _owned_folder(lambda: _temporary_name(path))
+        _sweep(entry for entry in path.parent.glob(".*.tmp") if entry.is_dir() and is_temporary(entry))
+        temporary, lock = _owned(lambda: _temporary_name(path))
         try:
             yield temporary
             _sync_tree(temporary)
@@ -188,33 +196,44 @@ def _restore(parent: Path) -> None:
             _sweep([old])
 
 
-def _owned_folder(name: Callable[[], Path]) -> tuple[Path, int]:
-    """A new folder, and a descriptor that locks it: while that is open, `_sweep` of other processes leaves it alone."""
+def _new_folder(place: Path) -> None:
+    place.mkdir(exist_ok=True)
+
+
+def _new_file(place: Path) -> None:
+    place.touch(exist_ok=False)
+
+
+def _owned(name: Callable[[], Path], make: Callable[[Path], None] = _new_folder) -> tuple[Path, int]:
+    """A new folder or file, and a descriptor that locks it: while that is open, `_sweep` elsewhere leaves it."""
     while True:
-        folder = name()
+        place = name()
         with suppress(FileNotFoundError, FileExistsError):  # both: swept in between
-            folder.mkdir(exist_ok=True)
-            lock = os.open(folder, os.O_RDONLY)
-            with suppress(OSError):  # network file systems lock no folders, and sweep none
+            make(place)
+            lock = os.open(place, os.O_RDONLY)
+            with suppress(OSError):  # some network file systems lock nothing, and sweep nothing
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.is_dir():
-                return folder, lock
+            if place.exists():
+                return place, lock
             os.close(lock)  # swept in the instant before it was locked
 
 
-def _sweep(folders: Iterable[Path]) -> None:
-    """Remove those of `folders` whose owner is gone."""
-    for folder in folders:
+def _sweep(places: Iterable[Path]) -> None:
+    """Remove those folders and files whose owner is gone."""
+    for place in places:
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:  # a file, or swept by somebody else
+            descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:  # swept by somebody else
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             continue
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
@@ -255,7 +274,7 @@ class Scratch:
         base = parent or Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}"
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(base.glob("worker-*"))
-        self.path, self._lock = _owned_folder(lambda: Path(tempfile.mkdtemp(prefix="worker-", dir=base)))
+        self.path, self._lock = _owned(lambda: Path(tempfile.mkdtemp(prefix="worker-", dir=base)))
 
     def close(self) -> None:
         """Remove the folder and all it holds."""

@@ -23,6 +23,7 @@ from datagen.blender.mesh_objects import build_mesh, ground_mesh, make_object
 from datagen.blender.passes import enable_passes, read_caught, read_frames
 from datagen.blender.surface_materials import BlenderMaterials, set_materials
 from datagen.blender.world import World
+from datagen.child import end_with_parent
 from datagen.insert_render import (
     FAILURE,
     INSTANCE,
@@ -239,6 +240,7 @@ def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int)
 
 def main() -> int:
     """Read the request, write what it asks for, or why there is none."""
+    end_with_parent()
     folder = Path(sys.argv[1])
     request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=InsertRequest)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from datagen.blender import session
+from datagen.child import end_with_parent
 from datagen.render_stage import render_spec
 from editing.benchmark.truth import spec_file
 from manifests.errors import LightloomError
@@ -17,6 +18,7 @@ from scenes.catalogue import Catalogue
 
 def main() -> int:
     """Render the spec of every folder that is named; the first failure is the last line of stderr."""
+    end_with_parent()
     catalogue, device, *places = sys.argv[1:]
     assets = Catalogue.load(Path(catalogue))
     for place in map(Path, places):

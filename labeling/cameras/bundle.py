@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from labeling.cameras.feature_tracks import FeatureTracks
 
 _BELIEF = 0.4
-"""How far the logarithm of a focal length lies from that of 45 degrees (standard deviation): for what shows nothing."""
+"""How far the logarithm of a focal length lies from the usual (standard deviation): for what shows nothing."""
 _ALIKE = 20.0
 """Sightings of a corner that are off alike, since it is followed from frame to frame: together they say one thing."""
 _SMOOTH = 0.02
@@ -83,6 +83,7 @@ def adjust(
     moves: bool,
     zooms: bool,
     noise: float,
+    usual: float,
     held: bool = False,
     steps: int = 40,
 ) -> Adjusted:
@@ -94,13 +95,14 @@ def adjust(
         moves: whether cameras have places of their own, and corners a nearness.
         zooms: whether every frame has a focal length of its own.
         noise: pixels from which residuals count less and less.
+        usual: focal length in pixels that is believed in where the tracks do not show it.
         held: the first focal length stays as it is.
         steps: at most.
     """
     seen, target = tracks.seen, offsets(tracks)
     spread = _spread(len(seen), moves, zooms)
     lenses = len(seen) if zooms else 1
-    believed, about = _focal_prior(lenses, np.log(1.2 * max(tracks.size)), bundle.log_focal[0] if held else None)
+    believed, about = _focal_prior(lenses, np.log(usual), bundle.log_focal[0] if held else None)
     damping, cost, best, state = 1e-3, np.inf, bundle, bundle
     normal = np.eye(spread.shape[1])
     for _ in range(steps):

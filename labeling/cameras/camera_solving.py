@@ -8,13 +8,13 @@ explain it clearly better than a turning one, with rays that meet at an angle, a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from labeling.cameras.bundle import Adjusted, Bundle, bearings
+from labeling.cameras.bundle import Adjusted, Bundle, adjust, bearings
 from labeling.cameras.feature_tracks import FeatureTracks, track_features
 from labeling.cameras.moving_camera import fit_moving
 from labeling.cameras.turning_camera import fit_turning
@@ -103,7 +103,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     if (share := float(lasting.weights()[rest < _RESTS].sum())) >= _MOST["still"]:
         return _solution(_still(frames, usual), tracks, size, float(np.median(rest[rest < _RESTS])), share)
     few = lasting.some(lasting.spread(_TRACKS))
-    turning = _turning(few)
+    turning = _turning(few, usual)
     share, error = _explained(turning, few)
     moving: _Checked | str = "not tried"
     if share < _SURELY or error > _NOISE:
@@ -121,7 +121,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     if reason:
         return CameraSolution("unsolved", None, reason=reason)
     if lens == "assumed":
-        turning = fit_turning(few, zooms=bool(np.ptp(turning.focal)), noise=_NOISE, focal=usual)
+        turning = fit_turning(few, zooms=bool(np.ptp(turning.focal)), noise=_NOISE, usual=usual, held=True)
         share, error = _explained(turning, few)
     bundle = turning.bundle.from_first()
     if _sweep(bundle, tracks.size) < _RESTS:
@@ -130,9 +130,9 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     return _solution(found, tracks, size, float(np.nanmedian(turning.residuals)), share)
 
 
-def _turning(few: FeatureTracks) -> Adjusted:
+def _turning(few: FeatureTracks, usual: float) -> Adjusted:
     """The best camera that turns, or turns and zooms where that is clearly better."""
-    turning, zooming = (fit_turning(few, zooms=zooms, noise=_NOISE) for zooms in (False, True))
+    turning, zooming = (fit_turning(few, zooms=zooms, noise=_NOISE, usual=usual) for zooms in (False, True))
     return zooming if np.ptp(np.log(zooming.focal)) > _ZOOMS and zooming.cost < 0.9 * turning.cost else turning
 
 
@@ -194,8 +194,11 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | s
     if share < _MOST["moving"] or not better or angle < _ANGLE:
         return f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees"
     for half in (0, 1):
-        part = few.some(np.arange(half, few.places.shape[1], 2))
-        other = fit_moving(part, noise=_NOISE, focal=usual, held=lens == "assumed")
+        chosen = np.arange(half, few.places.shape[1], 2)
+        part, held = few.some(chosen), lens == "assumed"
+        kept = replace(fit.bundle, directions=fit.bundle.directions[chosen], nearness=fit.bundle.nearness[chosen])
+        alike = adjust(kept, part, moves=True, zooms=False, noise=_NOISE, usual=usual, held=held)
+        other = min(fit_moving(part, noise=_NOISE, focal=usual, held=held), alike, key=lambda one: one.cost)
         if (difference := _difference(fit, other)) is not None:
             return f"half of the corners say otherwise: {difference}"
         if lens == "solved" and abs(float(np.log(fit.focal[0] / other.focal[0]))) > _SAME_LENS:

@@ -14,6 +14,12 @@ import numpy as np
 
 SIDE = 960
 """Larger side, in pixels, at which frames are looked at."""
+_SMALL = 480
+"""Larger side up to which pictures are enlarged twice: corners are followed to smaller parts of a pixel there."""
+_SHADING = 48.0
+_CONTRAST = 64.0
+"""Of 255. What is wider than this part of the larger side is taken off, and strong contrasts are pressed together:
+highlights and soft reflections go along with the camera, while texture stays on its surface."""
 _MOST = 700
 """Corners that are followed at a time."""
 _CELLS = 8
@@ -77,10 +83,11 @@ def track_features(frames: Iterable[np.ndarray]) -> FeatureTracks:
     edges: dict[int, np.ndarray] = {}
     count, size = 0, (0, 0)
     for frame, rgb in enumerate(frames):
-        now = _small_gray(rgb)
+        gray = _small_gray(rgb)
         if frame % _EDGES_EVERY == 0:
-            edges[frame] = _straight_edges(now)
-        size = now.shape[0], now.shape[1]
+            edges[frame] = _straight_edges(gray)
+        size = gray.shape[0], gray.shape[1]
+        now = _texture(gray)
         if before is not None and len(places):
             ended, kept = _followed(before, now, places)
             places, numbers = ended[kept], numbers[kept]
@@ -91,7 +98,7 @@ def track_features(frames: Iterable[np.ndarray]) -> FeatureTracks:
         before = now
     whole = np.full((len(found), count, 2), np.nan, np.float32)
     for frame, (which, where) in enumerate(found):
-        whole[frame, which] = where + 0.5  # OpenCV has pixel centres at integers
+        whole[frame, which] = (where + 0.5) * (size[1] / before.shape[1])  # OpenCV has pixel centres at integers
     return FeatureTracks(whole[:, np.isfinite(whole[..., 0]).sum(axis=0) >= 2], size, edges)
 
 
@@ -108,6 +115,15 @@ def _small_gray(rgb: np.ndarray) -> np.ndarray:
         size = round(gray.shape[1] * scale), round(gray.shape[0] * scale)
         gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
     return gray
+
+
+def _texture(gray: np.ndarray) -> np.ndarray:
+    """The picture in which corners are looked for and followed."""
+    if max(gray.shape) <= _SMALL:
+        gray = cv2.resize(gray, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    fine = gray.astype(np.float32)
+    fine -= cv2.GaussianBlur(fine, (0, 0), max(gray.shape) / _SHADING)
+    return np.asarray(127.5 + 127 * np.tanh(fine / _CONTRAST) + 0.5).astype(np.uint8)
 
 
 def _followed(before: np.ndarray, now: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

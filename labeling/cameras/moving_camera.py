@@ -28,15 +28,17 @@ def fit_moving(tracks: FeatureTracks, *, noise: float, focal: float, held: bool 
     Args:
         tracks: seen in several frames each.
         noise: pixels from which residuals count less and less in the end.
-        focal: pixels, to begin from.
+        focal: pixels, to begin from, and believed in where the tracks do not show it.
         held: the focal length stays there.
     """
-    turning = fit_turning(tracks, zooms=False, noise=10 * noise, focal=focal).bundle.from_first()
+    turning = fit_turning(tracks, zooms=False, noise=10 * noise, usual=focal, held=True).bundle.from_first()
     times = np.linspace(0.0, _STEP, len(turning.rotations))[:, None]
     near = np.ones(len(turning.nearness))
 
     def run(start: Bundle, tolerance: float, steps: int, fixed: bool = held) -> Adjusted:
-        return adjust(start, tracks, moves=True, zooms=False, noise=tolerance * noise, held=fixed, steps=steps)
+        return adjust(
+            start, tracks, moves=True, zooms=False, noise=tolerance * noise, usual=focal, held=fixed, steps=steps
+        )
 
     begun = []
     for way in _WAYS:

@@ -11,18 +11,18 @@ from scipy.spatial.transform import Rotation
 from labeling.cameras.bundle import Adjusted, Bundle, adjust, bearings, offsets
 from labeling.cameras.feature_tracks import FeatureTracks
 
-_GUESSES = (0.6, 1.2, 2.4)
-"""Focal lengths to begin from, in larger image sides: 80, 45 and 24 degrees."""
+_GUESSES = (0.5, 1.0, 2.0)
+"""Focal lengths to begin from, in usual ones."""
 
 
-def fit_turning(tracks: FeatureTracks, *, zooms: bool, noise: float, focal: float | None = None) -> Adjusted:
-    """The best of fits that begin at several focal lengths, or the one with the first focal length held at `focal`.
+def fit_turning(tracks: FeatureTracks, *, zooms: bool, noise: float, usual: float, held: bool = False) -> Adjusted:
+    """The best of fits that begin at several focal lengths, or the one with the first of them held at `usual`.
 
-    noise: pixels from which residuals count less and less. Tracks must be seen in two frames at least.
+    noise: pixels from which residuals count less and less. usual: focal length in pixels that is believed in where the
+    tracks do not show it. Tracks must be seen in two frames at least.
     """
-    side = max(tracks.size)
-    how: Any = {"moves": False, "zooms": zooms, "noise": noise, "held": focal is not None}
-    guesses = (focal,) if focal is not None else tuple(side * guess for guess in _GUESSES)
+    how: Any = {"moves": False, "zooms": zooms, "noise": noise, "usual": usual, "held": held}
+    guesses = (usual,) if held else tuple(usual * guess for guess in _GUESSES)
     begun = [adjust(_chained(tracks, guess, zooms), tracks, steps=12, **how) for guess in guesses]
     best = min(begun, key=lambda fit: fit.cost)
     return adjust(best.bundle.from_first(), tracks, **how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import cv2
@@ -73,11 +74,17 @@ def panning(zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (*film(turns, np.zeros((FRAMES, 3)), focal_length() * zoom**along), focal_length() * zoom**along)
 
 
+@functools.cache
 def moving() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     along = np.linspace(0, 1, FRAMES)
     turns = np.stack([-5 * along, 2 * along, along], axis=-1)
     places = np.stack([0.9 * along, 0.2 * np.sin(4 * along), 0.5 * along], axis=-1)
     return (*film(turns, places, np.full(FRAMES, focal_length())), places)
+
+
+@functools.cache
+def moving_solved() -> CameraSolution:
+    return solve_camera(moving()[0], SIZE, 45.0)
 
 
 def test_a_still_camera_is_still_whatever_moves_before_it() -> None:
@@ -111,7 +118,7 @@ def test_a_zoom_is_found_beside_the_turn() -> None:
 
 def test_a_moving_camera_gives_its_path_and_the_same_one_each_time() -> None:
     frames, turns, places = moving()
-    found = solve_camera(frames, SIZE, 45.0)
+    found = moving_solved()
     assert found.kind == "moving"
     angle, away = errors(found, turns, places)
     assert angle < 0.3
@@ -140,8 +147,7 @@ def test_a_long_lens_that_is_named_may_turn() -> None:
 
 
 def test_corners_of_a_moving_camera_lie_on_the_planes() -> None:
-    frames, _, _ = moving()
-    found = solve_camera(frames, SIZE, 45.0)
+    found = moving_solved()
     depth = found.camera.project(found.points)[1][0]
     near = depth < (depth.min() + depth.max()) / 2
     assert min(near.sum(), (~near).sum()) > 10
@@ -239,6 +245,7 @@ def test_shots_are_solved_one_by_one_kept_and_used_again(tmp_path: Path) -> None
         assert "off by 7.00 pixels" in opened.camera_said[0]
         opened.find_camera("solve", FOV + 1, out)  # another option: solved anew
         assert "off by 7.00 pixels" not in opened.camera_said[0]
+        poses = opened.camera.camera_to_world
     with open_film(path) as opened:
         opened.find_camera(str(kept), FOV, out)
         assert np.allclose(opened.camera.camera_to_world[0], poses[0])

@@ -13,7 +13,7 @@ import pytest
 from manifests.codec.codecs import decode_clip
 from manifests.contract.clip import Clip
 from manifests.contract.color import srgb_encode
-from tests.lightloom.torchlines import TINY, run_lines
+from tests.lightloom.torchlines import TINY, run_and_look
 from tests.manifests.clips import clip_sample, make_dataset
 
 SETUP = """
@@ -23,6 +23,44 @@ GltfFile({"name": "paint", "pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1
 Path("bad.glb").write_bytes(b"glTF nonsense")
 encode(Path("wide.mp4"), shot(2, 4, 32, 48), stamps=[0, 40, 400, 440])
 """
+KILLS = """
+import os, subprocess, tempfile, time
+import datagen.child, labeling.cameras.camera_files
+scratch = Path("scratch").absolute()
+scratch.mkdir()
+tempfile.tempdir = str(scratch)
+
+def dies(*_, **__):
+    os.kill(os.getpid(), 9)
+
+def dies_beside_blender(command, **_):
+    subprocess.Popen(command, env=datagen.child.environment() | {"TMPDIR": command[-1]})
+    time.sleep(0.5)
+    dies()
+
+line = ["insert", "wide.mp4", "--asset", "builtin/mesh/sphere", "--at", "24,24", "--depth", "0.4",
+        "--inverse", "inverse", "--camera", "solve", "--out", "solved/once.mp4", "--device", "cpu"]
+left = {}
+for when, owner, name, end in (
+    ("killed while solving", labeling.cameras.camera_files, "solve_tracks", dies),
+    ("killed beside Blender", datagen.child.subprocess, "run", dies_beside_blender),
+):
+    child = os.fork()
+    if child == 0:
+        setattr(owner, name, end)
+        lightloom.cli.run(line)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 9
+    left[when] = [path.name for path in Path("solved").glob("*")]
+Path("solved/.once.mp4.1-00000000.tmp").write_bytes(b"half")
+"""
+LOOK = """
+import psutil
+lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+left["left"] = [path.name for path in scratch.glob("*/*")] + [line for line in lines if str(scratch) in line]
+extra = left
+"""
+"""Before anything else the line `once` is killed twice, and finds what is left of that."""
 WEIGHTS = ("--forward", "forward", "--device", "cpu")
 LINES: dict[str, tuple[str, ...]] = {
     "clip": (
@@ -77,10 +115,12 @@ LINES: dict[str, tuple[str, ...]] = {
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """The folder in which every command line ran, and (exit code, stdout, stderr) of each."""
+    """The folder in which every command line ran, (exit code, stdout, stderr) of each, and what killed ones left."""
     folder = tmp_path_factory.mktemp("insert")
     make_dataset(folder / "set", sample=lambda scene, light: clip_sample(scene, light, size=48), items=1, per_shard=1)
-    return folder, run_lines(folder, "insert", LINES, TINY + SETUP)
+    lines = {name: ("insert", *line) for name, line in LINES.items()}
+    results, left = run_and_look(folder, lines, TINY + SETUP + KILLS, LOOK)
+    return folder, results | left
 
 
 def frames(path: Path) -> np.ndarray:
@@ -126,6 +166,14 @@ def test_the_same_film_gives_the_same_bytes_and_its_camera_is_kept_for_both(done
     kept = sorted(path.name for path in (folder / "solved").iterdir())
     assert kept == ["once.mp4", "twice.mp4", "wide.camera.json"]
     assert (folder / "solved" / "once.mp4").read_bytes() == (folder / "solved" / "twice.mp4").read_bytes()
+
+
+def test_an_insert_that_was_killed_goes_on_to_the_same_bytes_and_leaves_nothing(done):
+    folder, results = done
+    assert results["killed while solving"] == []
+    assert results["killed beside Blender"] == ["wide.camera.json"]
+    assert results["left"] == []
+    assert not list((folder / "solved").glob(".*"))  # what "once" found there is gone
 
 
 def test_cycles_puts_two_things_in_one_of_which_turns(done):
