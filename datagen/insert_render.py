@@ -22,6 +22,7 @@ from manifests.contract.clip import Clip
 from manifests.contract.environment import Environment
 from manifests.contract.row import MaterialUse
 from manifests.errors import RenderError
+from manifests.object_path import Place
 from pipeline.options import DeviceKind
 from scenes.catalogue import Catalogue
 from scenes.providers.file_checks import MESH_SUFFIXES, shown
@@ -53,7 +54,7 @@ class Insert:
 
     mesh: Source
     material: Material
-    roots: Mapping[str, Path]
+    roots: Mapping[str, Place]
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,8 @@ from manifests.contract.clip_summary import summarise
 from manifests.contract.row import AssetUse, ClipRow, Sample
 from manifests.errors import ClipError, DiskFull, ItemError, LightloomError, RenderError, SpecError
 from manifests.files import Scratch, write_bytes
-from manifests.object_path import Place
+from manifests.node_cache import NODE_CACHE_GIB
+from manifests.object_path import Place, place
 from manifests.store.previews import strip, strip_of
 from manifests.untrusted import GZIP, gunzip, read_bounded
 from pipeline.options import DeviceKind, encoders
@@ -53,11 +54,12 @@ class RenderStage:
 
     Attributes:
         catalogue: Parquet file with the assets, readable by every worker.
-        roots: folders of asset providers, where they differ from those in the catalogue.
+        roots: folders or buckets of asset providers, where they differ from those in the catalogue.
         recipe, seed: what scenes are drawn from.
         items, per_shard: number of scenes, and scenes in a shard.
         codec: how clips are stored.
         device: what Cycles renders on; "auto" takes the fastest that the worker sees.
+        asset_cache_gib: how much of the assets that lie in buckets a machine keeps.
     """
 
     catalogue: Place
@@ -68,6 +70,7 @@ class RenderStage:
     codec: Codec = "compact"
     roots: tuple[tuple[str, str], ...] = ()
     device: DeviceKind = "auto"
+    asset_cache_gib: float = NODE_CACHE_GIB
     name: str = NAME
 
     def make_worker(self) -> RenderWorker:
@@ -93,7 +96,7 @@ class RenderStage:
 
 @functools.lru_cache(maxsize=2)
 def _load(path: Place, roots: tuple[tuple[str, str], ...]) -> Catalogue:
-    return Catalogue.load(path, {provider: Path(root) for provider, root in roots})
+    return Catalogue.load(path, {provider: place(root) for provider, root in roots})
 
 
 class RenderWorker:
@@ -104,7 +107,7 @@ class RenderWorker:
 
         self._stage = stage
         self._scratch = Scratch()
-        self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path))
+        self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path), stage.asset_cache_gib)
         started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
         self._threads = 1  # to encode a clip with, beside other clips; on a CPU the cores are busy with path tracing
         if started.device.kind != "CPU":

@@ -130,7 +130,7 @@ def insert(
         camera_height: metres of the camera above what the things stand on at first; `scale` is in metres then.
         render: who shows them: Cycles, under the film's light, or the forward renderer; if not given, the forward
             renderer where G-buffers are true, else Cycles.
-        catalogue: a catalogue, or its Parquet file; the built-in one if not given.
+        catalogue: a catalogue, or its Parquet file or URL; the built-in one if not given.
         gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
         settings: which renderers, and how.
         renderers: loaded ones, to be used again; those of `settings` if not given.

@@ -19,7 +19,7 @@ from labeling.sources.frame_reader import open_footage
 from manifests.contract.attributes import GBUFFERS
 from manifests.display import human_size
 from manifests.errors import InputError, LightloomError
-from manifests.object_path import Place
+from manifests.object_path import ObjectPath, Place, at_once, place
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.engine import RunReport, run
@@ -61,7 +61,8 @@ def stage_of(found: Discovery, settings: LabelSettings) -> LabelStage:
 def lost_lines(path: Place, footage: Sequence[Footage] = ()) -> list[str]:
     """What was left out of the footage of the dataset at `path`, or changed in it, by reason and with counts.
 
-    footage: the items, where they are at hand: the first of each kind is opened once more, for the words of its reader.
+    footage: the items, where they are at hand: the first of each kind is opened once more, for the words of its reader,
+    unless it lies in a bucket.
     """
     marked: dict[str, set[int]] = {}
     items: set[int] = set()
@@ -84,7 +85,7 @@ def _left_out(dropped: Mapping[str, int]) -> str:
 def _words(flag: str, item: Footage | None) -> str:
     """What a flag means: what the reader of the item says as it opens it, else the general sentence."""
     found: list[FootageProblem] = []
-    if item is not None:
+    if item is not None and isinstance(place(item.path), Path):
         with suppress(LightloomError), open_footage(item) as reader:
             found = reader.problems
     said = next((f"{problem.path}: {problem.message}" for problem in found if problem.reason == flag), "")
@@ -108,14 +109,16 @@ def status_lines(path: Place) -> list[str]:
 def _footage_digest(footage: tuple[Footage, ...]) -> str:
     """SHA-256, in hex, of which items there are, in order; where they lie does not matter."""
     total = hashlib.sha256()
-    for item in footage:
-        total.update(f"{item.uid} {item.kind} {item.name} {item.images} {_size(item)}\n".encode())
+    for item, size in zip(footage, at_once(place(footage[0].path), _size, footage), strict=True):
+        total.update(f"{item.uid} {item.kind} {item.name} {item.images} {size}\n".encode())
     return total.hexdigest()
 
 
 def _size(item: Footage) -> int:
     """Bytes of a file, so that a replaced one is noticed; folders count as 0, since listing them can take long."""
-    path = Path(item.path)
+    path = place(item.path)
+    if isinstance(path, ObjectPath) and item.kind != "video" and path.suffix.lower() != ".zip":
+        return 0
     return path.stat().st_size if path.is_file() else 0
 
 

@@ -208,8 +208,8 @@ def _owned(name: Callable[[], Path], make: Callable[[Path], None] = _new_folder)
     """A new folder or file, and a descriptor that locks it: while that is open, `_sweep` elsewhere leaves it."""
     while True:
         place = name()
-        make(place)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # both: swept in between
+            make(place)
             lock = os.open(place, os.O_RDONLY)
             with suppress(OSError):  # some network file systems lock nothing, and sweep nothing
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,9 +14,7 @@ import io
 import itertools
 import os
 import re
-import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,15 +70,16 @@ def place(where: str | PurePath) -> Place:
 
 @dataclass(frozen=True)
 class ObjectStat:
-    """What is known of an object: `st_size` in bytes, and when it was written, by the store's clock."""
+    """What is known of an object: `st_size` in bytes, when it was written, by the store's clock, and its e-tag."""
 
     st_size: int
     st_mtime_ns: int
+    e_tag: str = ""
 
     @staticmethod
     def of(meta: Any) -> ObjectStat:
         """From what obstore says."""
-        return ObjectStat(meta["size"], int(meta["last_modified"].timestamp()) * 10**9)
+        return ObjectStat(meta["size"], int(meta["last_modified"].timestamp()) * 10**9, meta["e_tag"] or "")
 
 
 class ObjectPath(PurePosixPath):
@@ -144,6 +143,12 @@ class ObjectPath(PurePosixPath):
     def stats(self) -> dict[str, ObjectStat]:
         """Of the files directly below this name, by one listing."""
         return {entry["path"].rpartition("/")[2]: ObjectStat.of(entry) for entry in self._listed()["objects"]}
+
+    def tree(self) -> dict[str, ObjectStat]:
+        """Of all files below this name, by their path from here."""
+        prefix = f"{self.key}/" if self.key else ""
+        found = self._ask(lambda obstore, store: list(itertools.chain(*obstore.list(store, prefix or None))))
+        return {entry["path"].removeprefix(prefix): ObjectStat.of(entry) for entry in found}
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """Files and folders directly below this name."""
@@ -390,55 +395,3 @@ def at_once[Item, Result](where: Place, function: Callable[[Item], Result], item
         return [function(item) for item in items]
     with ThreadPoolExecutor(max(1, min(REQUESTS, len(items)))) as pool:
         return list(pool.map(function, items))
-
-
-class NodeCache:
-    """Files fetched from elsewhere, in a folder of this machine, bounded in bytes: the longest unused go first.
-
-    Processes share it; each counts anew when it has added a tenth of the bound. A file that is open stays readable.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._folder, self._limit, self._added = folder, limit, limit
-        self._lock = threading.Lock()
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def get(self, name: str, fetch: Callable[[], bytes]) -> bytes:
-        """The bytes kept under `name`, or those that `fetch` gives, which are kept where they fit."""
-        path = self._folder / name
-        try:
-            data = path.read_bytes()
-            os.utime(path)
-            return data
-        except FileNotFoundError:
-            data = fetch()
-        if len(data) <= self._limit:
-            with self._lock:
-                self._make_room(len(data))
-            new = self._folder / f".{name}.{secrets.token_hex(4)}"  # not synced: what is read from here is checked
-            new.write_bytes(data)
-            new.replace(path)
-        return data
-
-    def forget(self, name: str) -> None:
-        """Drop what is kept under `name`."""
-        (self._folder / name).unlink(missing_ok=True)
-
-    def _make_room(self, size: int) -> None:
-        self._added += size
-        if self._added * 10 < self._limit:
-            return
-        kept = []
-        for path in self._folder.iterdir():
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue
-            kept.append((stat.st_mtime_ns, stat.st_size, path))
-        total = size + sum(each for _, each, _ in kept)
-        for _, each, path in sorted(kept):
-            if total <= self._limit - self._limit // 10:
-                break
-            path.unlink(missing_ok=True)
-            total -= each
-        self._added = 0

@@ -31,7 +31,7 @@ import msgspec
 import psutil
 
 from manifests.contract.row import Sample
-from manifests.errors import ERROR, ItemError, RunError
+from manifests.errors import ERROR, ItemError, RunError, StorageError
 from manifests.files import is_disk_full, remove, write_bytes
 from manifests.object_path import Place
 from manifests.store import layout
@@ -51,11 +51,12 @@ _TOKEN = "run"
 class Outcome:
     """How an item ended in its worker: its file is on disk, it failed for good, it may be tried again, or no room.
 
-    "left" is one that was not begun, because the one before it left the worker in an unknown state.
+    "left" is one that was not begun, because the one before it left the worker in an unknown state; "no-storage" one
+    for which a bucket did not answer this node.
     """
 
     index: int
-    kind: Literal["done", "failed", "error", "disk-full", "left"]
+    kind: Literal["done", "failed", "error", "disk-full", "no-storage", "left"]
     clips: int = 0
     reason: str = ""
     message: str = ""
@@ -116,7 +117,7 @@ class ItemActor:
         """
         outcomes: list[Outcome] = []
         for index, attempt in attempts.items():
-            if any(outcome.kind in ("error", "disk-full") for outcome in outcomes):
+            if any(outcome.kind in ("error", "disk-full", "no-storage") for outcome in outcomes):
                 outcomes.append(Outcome(index, "left"))
             else:
                 outcomes += self._run(index, attempt, following)
@@ -233,6 +234,8 @@ def _failure(index: int, error: BaseException) -> Outcome:
     while link is not None:
         if is_disk_full(link):
             return Outcome(index, "disk-full", message=str(link))
+        if isinstance(link, StorageError):
+            return Outcome(index, "no-storage", message=_one_line(str(link)))
         link = link.__cause__ or link.__context__
     if isinstance(error, ItemError):
         return Outcome(index, "failed", reason=error.reason, message=_one_line(str(error)))

@@ -118,7 +118,7 @@ class WorkerHandle:
         return call
 
     def queued(self) -> list[int]:
-        """Items that were sent, or set aside, but cannot have begun."""
+        """Items that were sent, or set aside, behind the call whose answer is awaited."""
         sent = [item for call in list(self.calls)[1:] for item in call.items]
         return sent if self.following is None else [*sent, self.following]
 
@@ -367,6 +367,10 @@ class Dispatcher:
             raise DiskFull(outcome.message)
         elif outcome.kind == "left":
             self._schedule.put_back([outcome.index])
+        elif outcome.kind == "no-storage":
+            self._schedule.put_back([outcome.index])
+            worker.retiring = True
+            self._leave_out(worker.seat.node, outcome.message)
         elif outcome.kind == "failed":
             self._quarantine(worker, outcome.index, outcome.reason, outcome.message)
         else:
@@ -399,10 +403,18 @@ class Dispatcher:
         worker.kill()
 
     def _died(self, worker: WorkerHandle, reason: str, message: str) -> None:
-        """A worker is gone: what it had committed counts, what it had queued goes back, the rest lost an attempt."""
+        """A worker is gone: what it had committed counts, all else that it was handed lost an attempt.
+
+        That includes what was queued behind the call whose answer is awaited: a worker that dies of its next item may
+        take that answer along, and the item would not be blamed. One that was killed for its time had not come so far.
+        """
         self._cluster.check()
         self._end(worker)
-        self._schedule.put_back(worker.queued())
+        handed = set(worker.open)
+        if reason == TIMEOUT:
+            self._schedule.put_back(worker.queued())
+        else:
+            handed.update(worker.queued())
         self._count_seats()  # perhaps its node is gone
         if not worker.ready:
             node = worker.seat.node
@@ -410,10 +422,10 @@ class Dispatcher:
             if self._start_deaths[node.key] >= _START_DEATHS:
                 self._leave_out(node, f"{_START_DEATHS} {self._stage.name} workers died while starting: {message}")
             return
-        committed = {item for item in worker.open if self._dataset.item_path(item).exists()}
+        committed = {item for item in handed if self._dataset.item_path(item).exists()}
         for item in committed:
             self._finish(worker, item, self._dataset.item_clips(item))
-        for item in self._schedule.lost(worker.open - committed, last_try=reason == TIMEOUT):
+        for item in self._schedule.lost(handed - committed, last_try=reason == TIMEOUT):
             self._quarantine(worker, item, reason, message)
 
     # --- books ------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The catalogue: every asset that scenes may be made of, with licence, author, split and what was measured of it.
 
 A catalogue is a value. Its digest covers the assets and nothing that depends on the machine (roots, problems), so
-two machines that hold the same assets sample the same scenes.
+two machines that hold the same assets sample the same scenes. The table, and the files of a provider, are in a folder
+or in a bucket.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from manifests.errors import SpecError
 from manifests.files import atomic_file
-from manifests.object_path import Place
+from manifests.object_path import ObjectPath, Place, place
 from manifests.store.tables import read_parquet
 from manifests.untrusted import decode_json
 from scenes.licences import LicencePolicy
@@ -113,20 +114,20 @@ def installed_roots() -> dict[str, Path]:
 
 
 class Catalogue:
-    """Assets in order of uid; `roots` says where each provider's files lie on this machine.
+    """Assets in order of uid; `roots` says where each provider's files lie: a folder of this machine, or a bucket.
 
     Raises SpecError when two different assets share a uid.
     """
 
     def __init__(
-        self, assets: Iterable[Asset], roots: Mapping[str, Path] | None = None, problems: Iterable[AssetProblem] = ()
+        self, assets: Iterable[Asset], roots: Mapping[str, Place] | None = None, problems: Iterable[AssetProblem] = ()
     ) -> None:
         by_uid: dict[str, Asset] = {}
         for asset in assets:
             if by_uid.setdefault(asset.uid, asset) != asset:
                 raise SpecError(f"two different assets have the uid {asset.uid}", "give one folder another name")
         self.assets: tuple[Asset, ...] = tuple(by_uid[uid] for uid in sorted(by_uid))
-        self.roots: dict[str, Path] = dict(roots or {})
+        self.roots: dict[str, Place] = dict(roots or {})
         self.problems: tuple[AssetProblem, ...] = tuple(problems)
         self._by_uid = by_uid
         self._selected: dict[tuple[object, ...], tuple[Asset, ...]] = {}
@@ -173,7 +174,7 @@ class Catalogue:
     def merge(self, *others: Catalogue) -> Catalogue:
         """All assets, roots and problems together; SpecError where they contradict each other."""
         parts = (self, *others)
-        roots: dict[str, Path] = {}
+        roots: dict[str, Place] = {}
         for part in parts:
             for provider, root in part.roots.items():
                 if roots.setdefault(provider, root) != root:
@@ -211,8 +212,12 @@ class Catalogue:
             pq.write_table(table.replace_schema_metadata({"lightloom": msgspec.json.encode(notes)}), file)
 
     @staticmethod
-    def load(path: Place, roots: Mapping[str, Path] | None = None) -> Catalogue:
-        """Read what `save` wrote. `roots` overrides where files lie; SpecError names what does not fit."""
+    def load(path: Place, roots: Mapping[str, Place] | None = None) -> Catalogue:
+        """Read what `save` wrote. `roots` overrides where files lie; SpecError names what does not fit.
+
+        What lies beside a table in a bucket under a provider's name are its files, whatever folder they came from.
+        """
+        path = place(path)
         try:
             table = read_parquet(path)
             notes = decode_json((table.schema.metadata or {})[b"lightloom"], _Notes)
@@ -223,11 +228,18 @@ class Catalogue:
             raise SpecError(
                 f"catalogue of version {notes.version}", f"this release reads {CATALOGUE_VERSION}", where=path
             )
-        stored = {provider: Path(root) for provider, root in notes.roots.items()}
-        catalogue = Catalogue(assets, installed_roots() | stored | dict(roots or {}), notes.problems)
+        given = dict(roots or {})
+        stored = {
+            name: _root(place(root), path.parent / name) for name, root in notes.roots.items() if name not in given
+        }
+        catalogue = Catalogue(assets, {**installed_roots(), **stored, **given}, notes.problems)
         if catalogue.digest != notes.digest:
             raise SpecError("its assets do not match its digest", "build it again", where=path)
         return catalogue
+
+
+def _root(stored: Place, beside: Place) -> Place:
+    return beside if isinstance(beside, ObjectPath) and isinstance(stored, Path) and beside.is_dir() else stored
 
 
 class _Notes(SpecData, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("manifests", "pipeline", "scenes", "renderers", "datagen", "labeling", "training", "editing", "lightloom")
 MOST_LINES = 500
-MOST_MODULES = 362
+MOST_MODULES = 365
 MOST_CODE_LINES = 42_000
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -87,8 +87,7 @@ class Gltf:
         missing-file, missing-texture, bad-texture, bad-geometry.
         """
         check_file(path, limits)
-        data = memoryview(path.read_bytes())
-        json, chunk = _chunks(data, path.name, limits) if bytes(data[:4]) == b"glTF" else (bytes(data), None)
+        json, chunk = _json_and_chunk(path, limits)
         try:
             version = msgspec.json.decode(json, type=GltfHeader).asset.version
             if version != "2.0":
@@ -266,6 +265,21 @@ class Gltf:
         _, green, blue, _ = self._constant(texture_index)
         fixed = (green or not pbr.roughness_factor) and (blue or not pbr.metallic_factor)
         return (float(pbr.roughness_factor), float(pbr.metallic_factor), texture_index) if fixed else None
+
+
+def named_uris(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[str]:
+    """The files that buffers and images of a glTF or GLB name; AssetError malformed where it cannot be read."""
+    try:
+        document = msgspec.json.decode(_json_and_chunk(path, limits)[0], type=GltfDocument)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise AssetError("malformed", "not glTF 2.0", where=path.name) from None
+    uris = [buffer.uri for buffer in document.buffers] + [image.uri for image in document.images]
+    return [uri for uri in uris if uri is not None and uri[:5].lower() != "data:"][: limits.references]
+
+
+def _json_and_chunk(path: Path, limits: AssetLimits) -> tuple[bytes, memoryview | None]:
+    data = memoryview(path.read_bytes())
+    return _chunks(data, path.name, limits) if bytes(data[:4]) == b"glTF" else (bytes(data), None)
 
 
 def _chunks(data: memoryview, name: str, limits: AssetLimits) -> tuple[bytes, memoryview | None]:

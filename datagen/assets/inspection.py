@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datagen.assets.asset_file import DEFAULT_LIMITS, AssetError, AssetLimits, Inspection, check_file
-from datagen.assets.gltf import Gltf
+from datagen.assets.gltf import Gltf, named_uris
 from datagen.assets.scans import Scan, check_ply, check_stl
-from datagen.assets.wavefront import Wavefront
+from datagen.assets.wavefront import Wavefront, named_libraries
 from manifests.contract.row import MaterialUse
-from scenes.providers.file_checks import begins_like
+from scenes.providers.file_checks import MESH_FORMATS, begins_like
 
 _SANE = (500, 500_000)
 _EXTREME = (12, 5_000_000)
@@ -55,6 +55,21 @@ def open_asset(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> Gltf | Wavef
     if kind == "usdz":
         _check_package(path, limits)
     return OpaqueFile(kind)
+
+
+def named_files(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[str]:
+    """What a mesh file names beside itself, as it is written there; for those of glTF and OBJ.
+
+    A file that is not sound, or of another format, names nothing: its checks say what is wrong with it.
+    """
+    kind = MESH_FORMATS.get(path.suffix.lower())
+    try:
+        check_file(path, limits)
+        if kind == "gltf":
+            return named_uris(path, limits)
+        return named_libraries(path, limits) if kind == "obj" else []
+    except AssetError:
+        return []
 
 
 def _check_package(path: Path, limits: AssetLimits) -> None:

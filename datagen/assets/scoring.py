@@ -6,6 +6,8 @@ importer. So all of this happens before, file by file, and every failure is a ty
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from datagen.assets.isolation import Bounds, ImportProcess, Verdict
-from datagen.resolver import Resolver
+from datagen.resolver import Resolver, cache_folder
 from manifests.errors import RenderError
 from scenes.catalogue import Asset, Catalogue, MeshMeasurement
 from scenes.spec import File
@@ -86,12 +88,13 @@ def score_catalogue(
     Raises RunError if importing processes do not start at all.
     """
     options = options or ScoringOptions()
-    resolver = Resolver(catalogue.roots, Path())
     waiting = deque(asset for asset in catalogue.assets if _wanted(asset, options))
     verdicts: dict[str, Verdict] = {}
     lock = Lock()
 
     def work() -> None:
+        cache = cache_folder(Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}")
+        resolver = Resolver(catalogue.roots, cache)  # one a thread
         with ImportProcess(options.bounds) as process:
             while waiting:
                 try:
@@ -121,11 +124,12 @@ def _wanted(asset: Asset, options: ScoringOptions) -> bool:
 
 def _examine(asset: Asset, resolver: Resolver, process: ImportProcess) -> Verdict:
     assert isinstance(asset.mesh, File)
-    try:
-        path = resolver.path(asset.mesh)
-    except RenderError as error:
-        return Verdict(reason=_REASONS.get(error.reason, error.reason), message=str(error))
-    return process.examine(path)
+    with resolver.in_use():
+        try:
+            path = resolver.path(asset.mesh)
+        except RenderError as error:
+            return Verdict(reason=_REASONS.get(error.reason, error.reason), message=str(error))
+        return process.examine(path)
 
 
 def _measured(verdict: Verdict) -> MeshMeasurement:

@@ -158,6 +158,18 @@ class Wavefront:
         )
 
 
+def named_libraries(path: Path, limits: AssetLimits = DEFAULT_LIMITS) -> list[str]:
+    """What the libraries of an OBJ may be called: a line names one, or several. AssetError too-large."""
+    return [name for text in _library_lines(path.read_bytes(), limits) for name in dict.fromkeys([text, *text.split()])]
+
+
+def named_maps(libraries: list[Path], limits: AssetLimits = DEFAULT_LIMITS) -> list[str]:
+    """The maps that material libraries name; none where the libraries are larger than they may be."""
+    if sum(path.stat().st_size for path in libraries) > limits.library_bytes:
+        return []
+    return list(dict.fromkeys(name for material in _materials(libraries, limits) for _, name in material.maps))
+
+
 def _is_finite(data: bytes) -> bool:
     """Whether every `v` line has numbers that single precision holds; only lines that look otherwise are parsed."""
     try:
@@ -173,11 +185,7 @@ def _is_finite(data: bytes) -> bool:
 def _libraries(data: bytes, folder: Path, limits: AssetLimits) -> list[Path]:
     """MTL files that an OBJ names, checked. Raises AssetError: missing-file, escapes-folder, too-large."""
     found: dict[Path, None] = {}
-    lines = list(dict.fromkeys(_LIBRARY.findall(data)))
-    if len(lines) > limits.references or sum(map(len, lines)) > limits.library_bytes:
-        raise AssetError("too-large", f"names more than {limits.references} material libraries")
-    for line in lines:
-        text = line.decode("utf-8", "replace").strip().strip('"')
+    for text in _library_lines(data, limits):
         try:
             names = [inside(folder, text, "missing-file")]
         except AssetError as error:
@@ -189,6 +197,13 @@ def _libraries(data: bytes, folder: Path, limits: AssetLimits) -> list[Path]:
     if sum(file_size(path, shown(path.name)) for path in found) > limits.library_bytes:
         raise AssetError("too-large", f"its material libraries are over {limits.library_bytes} bytes")
     return list(found)
+
+
+def _library_lines(data: bytes, limits: AssetLimits) -> list[str]:
+    lines = list(dict.fromkeys(_LIBRARY.findall(data)))
+    if len(lines) > limits.references or sum(map(len, lines)) > limits.library_bytes:
+        raise AssetError("too-large", f"names more than {limits.references} material libraries")
+    return [line.decode("utf-8", "replace").strip().strip('"') for line in lines]
 
 
 def _materials(libraries: list[Path], limits: AssetLimits) -> tuple[Phong, ...]:

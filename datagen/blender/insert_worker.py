@@ -44,6 +44,7 @@ from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.row import MaterialUse
 from manifests.errors import LightloomError, RenderError
+from manifests.object_path import place
 from scenes.meshgen.surface import MeshData
 from scenes.spec import RenderSettings
 
@@ -166,7 +167,7 @@ def _build(scene: Any, request: InsertRequest, camera: Camera, relief: Path | No
     _set_intrinsics(scene, camera.intrinsics, request.height, request.width)
     with tempfile.TemporaryDirectory(prefix="lightloom-") as cache:
         for number, asset in enumerate(request.assets):
-            roots = {name: Path(root) for name, root in asset.roots.items()}
+            roots = {name: place(root) for name, root in asset.roots.items()}
             resolver = Resolver(roots, cache_folder(Path(cache)))
             root = make_object(asset.mesh, f"{KEY}{number}", resolver)
             parts = (root, *root.children_recursive)

@@ -28,7 +28,7 @@ from datagen.resolver import Resolver
 from manifests.contract.clip import Clip
 from manifests.contract.environment import HALF_MAX, Environment
 from manifests.contract.row import MaterialUse
-from manifests.errors import LightloomError, RenderError
+from manifests.errors import DiskFull, LightloomError, RenderError, StorageError
 from scenes import motion
 from scenes.spec import SceneSpec, digest, to_json
 
@@ -86,7 +86,11 @@ def render_scene(spec: SceneSpec, resolver: Resolver, workdir: Path) -> Rendered
     spec_json = to_json(spec)
     spec_digest = digest(spec_json)
     rendered = RenderedScene(spec_json, spec_digest, [], [], [], [], [], str(session.current().device), (), "")
-    with session.current().scene() as scene, tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch:
+    with (
+        resolver.in_use(),
+        session.current().scene() as scene,
+        tempfile.TemporaryDirectory(dir=workdir, prefix="frames-") as scratch,
+    ):
         lights, assembled, tail = _prepare(scene, spec, resolver)
         shared: dict[str, np.ndarray] = {}
         for number, light in enumerate(lights):
@@ -130,7 +134,7 @@ def _prepare(scene: Any, spec: SceneSpec, resolver: Resolver) -> tuple[list[Ligh
         with captured() as log:
             assembled = assemble(scene, spec, resolver)
     except LightloomError as error:
-        if isinstance(error, RenderError):
+        if isinstance(error, RenderError | DiskFull | StorageError):  # the last two are none of the spec's
             raise
         raise RenderError("bad-spec", f"{error}", where=f"scene {spec.index}") from error
     return lights, assembled, log.tail

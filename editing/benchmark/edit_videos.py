@@ -27,6 +27,7 @@ from editing.support import SHARE, facing
 from manifests.contract.clip import Clip
 from manifests.contract.color import on_screen
 from manifests.errors import InputError
+from manifests.object_path import Place
 from training.baselines import edit_baselines
 
 Mode = Literal["truth", "pixels"]
@@ -57,7 +58,7 @@ def shown(clip: Clip, exposure: float) -> np.ndarray:
 
 
 def run_case(
-    case: Case, mode: Mode, before: Clip, after: Clip, renderers: FilmRenderers, roots: Mapping[str, Path]
+    case: Case, mode: Mode, before: Clip, after: Clip, renderers: FilmRenderers, roots: Mapping[str, Place]
 ) -> Videos:
     """Make the edit of `case` on the clip `before`; `after` is the true render, which only oracles look at."""
     settings = FilmSettings(fov=case.before.view.fov)
@@ -118,7 +119,7 @@ def _inserted(
     before: Clip,
     renderers: FilmRenderers,
     settings: FilmSettings,
-    roots: Mapping[str, Path],
+    roots: Mapping[str, Place],
     ways: Sequence[Way],
     *,
     measured: bool,

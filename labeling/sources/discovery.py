@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from labeling.sources import dl3dv
+from labeling.sources.bucket_footage import outline
 from labeling.sources.footage import (
     Discovery,
     Footage,
@@ -26,6 +28,7 @@ from labeling.sources.footage import (
 from labeling.sources.frame_stores import of_kind, speakable
 from labeling.sources.video_reader import SUFFIXES
 from manifests.errors import FootageError, InputError
+from manifests.object_path import ObjectPath, Place, place
 from manifests.sidecars import SidecarRule, read_rules
 
 SIDECAR = "lightloom-footage.yaml"
@@ -36,22 +39,53 @@ _NAMED = 3
 DEFAULTS = SourceOptions()
 
 
-def discover(path: str | Path, *, kind: SourceKind = "auto", options: SourceOptions = DEFAULTS) -> Discovery:
-    """All footage at `path` (a file or a folder), in the order of its uid, with every problem on the way.
+def discover(path: str | Place, *, kind: SourceKind = "auto", options: SourceOptions = DEFAULTS) -> Discovery:
+    """All footage at `path` (a file, a folder, or its URL), in the order of its uid, with every problem on the way.
 
     kind: look for one kind only. Raises InputError if `path` cannot be searched.
     """
-    given = Path(path)
+    given = place(path)
+    if isinstance(given, ObjectPath):
+        return _in_bucket(given, kind, options)
     root = given.resolve()
     if not root.exists():
-        raise InputError(
-            "no such file or folder", "give a video, a folder of videos or frames, or a DL3DV tree", where=given
-        )
+        raise _nothing(given)
     if root.is_file():
         return _Search(root.parent, kind, options).single(root)
     if not root.is_dir():
         raise InputError(f"{given} is neither a regular file nor a folder")
     return _Search(root, kind, options).run()
+
+
+def _nothing(given: Place) -> InputError:
+    advice = "give a video, a folder of videos or frames, or a DL3DV tree"
+    return InputError("no such file or folder", advice, where=given)
+
+
+def _in_bucket(given: ObjectPath, kind: SourceKind, options: SourceOptions) -> Discovery:
+    """The same of a bucket, searched in an outline of it; of a plain server one file."""
+    root, files, single = given, given.tree() if given.lists else {}, ""
+    if not files:
+        if not given.is_file():
+            raise _nothing(given)
+        root, single = given.parent, given.name
+        files = {single: given.stat()}
+        if root.lists and (root / SIDECAR).is_file():
+            files[SIDECAR] = (root / SIDECAR).stat()
+    with tempfile.TemporaryDirectory(prefix="lightloom-") as scratch:
+        folder = Path(scratch).resolve() / (root.name or "bucket")
+        folder.mkdir()
+        problems = outline(root, files, folder)
+        cameras = f"transforms_{root.name}.json"  # of a split, above it
+        if root.lists and root.key and (root.parent / cameras).is_file():
+            (folder.parent / cameras).touch()
+        found = discover(folder / single, kind=kind, options=options)
+
+        def there(item: Footage) -> Footage:
+            return msgspec.structs.replace(item, path=str(root / Path(item.path).relative_to(folder).as_posix()))
+
+        footage = tuple(map(there, found.footage))
+        return Discovery(root=str(root), footage=footage, problems=(*problems, *found.problems))
 
 
 class _Search:

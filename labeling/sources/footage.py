@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from manifests.contract.camera import Camera
+from manifests.files import Scratch
 
 Kind = Literal["video", "frames", "dl3dv"]
 SourceKind = Literal["auto", "video", "frames", "dl3dv"]
@@ -96,8 +97,8 @@ class Footage(msgspec.Struct, frozen=True, kw_only=True):
     source lies: it can stand in `Clip.key`. `name` is the path below the source. `path` is absolute: the video, the
     folder or the zip; `images` (a folder) and `transforms` (a file) are names inside it (DL3DV); of a folder of
     frames both are patterns of names, `images` empty for all, `transforms` of files in it or (`../`) just above
-    it. `fps` is the rate stated by the user, `duration` the seconds stated by the index; 0 where nothing is
-    stated. Videos use their own.
+    it. In a bucket `path` is a URL. `fps` is the rate stated by the user, `duration` the seconds stated by the index; 0
+    where nothing is stated. Videos use their own.
     `licence` is an SPDX id or "unknown".
     """
 
@@ -204,6 +205,7 @@ class Reader(ABC):
     camera: FootageCamera | None
     flags: set[str]
     problems: list[FootageProblem]
+    held: Scratch | None = None  # the copy of an item from a bucket
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -229,6 +231,8 @@ class Reader(ABC):
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+        if self.held is not None:
+            self.held.close()
 
 
 def uid_of(name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from labeling.sources.bucket_footage import fetch
 from labeling.sources.colmap import cameras_of, parse_colmap
 from labeling.sources.footage import MAX_FRAMES, MAX_PIXELS, Footage, Frame, Reader, Reason, natural
 from labeling.sources.frame_stores import MAX_FILE, FrameStore, is_image, kind_of, of_kind, open_store
@@ -23,6 +24,8 @@ from labeling.sources.video_reader import VideoReader
 from manifests.codec.light_file import read_exr_picture
 from manifests.contract.camera import fitted
 from manifests.errors import CodecError, FootageError
+from manifests.files import Scratch
+from manifests.object_path import ObjectPath, place
 from manifests.picture_file import read_picture
 from manifests.untrusted import read_bounded
 
@@ -36,8 +39,19 @@ _DEFAULT_RATE = 24.0
 def open_footage(footage: Footage, *, size: int | None = None) -> Reader:
     """A reader whose frames have a larger side of at most `size` pixels; FootageError if nothing can be read.
 
-    Close it, or use it as a context manager. Everything that is wrong with single frames lands in `Reader.problems`.
+    Close it, or use it as a context manager; that removes the copy of an item from a bucket, too. Everything that is
+    wrong with single frames lands in `Reader.problems`. Raises StorageError where a bucket does not answer.
     """
+    where = place(footage.path)
+    if isinstance(where, ObjectPath):
+        scratch = Scratch()
+        try:
+            reader = open_footage(fetch(footage, where, scratch.path), size=size)
+        except BaseException:
+            scratch.close()
+            raise
+        reader.footage, reader.held = footage, scratch
+        return reader
     if footage.kind == "video":
         return VideoReader(footage, size)
     return FrameReader(footage, size)

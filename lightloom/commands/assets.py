@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
 from tqdm import tqdm
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from lightloom.commands.data import place_named
 from lightloom.saying import say
 from manifests.files import check_no_folder
 from manifests.object_path import Place
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scenes.catalogue import Catalogue
 
 app = SubcommandApp()
-Table = Annotated[Path, tyro.conf.arg(metavar="CATALOGUE")]
+Table = Annotated[Place, place_named("CATALOGUE")]
 
 
 def load(path: Place | None) -> Catalogue:
@@ -47,7 +47,7 @@ def build(
     Example: lightloom assets build out/assets.parquet --folder ~/assets
 
     Args:
-        out: Parquet file to write.
+        out: Parquet file to write, in a folder or a bucket.
         folder: folders with GLB/OBJ/FBX/PLY/STL/USD meshes, texture sets and HDR maps.
         objaverse: the objaverse package's cache (`~/.objaverse` or a folder `hf-objaverse-v1`).
         download: fetch so many LVIS objects into the objaverse cache first (needs internet).
@@ -89,7 +89,7 @@ def score(catalogue: Positional[Table], /, again: bool = False, processes: int =
 
 @app.command(name="list")
 def list_(
-    catalogue: Positional[Path | None] = None,
+    catalogue: Positional[Table | None] = None,
     /,
     *,
     kind: Literal["mesh", "material", "environment"] | None = None,

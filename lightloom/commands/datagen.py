@@ -14,6 +14,7 @@ from lightloom.commands.data import place_named
 from lightloom.saying import say
 from manifests.contract.attributes import Codec
 from manifests.errors import InputError
+from manifests.node_cache import NODE_CACHE_GIB
 from manifests.object_path import Place
 from pipeline.options import DeviceKind, RunOptions
 
@@ -72,6 +73,7 @@ def run(
     per_shard: int = 64,
     catalogue: Parquet | None = None,
     device: DeviceKind = "auto",
+    asset_cache_gib: float = NODE_CACHE_GIB,
     options: Options = _DEFAULT,
 ) -> int:
     """Make a synthetic dataset, or go on with one. Safe to interrupt and to kill: the same command goes on.
@@ -87,18 +89,19 @@ def run(
         per_shard: scenes in a shard.
         catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
         device: what renders; `auto` takes the fastest there is.
+        asset_cache_gib: how much of the assets that lie in buckets each machine keeps.
         options: how to run it.
     """
     from datagen.generation import DatagenSettings, generate, resume
     from scenes.recipes import load_recipe
 
     if recipe is None and clips is None:
-        report = resume(dataset, options, device)
+        report = resume(dataset, options, device, asset_cache_gib)
     elif recipe is None or clips is None:
         raise InputError("datagen run: give both --recipe and --clips for a new dataset, or neither to go on with one")
     else:
         settings = DatagenSettings(load_recipe(recipe), clips, seed, codec, per_shard)
-        report = generate(dataset, settings, load(catalogue), options, device)
+        report = generate(dataset, settings, load(catalogue), options, device, asset_cache_gib)
     say(report.line())
     return 0 if report.complete and not report.failed else 1
 

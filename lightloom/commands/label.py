@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from labeling.sources.footage import Discovery
 
 app = SubcommandApp()
-Source = Annotated[Path, tyro.conf.arg(metavar="SOURCE")]
+Source = Annotated[Place, place_named("SOURCE")]
 Folder = Annotated[Place, place_named("OUT")]
 
 _RUN = RunOptions()
@@ -64,7 +63,7 @@ def run(source: Positional[Source], out: Positional[Folder], /, *, wanted: Wante
     Example: lightloom label run videos/ out/real --inverse out/inverse/renderer --segments 15 --length 24
 
     Args:
-        source: a video, a folder of videos, a folder of frames, or a DL3DV tree.
+        source: a video, a folder of videos, a folder of frames, or a DL3DV tree; or the URL of one.
         out: folder of the dataset.
         wanted: what is labelled, by whom, and how.
         options: how to run it.
@@ -125,7 +124,7 @@ def status(dataset: Positional[Annotated[Place, place_named("DATASET")]], /) -> 
     return 0
 
 
-def _found(source: Path, wanted: LabelRequest) -> Discovery:
+def _found(source: Place, wanted: LabelRequest) -> Discovery:
     """The footage of the source; says on stderr what is wrong with it, each kind of problem once."""
     from labeling.sources.discovery import discover
 

@@ -13,8 +13,9 @@ from manifests.codec.fidelity import HIGHER_IS_BETTER
 from manifests.contract.row import ClipRow, FailureRow, clips_expected
 from manifests.errors import DatasetError
 from manifests.files import FolderLock, disk_full, is_locked, is_temporary, remove
+from manifests.node_cache import NodeCache
 from manifests.object_lease import ObjectLease, is_held
-from manifests.object_path import NodeCache, ObjectPath, Place, at_once, lists, place
+from manifests.object_path import ObjectPath, Place, at_once, lists, place
 from manifests.store import layout
 from manifests.store.header import Bound, Document, Header, Measured, difference, read_document, write_document
 from manifests.store.shards import read_failure, read_failures, read_item, read_manifest, read_sample

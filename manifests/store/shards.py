@@ -21,7 +21,8 @@ import pyarrow as pa
 from manifests.contract.row import ClipRow, FailureRow, Sample, clips_expected, row_from
 from manifests.errors import DatasetError
 from manifests.files import atomic_file, remove, write_bytes
-from manifests.object_path import NodeCache, ObjectPath, Place, local_files
+from manifests.node_cache import NodeCache
+from manifests.object_path import ObjectPath, Place, local_files
 from manifests.store import archive, layout
 from manifests.store.header import Header, read_document
 from manifests.store.previews import ContactSheet

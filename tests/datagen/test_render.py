@@ -12,7 +12,9 @@ import pytest
 from datagen.blender import session
 from datagen.blender.render import render_scene
 from datagen.resolver import Resolver
-from manifests.errors import RenderError
+from manifests import object_path
+from manifests.errors import RenderError, StorageError
+from manifests.object_path import place
 from scenes import motion
 from scenes.spec import (
     Builtin,
@@ -25,6 +27,7 @@ from scenes.spec import (
     from_json,
 )
 from tests.datagen import analytic
+from tests.object_store import connected
 
 pytestmark = pytest.mark.usefixtures("cpu")
 TWO_LIGHTS = (
@@ -177,3 +180,13 @@ def test_memory_does_not_creep(resolver: Resolver, tmp_path: Path) -> None:
         render_scene(spec, resolver, tmp_path)
         levels.append(resident())
     assert levels[-1] - levels[20] < 60
+
+
+def test_a_bucket_that_does_not_answer_is_no_fault_of_the_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_path, "TRIES", 0)
+    monkeypatch.setattr(object_path, "_PAUSES_S", ())
+    block = analytic.sphere(mesh=File(uid="a", provider="test", path="a.obj", sha256="0" * 64))
+    with connected(monkeypatch, "http://127.0.0.1:9"), pytest.raises(StorageError, match=r"cannot be reached"):
+        render_scene(analytic.scene(objects=(block,)), Resolver({"test": place("s3://tests/a")}, tmp_path), tmp_path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,8 +28,12 @@ from pipeline.cluster import connect
 from pipeline.engine import run
 from pipeline.ledger import status
 from pipeline.options import RunOptions
+from scenes.catalogue import Catalogue, MeshMeasurement
 from scenes.providers.builtin import builtin_catalogue
-from scenes.spec import File, digest, from_json
+from scenes.providers.folder import folder_catalogue
+from scenes.spec import File, Footprint, digest, from_json, to_json
+from tests.datagen.meshfiles import GltfFile, noise_png
+from tests.object_store import SECRET, upload
 
 HERE = Path(__file__).parent
 OPTIONS = RunOptions(workers=1, show_progress=False)
@@ -147,7 +152,7 @@ def test_scenes_that_cannot_be_made_cost_no_other_clip(tmp_path: Path) -> None:
         faults={1: "segfault", 2: "hang", 4: "mesh", 5: "environment"},
         files=files,
     )
-    options = RunOptions(workers=1, show_progress=False, attempts=1, time_limit_s=15)
+    options = RunOptions(workers=1, show_progress=False, attempts=1, time_limit_s=8)
     report = run(dataset, stage, options)
     assert (report.finished, report.failed, report.complete) == (4, 4, True)
     reasons = {failure.item: failure.reason for failure in dataset.failures()}
@@ -188,3 +193,49 @@ def test_a_dataset_in_a_bucket_keeps_its_catalogue_there(bucket: ObjectPath) -> 
     assert create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=3), catalogue) == dataset
     with pytest.raises(DatasetError, match="seed is 3, not 4"):
         create(bucket, DatagenSettings(smallest_recipe(), clips=2, seed=4), catalogue)
+
+
+def own_assets(root: Path) -> Catalogue:
+    """A box with a file of geometry and a texture beside it, a folder of maps and a light; and the plain primitives."""
+    for name in ("box/tex", "oak"):
+        (root / name).mkdir(parents=True)
+    box = GltfFile({"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}})
+    box.document |= {"images": [{"uri": "tex/a%20b.png"}], "textures": [{"source": 0}]}
+    box.gltf(root / "box" / "box.gltf", "tex/box.bin")
+    (root / "box/tex/box.bin").write_bytes(bytes(box.binary))
+    for name in ("box/tex/a b.png", "oak/oak_diff.png", "oak/oak_rough.png"):
+        (root / name).write_bytes(noise_png(len(name)))
+    light = np.random.default_rng(0).random((16, 32), np.float32)
+    (root / "hall.exr").write_bytes(write_exr(dict.fromkeys("RGB", light)))
+    (root / "lightloom-assets.yaml").write_text('assets: [{path: "**", licence: CC0-1.0, author: me}]')
+    measured = MeshMeasurement(score=0.8, footprint=Footprint(radius=0.6, height=0.3))
+    mine = folder_catalogue(root, "mine").with_scores({"mine/box/box.gltf": measured})
+    primitives = [asset for asset in builtin_catalogue().assets if asset.kind == "mesh" and "primitive" in asset.roles]
+    return mine.merge(Catalogue(primitives))
+
+
+def test_a_run_with_catalogue_assets_and_dataset_in_a_bucket_makes_the_clips_of_the_folder(
+    bucket: ObjectPath, tmp_path: Path
+) -> None:
+    here = own_assets(tmp_path / "mine")
+    (tmp_path / "recipe.yaml").write_bytes(to_json(smallest_recipe()))
+    settings = DatagenSettings(smallest_recipe(), clips=2, seed=3)
+    generate(tmp_path / "near", settings, here, OPTIONS)
+    upload(tmp_path / "mine", bucket / "assets" / "mine")
+    here.save(bucket / "assets" / "all.parquet")
+    shutil.rmtree(tmp_path / "mine")
+    words = f"datagen run {bucket}/far --recipe {tmp_path}/recipe.yaml --clips 2 --seed 3 --workers 1"
+    words += f" --catalogue {bucket}/assets/all.parquet --asset-cache-gib 1"
+    command = [sys.executable, "-c", "from lightloom.cli import main; main()", *words.split()]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    near, far = open_dataset(tmp_path / "near"), open_dataset(bucket / "far")
+    assert far.header == near.header
+    stages = stage_of(near), stage_of(far)
+    assert [to_json(stages[0].spec(index)) for index in range(20)] == [to_json(stages[1].spec(i)) for i in range(20)]
+    for one, other in zip(near.rows(), far.rows(), strict=True):
+        assert near.files(one) == far.files(other)
+        assert {use.source for use in other.assets} >= {"mine"}
+    assert list((tmp_path / "cache" / "lightloom" / "assets" / "in-use").iterdir()) == []

@@ -11,10 +11,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from labeling.label_run import _footage_digest
 from labeling.label_settings import SegmentOptions
 from labeling.segments import Segment, plan
 from labeling.sources.discovery import discover
@@ -22,8 +24,11 @@ from labeling.sources.footage import Discovery, FootageProblem, Frame, Reader, S
 from labeling.sources.frame_reader import open_footage
 from labeling.sources.frame_stores import ZipStore
 from manifests.contract.camera import Camera
-from manifests.errors import FootageError
-from tests.labeling.footage import shot
+from manifests.errors import FootageError, InputError, StorageError
+from manifests.files import Scratch
+from manifests.object_path import ObjectPath
+from tests.labeling.footage import encode, shot
+from tests.object_store import FaultProxy, connected, upload
 
 HASH = hashlib.sha256(b"scene").hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
@@ -416,3 +421,52 @@ def test_a_stated_licence_stands_and_an_unknown_scene_is_not_called_dl3dv(tmp_pa
     as_folder(tmp_path, HASH, files(transforms()))
     stated = discover(tmp_path, options=SourceOptions(licence="CC0-1.0", author="Ada")).footage
     assert {(footage.licence, footage.author) for footage in stated} == {("CC0-1.0", "Ada")}
+
+
+def test_footage_in_a_bucket_is_found_and_read_as_in_a_folder(
+    bucket: ObjectPath, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "footage"
+    as_folder(root / "batch", HASH, files(transforms()) | {"images_8/frame_00001.png": b"none", "a.mp4": b"x"})
+    as_zip(root / "batch", OTHER, files(transforms()))
+    index(root, (HASH, "street", "batch", "2"), (OTHER, "park", "batch", "4"))
+    (root / "city").mkdir()
+    encode(root / "city" / "a b#1.mp4", shot(1, 12))
+    (root / "city" / "empty.mp4").touch()
+    (root / "lightloom-footage.yaml").write_text('footage: [{path: "city/**", licence: CC-BY-4.0, author: Ada}]')
+    as_folder(root, "lego/train", {f"r_{at}.png": data for at, data in enumerate(files(None).values())})
+    frames = [{"file_path": f"./train/r_{at}", "transform_matrix": pose.tolist()} for at, pose in enumerate(poses())]
+    (root / "lego" / "transforms_train.json").write_text(json.dumps({"camera_angle_x": 0.6, "frames": frames}))
+    upload(root, bucket / "footage")
+
+    here, there = discover(root), discover(bucket / "footage")
+    assert there.root == str(bucket / "footage") and sorted(reasons(here.problems)) == sorted(reasons(there.problems))
+    assert _footage_digest(there.footage) == _footage_digest(here.footage) and len(here.footage) == 4
+    for one, other in zip(here.footage, there.footage, strict=True):
+        assert other.path == str(bucket / "footage" / Path(one.path).relative_to(root).as_posix())
+        assert msgspec.structs.replace(other, path=one.path) == one
+        with open_footage(one) as near, open_footage(other) as far:
+            assert (far.fps, far.size, far.frames, far.flags) == (near.fps, near.size, near.frames, near.flags)
+            assert (far.camera is None) == (near.camera is None) == (one.kind == "video")
+            for left, right in zip(near, far, strict=True):
+                np.testing.assert_array_equal(left.rgb, right.rgb)
+            assert far.problems == near.problems
+            held = far.held
+        assert isinstance(held, Scratch) and not held.path.exists()
+    for name in ("city/a b#1.mp4", "lego/train"):
+        (near,), (far,) = discover(root / name).footage, discover(bucket / "footage" / name).footage
+        assert msgspec.structs.replace(far, path=near.path) == near
+
+    with pytest.raises(InputError, match="no such file or folder"):
+        discover(bucket / "nothing")
+    gone = next(item for item in there.footage if item.kind == "video")
+    (bucket / "footage" / gone.name).unlink()
+    with pytest.raises(FootageError, match="is not there any more"):
+        open_footage(gone)
+    monkeypatch.setattr("manifests.object_path.TRIES", 0)
+    with (
+        FaultProxy(s3_server, lambda *_: "503") as proxy,
+        connected(monkeypatch, proxy.url),
+        pytest.raises(StorageError, match="503"),
+    ):
+        open_footage(there.footage[0])

@@ -21,6 +21,7 @@ from manifests.audit.verify import verify
 from manifests.contract.row import ClipRow, FailureRow
 from manifests.errors import InputError
 from manifests.files import write_bytes
+from manifests.object_path import ObjectPath
 from manifests.store.dataset import Dataset, open_dataset, open_or_create
 from manifests.store.header import Header
 from manifests.store.layout import FAILURES, shard_file
@@ -29,6 +30,7 @@ from manifests.store.tables import encode_parquet, to_table
 from pipeline.cluster import connect
 from pipeline.engine import RunReport, run
 from pipeline.options import RunOptions
+from tests.object_store import upload
 from training.data.batch import Visit, codes_of, collate
 from training.data.clip_sources import open_source
 
@@ -77,6 +79,21 @@ def test_a_run_labels_what_it_can_and_quarantines_the_rest(made: tuple[Dataset, 
     assert {row.stage for row in dataset.rows()} == {"label"} and dataset.header.lights == 0
     text = "\n".join(status_lines(dataset.path))
     assert "complete" in text and "3 of 5 finished, 2 failed" in text and "normal 0." in text
+
+
+def test_footage_in_a_bucket_gives_the_clips_of_the_folder(
+    made: tuple[Dataset, RunReport, Path], bucket: ObjectPath, weights: Path
+) -> None:
+    dataset, _, source = made
+    upload(source, bucket / "videos")
+    found = discover(bucket / "videos", options=SourceOptions(licence=LICENCE, author="A. Camera"))
+    chosen = settings(weights)
+    assert create(dataset.path, found, chosen).header == dataset.header, "the same dataset goes on from there"
+    worker = QuickStage(source="videos", footage=found.footage, settings=chosen).make_worker()
+    row = dataset.rows()[0]
+    sample = worker.produce(row.item)()[0]
+    worker.close()
+    assert sample.key == row.key and sample.files == dataset.files(row)
 
 
 def test_going_on_with_a_complete_dataset_does_nothing(made: tuple[Dataset, RunReport, Path], weights: Path) -> None:

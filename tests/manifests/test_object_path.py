@@ -11,7 +11,8 @@ import pytest
 from manifests import object_path
 from manifests.errors import InputError, StorageError
 from manifests.files import atomic_file, remove, write_bytes
-from manifests.object_path import NodeCache, ObjectPath, place
+from manifests.node_cache import NodeCache
+from manifests.object_path import ObjectPath, place
 from tests.object_store import READER, READER_SECRET, SECRET, FaultProxy, connected
 
 

@@ -110,6 +110,17 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path, quick: RunO
     assert content(dataset) == expected(8)
 
 
+def test_a_bucket_that_does_not_answer_a_worker_stops_the_run_and_condemns_no_item(
+    tmp_path: Path, quick: RunOptions
+) -> None:
+    stage = ToyStage(items=8, per_shard=4, faults={6: "no-storage"})
+    dataset = toy_dataset(tmp_path, stage)
+    with pytest.raises(RunError, match=r"s3://assets/a\.glb: the store cannot be reached; try again later") as caught:
+        run(dataset, stage, quick)
+    assert "\n" not in str(caught.value)
+    assert dataset.failures() == [] and not list((dataset.path / "work").glob("*.failure.json"))
+
+
 def test_a_run_in_which_nearly_everything_fails_is_stopped(tmp_path: Path, quick: RunOptions) -> None:
     stage = ToyStage(items=60, per_shard=60, faults=dict.fromkeys(range(60), "item-error"))
     dataset = toy_dataset(tmp_path, stage)

@@ -44,6 +44,21 @@ def test_deaths_and_retirement_lose_nothing_that_was_set_aside(tmp_path: Path, q
     assert len(made) <= 14 + 4  # a death costs at most the attempts of what was under way with it
 
 
+def test_an_item_that_kills_whoever_is_handed_it_has_no_more_than_its_attempts(
+    tmp_path: Path, quick: RunOptions
+) -> None:
+    """Even where the worker dies before it begins the item, of hearing that it comes."""
+    (tmp_path / "notes").mkdir()
+    stage = LookingStage(items=30, per_shard=30, faults={11: "ahead-segfault"}, notes=tmp_path / "notes")
+    dataset = toy_dataset(tmp_path / "set", stage)
+    report = run(dataset, stage, replace(quick, attempts=3))
+    assert (report.finished, report.failed) == (29, 1)
+    (failure,) = dataset.failures()
+    assert (failure.item, failure.reason, failure.attempts) == (11, "crash", 3)
+    said = [line for lines in notes(tmp_path / "notes") for line in lines]
+    assert said.count("produce 11") + said.count("ahead 11") == 3, "each kills"
+
+
 def test_only_a_worker_with_the_method_looks_ahead() -> None:
     plain: Worker = _worker(LookingStage.__mro__[1])
     assert not isinstance(plain, Prefetching) and isinstance(_worker(LookingStage), Prefetching)

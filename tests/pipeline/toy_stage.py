@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from manifests.contract.row import ClipRow, Sample
-from manifests.errors import ItemError
+from manifests.errors import ItemError, StorageError
 from manifests.store.dataset import Dataset, open_or_create
 from manifests.store.header import Header
 from pipeline.options import RunOptions
@@ -64,9 +64,11 @@ class ToyWorker:
         if self._stage.ballast_mb:
             self._ballast.append(np.ones(self._stage.ballast_mb << 20, np.uint8))
         time.sleep(self._stage.seconds)
-        if fault == "segfault":
+        if fault in {"segfault", "ahead-segfault"}:
             print(f"last words of item {index}", file=sys.stderr)
             os.kill(os.getpid(), signal.SIGSEGV)
+        if fault == "no-storage":
+            raise StorageError("the store cannot be reached", "try again later", where="s3://assets/a.glb")
         if fault == "hang":
             time.sleep(600)
         if fault == "error":
@@ -143,3 +145,5 @@ class LookingStage(ToyStage):
 class LookingWorker(ToyWorker):
     def prefetch(self, index: int) -> None:
         self._note("ahead", index)
+        if self._stage.faults.get(index) == "ahead-segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)

@@ -21,7 +21,8 @@ from manifests.contract.clip import Clip
 from manifests.contract.row import ClipRow
 from manifests.errors import DatasetError
 from manifests.files import atomic_file
-from manifests.object_path import REQUESTS, SCHEMES, NodeCache, ObjectPath, place
+from manifests.node_cache import NodeCache
+from manifests.object_path import REQUESTS, SCHEMES, ObjectPath, place
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
 from training.data.batch import ClipEntry
