@@ -81,13 +81,14 @@ def track_features(frames: Iterable[np.ndarray]) -> FeatureTracks:
     places, numbers = np.zeros((0, 2), np.float32), np.zeros(0, int)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     edges: dict[int, np.ndarray] = {}
-    count, size = 0, (0, 0)
+    count, size, enlarged = 0, (0, 0), 1.0
     for frame, rgb in enumerate(frames):
         gray = _small_gray(rgb)
         if frame % _EDGES_EVERY == 0:
             edges[frame] = _straight_edges(gray)
         size = gray.shape[0], gray.shape[1]
         now = _texture(gray)
+        enlarged = now.shape[1] / gray.shape[1]
         if before is not None and len(places):
             ended, kept = _followed(before, now, places)
             places, numbers = ended[kept], numbers[kept]
@@ -98,7 +99,7 @@ def track_features(frames: Iterable[np.ndarray]) -> FeatureTracks:
         before = now
     whole = np.full((len(found), count, 2), np.nan, np.float32)
     for frame, (which, where) in enumerate(found):
-        whole[frame, which] = (where + 0.5) * (size[1] / before.shape[1])  # OpenCV has pixel centres at integers
+        whole[frame, which] = (where + 0.5) / enlarged  # OpenCV has pixel centres at integers
     return FeatureTracks(whole[:, np.isfinite(whole[..., 0]).sum(axis=0) >= 2], size, edges)
 
 
