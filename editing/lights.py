@@ -88,11 +88,11 @@ def find_light(light: str | Path | NamedLight) -> NamedLight:
 
 def _builtin() -> dict[str, object]:
     """Sources of the built-in lights that need no Blender, by their short name."""
-    from scenes.providers.builtin import builtin_catalogue
+    from scenes.providers.builtin import builtin_environments
     from scenes.spec import Builtin
 
     found: dict[str, object] = {}
-    catalogue = builtin_catalogue()
+    catalogue = builtin_environments()
     for asset in catalogue.assets:
         source = asset.environment
         if source is None or (isinstance(source, Builtin) and source.generator != "studio"):

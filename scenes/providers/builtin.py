@@ -88,6 +88,12 @@ def builtin_catalogue() -> Catalogue:
     return Catalogue((*_environments(roots.get("bpy")), *_meshes(), *_materials()), roots)
 
 
+def builtin_environments() -> Catalogue:
+    """The lights of that alone, which cost no time to list."""
+    roots = installed_roots()
+    return Catalogue(tuple(_environments(roots.get("bpy"))), roots)
+
+
 def mesh_sources() -> Iterator[tuple[Builtin, str, Split]]:
     """Source, role and split of every built-in mesh that numpy builds, in a fixed order."""
     for name, (generator, params) in _PLAIN.items():
