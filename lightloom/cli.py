@@ -6,11 +6,14 @@ Exit codes: 0 done, 1 work failed (one line says what, where and what to do next
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tyro.extras import SubcommandApp
 
@@ -136,9 +139,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone gets escapes
+    gc.set_threshold(50_000, 20, 100)  # torch and diffusers are a million objects, none of which is garbage
     code = run(sys.argv[1:])
-    if "bpy" in sys.modules:  # Blender's own exit can crash, after the work is done
+    if {"bpy", "torch"} & sys.modules.keys():
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """End without taking apart what was loaded: Blender's own exit can crash, and that of torch takes two seconds."""
+    with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    if "bpy" not in sys.modules:
+        atexit._run_exitfuncs()  # those of tempfile, logging, Ray
+    os._exit(code)
