@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -104,23 +105,15 @@ def run(arguments: Sequence[str], commands: SubcommandApp = app, prog: str = "li
 
 def _gathered(arguments: Sequence[str]) -> list[str]:
     """`--env A --env B` as `--env A B`: tyro would keep B alone, without a word."""
+    uses = Counter(word.partition("=")[0] for word in arguments)
+    several: dict[str, list[str]] = {name: [] for name in _SEVERAL if uses[name] > 1}
     kept: list[str] = []
-    values: dict[str, list[str]] = {}
-    option = ""
+    current = kept
     for word in arguments:
         name, equals, value = word.partition("=")
-        if name in _SEVERAL:
-            option = name
-            values.setdefault(name, []).extend([value] if equals else [])
-        elif option and not word.startswith("--"):
-            values[option].append(word)
-        else:
-            option = ""
-            kept.append(word)
-    uses = [word.partition("=")[0] for word in arguments]
-    if not any(uses.count(name) > 1 for name in values):
-        return list(arguments)
-    return [*kept, *(word for name, several in values.items() for word in (name, *several))]
+        current = several.get(name, kept if word.startswith("--") else current)
+        current += ([value] if equals else []) if name in several else [word]
+    return [*kept, *(word for name, values in several.items() for word in (name, *values))]
 
 
 def _failed(line: str) -> int:
