@@ -6,7 +6,7 @@
   const PUSHES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const mark = Object.assign(document.createElement("div"), { id: "mark", hidden: true });
   document.body.append(mark);
-  let held = false, place = null, waiting = 0; // place: (x, y) as shares of the picture
+  let held = null, place = null, waiting = 0; // held: what was pressed; place: (x, y) as shares of the picture
 
   const picture = () => document.querySelector("#canvas img");
   const objectInHand = () => Boolean(document.querySelector("#asset")?.offsetParent);
@@ -39,18 +39,19 @@
 
   document.addEventListener("dragstart", (event) => event.target === picture() && event.preventDefault());
   document.addEventListener("pointerdown", (event) => {
-    held = event.button === 0 && event.target === picture() && objectInHand();
+    held = event.button === 0 && event.target === picture() && objectInHand() ? event.target : null;
     if (held) moveTo(event.clientX, event.clientY);
   });
   document.addEventListener("pointermove", (event) => held && moveTo(event.clientX, event.clientY));
-  document.addEventListener("pointercancel", () => { held = false; mark.hidden = true; });
+  document.addEventListener("pointercancel", () => { held = null; mark.hidden = true; });
   document.addEventListener("pointerup", (event) => {
     if (!held) return;
-    held = false;
+    const same = event.target === held && event.target === picture(); // not when a new picture came meanwhile
+    held = null;
     moveTo(event.clientX, event.clientY);
     const [x, y] = client(shown());
     mark.hidden = true;
-    const clicks = event.target === picture() && Math.hypot(event.clientX - x, event.clientY - y) < 1;
+    const clicks = same && Math.hypot(event.clientX - x, event.clientY - y) < 1;
     if (!clicks) drop(); // the browser's own click would miss the picture
   });
   document.addEventListener("keydown", (event) => {
