@@ -225,7 +225,9 @@ class Page:
         for tab, tool in ((self._light_tab, "light"), (self._material_tab, "material"), (self._object_tab, "object")):
             tab.select(lambda tool=tool: tool, None, self._tool, **quick)
         picked = [self._project, self._tool, self._points, self._tolerance, self._result]
-        chosen = self._canvas.select(self._picked, [*picked, self._click], [self._points, self._canvas], **quick)
+        chosen = self._canvas.select(
+            self._picked, [*picked, self._click], [self._points, self._canvas], trigger_mode="always_last", **quick
+        )
         self._tolerance.release(self._again, picked, self._canvas, **quick)
         for tab in (self._material_tab, self._object_tab):
             tab.select(self._again, picked, self._canvas, **quick)

@@ -7,6 +7,7 @@
   const mark = Object.assign(document.createElement("div"), { id: "mark", hidden: true });
   document.body.append(mark);
   let held = null, place = null, waiting = 0; // held: what was pressed; place: (x, y) as shares of the picture
+  let size = [1, 1]; // of the picture; one that is not loaded yet does not say it, and is as large as the last
 
   const picture = () => document.querySelector("#canvas img");
   const objectInHand = () => Boolean(document.querySelector("#asset")?.offsetParent);
@@ -14,8 +15,9 @@
   // Where the picture itself is shown: gradio fits it into its element and does not enlarge it.
   const shown = () => {
     const image = picture(), box = image.getBoundingClientRect();
-    const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight, 1);
-    const width = image.naturalWidth * scale, height = image.naturalHeight * scale;
+    if (image.naturalWidth) size = [image.naturalWidth, image.naturalHeight];
+    const scale = Math.min(box.width / size[0], box.height / size[1], 1);
+    const width = size[0] * scale, height = size[1] * scale;
     return { left: box.left + (box.width - width) / 2, top: box.top + (box.height - height) / 2, width, height, scale };
   };
   const within = (value) => Math.min(Math.max(value, 0), 0.999);
@@ -31,10 +33,12 @@
     });
     mark.hidden = false;
   };
+  const loaded = () => Boolean(picture()?.complete && picture().naturalWidth);
   const drop = () => {
     mark.hidden = true;
+    if (!loaded()) { waiting = setTimeout(drop, 50); return; } // a new picture is on its way
     const [clientX, clientY] = client(shown());
-    picture()?.dispatchEvent(new MouseEvent("click", { bubbles: true, clientX, clientY }));
+    picture().dispatchEvent(new MouseEvent("click", { bubbles: true, clientX, clientY }));
   };
 
   document.addEventListener("dragstart", (event) => event.target === picture() && event.preventDefault());
@@ -46,7 +50,7 @@
   document.addEventListener("pointercancel", () => { held = null; mark.hidden = true; });
   document.addEventListener("pointerup", (event) => {
     if (!held) return;
-    const same = event.target === held && event.target === picture(); // not when a new picture came meanwhile
+    const same = event.target === held && event.target === picture() && loaded(); // not when a new picture came meanwhile
     held = null;
     moveTo(event.clientX, event.clientY);
     const [x, y] = client(shown());
