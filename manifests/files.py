@@ -98,7 +98,7 @@ def atomic_path(path: Place, *, sync_name: bool = True, sweep: bool = False) -> 
         if sweep:
             found = ((entry, _TEMPORARY.fullmatch(entry.name)) for entry in path.parent.iterdir())
             _sweep([entry for entry, name in found if name and name[1] == path.name])
-            temporary, lock = _owned(lambda: _temporary_name(path), _new_file)
+            temporary, lock = _owned(lambda: _temporary_name(path), file=True)
         try:
             yield temporary
             _sync_file(temporary)
@@ -196,20 +196,12 @@ def _restore(parent: Path) -> None:
             _sweep([old])
 
 
-def _new_folder(place: Path) -> None:
-    place.mkdir(exist_ok=True)
-
-
-def _new_file(place: Path) -> None:
-    place.touch(exist_ok=False)
-
-
-def _owned(name: Callable[[], Path], make: Callable[[Path], None] = _new_folder) -> tuple[Path, int]:
+def _owned(name: Callable[[], Path], *, file: bool = False) -> tuple[Path, int]:
     """A new folder or file, and a descriptor that locks it: while that is open, `_sweep` elsewhere leaves it."""
     while True:
         place = name()
         with suppress(FileNotFoundError, FileExistsError):  # both: swept in between
-            make(place)
+            place.touch(exist_ok=False) if file else place.mkdir(exist_ok=True)
             lock = os.open(place, os.O_RDONLY)
             with suppress(OSError):  # some network file systems lock nothing, and sweep nothing
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -263,6 +255,11 @@ def _sync_tree(folder: Path) -> None:
     sync_folder(folder)
 
 
+def own_temporary() -> Path:
+    """The folder for what this user's processes keep for a while, in the system's temporary one."""
+    return Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}"
+
+
 class Scratch:
     """A folder of this process's own under `parent` (default: the system's temporary folder); `close` removes it.
 
@@ -271,7 +268,7 @@ class Scratch:
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        base = parent or Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}"
+        base = parent or own_temporary()
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(base.glob("worker-*"))
         self.path, self._lock = _owned(lambda: Path(tempfile.mkdtemp(prefix="worker-", dir=base)))

@@ -17,7 +17,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -32,7 +31,7 @@ import psutil
 
 from manifests.contract.row import Sample
 from manifests.errors import ERROR, ItemError, RunError, StorageError
-from manifests.files import is_disk_full, remove, write_bytes
+from manifests.files import is_disk_full, own_temporary, remove, write_bytes
 from manifests.object_path import Place
 from manifests.store import layout
 from manifests.store.shards import write_item
@@ -174,7 +173,7 @@ def log_folder(dataset: Place) -> Path:
     if isinstance(dataset, Path):
         return dataset / layout.WORK / layout.LOGS
     name = hashlib.sha256(str(dataset).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}" / layout.LOGS / name
+    return own_temporary() / layout.LOGS / name
 
 
 def remove_logs(dataset: Place) -> None:

@@ -6,18 +6,16 @@ importer. So all of this happens before, file by file, and every failure is a ty
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
 
 from datagen.assets.isolation import Bounds, ImportProcess, Verdict
 from datagen.resolver import Resolver, cache_folder
 from manifests.errors import RenderError
+from manifests.files import own_temporary
 from scenes.catalogue import Asset, Catalogue, MeshMeasurement
 from scenes.spec import File
 
@@ -93,8 +91,7 @@ def score_catalogue(
     lock = Lock()
 
     def work() -> None:
-        cache = cache_folder(Path(tempfile.gettempdir()) / f"lightloom-{os.getuid()}")
-        resolver = Resolver(catalogue.roots, cache)  # one a thread
+        resolver = Resolver(catalogue.roots, cache_folder(own_temporary()))  # one a thread
         with ImportProcess(options.bounds) as process:
             while waiting:
                 try:

@@ -39,7 +39,7 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     copies = ExitStack()
     shards = dataset.shards()
-    whole = dataset.path if len(shards) == dataset.header.shards and len(shards) >= _MANY else None
+    whole = _whole(dataset, shards)
     try:
         for folder, (view, row_type) in _VIEWS.items():
             paths = [layout.shard_file(dataset.path, folder, shard) for shard in shards]
@@ -64,8 +64,15 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def put_together(dataset: Dataset) -> None:
     """Have the rows of a complete dataset in one file, so that the first question need not open its many manifests."""
-    with suppress(DatasetError), connect(dataset):
-        pass
+    if _whole(dataset, dataset.shards()):
+        with suppress(DatasetError), connect(dataset):
+            pass
+
+
+def _whole(dataset: Dataset, shards: Sequence[int]) -> Path | None:
+    """The folder of a complete dataset of many shards; None in a bucket, where a listing costs what it would save."""
+    whole = len(shards) == dataset.header.shards and len(shards) >= _MANY
+    return dataset.path if whole and isinstance(dataset.path, Path) else None
 
 
 _VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
@@ -112,9 +119,9 @@ class _Together:
             )
 
 
-def _together(dataset: Place | None, folder: str, paths: Sequence[Place]) -> _Together | None:
-    """The file for the rows of these; None in a bucket, where a listing costs what it would save."""
-    if not isinstance(dataset, Path):
+def _together(dataset: Path | None, folder: str, paths: Sequence[Place]) -> _Together | None:
+    """The file for the rows of these, in the folder of a dataset that keeps one."""
+    if dataset is None:
         return None
     total = hashlib.sha256()
     for path in paths:
