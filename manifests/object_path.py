@@ -257,6 +257,7 @@ class ObjectPath(PurePosixPath):
         import obstore
         from obstore.exceptions import BaseError
 
+        until = time.monotonic() + PATIENCE.total_seconds()
         tried = f"after {TRIES} retries"
         for pause in (*_PAUSES_S, None):
             try:
@@ -264,7 +265,7 @@ class ObjectPath(PurePosixPath):
             except (BaseError, OSError, ValueError) as error:
                 text = str(error).partition("\n\nDebug source")[0]
                 cut = type(error) is obstore.exceptions.GenericError and not _FINAL.search(text)
-                if pause is None or not cut or tried in text:
+                if pause is None or not cut or tried in text or time.monotonic() > until:
                     raise self._told(error, text) from None
             time.sleep(pause)
         raise AssertionError

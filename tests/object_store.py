@@ -58,6 +58,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "-s3.port.lance=0",
         "-master.volumeSizeLimitMB=64",
         "-volume.max=20",
+        "-volume.minFreeSpace=0",  # or it falls silent where the disk is 99 % full
     ]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     command += [f"-{name}.port.grpc={port}" for name, port in grpc.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,18 @@ def test_what_is_wrong_is_one_line_without_secrets(
     monkeypatch.setattr(object_path, "_SILENCE", "1s")
     with FaultProxy(s3_server, lambda *_: "slow") as proxy, connected(monkeypatch, proxy.url):
         assert "the store does not answer" in told(bucket / "a")
+
+
+def test_a_store_that_never_answers_is_given_up_once(
+    bucket: ObjectPath, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What obstore has tried for as long as patience lasts is not begun again."""
+    monkeypatch.setattr(object_path, "_SILENCE", "1s")
+    monkeypatch.setattr(object_path, "PATIENCE", timedelta(seconds=1))
+    with FaultProxy(s3_server, lambda *_: "slow") as proxy, connected(monkeypatch, proxy.url):
+        with pytest.raises(StorageError, match="the store does not answer"):
+            (bucket / "a").put(b"1")
+        assert len(proxy.asked) <= 2
 
 
 def test_a_cache_stays_within_its_bound_and_drops_the_longest_unused(tmp_path: Path) -> None:
