@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from manifests.contract.row import ClipRow, FailureRow, columns_1
 from manifests.display import human_size
@@ -21,11 +23,13 @@ from manifests.files import atomic_path
 from manifests.object_path import Place, local_files
 from manifests.store import layout
 from manifests.store.dataset import Dataset, open_dataset
-from manifests.store.tables import check_table, to_table
+from manifests.store.tables import check_table, schema, to_table
 
 _SEEN = "lightloom_manifests"
-_ROW_GROUP = 16_384
 _MANY = 16
+_TOGETHER = 64  # files of which the rows are held at once
+
+type _RowType = type[ClipRow] | type[FailureRow]
 
 
 @contextmanager
@@ -44,16 +48,15 @@ def connect(dataset: Dataset) -> Iterator[duckdb.DuckDBPyConnection]:
         for folder, (view, row_type) in _VIEWS.items():
             paths = [layout.shard_file(dataset.path, folder, shard) for shard in shards]
             together = _together(whole, folder, paths)
-            if together is None or not together.current():
-                local = copies.enter_context(local_files(paths))
-                for path, file in zip(paths, local, strict=True):
-                    _check(path, file)
-                _show(connection, view, local, row_type)
-                if together is not None:
-                    with suppress(OSError, LightloomError, duckdb.Error):  # not ours to write, or no room
-                        together.write(connection, view)
             if together is not None and together.current():
-                _show(connection, view, [together.path], row_type)
+                files: Sequence[Path] = [together.path]
+            else:
+                files = copies.enter_context(local_files(paths))
+                for path, file in zip(paths, files, strict=True):
+                    _check(path, file)
+                if together is not None and together.written(connection, view, row_type):
+                    files = [together.path]
+            _show(connection, view, files, row_type)
         yield connection
     except duckdb.Error as error:
         raise DatasetError(f"{str(error).splitlines()[0]}", "run `lightloom data verify`", where=dataset.path) from None
@@ -75,15 +78,13 @@ def _whole(dataset: Dataset, shards: Sequence[int]) -> Path | None:
     return dataset.path if whole and isinstance(dataset.path, Path) else None
 
 
-_VIEWS: dict[str, tuple[str, type[ClipRow] | type[FailureRow]]] = {
+_VIEWS: dict[str, tuple[str, _RowType]] = {
     layout.MANIFEST: ("clips", ClipRow),
     layout.FAILURES: ("failures", FailureRow),
 }
 
 
-def _show(
-    connection: duckdb.DuckDBPyConnection, view: str, paths: Sequence[Path], row_type: type[ClipRow] | type[FailureRow]
-) -> None:
+def _show(connection: duckdb.DuckDBPyConnection, view: str, paths: Sequence[Path], row_type: _RowType) -> None:
     """Make a view of the rows in these files."""
     connection.register(empty := f"no_{view}", to_table([], row_type))
     rows = f"SELECT * FROM {empty}"
@@ -99,24 +100,27 @@ class _Together:
     """The file that holds the rows of `files`, and `seen`, a digest of their names, sizes and times of writing."""
 
     path: Path
-    files: int
+    files: tuple[Path, ...]
     seen: str
 
     def current(self) -> bool:
         """Whether it is there, and made of these very files."""
         try:
-            return check_table(self.path, self.files).get(_SEEN.encode()) == self.seen.encode()
+            return check_table(self.path, len(self.files)).get(_SEEN.encode()) == self.seen.encode()
         except (OSError, ValueError, pa.ArrowException):
             return False
 
-    def write(self, connection: duckdb.DuckDBPyConnection, view: str) -> None:
-        """Write all rows of a view, in few row groups."""
-        with atomic_path(self.path) as temporary:
-            name = str(temporary).replace("'", "''")
-            connection.execute(
-                f"COPY (SELECT * FROM {view}) TO '{name}' (FORMAT parquet, COMPRESSION zstd, "
-                f"ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{{_SEEN}: '{self.seen}'}})"
-            )
+    def written(self, connection: duckdb.DuckDBPyConnection, view: str, row_type: _RowType) -> bool:
+        """Write all rows, a row group for many files, of which only those are open; False where that cannot be."""
+        columns = schema(row_type).with_metadata({_SEEN: self.seen})
+        try:
+            with atomic_path(self.path) as temporary, pq.ParquetWriter(temporary, columns, compression="zstd") as file:
+                for files in itertools.batched(self.files, _TOGETHER, strict=False):
+                    _show(connection, view, files, row_type)
+                    file.write_table(connection.sql(f"FROM {view}").to_arrow_table().cast(columns))
+        except (OSError, LightloomError, duckdb.Error, pa.ArrowException):  # not ours to write, or no room
+            return False
+        return True
 
 
 def _together(dataset: Path | None, folder: str, paths: Sequence[Place]) -> _Together | None:
@@ -127,7 +131,7 @@ def _together(dataset: Path | None, folder: str, paths: Sequence[Place]) -> _Tog
     for path in paths:
         state = path.stat() if path.is_file() else None
         total.update(f"{path.name} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
-    return _Together(dataset / layout.TOGETHER[folder], len(paths), total.hexdigest())
+    return _Together(dataset / layout.TOGETHER[folder], tuple(map(Path, paths)), total.hexdigest())
 
 
 def _check(path: Place, file: Path) -> None:
@@ -139,7 +143,7 @@ def _check(path: Place, file: Path) -> None:
         raise DatasetError(f"cannot be read: {what}", "run `lightloom data verify`", where=path) from None
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, table: str, row_type: type[ClipRow] | type[FailureRow]) -> str:
+def _columns(connection: duckdb.DuckDBPyConnection, table: str, row_type: _RowType) -> str:
     """What to select of a row's columns, those of contract 1 under the names of today; shards may be mixed."""
     there = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
     named = {name: [name] for name in row_type.__struct_fields__ if name in there}

@@ -42,6 +42,7 @@ def test_counts_by_everything(tmp_path: Path) -> None:
 def test_rows_of_many_shards_are_put_together_once_and_again_when_a_shard_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("manifests.audit.stats._TOGETHER", 8)  # several row groups
     dataset = make_dataset(tmp_path / "o'd", failed=[4], items=20, per_shard=1)
     put_together(dataset)  # as a run does at its end
     first = stats(dataset.path)
