@@ -1,8 +1,8 @@
 """A Ray cluster of nodes with one core each on this machine: prints its address, then adds a node per line it reads.
 
-A line is empty, or the name of an environment variable that is set on the new node. "drain" tells the newest node that
-it will be taken away in a minute; "terminate" ends it then, "kill" at once; "silence" has it answer nobody any more, as
-one does that no network reaches.
+A line is empty, or an environment variable that is set on the new node, as NAME or NAME=VALUE. "drain" tells the
+newest node that it will be taken away in a minute; "terminate" ends it then, "kill" at once; "silence" has it answer
+nobody any more, as one does that no network reaches.
 """
 
 import sys
@@ -34,7 +34,8 @@ for line in sys.stdin:
                 process.suspend()
         print("silent", flush=True)
         continue
-    newest = cluster.add_node(num_cpus=1, env_vars={name: "1"} if name else {})
+    name, _, value = name.partition("=")
+    newest = cluster.add_node(num_cpus=1, env_vars={name: value or "1"} if name else {})
     print(len(cluster.list_all_nodes()), flush=True)
 ray.shutdown()
 cluster.shutdown()

@@ -15,6 +15,7 @@ from toy_stage import ToyStage, content, expected, toy_dataset
 
 from manifests.errors import DiskFull
 from manifests.files import is_temporary
+from manifests.object_path import Place
 from manifests.store import layout
 from pipeline.engine import run
 from pipeline.options import RunOptions
@@ -26,13 +27,13 @@ OPTIONS = {"workers": 2, "cpus_per_worker": 1, "show_progress": False}
 pytestmark = pytest.mark.ray
 
 
-def drive(path: Path, stage: ToyStage, environment: dict[str, str] | None = None, **options: object) -> Driver:
+def drive(path: Place, stage: ToyStage, environment: dict[str, str] | None = None, **options: object) -> Driver:
     shape = {**asdict(stage), "notes": None}
     command = [sys.executable, str(HERE / "drive_toy.py"), str(path), json.dumps(shape), json.dumps(OPTIONS | options)]
     return Driver(command, environment)
 
 
-def done(path: Path, per_shard: int = 4) -> int:
+def done(path: Place, per_shard: int = 4) -> int:
     """Items finished so far."""
     work = len(list((path / layout.WORK).glob("*.tar")))
     return work + per_shard * len(list((path / layout.MANIFEST).glob("*.parquet")))

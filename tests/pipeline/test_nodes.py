@@ -13,10 +13,13 @@ from test_interruptions import done, drive
 from toy_stage import ToyStage, content, expected, toy_dataset
 
 from manifests.errors import RunError
+from manifests.object_path import ObjectPath
+from manifests.store.dataset import open_dataset
 from pipeline import actors
 from pipeline.cluster import Cluster
 from pipeline.nodes import Node, seats
 from pipeline.options import RunOptions, share
+from tests.object_store import SECRET
 
 GIB = 2**30
 HERE = Path(__file__).parent
@@ -78,6 +81,21 @@ def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> N
     dataset = toy_dataset(tmp_path, stage)
     assert content(dataset) == expected(60)
     assert len({row.worker for row in dataset.rows()}) == 2, "the node that joined took its part"
+
+
+@pytest.mark.ray
+def test_a_node_without_credentials_is_left_out(bucket: ObjectPath) -> None:
+    stage = ToyStage(items=40, per_shard=20, seconds=0.2)
+    with (
+        held_nodes(1, SHARED) as (cluster, address),
+        drive(bucket, stage, SHARED, ray_address=address, workers=0) as driver,
+    ):
+        wait_until(lambda: done(bucket, 20) > 2 or not driver.running)
+        cluster.write("AWS_SECRET_ACCESS_KEY=guess\n")
+        assert driver.wait() == 0, driver.output()
+        (told,) = [line for line in driver.output().splitlines() if "is left out" in line]
+        assert "access is refused (403 SignatureDoesNotMatch); set the credentials" in told and SECRET not in told
+    assert content(open_dataset(bucket)) == expected(40)
 
 
 @pytest.mark.ray
