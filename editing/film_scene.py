@@ -13,7 +13,7 @@ from editing.output import stored_light
 from editing.relighting import estimated
 from editing.settings import FilmRenderers, FilmSettings
 from editing.support import floor_up
-from labeling.cameras.clip_depth import clip_depth
+from labeling.cameras.clip_depth import clip_depth, scaled_depth
 from manifests.contract.attributes import GBUFFERS
 from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
@@ -146,7 +146,10 @@ def _in_steps(
     if film.camera is None or intrinsics is None or not len(film.points):
         return None
     camera = Camera(intrinsics, film.camera.camera_to_world)
-    found = clip_depth(maps["depth"][..., 0], camera, film.points) or _scaled_depth(maps, camera, film.points)
+    found = clip_depth(maps["depth"][..., 0], camera, film.points)
+    if found is None:
+        distance = estimates_with_distance(maps, camera.intrinsics)[0]["depth"][..., 0]
+        found = scaled_depth(distance, camera, film.points)
     if found is None:
         return None
     depth, error = found
@@ -155,26 +158,6 @@ def _in_steps(
     near, far = (float(value) for value in np.percentile(depth[np.isfinite(depth)], (0, 100)))
     about = "; ".join(film.camera_said) + f": followed; depth is off by {np.median(error):.0%} at its corners"
     return camera, {**maps, "depth": depth, "mask": covered}, (near, max(far, near + 1e-6)), about
-
-
-def _scaled_depth(
-    maps: Mapping[str, np.ndarray], camera: Camera, points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """As `clip_depth`, where corners contradict the network, as on mirrors: its distances by the one scale that suits
-    most of them. The steps of the camera are followed all the same."""
-    depth = estimates_with_distance(maps, camera.intrinsics)[0]["depth"][..., 0]
-    pixels, away = camera.project(points)
-    with np.errstate(invalid="ignore"):
-        inside = (away > 1e-3) & (pixels >= 0).all(axis=-1) & (pixels < depth.shape[:0:-1]).all(axis=-1)
-    at = np.where(inside[..., None], pixels, 0.0).astype(int)
-    ratio = np.where(inside, away, np.nan) / depth[np.arange(len(depth))[:, None], at[..., 1], at[..., 0]]
-    known = np.isfinite(ratio) & (ratio > 0)
-    if known.sum() < len(depth):
-        return None
-    scale = float(np.median(ratio[known]))
-    off = np.abs(np.log(np.where(known, ratio, scale) / scale))
-    pairs = zip(off, known, strict=True)
-    return scale * depth, np.array([np.median(one[there]) if there.any() else 1.0 for one, there in pairs])
 
 
 def _coverage(arrays: Mapping[str, np.ndarray]) -> Tensor:

@@ -37,13 +37,7 @@ def clip_depth(relative: np.ndarray, camera: Camera, points: np.ndarray) -> tupl
 
     None where too few corners are seen, or what the network says contradicts them.
     """
-    frames, height, width = relative.shape
-    pixels, depth = camera.project(points)  # (T, N, 2), (T, N)
-    with np.errstate(invalid="ignore"):
-        inside = (depth > 1e-3) & (pixels >= 0).all(axis=-1) & (pixels < (width, height)).all(axis=-1)
-    at = np.where(inside[..., None], pixels, 0.0).astype(int)
-    seen = relative[np.arange(frames)[:, None], at[..., 1], at[..., 0]]
-    inside &= np.isfinite(seen)
+    pixels, depth, seen, inside = _at_corners(relative, camera, points)
     if (inside.sum(axis=1) >= _LEAST).mean() < 0.5:
         return None
     unit = float(np.median(depth[inside]))
@@ -54,12 +48,41 @@ def clip_depth(relative: np.ndarray, camera: Camera, points: np.ndarray) -> tupl
     nearest = 0.2 * float(depth[inside].min())
     made = np.maximum(scale[..., None] * relative + shift[..., None], nearest)
     off = np.where(inside, np.log(depth.clip(1e-6) / np.maximum(scale * seen + shift, nearest)), 0.0)
-    for frame in range(frames):
-        made[frame] *= np.exp(_bend(pixels[frame], off[frame], inside[frame], (height, width)))
-    error = np.array(
+    for frame in range(len(made)):
+        made[frame] *= np.exp(_bend(pixels[frame], off[frame], inside[frame], relative.shape[1:]))
+    return made.astype(np.float32), _median_off(off, inside)
+
+
+def scaled_depth(distance: np.ndarray, camera: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """As `clip_depth`, where corners contradict the network, as on mirrors: its distances (T, H, W) by the one scale
+    that suits most corners. The steps of the camera are followed all the same."""
+    _, depth, seen, inside = _at_corners(distance, camera, points)
+    inside &= seen > 0
+    if inside.sum() < len(distance):
+        return None
+    ratio = np.where(inside, depth, 1.0) / np.where(inside, seen, 1.0)
+    scale = float(np.median(ratio[inside]))
+    return scale * distance, _median_off(np.log(ratio / scale), inside)
+
+
+def _at_corners(
+    seen: np.ndarray, camera: Camera, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels (T, N, 2) of the corners, their distances, what a map (T, H, W) has there, and where that can be said."""
+    frames, height, width = seen.shape
+    pixels, depth = camera.project(points)
+    with np.errstate(invalid="ignore"):
+        inside = (depth > 1e-3) & (pixels >= 0).all(axis=-1) & (pixels < (width, height)).all(axis=-1)
+    at = np.where(inside[..., None], pixels, 0.0).astype(int)
+    there = seen[np.arange(frames)[:, None], at[..., 1], at[..., 0]]
+    return pixels, depth, there, inside & np.isfinite(there)
+
+
+def _median_off(off: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Of each frame (T,) the median of what is left (T, N) at corners; 1 where there are none."""
+    return np.array(
         [np.median(np.abs(one[there])) if there.any() else 1.0 for one, there in zip(off, inside, strict=True)]
     )
-    return made.astype(np.float32), error
 
 
 def _scales_and_shifts(seen: np.ndarray, depth: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -96,7 +119,7 @@ def _agreed(seen: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return np.asarray(tried[(1 / (1 + (off / _AGREES) ** 2)).sum(axis=1).argmax()])
 
 
-def _bend(pixels: np.ndarray, off: np.ndarray, inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _bend(pixels: np.ndarray, off: np.ndarray, inside: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """What is left (N,), as a smooth map (H, W) that is 0 far from corners."""
     typical = 1.4826 * np.median(np.abs(off[inside])) if inside.any() else 0.0
     trusted = inside & (np.abs(off) < 3 * typical + 1e-3)

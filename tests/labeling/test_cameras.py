@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from editing.film import VideoWriter, open_film
 from labeling.cameras.camera_files import film_digest, kept_cameras, read_cameras, solve_film, write_cameras
 from labeling.cameras.camera_solving import CameraSolution, camera_errors, camera_in_world, solve_camera
-from labeling.cameras.clip_depth import clip_depth
+from labeling.cameras.clip_depth import clip_depth, scaled_depth
 from labeling.sources.footage import video_footage
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.errors import InputError
@@ -155,29 +155,54 @@ def test_corners_of_a_moving_camera_lie_on_the_planes() -> None:
     assert solve_camera(panning()[0], SIZE, 30.0).points.shape == (0, 3)
 
 
-def test_a_networks_depth_is_brought_to_the_scale_of_the_camera_in_every_frame() -> None:
-    rng = np.random.default_rng(0)
+def passed_by() -> tuple[Camera, np.ndarray, np.ndarray]:
+    """A camera (10 frames of 60x80) that walks past the plane slant . x = -6; its depth (T, H, W), corners (150, 3)."""
     height, width, frames = 60, 80, 10
     poses = np.tile(np.eye(4), (frames, 1, 1))
     poses[:, 0, 3], poses[:, 2, 3] = np.linspace(0, 1, frames), -np.linspace(0, 0.5, frames)
     camera = Camera(intrinsics_from_fov(60.0, height, width), poses)
     rays = camera.rays(height, width)
-    slant = np.array([0.3, 0.0, 1.0])  # the plane slant . x = -6
-    true = -(6.0 + poses[:, :3, 3] @ slant)[:, None, None] / (rays @ slant)  # (T, H, W)
-    points = (rays * true[0][..., None]).reshape(-1, 3)[rng.choice(height * width, 150, replace=False)]
-    points[:30] *= rng.uniform(0.3, 3.0, (30, 1))  # corners that are somewhere else
-    wave = 1 + 0.05 * np.sin(np.linspace(0, 6, width))
-    said = (true * wave - 2.0 - 0.1 * np.sin(np.arange(frames) / 3)[:, None, None]) / 9.0
+    slant = np.array([0.3, 0.0, 1.0])
+    depth = -(6.0 + poses[:, :3, 3] @ slant)[:, None, None] / (rays @ slant)
+    chosen = np.random.default_rng(0).choice(height * width, 150, replace=False)
+    return camera, depth, (rays * depth[0][..., None]).reshape(-1, 3)[chosen]
+
+
+def test_a_networks_depth_is_brought_to_the_scale_of_the_camera_in_every_frame() -> None:
+    camera, true, points = passed_by()
+    points[:30] *= np.random.default_rng(0).uniform(0.3, 3.0, (30, 1))  # corners that are somewhere else
+    wave = 1 + 0.05 * np.sin(np.linspace(0, 6, true.shape[2]))
+    said = (true * wave - 2.0 - 0.1 * np.sin(np.arange(len(true)) / 3)[:, None, None]) / 9.0
     made = clip_depth(said, camera, points)
     assert made is not None
     depth, error = made
     off = np.abs(depth / true - 1)
     assert off.mean() < 0.02
     assert np.percentile(off, 95) < 0.06
-    assert error.shape == (frames,)
+    assert error.shape == (len(true),)
     assert error.max() < 0.1
     assert clip_depth(said, camera, points[:5]) is None
     assert clip_depth(-said, camera, points) is None
+
+
+def test_what_a_mirror_shows_is_not_where_its_surface_is() -> None:
+    """Two corners in five are reflections, which lie as far behind the surface as what is mirrored lies before it."""
+    camera, true, points = passed_by()
+    points[:60] *= 1.8
+    made = clip_depth((true - 2.0) / 9.0, camera, points)
+    assert made is not None
+    assert np.median(np.abs(made[0] / true - 1)) < 0.02
+
+
+def test_where_corners_contradict_the_network_its_distances_are_scaled() -> None:
+    camera, true, points = passed_by()
+    points[:30] *= 1.8
+    made = scaled_depth(true / 3, camera, points)
+    assert made is not None
+    depth, error = made
+    np.testing.assert_allclose(depth, true, rtol=0.03)
+    assert error.max() < 0.03
+    assert scaled_depth(-true, camera, points) is None
 
 
 def test_what_no_camera_explains_is_not_solved() -> None:
