@@ -186,9 +186,9 @@ def test_a_networks_depth_is_brought_to_the_scale_of_the_camera_in_every_frame()
 
 
 def test_what_a_mirror_shows_is_not_where_its_surface_is() -> None:
-    """Two corners in five are reflections, which lie as far behind the surface as what is mirrored lies before it."""
+    """Of 150 corners 65 are reflections, which lie behind the surface: the mean of all is not what most agree on."""
     camera, true, points = passed_by()
-    points[:60] *= 1.8
+    points[:65] *= 1.3
     made = clip_depth((true - 2.0) / 9.0, camera, points)
     assert made is not None
     assert np.median(np.abs(made[0] / true - 1)) < 0.02
