@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 
 import psutil
@@ -27,6 +30,7 @@ _QUIET = {
 }
 _DAEMONS = ("raylet", "gcs_server")
 _REACH_S = 10.0
+_LOOK_S = 1.0
 _MOST_WORKERS = 512
 _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often have a tiny /dev/shm
 
@@ -57,6 +61,24 @@ class Cluster:
         """Where workers may sit just now."""
         there = nodes()
         return seats(self.options, there if self.memory is None else [replace(n, memory=self.memory) for n in there])
+
+    def watched[Answer](self, work: Callable[[], Answer]) -> Answer:
+        """What `work`, which asks Ray, gives; RunError when Ray is gone, which then answers nothing any more.
+
+        A minute later Ray would end this process, without a word of ours.
+        """
+        answer: Future[Answer] = Future()
+
+        def answered() -> None:
+            try:
+                answer.set_result(work())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=answered, daemon=True).start()  # one that never ends must not be waited for
+        while not wait([answer], _LOOK_S).done:
+            self.check()
+        return answer.result()
 
     def check(self) -> None:
         """Raise RunError when Ray is gone."""

@@ -143,13 +143,13 @@ def _work(
             )
             why = "complete"
             try:
-                while dispatcher.step():
+                while cluster.watched(dispatcher.step):
                     check()
                     if ends is not None and datetime.now() >= ends:
                         ends, why = None, "its time was up"
                         dispatcher.run_dry()
                     if stop.count:
-                        _wind_down(dispatcher, stop, options.stop_grace_s)
+                        cluster.watched(lambda: _wind_down(dispatcher, stop, options.stop_grace_s))
                         raise RunError("stopped", kind="interrupted")
             except BaseException as error:
                 why = str(error) or type(error).__name__
