@@ -36,6 +36,8 @@ _SURELY = 0.98
 """Share that turning explains without a second look."""
 _BETTER = 0.7
 """A moving camera leaves at most this much of a turning one's error."""
+_MORE = 0.05
+"""Share of the picture by which a moving camera must explain more for a turning one not to be believed."""
 _LEAST_CORNERS = 15
 """Corners that every frame must show."""
 _ANGLE = 0.4
@@ -53,8 +55,8 @@ _TRACKS = 400
 """Corners that are adjusted together."""
 _NEAR = 0.05
 """Nearness, in that of the median corner, from which on a corner has a place."""
-_ZOOMS = 0.015
-"""Change of the logarithm of the focal length that is a zoom."""
+_ZOOMS = (0.015, 0.9), (0.005, 0.7)
+"""Changes of the logarithm of the focal length that are a zoom, where at most this much of the cost is left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     few = lasting.some(lasting.spread(_TRACKS))
     turning = _turning(few, usual)
     share, error = _explained(turning, few)
-    moving: _Checked | str = "not tried"
+    moving: _Checked | _Refused = _Refused("not tried")
     if share < _SURELY or error > _NOISE:
         moving = _moving(few, turning, usual)
     if isinstance(moving, _Checked):
@@ -114,7 +116,9 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
         return _solution(found, tracks, size, float(np.nanmedian(fit.residuals)), moving.share)
     lens, reason = _lens(turning), ""
     if share < _MOST["turning"]:
-        reason = f"turning explains {share:.0%} of the picture; moving: {moving}"
+        reason = f"turning explains {share:.0%} of the picture; moving: {moving.reason}"
+    elif moving.more:  # it moves, past a wall perhaps: a zoom would be the wrong answer
+        reason = f"moving explains more than turning does, but {moving.reason}"
     elif lens != "assumed" and turning.focal.min() > _LONG * usual:
         fov = 2 * np.degrees(np.arctan(0.5 * max(tracks.size) / turning.focal.min()))
         reason = f"a lens of {fov:.0f} degrees turns, or a flat surface passes by (--fov says which lens it is)"
@@ -133,7 +137,8 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
 def _turning(few: FeatureTracks, usual: float) -> Adjusted:
     """The best camera that turns, or turns and zooms where that is clearly better."""
     turning, zooming = (fit_turning(few, zooms=zooms, noise=_NOISE, usual=usual) for zooms in (False, True))
-    return zooming if np.ptp(np.log(zooming.focal)) > _ZOOMS and zooming.cost < 0.9 * turning.cost else turning
+    change, better = np.ptp(np.log(zooming.focal)), zooming.cost / turning.cost
+    return zooming if any(change > least and better < most for least, most in _ZOOMS) else turning
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +158,14 @@ class _Checked:
     fit: Adjusted
     share: float
     lens: LensKind
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """What was wrong with a moving camera; `more`: it explains more of the picture than a turning one all the same."""
+
+    reason: str
+    more: bool = False
 
 
 def _still(frames: int, focal: float) -> _Found:
@@ -183,16 +196,17 @@ def _lens(fit: Adjusted) -> LensKind:
     return "solved" if fit.focal_doubt < _DOUBT[0] else "rough" if fit.focal_doubt < _DOUBT[1] else "assumed"
 
 
-def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | str:
+def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _Refused:
     """A moving camera that passed every check, or what was wrong with it."""
     fit = fit_moving(few, noise=_NOISE, focal=usual)
     if (lens := _lens(fit)) == "assumed":
         fit = fit_moving(few, noise=_NOISE, focal=usual, held=True)
     share, error = _explained(fit, few)
+    turned, _ = _explained(turning, few)
     better = error <= _BETTER * np.median(turning.track_errors())
     angle = _meeting_angle(fit)
     if share < _MOST["moving"] or not better or angle < _ANGLE:
-        return f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees"
+        return _Refused(f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees")
     for half in (0, 1):
         chosen = np.arange(half, few.places.shape[1], 2)
         part, held = few.some(chosen), lens == "assumed"
@@ -200,7 +214,7 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | s
         alike = adjust(kept, part, moves=True, zooms=False, noise=_NOISE, usual=usual, held=held)
         other = min(fit_moving(part, noise=_NOISE, focal=usual, held=held), alike, key=lambda one: one.cost)
         if (difference := _difference(fit, other)) is not None:
-            return f"half of the corners say otherwise: {difference}"
+            return _Refused(f"half of the corners say otherwise: {difference}", share > turned + _MORE)
         if lens == "solved" and abs(float(np.log(fit.focal[0] / other.focal[0]))) > _SAME_LENS:
             lens = "rough"
     return _Checked(fit, share, lens)

@@ -136,6 +136,30 @@ def test_a_wall_that_fills_the_picture_and_passes_by_is_not_taken_for_a_turn() -
     assert "a flat surface passes by" in found.reason
 
 
+def test_a_walk_toward_a_wall_is_no_zoom_even_where_its_places_cannot_be_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = texture(2)
+    near[:, :600] = near[:, 740:] = 0
+    planes, focal = [(6.0, texture(1)), (3.5, near)], focal_length()
+    frames = np.stack(
+        [picture(np.eye(3), np.array([0.0, 0.0, step]), focal, planes) for step in np.linspace(0, 0.8, FRAMES)]
+    )
+    assert solve_camera(frames, SIZE, FOV).kind == "moving"
+    monkeypatch.setattr("labeling.cameras.camera_solving._difference", lambda *_: "rotation by 1")
+    found = solve_camera(frames, SIZE, FOV)
+    assert (found.kind, found.camera) == ("unsolved", None)
+    assert found.reason == "moving explains more than turning does, but half of the corners say otherwise: rotation by 1"
+
+
+def test_a_zoom_by_one_percent_is_found_where_it_explains_the_picture() -> None:
+    focal = focal_length() * 1.012 ** np.linspace(0, 1, FRAMES)
+    found = solve_camera(film(np.zeros((FRAMES, 3)), np.zeros((FRAMES, 3)), focal)[0], SIZE, FOV)
+    assert found.kind == "turning"
+    lens = found.camera.frame_intrinsics[:, 0, 0]
+    assert lens[-1] / lens[0] == pytest.approx(1.012, abs=0.002)
+
+
 def test_a_long_lens_that_is_named_may_turn() -> None:
     turns = np.zeros((FRAMES, 3))
     turns[:, 0] = np.linspace(0, 2, FRAMES)
