@@ -108,7 +108,8 @@ class RenderWorker:
         self._stage = stage
         self._scratch = Scratch()
         self._resolver = Resolver(stage.assets().roots, cache_folder(self._scratch.path), stage.asset_cache_gib)
-        started = session.start(stage.device, int(os.environ.get("OMP_NUM_THREADS", "0")))  # this worker's share
+        share = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        started = session.start(stage.device, share, self._scratch.path)
         self._threads = 1  # to encode a clip with, beside other clips; on a CPU the cores are busy with path tracing
         if started.device.kind != "CPU":
             threads = started.threads or os.cpu_count() or 1

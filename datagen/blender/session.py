@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import bpy
@@ -22,14 +24,20 @@ _ADDONS = {"cycles", "io_scene_gltf2", "io_scene_fbx"}
 class Session:
     """Blender with factory settings and the add-ons that rendering and importing need, on one device.
 
+    Its own temporary folder is made in `temporary`, if not in the system's, where that of a killed process would stay.
+
     Attributes:
         device: what Cycles renders on, asserted before every render.
         threads: CPU threads of a render, 0 for all.
     """
 
-    def __init__(self, device: devices.Kind | Literal["auto"] = "auto", threads: int = 0) -> None:
+    def __init__(
+        self, device: devices.Kind | Literal["auto"] = "auto", threads: int = 0, temporary: Path | None = None
+    ) -> None:
         with captured():
             bpy.ops.wm.read_factory_settings(use_empty=True)
+            if temporary is not None:
+                bpy.context.preferences.filepaths.temporary_directory = str(temporary)
             for name in {addon.module for addon in bpy.context.preferences.addons} - _ADDONS:
                 bpy.ops.preferences.addon_disable(module=name)
             self.device = devices.choose(device)
@@ -95,9 +103,9 @@ class Session:
 _current: list[Session] = []
 
 
-def start(device: devices.Kind | Literal["auto"] = "auto", threads: int = 0) -> Session:
+def start(device: devices.Kind | Literal["auto"] = "auto", threads: int = 0, temporary: Path | None = None) -> Session:
     """Start Blender afresh; the session is what `current` returns from then on."""
-    _current[:] = [Session(device, threads)]
+    _current[:] = [Session(device, threads, temporary)]
     return _current[0]
 
 
@@ -130,4 +138,5 @@ def leave(main: Callable[[], int]) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        shutil.rmtree(bpy.app.tempdir, ignore_errors=True)
         os._exit(code)

@@ -91,7 +91,7 @@ def test_error_lines_of_cycles_and_importers_are_recognised(line: str) -> None:
     assert error_lines(f"Fra: 1\n{line}\n") == [line]
 
 
-def test_a_process_leaves_with_its_exit_code_and_all_that_it_printed() -> None:
+def test_a_process_leaves_with_its_exit_code_and_all_that_it_printed_and_no_file(tmp_path: Path) -> None:
     script = """
 from datagen.blender import session
 def main():
@@ -100,9 +100,23 @@ def main():
     raise SystemExit(3)
 session.leave(main)
 """
-    left = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    left = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
     assert left.returncode == 3
     assert left.stdout.splitlines()[-1] == "printed"
+    assert not list(tmp_path.iterdir())
+
+
+def test_blenders_temporary_folder_lies_where_it_is_told(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from datagen.blender import session
+import bpy
+session.start("CPU", temporary=Path({str(tmp_path)!r}))
+print(bpy.app.tempdir)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert Path(said.stdout.splitlines()[-1]).parent == tmp_path
 
 
 def test_a_studios_colour_configuration_is_not_used(tmp_path: Path) -> None:
