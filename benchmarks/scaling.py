@@ -41,13 +41,7 @@ SIZES: dict[str, tuple[int, ...]] = {
 """Widths of the decoder; S is what preset `photo` has."""
 AMOUNTS = {"quarter": 4, "half": 2, "all": 1}
 """Of every so many shards one is used."""
-ERRORS = {
-    "basecolor": "si_psnr",
-    "normal": "mean_angle",
-    "depth": "rmse",
-    "roughness": "rmse",
-    "metallic": "rmse",
-}
+ERRORS = {"basecolor": "si_psnr", "normal": "mean_angle", "depth": "rmse", "roughness": "rmse", "metallic": "rmse"}
 _ORDER = [(size, amount) for amount in ("all", "quarter", "half") for size in SIZES]
 
 

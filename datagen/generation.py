@@ -128,10 +128,7 @@ def generate(
 
 
 def resume(
-    path: Place,
-    options: RunOptions | None = None,
-    device: DeviceKind = "auto",
-    asset_cache_gib: float = NODE_CACHE_GIB,
+    path: Place, options: RunOptions | None = None, device: DeviceKind = "auto", asset_cache_gib: float = NODE_CACHE_GIB
 ) -> RunReport:
     """Go on with the dataset at `path` with the settings that it was made with."""
     dataset = open_dataset(path)

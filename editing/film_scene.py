@@ -129,11 +129,7 @@ def _estimated(
         camera, arrays, scale, about = moving
         unit = "the median distance of corners from the first camera"
     light = _estimated_light(seen, arrays, maps, camera, film.level, renderers.estimator)
-    said = (
-        f"G-buffers  estimated; one unit of length is {unit}",
-        f"camera     {about}",
-        "light      estimated",
-    )
+    said = (f"G-buffers  estimated; one unit of length is {unit}", f"camera     {about}", "light      estimated")
     points = np.zeros((0, 3)) if moving is None else film.points
     return FilmScene(frames, arrays, scale, camera, light, 1.0, film.level, False, said, points)
 

@@ -52,10 +52,7 @@ DEFAULTS: dict[Kind, str | Path | None] = {kind: OWN["photo"][kind] or OWN["tiny
 """Checkpoint folders or hub ids used where none is given. Without one for lighting, light is solved without weights."""
 
 PUBLISHED: dict[str, dict[Kind, str]] = {
-    "svd": {
-        "inverse": "nexuslrf/diffusion_renderer-inverse-svd",
-        "forward": "nexuslrf/diffusion_renderer-forward-svd",
-    },
+    "svd": {"inverse": "nexuslrf/diffusion_renderer-inverse-svd", "forward": "nexuslrf/diffusion_renderer-forward-svd"},
     "cosmos": {
         "inverse": "nvidia/Diffusion_Renderer_Inverse_Cosmos_7B",
         "forward": "nvidia/Diffusion_Renderer_Forward_Cosmos_7B",

@@ -99,11 +99,7 @@ def status_lines(path: Place) -> list[str]:
         name: found.tally.confidence[name] for name in (*GBUFFERS, "environment") if name in found.tally.confidence
     }
     sure = ", ".join(f"{name} {value / count:.2f}" for name, (value, count) in known.items()) or "no clip yet"
-    return [
-        *found.lines(),
-        _left_out(found.tally.dropped),
-        f"trust    {sure} (mean confidence)",
-    ]
+    return [*found.lines(), _left_out(found.tally.dropped), f"trust    {sure} (mean confidence)"]
 
 
 def _footage_digest(footage: tuple[Footage, ...]) -> str:

@@ -93,13 +93,7 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
 
 
 def _complete(
-    dataset: Dataset,
-    stage: Stage,
-    options: RunOptions,
-    *,
-    backlog: Backlog,
-    ledger: Ledger,
-    check: Callable[[], None],
+    dataset: Dataset, stage: Stage, options: RunOptions, *, backlog: Backlog, ledger: Ledger, check: Callable[[], None]
 ) -> RunReport:
     with ProgressBar(stage.name, stage.items, backlog.finished + backlog.failed, options.show_progress) as bar:
         try:

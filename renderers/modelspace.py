@@ -25,14 +25,7 @@ from torch import Tensor
 
 from manifests.contract.attributes import ATTRIBUTES, GBUFFERS
 from manifests.contract.clip import Clip
-from manifests.contract.color import (
-    SRGB_BLACK,
-    SRGB_BLACK_ENCODED,
-    SRGB_OFFSET,
-    SRGB_POWER,
-    SRGB_SCALE,
-    SRGB_SLOPE,
-)
+from manifests.contract.color import SRGB_BLACK, SRGB_BLACK_ENCODED, SRGB_OFFSET, SRGB_POWER, SRGB_SCALE, SRGB_SLOPE
 from manifests.errors import InputError
 from renderers.sampling.windows import OVERLAP, Cut, WindowPlan, plan_windows
 

@@ -163,10 +163,7 @@ def _draw_placed(draws: _Draws, plan: _Plan, attempt: int) -> _PlacedScene | str
         return _draw_arranged(draws, plan, attempt)
     recipe, choices = draws.recipe, draws.choices
     geometry, motion = draws.rng("geometry", attempt), draws.rng("motion", attempt)
-    assets = (
-        *_pick(choices.objects, plan.objects, geometry),
-        *_pick(choices.primitives, plan.primitives, geometry),
-    )
+    assets = (*_pick(choices.objects, plan.objects, geometry), *_pick(choices.primitives, plan.primitives, geometry))
     scales = np.concatenate(
         [
             draw_many(recipe.objects.scale, geometry, plan.objects),

@@ -95,10 +95,7 @@ def check_ply(path: Path, limits: AssetLimits) -> Scan:
         raise AssetError("unsupported-format", "its colours are a texture, not read of PLY", _SAVE, where=path.name)
     if not coloured and (vertices.types.keys() & _OTHER_COLOUR or faces.types.keys() >= _COLOUR):
         raise AssetError(
-            "unsupported-format",
-            "its colours are not `red`, `green`, `blue` of vertices",
-            _SAVE,
-            where=path.name,
+            "unsupported-format", "its colours are not `red`, `green`, `blue` of vertices", _SAVE, where=path.name
         )
     _check_positions(path, end.end(), order, list(elements.values()))
     return Scan("ply", coloured)

@@ -75,9 +75,7 @@ class ScoringReport:
 
 
 def score_catalogue(
-    catalogue: Catalogue,
-    options: ScoringOptions | None = None,
-    progress: Callable[[str, Verdict], None] | None = None,
+    catalogue: Catalogue, options: ScoringOptions | None = None, progress: Callable[[str, Verdict], None] | None = None
 ) -> tuple[Catalogue, ScoringReport]:
     """Score the catalogue's unscored mesh files; return it with footprints, scores and flags, and what happened.
 

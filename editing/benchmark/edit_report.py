@@ -30,10 +30,7 @@ NAIVE = {
 }
 """What each edit has to beat; oracles are shown but do not compete."""
 
-TITLES = {
-    "truth": "true G-buffers, camera and light",
-    "pixels": "from pixels: estimated G-buffers and light",
-}
+TITLES = {"truth": "true G-buffers, camera and light", "pixels": "from pixels: estimated G-buffers and light"}
 _TILE, _GAP, _LABEL = 128, 4, 16
 _INK = (236, 236, 232)
 

@@ -196,10 +196,7 @@ class RealScores:
 
 
 def score_real(
-    folder: Path,
-    judgments: Judgments,
-    predict: Callable[[np.ndarray], Maps],
-    sides: Sequence[int],
+    folder: Path, judgments: Judgments, predict: Callable[[np.ndarray], Maps], sides: Sequence[int]
 ) -> RealScores:
     """Score `predict`, from a picture (h, w, 3) in sRGB to `Maps` of its size, at each of `sides`, and the baselines.
 

@@ -177,12 +177,7 @@ class _Search:
             where, cameras = self._name(folder), self._cameras_of(folder, files)
             self._add(
                 Footage(
-                    uid=uid_of(where),
-                    kind="frames",
-                    name=where,
-                    path=str(folder),
-                    images=pattern,
-                    transforms=cameras,
+                    uid=uid_of(where), kind="frames", name=where, path=str(folder), images=pattern, transforms=cameras
                 )
             )
             used.update(name for name in files if fnmatch.fnmatchcase(name, cameras))

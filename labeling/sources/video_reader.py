@@ -118,10 +118,7 @@ class VideoReader(Reader):
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             self.close()
             raise FootageError(
-                "unreadable",
-                f"not a video that can be read: {_why(error)}",
-                _WHOLE,
-                where=footage.name,
+                "unreadable", f"not a video that can be read: {_why(error)}", _WHOLE, where=footage.name
             ) from None
 
     def __iter__(self) -> Iterator[Frame]:

@@ -123,12 +123,7 @@ def status(dataset: Positional[Folder], /) -> int:
 
 @app.command
 def render(
-    *,
-    spec: Path,
-    out: Path,
-    codec: Codec = "exact",
-    catalogue: Parquet | None = None,
-    device: DeviceKind = "auto",
+    *, spec: Path, out: Path, codec: Codec = "exact", catalogue: Parquet | None = None, device: DeviceKind = "auto"
 ) -> int:
     """Render one scene from its spec, as every clip carries it (`spec.json`), and write its files with a preview.
 

@@ -45,10 +45,7 @@ a = torch.ones(8, 8, device=device, dtype=torch.bfloat16)
 bf16 = bool((a @ a == 8).all()) and (not cuda or torch.cuda.is_bf16_supported(including_emulation=False))
 print(json.dumps({"version": torch.__version__, "device": name, "bf16": bf16}))
 """
-_EXTRAS = {
-    "view": ("rerun-sdk", "lightloom view"),
-    "studio": ("gradio", "lightloom studio"),
-}
+_EXTRAS = {"view": ("rerun-sdk", "lightloom view"), "studio": ("gradio", "lightloom studio")}
 _PLAN = """
 import json, sys, torch
 from renderers.cosmos.memory_planner import CARDS, advice

@@ -158,12 +158,7 @@ def _check_one(dataset: Dataset, task: tuple[int, Level]) -> _Checked:
 
 
 def _check_all(
-    dataset: Dataset,
-    numbers: Sequence[int],
-    level: Level,
-    threads: int,
-    progress: Callable[[int], None],
-    sample: float,
+    dataset: Dataset, numbers: Sequence[int], level: Level, threads: int, progress: Callable[[int], None], sample: float
 ) -> list[_Checked]:
     """Check the shards, several at once, in order."""
     large = isinstance(dataset.path, Path) and len(numbers) >= _MANY and level != "quick"

@@ -172,12 +172,7 @@ def rewrite_shard(dataset: Place, shard: int) -> list[ClipRow]:
 
 
 def _sealed(
-    header: Header,
-    shard: int,
-    rows: Sequence[ClipRow],
-    failures: Sequence[FailureRow],
-    tar_bytes: int,
-    preview: bytes,
+    header: Header, shard: int, rows: Sequence[ClipRow], failures: Sequence[FailureRow], tar_bytes: int, preview: bytes
 ) -> PackedParts:
     """Failures and manifest of a shard whose tar is written; DatasetError where items are missing or twice there."""
     failures = sorted(failures, key=lambda failure: failure.item)

@@ -90,11 +90,7 @@ class InverseUNet(_PublishedUNet):
         self.context_embedding = nn.Embedding(num_attributes, cross_attention_dim)
 
     def forward(  # type: ignore[override]  # takes an attribute, not an image's embedding
-        self,
-        sample: Tensor,
-        timestep: Tensor | float,
-        attribute: Tensor,
-        added_time_ids: Tensor | None = None,
+        self, sample: Tensor, timestep: Tensor | float, attribute: Tensor, added_time_ids: Tensor | None = None
     ) -> Tensor:
         """Predict v for the noisy latent then the RGB latent, (B, T, C_in, h, w), as (B, T, C_out, h, w).
 
@@ -144,11 +140,7 @@ class ForwardUNet(_PublishedUNet):
                 )
 
     def forward(  # type: ignore[override]  # takes light, level by level
-        self,
-        sample: Tensor,
-        timestep: Tensor | float,
-        light: Sequence[Tensor],
-        added_time_ids: Tensor | None = None,
+        self, sample: Tensor, timestep: Tensor | float, light: Sequence[Tensor], added_time_ids: Tensor | None = None
     ) -> Tensor:
         """Predict v for the noisy latent then the conditions, (B, T, C_in, h, w), as (B, T, C_out, h, w).
 
@@ -174,11 +166,7 @@ class ForwardUNet(_PublishedUNet):
             taken, skips = tuple(skips[-count:]), skips[:-count]
             size = skips[-1].shape[-2:] if skips else None  # of the next finer level, odd sizes included
             hidden = block(
-                hidden,
-                res_hidden_states_tuple=taken,
-                upsample_size=size,
-                **shared,
-                **_light_of(block, light[level]),
+                hidden, res_hidden_states_tuple=taken, upsample_size=size, **shared, **_light_of(block, light[level])
             )
         output = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
         return output.unflatten(0, (batch, frames))  # (B*T, C, h, w) -> (B, T, C, h, w)

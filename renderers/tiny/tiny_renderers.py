@@ -121,12 +121,7 @@ class TinyForward(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[mi
         self.multiple = self.unet.multiple
 
     def forward(
-        self,
-        sample: Tensor | None = None,
-        timestep: Tensor | float | None = None,
-        *,
-        condition: Tensor,
-        light: Tensor,
+        self, sample: Tensor | None = None, timestep: Tensor | float | None = None, *, condition: Tensor, light: Tensor
     ) -> Tensor:
         """The video (B, T, 3, H, W) in model space.
 

@@ -113,9 +113,7 @@ class Furnisher:
                 copies=UNSET
                 if pose is None
                 else Builtin(
-                    uid="room/pose",
-                    generator="fixed_poses",
-                    params={"poses": tuple(round(float(v), 4) for v in pose)},
+                    uid="room/pose", generator="fixed_poses", params={"poses": tuple(round(float(v), 4) for v in pose)}
                 ),
             )
         )

@@ -13,14 +13,7 @@ import numpy as np
 from manifests.errors import SpecError
 from scenes.meshes import MESH_FAMILIES, PRIMITIVES, build, by_name
 from scenes.meshgen.surface import MeshData
-from scenes.settings import (
-    facade_meshes,
-    plant_meshes,
-    road_meshes,
-    street_meshes,
-    terrain_meshes,
-    vehicle_meshes,
-)
+from scenes.settings import facade_meshes, plant_meshes, road_meshes, street_meshes, terrain_meshes, vehicle_meshes
 from scenes.settings.copy_poses import fixed_poses, ring_poses
 from scenes.settings.furniture_meshes import FURNITURE_PIECES
 from scenes.settings.interior_meshes import INTERIOR_PIECES

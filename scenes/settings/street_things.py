@@ -22,11 +22,7 @@ from scenes.spec import Material, Object, Value
 _FROM_KERB = 0.5
 _PAINTS = 8
 _NEAR_CARS = 20.0
-_FENCES = {
-    "hedge": {"soil": "soil", "leaf": "leaf"},
-    "railings": {"metal": "iron"},
-    "boards": {"wood": "timber"},
-}
+_FENCES = {"hedge": {"soil": "soil", "leaf": "leaf"}, "railings": {"metal": "iron"}, "boards": {"wood": "timber"}}
 _CROWN = 0.34  # of a tree's height: its crown's radius
 
 

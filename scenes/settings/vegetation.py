@@ -175,10 +175,7 @@ def conifers(rng: np.random.Generator, count: int, cover: float) -> Growth:
 
     def parts(seed: int) -> Parts:
         shape: dict[str, Value] = {"seed": seed, "whorls": int(rng.integers(13, 20)), "spread": spread}
-        return (
-            ("conifer_wood", shape, bark),
-            ("conifer_needles", shape | {"sprays": 5000, "size": 0.055}, needles),
-        )
+        return (("conifer_wood", shape, bark), ("conifer_needles", shape | {"sprays": 5000, "size": 0.055}, needles))
 
     tall = float(rng.uniform(7.0, 22.0))
     return Growth(

@@ -42,12 +42,7 @@ def test_ordinary_clips_have_no_flag() -> None:
 
 @pytest.mark.parametrize(
     ("level", "objects", "flag"),
-    [
-        (0.001, 0.2, "black-frames"),
-        (1.5, 0.2, "over-exposed"),
-        (0.4, 0.005, "subject-tiny"),
-        (0.4, 0.0, "no-object"),
-    ],
+    [(0.001, 0.2, "black-frames"), (1.5, 0.2, "over-exposed"), (0.4, 0.005, "subject-tiny"), (0.4, 0.0, "no-object")],
 )
 def test_flags(level: float, objects: float, flag: str) -> None:
     assert image_flags(*images(level, objects), exposure=1.0) == (flag,)

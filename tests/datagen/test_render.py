@@ -16,16 +16,7 @@ from manifests import object_path
 from manifests.errors import RenderError, StorageError
 from manifests.object_path import place
 from scenes import motion
-from scenes.spec import (
-    Builtin,
-    File,
-    Native,
-    ObjectRotation,
-    ObjectTranslation,
-    SceneLight,
-    digest,
-    from_json,
-)
+from scenes.spec import Builtin, File, Native, ObjectRotation, ObjectTranslation, SceneLight, digest, from_json
 from tests.datagen import analytic
 from tests.object_store import connected
 

@@ -185,10 +185,7 @@ def test_a_death_between_two_files_costs_no_file(tmp_path: Path, process: Import
 
 
 def test_a_child_that_cannot_start_is_an_error_and_no_verdict(tmp_path: Path) -> None:
-    with (
-        ImportProcess(child="datagen.no_such_module") as process,
-        pytest.raises(RunError, match="no_such_module"),
-    ):
+    with ImportProcess(child="datagen.no_such_module") as process, pytest.raises(RunError, match="no_such_module"):
         process.examine(tmp_path / "good.glb")
 
 

@@ -14,10 +14,7 @@ from tests.datagen.meshfiles import GltfFile, flat_png, png
 NAME = "KHR_materials_pbrSpecularGlossiness"
 
 
-@pytest.mark.parametrize(
-    ("base", "metallic"),
-    [((0.6, 0.3, 0.1), 0.0), ((0.9, 0.7, 0.3), 1.0), ((0.5, 0.5, 0.5), 0.0)],
-)
+@pytest.mark.parametrize(("base", "metallic"), [((0.6, 0.3, 0.1), 0.0), ((0.9, 0.7, 0.3), 1.0), ((0.5, 0.5, 0.5), 0.0)])
 def test_conversion_inverts_what_metallic_roughness_would_look_like(base: tuple[float, ...], metallic: float) -> None:
     colour = np.array(base)
     diffuse = colour * (1 - metallic) * (1 - 0.04)

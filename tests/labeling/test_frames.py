@@ -224,12 +224,7 @@ BOTH = {"transforms_train.json": "./train/r_{}", "transforms_test.json": "./test
 SHARED = {"transforms_train.json": "images/r_{}", "transforms_test.json": "./images/t_{}"}
 SPLITS = {  # files of cameras with the paths that they list, a folder of images, and frames with poses or what is said
     "nerf": (BOTH, "train", "r_{}.png", 3),
-    "nerf-test": (
-        BOTH,
-        "test",
-        "r_{}.png",
-        3,
-    ),
+    "nerf-test": (BOTH, "test", "r_{}.png", 3),
     "suffixed": ({"transforms_train.json": "train/000{}.png"}, "train", "000{}.png", 3),
     "other-suffix": ({"transforms_val.json": "./val/r_{}.png"}, "val", "r_{}.jpg", 3),
     "one-folder": (

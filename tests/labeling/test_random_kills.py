@@ -87,12 +87,7 @@ def until_complete(
 @pytest.mark.parametrize("where", ["folder", "bucket"])
 @pytest.mark.parametrize("stage", ["datagen", "label"])
 def test_kills_lose_and_double_nothing(
-    stage: str,
-    where: str,
-    nodes: int,
-    commands: dict[str, Start],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    stage: str, where: str, nodes: int, commands: dict[str, Start], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     rng = np.random.default_rng(int(os.environ.get("KILLS_SEED", "0")))
     with commands[stage](tmp_path / "undisturbed", 1, "") as undisturbed:

@@ -134,10 +134,7 @@ def broken(**changes: Any) -> dict[str, Any]:
 FIRST = "net/blocks/block1/blocks/0/block/attn/to_q/0/weight"
 BROKEN: dict[str, tuple[Any, str]] = {
     "lacks one": (broken(**{FIRST: None}), r"1 tensors differ: lacks transformer_blocks.1.attn1.to_q.weight"),
-    "misshapen": (
-        broken(**{FIRST: torch.zeros(3, 48)}),
-        r"1 tensors differ: transformer_blocks\.1.* is \(3, 48\)",
-    ),
+    "misshapen": (broken(**{FIRST: torch.zeros(3, 48)}), r"1 tensors differ: transformer_blocks\.1.* is \(3, 48\)"),
     "unknown": (broken(**{"net/controls/weight": torch.zeros(1)}), "has unknown 1 tensors: controls.weight"),
     "another model": ({"conv.weight": torch.zeros(1)}, "has unknown 1 tensors: conv.weight"),
     "nothing of it": ({}, "not weights of this layout"),

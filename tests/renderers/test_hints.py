@@ -15,15 +15,7 @@ from manifests.codec.codecs import decode_clip
 from manifests.store.dataset import open_dataset
 from renderers.light.panoramas import panoramas
 from renderers.modelspace import planar, relative_depth, to_model
-from renderers.shading.hints import (
-    CHANNELS,
-    IMAGES,
-    KEY_LIGHTS,
-    LIGHT_FEATURES,
-    harmonics,
-    hints,
-    transport,
-)
+from renderers.shading.hints import CHANNELS, IMAGES, KEY_LIGHTS, LIGHT_FEATURES, harmonics, hints, transport
 from renderers.shading.split_sum import split_sum
 from renderers.shading.view_geometry import camera_rays
 from renderers.shading.visibility import DepthBuffer, DirectionalLights

@@ -100,10 +100,7 @@ def test_open_ground_and_convex_surfaces_do_not_shadow_themselves():
 
 def test_pictures_are_independent_of_scale():
     traced = scene()
-    views = [
-        seen(traced, SIDE).visibility,
-        seen(traced, SIDE, points=0.1 * traced.points[0]).visibility,
-    ]
+    views = [seen(traced, SIDE).visibility, seen(traced, SIDE, points=0.1 * traced.points[0]).visibility]
     assert (views[0] - views[1]).abs().mean() < 1e-3
 
 

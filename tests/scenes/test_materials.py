@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 from manifests.errors import SpecError
-from scenes.builtin_materials import (
-    builtin_materials,
-    measured_materials,
-    sample_constant,
-    sample_procedural,
-)
+from scenes.builtin_materials import builtin_materials, measured_materials, sample_constant, sample_procedural
 from scenes.procedural_materials import MATERIAL_FAMILIES
 from scenes.spec import Procedural
 from scenes.texturesets import find_maps, role

@@ -89,12 +89,7 @@ def test_two_workers_fetch_no_byte_twice(
 
 @pytest.mark.parametrize("fault", ["503", "cut", "lost"])
 def test_training_outlasts_a_bad_network(
-    fault: str,
-    folder: Path,
-    stored: ObjectPath,
-    s3_server: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    fault: str, folder: Path, stored: ObjectPath, s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: Counter[str] = Counter()
 

@@ -77,9 +77,7 @@ class ForwardObjective(Objective):
         mixed = real and not bool(batch.real.all())
         if mixed and (self.cotrain or not self.backbone.partial):
             raise TrainingError(
-                "a batch mixes rendered clips and footage",
-                "give footage as `real`, a set of its own",
-                fields=("real",),
+                "a batch mixes rendered clips and footage", "give footage as `real`, a set of its own", fields=("real",)
             )
         with lora.lora_scale(self.network, float(real)) if self.cotrain else nullcontext():
             losses = self._losses(network, batch)

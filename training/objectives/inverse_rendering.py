@@ -78,11 +78,7 @@ class InverseObjective(Objective):
                 predicted["rgb"], true["rgb"] = self._rerendered(predicted, batch), batch.rgb
             return self.parts(predicted, true, weight)
         losses = [
-            self.parts(
-                {name: predicted},
-                {name: true[name][index : index + 1]},
-                weight[index : index + 1],
-            )
+            self.parts({name: predicted}, {name: true[name][index : index + 1]}, weight[index : index + 1])
             for index, (name, predicted) in enumerate(self._one_by_one(network, batch, asked))
         ]
         parts: dict[str, list[Tensor]] = {}
