@@ -1,5 +1,6 @@
 """Templates lie beside the code of any package; HTML is escaped, Markdown is not, and a missing value is an error."""
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "a.html").write_text("{% macro b(text) %}<b>{{ text }}</b>{% endmacro %}\n{{ b(text) }}\n")
     (folder / "a.md").write_text("{% for text in texts %}\n- {{ text }}\n{% endfor %}\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, folder.name, raising=False)  # that of the test before, whose files are gone
     return folder.name
 
 
