@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any
 
 import psutil
 import ray
@@ -34,6 +36,8 @@ _LOOK_S = 1.0
 _MOST_WORKERS = 512
 _OBJECT_STORE = 100 << 20  # nothing large goes through it, and containers often have a tiny /dev/shm
 
+type _Jobs = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+
 
 @dataclass
 class Cluster:
@@ -48,6 +52,7 @@ class Cluster:
     daemons: list[psutil.Process] = field(default_factory=list)
     workers: dict[int, psutil.Process] = field(default_factory=dict)
     requested: list[dict[str, float]] = field(default_factory=list)
+    jobs: _Jobs | None = None
 
     def request(self, items: int, share: Share) -> None:
         """Ask the cluster's autoscaler, if it has one, for room for as many workers as so many items can use."""
@@ -68,14 +73,10 @@ class Cluster:
         A minute later Ray would end this process, without a word of ours.
         """
         answer: Future[Answer] = Future()
-
-        def answered() -> None:
-            try:
-                answer.set_result(work())
-            except BaseException as error:
-                answer.set_exception(error)
-
-        threading.Thread(target=answered, daemon=True).start()  # one that never ends must not be waited for
+        if self.jobs is None:
+            self.jobs = SimpleQueue()
+            threading.Thread(target=_do, args=(self.jobs,), daemon=True).start()  # where it hangs, nobody waits for it
+        self.jobs.put((answer, work))
         while not wait([answer], _LOOK_S).done:
             self.check()
         return answer.result()
@@ -102,6 +103,8 @@ class Cluster:
 
     def close(self) -> None:
         """Leave Ray, unless it was there before; what it no longer controls is killed."""
+        if self.jobs is not None:
+            self.jobs.put(None)
         if self.borrowed:
             return
         if self.requested and ray.is_initialized():
@@ -114,6 +117,16 @@ class Cluster:
         for process in family:
             if _alive(process):
                 process.kill()
+
+
+def _do(jobs: _Jobs) -> None:
+    """Do jobs one after the other, all in this thread: Ray keeps some kilobytes for every thread that ever asked it."""
+    while (job := jobs.get()) is not None:
+        answer, work = job
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
 
 
 def connect(options: RunOptions, *, show_output: bool = False) -> Cluster:
