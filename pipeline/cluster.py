@@ -120,7 +120,7 @@ class Cluster:
 
 
 def _do(jobs: _Jobs) -> None:
-    """Do jobs one after the other, all in this thread: Ray keeps some kilobytes for every thread that ever asked it."""
+    """Do jobs one after the other, all in this thread."""
     while (job := jobs.get()) is not None:
         answer, work = job
         try:

@@ -117,7 +117,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     lens, reason = _lens(turning), ""
     if share < _MOST["turning"]:
         reason = f"turning explains {share:.0%} of the picture; moving: {moving.reason}"
-    elif moving.more:  # it moves, past a wall perhaps: a zoom would be the wrong answer
+    elif moving.share > share + _MORE:  # it moves, past a wall perhaps: a zoom would be the wrong answer
         reason = f"moving explains more than turning does, but {moving.reason}"
     elif lens != "assumed" and turning.focal.min() > _LONG * usual:
         fov = 2 * np.degrees(np.arctan(0.5 * max(tracks.size) / turning.focal.min()))
@@ -162,10 +162,10 @@ class _Checked:
 
 @dataclass(frozen=True)
 class _Refused:
-    """What was wrong with a moving camera; `more`: it explains more of the picture than a turning one all the same."""
+    """What was wrong with a moving camera, and the share that it explains with less error than a turning one; or 0."""
 
     reason: str
-    more: bool = False
+    share: float = 0.0
 
 
 def _still(frames: int, focal: float) -> _Found:
@@ -202,7 +202,6 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _
     if (lens := _lens(fit)) == "assumed":
         fit = fit_moving(few, noise=_NOISE, focal=usual, held=True)
     share, error = _explained(fit, few)
-    turned, _ = _explained(turning, few)
     better = error <= _BETTER * np.median(turning.track_errors())
     angle = _meeting_angle(fit)
     if share < _MOST["moving"] or not better or angle < _ANGLE:
@@ -214,7 +213,7 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _
         alike = adjust(kept, part, moves=True, zooms=False, noise=_NOISE, usual=usual, held=held)
         other = min(fit_moving(part, noise=_NOISE, focal=usual, held=held), alike, key=lambda one: one.cost)
         if (difference := _difference(fit, other)) is not None:
-            return _Refused(f"half of the corners say otherwise: {difference}", share > turned + _MORE)
+            return _Refused(f"half of the corners say otherwise: {difference}", share)
         if lens == "solved" and abs(float(np.log(fit.focal[0] / other.focal[0]))) > _SAME_LENS:
             lens = "rough"
     return _Checked(fit, share, lens)
