@@ -23,7 +23,7 @@ from pipeline.cluster import connect
 from pipeline.dispatch import Dispatcher
 from pipeline.ledger import Ledger, read_ledger
 from pipeline.options import RunOptions
-from pipeline.packing import Packer, pack
+from pipeline.packing import Packer, pack, put_rows_together
 from pipeline.progress import ProgressBar, by_reason, duration
 from pipeline.signals import StopSignals
 from pipeline.stage import Stage
@@ -87,8 +87,6 @@ def run(dataset: Dataset | Place, stage: Stage, options: RunOptions = _DEFAULT) 
             report = RunReport(dataset.path, 0, Counter(), 0.0, backlog.finished, backlog.failed, stage.items)
         remove_logs(dataset.path)  # those of a run that was killed at its very end, too
         dataset.finish()
-        if report.complete:
-            put_together(dataset)
         return report
 
 
@@ -102,6 +100,7 @@ def _complete(
             else:  # a run was killed at its very end
                 for shard in backlog.missing:
                     pack(dataset, shard)
+                put_together(dataset)
         except RunError as error:
             what, advice = error.told(), "finished clips are kept"
             if error.kind == "interrupted":
@@ -145,6 +144,7 @@ def _work(
                     if stop.count:
                         cluster.watched(lambda: _wind_down(dispatcher, stop, options.stop_grace_s))
                         raise RunError("stopped", kind="interrupted")
+                cluster.watched(lambda: put_rows_together(dataset))
             except BaseException as error:
                 why = str(error) or type(error).__name__
                 raise

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from manifests.audit.stats import put_together
 from manifests.errors import LightloomError, RunError
 from manifests.files import sync_folder
 from manifests.object_path import at_once, local_files
@@ -119,6 +120,15 @@ class Packer:
             self._waiting.appendleft((shard, self._here))
             return None
         return shard, packed
+
+
+def put_rows_together(dataset: Dataset) -> None:
+    """Have the rows of a complete dataset in one file (`stats.put_together`), in a process of Ray's and its memory."""
+    if len(dataset.shards()) == dataset.header.shards:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        task: Any = ray.remote(num_cpus=0, max_retries=0)(put_together).options(scheduling_strategy=here)
+        with suppress(RayError):  # the first question does it then
+            ray.get(task.remote(dataset))
 
 
 def _last_line(error: Exception) -> str:

@@ -54,6 +54,17 @@ def test_the_rows_of_a_complete_dataset_are_put_together_at_once(tmp_path: Path)
     assert all((dataset.path / name).is_file() for name in layout.TOGETHER.values())
 
 
+def test_the_driver_puts_no_rows_together_that_workers_made(
+    tmp_path: Path, quick: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand rows would take more memory than all of the run before."""
+    monkeypatch.setattr("manifests.audit.stats.connect", None)  # in this process
+    stage = ToyStage(items=16, per_shard=1)
+    dataset = toy_dataset(tmp_path, stage)
+    assert run(dataset, stage, quick).complete
+    assert all((dataset.path / name).is_file() for name in layout.TOGETHER.values())
+
+
 def test_each_fault_costs_its_own_item_and_no_other(tmp_path: Path, quick: RunOptions) -> None:
     faults = {2: "segfault", 5: "hang", 8: "error", 9: "item-error", 12: "encode-segfault", 13: "encode-error"}
     stage = ToyStage(items=18, per_shard=6, faults=faults)
