@@ -113,7 +113,7 @@ def solve(folder: Path, fov_degrees: float) -> None:
             began = time.process_time()
             found = solve_camera((frame.rgb for frame in reader), reader.size, fov_degrees)
             seconds = time.process_time() - began
-        if found.camera is None:
+        if (found := found.sure()).camera is None:
             unsolved += 1
             print(f"| {path.stem} | unsolved | | | | | | | {seconds:.1f} | {found.reason} |")
             continue

@@ -170,7 +170,7 @@ def _pieces(footage: Footage, settings: LabelSettings) -> Iterator[_Piece]:
     with open_footage(footage, size=settings.size or None) as reader:
         for piece in plan(reader, settings.segments):
             if settings.camera == "solve" and isinstance(piece, Segment) and piece.camera is None:
-                yield replace(piece, solution=solve_camera(piece.frames, piece.frames.shape[1:3], settings.fov))
+                yield replace(piece, solution=solve_camera(piece.frames, piece.frames.shape[1:3], settings.fov).sure())
             else:
                 yield piece
         yield tuple(reader.problems)

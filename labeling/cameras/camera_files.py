@@ -22,7 +22,7 @@ from manifests.errors import FootageError, InputError
 from manifests.files import write_bytes
 from manifests.untrusted import decode_json, read_bounded
 
-VERSION = 2
+VERSION = 3
 _MOST_BYTES = 1 << 28
 _LONGEST = 600
 """Frames of a film that is solved."""
@@ -59,8 +59,9 @@ class SolvedShot(msgspec.Struct, frozen=True, kw_only=True):
         """For people."""
         if self.kind == "unsolved":
             return f"frames {self.first} to {self.last}: not solved ({self.reason}); taken to stand still and level"
+        roughly = f" roughly ({self.reason})" if self.reason else ""
         return (
-            f"frames {self.first} to {self.last}: {self.kind}, off by {self.error:.2f} pixels, explains "
+            f"frames {self.first} to {self.last}: {self.kind}{roughly}, off by {self.error:.2f} pixels, explains "
             f"{self.share:.0%} of the picture; focal length {self.lens}, up {self.up}"
         )
 

@@ -44,6 +44,8 @@ _ANGLE = 0.4
 """Degrees at which rays to the median corner must meet."""
 _AGREE = {"rotation": 0.3, "place": 0.03, "focal": 0.15}
 """Degrees, share of the path, and share, by which two answers may differ (median over frames)."""
+_ROUGHLY = 3.0
+"""Times as far as they may, up to which an answer is a rough one."""
 _DOUBT = 0.05, 0.3
 """Standard deviation of the logarithm of a focal length up to which it is solved, and roughly so."""
 _LONG = 2.0
@@ -71,7 +73,7 @@ class CameraSolution:
         up: whether upright edges say where up is, or the camera is taken to be held level.
         error: median reprojection error in pixels of pictures of at most 960 pixels.
         share: of the picture that the motion explains, in [0, 1].
-        reason: why it is unsolved.
+        reason: why it is unsolved, or solved roughly only: good enough to follow a film, and no truth to learn from.
         points: (N, 3) corners in the camera's world, of a moving camera.
     """
 
@@ -83,6 +85,10 @@ class CameraSolution:
     share: float = 0.0
     reason: str = ""
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+
+    def sure(self) -> CameraSolution:
+        """Itself, or an unsolved camera where it is a rough one."""
+        return CameraSolution("unsolved", None, reason=self.reason) if self.reason else self
 
 
 def solve_camera(frames: Iterable[np.ndarray], size: tuple[int, int], fov_degrees: float) -> CameraSolution:
@@ -110,10 +116,8 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     moving: _Checked | _Refused = _Refused("not tried")
     if share < _SURELY or error > _NOISE:
         moving = _moving(few, turning, usual)
-    if isinstance(moving, _Checked):
-        fit = moving.fit
-        found = _Found("moving", fit.bundle.rotations, fit.bundle.translations, fit.focal, moving.lens, _corners(fit))
-        return _solution(found, tracks, size, float(np.nanmedian(fit.residuals)), moving.share)
+    if isinstance(moving, _Checked) and not moving.reason:
+        return _moving_solution(moving, tracks, size)
     lens, reason = _lens(turning), ""
     if share < _MOST["turning"]:
         reason = f"turning explains {share:.0%} of the picture; moving: {moving.reason}"
@@ -122,6 +126,8 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     elif lens != "assumed" and turning.focal.min() > _LONG * usual:
         fov = 2 * np.degrees(np.arctan(0.5 * max(tracks.size) / turning.focal.min()))
         reason = f"a lens of {fov:.0f} degrees turns, or a flat surface passes by (--fov says which lens it is)"
+    if reason and isinstance(moving, _Checked):
+        return _moving_solution(moving, tracks, size)
     if reason:
         return CameraSolution("unsolved", None, reason=reason)
     if lens == "assumed":
@@ -153,11 +159,12 @@ class _Found:
 
 @dataclass(frozen=True, eq=False)
 class _Checked:
-    """A moving camera that passed every check, the share it explains, and how well its lens is known."""
+    """A moving camera that passed every check, or roughly so for a reason; the share it explains, and its lens."""
 
     fit: Adjusted
     share: float
     lens: LensKind
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -206,17 +213,21 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _
     angle = _meeting_angle(fit)
     if share < _MOST["moving"] or not better or angle < _ANGLE:
         return _Refused(f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees")
+    reason = ""
     for half in (0, 1):
         chosen = np.arange(half, few.places.shape[1], 2)
         part, held = few.some(chosen), lens == "assumed"
         kept = replace(fit.bundle, directions=fit.bundle.directions[chosen], nearness=fit.bundle.nearness[chosen])
         alike = adjust(kept, part, moves=True, zooms=False, noise=_NOISE, usual=usual, held=held)
         other = min(fit_moving(part, noise=_NOISE, focal=usual, held=held), alike, key=lambda one: one.cost)
-        if (difference := _difference(fit, other)) is not None:
-            return _Refused(f"half of the corners say otherwise: {difference}", share)
+        times, difference = _difference(fit, other)
+        if times > 1:
+            reason = f"half of the corners say otherwise: {difference}"
+        if times > _ROUGHLY:
+            return _Refused(reason, share)
         if lens == "solved" and abs(float(np.log(fit.focal[0] / other.focal[0]))) > _SAME_LENS:
             lens = "rough"
-    return _Checked(fit, share, lens)
+    return _Checked(fit, share, lens, reason)
 
 
 def _corners(fit: Adjusted) -> np.ndarray:
@@ -242,14 +253,14 @@ def _meeting_angle(fit: Adjusted) -> float:
     return float(np.degrees(np.median(np.arccos(np.clip(cosine, -1, 1)))))
 
 
-def _difference(one: Adjusted, two: Adjusted) -> str | None:
-    """In what two answers differ beyond what is allowed, after the best similarity."""
+def _difference(one: Adjusted, two: Adjusted) -> tuple[float, str]:
+    """How many times as far as they may two answers differ, after the best similarity, and in what most."""
     turns = [fit.bundle.rotations.transpose(0, 2, 1) for fit in (one, two)]
     places = [_centres(fit) for fit in (one, two)]
     angle, away = camera_errors(turns[0], places[0], turns[1], places[1])
     focal = abs(float(np.log(one.focal[0] / two.focal[0])))
     found = {"rotation": float(np.median(angle)), "place": float(np.median(away)), "focal": focal}
-    return next((f"{name} by {value:.3g}" for name, value in found.items() if value > _AGREE[name]), None)
+    return max((value / _AGREE[name], f"{name} by {value:.3g}") for name, value in found.items())
 
 
 def camera_errors(
@@ -287,6 +298,13 @@ def _solution(
         share,
         points=found.points @ world.T - first,
     )
+
+
+def _moving_solution(moving: _Checked, tracks: FeatureTracks, size: tuple[int, int]) -> CameraSolution:
+    fit, bundle = moving.fit, moving.fit.bundle
+    found = _Found("moving", bundle.rotations, bundle.translations, fit.focal, moving.lens, _corners(fit))
+    solution = _solution(found, tracks, size, float(np.nanmedian(fit.residuals)), moving.share)
+    return replace(solution, reason=moving.reason)
 
 
 def _intrinsics(focal: np.ndarray, seen: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -146,10 +146,15 @@ def test_a_walk_toward_a_wall_is_no_zoom_even_where_its_places_cannot_be_believe
         [picture(np.eye(3), np.array([0.0, 0.0, step]), focal, planes) for step in np.linspace(0, 0.8, FRAMES)]
     )
     assert solve_camera(frames, SIZE, FOV).kind == "moving"
-    monkeypatch.setattr("labeling.cameras.camera_solving._difference", lambda *_: "rotation by 1")
+    monkeypatch.setattr("labeling.cameras.camera_solving._difference", lambda *_: (3.3, "rotation by 1"))
     found = solve_camera(frames, SIZE, FOV)
     assert (found.kind, found.camera) == ("unsolved", None)
     assert found.reason.endswith("more than turning does, but half of the corners say otherwise: rotation by 1")
+    monkeypatch.setattr("labeling.cameras.camera_solving._difference", lambda *_: (1.3, "rotation by 0.4"))
+    rough = solve_camera(frames, SIZE, FOV)
+    assert rough.kind == "moving"
+    assert rough.reason == "half of the corners say otherwise: rotation by 0.4"
+    assert (rough.sure().kind, rough.sure().camera) == ("unsolved", None)
 
 
 def test_a_zoom_by_one_percent_is_found_where_it_explains_the_picture() -> None:
