@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,7 @@ class Cluster:
     workers: dict[int, psutil.Process] = field(default_factory=dict)
     requested: list[dict[str, float]] = field(default_factory=list)
     jobs: _Jobs | None = None
+    looked: float = 0.0
 
     def request(self, items: int, share: Share) -> None:
         """Ask the cluster's autoscaler, if it has one, for room for as many workers as so many items can use."""
@@ -68,17 +70,18 @@ class Cluster:
         return seats(self.options, there if self.memory is None else [replace(n, memory=self.memory) for n in there])
 
     def watched[Answer](self, work: Callable[[], Answer]) -> Answer:
-        """What `work`, which asks Ray, gives; RunError when Ray is gone, which then answers nothing any more.
+        """What `work`, which asks Ray, gives; RunError when Ray is gone, which is looked for once a second.
 
-        A minute later Ray would end this process, without a word of ours.
+        Ray then answers nothing any more, and a minute later would end this process, without a word of ours.
         """
         answer: Future[Answer] = Future()
         if self.jobs is None:
             self.jobs = SimpleQueue()
             threading.Thread(target=_do, args=(self.jobs,), daemon=True).start()  # where it hangs, nobody waits for it
         self.jobs.put((answer, work))
-        while not wait([answer], _LOOK_S).done:
+        while not wait([answer], max(0.0, self.looked + _LOOK_S - time.monotonic())).done:
             self.check()
+            self.looked = time.monotonic()
         return answer.result()
 
     def check(self) -> None:

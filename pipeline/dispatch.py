@@ -165,7 +165,7 @@ class Dispatcher:
         self._workers: list[WorkerHandle] = []
         self._token = write_token(dataset.path)
         self._seats: list[Seat] = []
-        self._counted, self._checked = -_COUNT_S, -_POLL_S
+        self._counted = -_COUNT_S
         self._seated: float | None = None
         self._left_out: dict[str, str] = {}
         self._start_deaths: Counter[str] = Counter()
@@ -191,9 +191,6 @@ class Dispatcher:
 
     def collect(self) -> None:
         """Wait at most a moment for answers and deal with those that are there."""
-        if time.monotonic() - self._checked > _POLL_S:
-            self._checked = time.monotonic()
-            self._cluster.check()
         self._packer.start(max(2, len(self._seats)))
         first = {worker.calls[0].reference: worker for worker in self._workers if worker.calls}
         references = [*first, *self._packer.references]
