@@ -261,7 +261,7 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
         )
     scale, share = _sizes(thing.scale)
 
-    def standing(factor: float, up: np.ndarray = up) -> Stand:
+    def standing(factor: float, up: np.ndarray = up, distance: float | None = thing.depth) -> Stand:
         return stand(
             scene.camera,
             {**scene.arrays, "depth": factor * scene.arrays["depth"]},
@@ -270,7 +270,7 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
             scale=scale,
             share=share,
             rotate=thing.rotate,
-            distance=thing.depth,
+            distance=distance,
             measured=scene.measured,
             called=thing.at,
             camera_height=camera_height,
@@ -285,8 +285,10 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
         centre = begun.camera_to_world[0, :3, 3]
         along = float((made.position - centre) @ floor[1])
         reach = float((floor[0] - centre) @ floor[1]) / along if along else 0.0
+        if reach > 0 and scene.level:
+            return standing(reach)
         if reach > 0:
-            return standing(reach, up if scene.level else floor[1])
+            return standing(1.0, floor[1], reach * float(begun.project(made.position[None])[1][0, 0]))
     return standing(anchored([frame for frame, _ in scene.frames], scene.camera.resized((height, width), full), made))
 
 

@@ -341,6 +341,32 @@ def test_the_floor_is_found_among_corners_of_which_half_lie_elsewhere_and_withou
     assert floor_of_corners(scattered, view, normal, UP, pixel) is None
 
 
+def test_corners_say_where_a_floor_lies_and_looks_though_the_network_takes_it_for_a_slope():
+    still, rng = camera(), np.random.default_rng(0)
+    poses = still.camera_to_world.copy()
+    poses[1, 0, 3] += 0.3
+    view = Camera(still.intrinsics, poses)
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    leans = np.radians(np.where((abs(rows - 14) < 4) & (abs(columns - 16) < 4), 55.0, 20.0))  # around the pixel more
+    world = np.stack([np.zeros_like(leans), np.sin(leans), np.cos(leans)], axis=-1)
+    normal = np.repeat((world @ poses[0, :3, :3])[None], 2, axis=0).astype(np.float32)
+    depth = np.repeat(1.2 * ground_depth(still)[None, ..., None], 2, axis=0)
+    arrays = {"depth": depth, "normal": normal, "mask": np.ones_like(depth)}
+    points = np.column_stack([rng.uniform(-0.5, 1.5, (60, 2)) + np.array([0.0, 1.0]), rng.normal(0, 2e-3, 60)])
+    frames = deque([(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0.0)] * 2)
+    light = Environment(np.ones((4, 8, 3), np.float32), np.repeat(np.eye(3)[None], 2, axis=0))
+    scene = FilmScene(frames, arrays, (1.0, 9.0), view, light, 1.0, False, False, (), points)
+    asset = Insert(
+        Builtin(uid="ball", generator="ellipsoid", params={}),
+        Principled(uid="plain", basecolor=(0.5, 0.5, 0.5), roughness=0.5, metallic=0.0),
+        {},
+    )
+    found = insertion.place(scene, insertion.Thing(asset, (16, 14)))
+    assert abs(found.position[2]) < 5e-3
+    assert found.up @ UP > np.cos(np.radians(0.5))
+    assert np.allclose(found.normal, found.up)
+
+
 def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is():
     frame = np.random.default_rng(2).integers(90, 200, (32, 40, 3)).astype(np.uint8)
     mask = np.zeros((32, 40, 1))
