@@ -51,6 +51,8 @@ _DOUBT = 0.05, 0.3
 _LONG = 2.0
 """Times the usual focal length from which on a turn may as well be a flat surface that passes by: without the curves
 that a turn draws at the sides of a wide picture, the two look alike."""
+_SHORT = 0.38
+"""The same for lenses that are shorter than most: a moving camera need not be clearly better than those."""
 _SAME_LENS = 0.05
 """Share by which focal lengths from halves of the corners may differ to count as solved."""
 _TRACKS = 400
@@ -114,7 +116,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     turning = _turning(few, usual)
     share, error = _explained(turning, few)
     moving: _Checked | _Refused = _Refused("not tried")
-    if share < _SURELY or error > _NOISE:
+    if share < _SURELY or error > _NOISE or turning.focal.min() < _SHORT * usual:
         moving = _moving(few, turning, usual)
     if isinstance(moving, _Checked) and not moving.reason:
         return _moving_solution(moving, tracks, size)
@@ -123,7 +125,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
         reason = f"turning explains {share:.0%} of the picture; moving: {moving.reason}"
     elif moving.share > share + _MORE:  # it moves, past a wall perhaps: a zoom would be the wrong answer
         reason = f"moving explains more than turning does, but {moving.reason}"
-    elif lens != "assumed" and turning.focal.min() > _LONG * usual:
+    elif lens != "assumed" and not _SHORT < turning.focal.min() / usual < _LONG:
         fov = 2 * np.degrees(np.arctan(0.5 * max(tracks.size) / turning.focal.min()))
         reason = f"a lens of {fov:.0f} degrees turns, or a flat surface passes by (--fov says which lens it is)"
     if reason and isinstance(moving, _Checked):
@@ -209,7 +211,7 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _
     if (lens := _lens(fit)) == "assumed":
         fit = fit_moving(few, noise=_NOISE, focal=usual, held=True)
     share, error = _explained(fit, few)
-    better = error <= _BETTER * np.median(turning.track_errors())
+    better = error <= _BETTER * np.median(turning.track_errors()) or turning.focal.min() < _SHORT * usual
     angle = _meeting_angle(fit)
     if share < _MOST["moving"] or not better or angle < _ANGLE:
         return _Refused(f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees")

@@ -127,6 +127,16 @@ def test_a_moving_camera_gives_its_path_and_the_same_one_each_time() -> None:
     assert np.array_equal(found.camera.camera_to_world, again.camera.camera_to_world)
 
 
+def test_a_small_orbit_before_a_wall_is_not_taken_for_the_turn_of_a_short_lens() -> None:
+    rotations = Rotation.from_euler("y", np.linspace(0, 3, FRAMES)[:, None], degrees=True).as_matrix()
+    places = np.array([0, 0, 6.0]) - rotations.transpose(0, 2, 1) @ np.array([0, 0, 6.0])
+    wall = [(6.0, texture(1))]
+    frames = [picture(turn, place, focal_length(), wall) for turn, place in zip(rotations, places, strict=True)]
+    found = solve_camera(frames, SIZE, 45.0)
+    assert found.kind == "moving"
+    assert errors(found, rotations.transpose(0, 2, 1) @ OPENCV, places)[0] < 0.5
+
+
 def test_a_wall_that_fills_the_picture_and_passes_by_is_not_taken_for_a_turn() -> None:
     along = np.linspace(0, 1, FRAMES)
     wall = [(6.0, texture(1))]
