@@ -32,12 +32,13 @@ def slow_files() -> set[str]:
 
 
 def prove(file: str, words: str) -> dict[str, tuple[str, float]]:
-    """Run the proofs of a file; result and seconds of each by name."""
+    """Run the proofs of a file, each once; result and seconds of each by name."""
+    only = ["-k", words] if words else []
+    results = outcomes([file, "-m", "slow", *only])
     rows = [f"{file}::{name}" for where, name in sorted(named()) if where == file]
-    results: dict[str, tuple[str, float]] = {}
-    for chosen in ([file, "-m", "slow"], [*rows, "-m", ""] if rows else []):
-        if chosen:
-            results |= outcomes([*chosen, "-k", words] if words else chosen)
+    if rows:
+        done = [f"--deselect={file}::{name}" for name in results]
+        results |= outcomes([*rows, "-m", "", *done, *only])
     return results
 
 
