@@ -182,9 +182,11 @@ def depth(folder: Path, fov_degrees: float) -> None:
         arrays = {**maps, "depth": found[0][..., None], "mask": there[..., None].astype(np.float32)}
         light = Environment(np.ones((2, 4, 3), dtype=np.float32), np.tile(np.eye(3), (len(frames), 1, 1)))
         feet = _feet(FilmScene(frames, arrays, (0.0, 1.0), camera, light, 1.0, film.level, False, (), film.points))
-        paths = truly.project(_seen_at(truly, true[0], feet))[0], camera.project(np.array([*feet.values()]))[0]
-        shown = (paths[0] > 0).all(axis=-1) & (paths[0] < true.shape[:0:-1]).all(axis=-1)
-        slide = np.linalg.norm(paths[0] - paths[1], axis=-1)[shown]
+        slide = np.full(1, np.nan)
+        if feet:
+            paths = truly.project(_seen_at(truly, true[0], feet))[0], camera.project(np.array([*feet.values()]))[0]
+            shown = (paths[0] > 0).all(axis=-1) & (paths[0] < true.shape[:0:-1]).all(axis=-1)
+            slide = np.linalg.norm(paths[0] - paths[1], axis=-1)[shown]
         before, after, slides = [*before, errors[0]], [*after, errors[1]], [*slides, slide]
         print(
             f"| {path.stem} | {errors[0]:.1%} | {errors[1]:.1%} | {np.median(slide):.2f} "
@@ -193,6 +195,7 @@ def depth(folder: Path, fov_degrees: float) -> None:
         )
     if slides:
         together = np.concatenate(slides)
+        together = together[np.isfinite(together)]
         print(
             f"| all | {np.mean(before):.1%} | {np.mean(after):.1%} | {np.median(together):.2f} "
             f"| {np.percentile(together, 95):.2f} |"

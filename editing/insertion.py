@@ -53,6 +53,8 @@ _REACH = 2.5
 _WIDE, _NARROW = 60.0, 12.0
 """Sides of the surface that catches a thing's shadow, in lengths of the thing: of all on one surface, and of one of
 several surfaces."""
+_BESIDE = 1.25
+"""How much farther or nearer than the network's depth a floor of corners may be: else it lies below what is picked."""
 _LEVELS = 0.2, 2.0
 _SAMPLES = 64, 32
 """Per pixel, where one frame is rendered and where all are."""
@@ -285,9 +287,9 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
         centre = begun.camera_to_world[0, :3, 3]
         along = float((made.position - centre) @ floor[1])
         reach = float((floor[0] - centre) @ floor[1]) / along if along else 0.0
-        if reach > 0 and scene.level:
+        if 1 / _BESIDE < reach < _BESIDE and scene.level:
             return standing(reach)
-        if reach > 0:
+        if 1 / _BESIDE < reach < _BESIDE:
             return standing(1.0, floor[1], reach * float(begun.project(made.position[None])[1][0, 0]))
     return standing(anchored([frame for frame, _ in scene.frames], scene.camera.resized((height, width), full), made))
 

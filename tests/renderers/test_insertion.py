@@ -365,6 +365,9 @@ def test_corners_say_where_a_floor_lies_and_looks_though_the_network_takes_it_fo
     assert abs(found.position[2]) < 5e-3
     assert found.up @ UP > np.cos(np.radians(0.5))
     assert np.allclose(found.normal, found.up)
+    table = replace(scene, arrays={**arrays, "depth": 0.7 * depth / 1.2})  # it stands above that floor
+    found = insertion.place(table, insertion.Thing(asset, (16, 14)))
+    assert found.position[2] == pytest.approx(0.6, abs=0.02)
 
 
 def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is():
