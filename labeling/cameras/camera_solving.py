@@ -128,10 +128,9 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     elif lens != "assumed" and not _SHORT < turning.focal.min() / usual < _LONG:
         fov = 2 * np.degrees(np.arctan(0.5 * max(tracks.size) / turning.focal.min()))
         reason = f"a lens of {fov:.0f} degrees turns, or a flat surface passes by (--fov says which lens it is)"
-    if reason and isinstance(moving, _Checked):
-        return _moving_solution(moving, tracks, size)
     if reason:
-        return CameraSolution("unsolved", None, reason=reason)
+        unsolved = CameraSolution("unsolved", None, reason=reason)
+        return _moving_solution(moving, tracks, size) if isinstance(moving, _Checked) else unsolved
     if lens == "assumed":
         turning = fit_turning(few, zooms=bool(np.ptp(turning.focal)), noise=_NOISE, usual=usual, held=True)
         share, error = _explained(turning, few)
