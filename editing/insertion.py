@@ -111,7 +111,7 @@ def insert(
     depth: float | None = None,
     others: Sequence[Thing] = (),
     camera_height: float | None = None,
-    render: Way | None = None,
+    render: Way = "cycles",
     catalogue: str | Path | Catalogue | None = None,
     gbuffers: str | Path | None = None,
     settings: FilmSettings = DEFAULT,
@@ -130,8 +130,7 @@ def insert(
         out: the .mp4 to write; of one frame, a .png or .jpg too.
         others: more things.
         camera_height: metres of the camera above what the things stand on at first; `scale` is in metres then.
-        render: who shows them: Cycles, under the film's light, or the forward renderer; if not given, the forward
-            renderer where G-buffers are true, else Cycles.
+        render: who shows them: Cycles, under the film's light, or the forward renderer ("network").
         catalogue: a catalogue, or its Parquet file or URL; the built-in one if not given.
         gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
         settings: which renderers, and how.
@@ -143,7 +142,7 @@ def insert(
         CheckpointError: for renderers that cannot be had.
         DiskFull: nothing half-written stays behind.
     """
-    if render is not None and render not in get_args(Way):
+    if render not in get_args(Way):
         raise InputError(f"`render` {render!r} is not known", f"give {', '.join(get_args(Way))}", fields=("render",))
     if camera_height is not None and not 0 < camera_height < float("inf"):
         raise InputError(
@@ -215,7 +214,7 @@ def put(
     settings: FilmSettings,
     scratch: Path,
     *,
-    render: Way | None = None,
+    render: Way = "cycles",
     gbuffers: bool = False,
     camera_height: float | None = None,
 ) -> Put:
@@ -230,7 +229,6 @@ def put(
         for thing, one in zip(things, stands, strict=True)
     ]
     arrays, coverage = scene.arrays, None
-    render = render or ("network" if scene.measured else "cycles")
     if gbuffers or render == "network":
         size = scene.arrays["depth"].shape[1:3]
         alone = render_insert(placed, scene.camera, (size[0], size[1]), scratch / "gbuffers")

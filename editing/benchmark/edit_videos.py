@@ -76,8 +76,7 @@ def run_case(
     film = Film(before.key, before if mode == "truth" else _pictures_of(before))
     if case.change is not None:
         return _rematerialed(case, mode, film, shown(after, before.exposure), renderers, settings)
-    ways: tuple[Way, ...] = ("network", "cycles") if mode == "truth" else ("cycles", "network")
-    return _inserted(case, film, before, renderers, settings, roots, ways, measured=mode == "truth")
+    return _inserted(case, film, before, renderers, settings, roots, ("cycles", "network"), measured=mode == "truth")
 
 
 def _filmed(clip: Clip, folder: Path) -> Film:

@@ -152,7 +152,7 @@ def insert(
     spin: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
     depth: tyro.conf.UseAppendAction[tuple[float, ...]] = (),
     camera_height: float | None = None,
-    render: Literal["cycles", "network"] | None = None,
+    render: Literal["cycles", "network"] = "cycles",
     catalogue: Path | None = None,
     gbuffers: Path | None = None,
     settings: FilmOptions = DEFAULT,
@@ -173,7 +173,7 @@ def insert(
         spin: degrees that it turns over the video.
         depth: distance along the viewing axis to stand at, in place of what is seen at the pixel.
         camera_height: metres of the camera above what the things stand on; --scale is in metres then.
-        render: who shows it: Cycles, under the video's light, or the forward renderer, where G-buffers are true.
+        render: who shows it: Cycles, under the video's light, or the forward renderer (`network`).
         catalogue: Parquet file of `lightloom assets build`; the built-in one if not given.
         gbuffers: folder for the G-buffers with the things, as a clip of exact codec.
         settings: which renderers, and how.

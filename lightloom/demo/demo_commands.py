@@ -126,7 +126,8 @@ class Chain:
         def insert() -> list[str]:
             cast = read_cast(self.out)
             place = ["--at", f"{cast.stand[0]},{cast.stand[1]}", "--rotate", f"{sizes.insert.rotate:g}"]
-            return ["insert", self._clip(cast), "--asset", sizes.insert.asset, *place, *film("insert")]
+            how = [] if folder else ["--render", "network"]  # the one that was trained here
+            return ["insert", self._clip(cast), "--asset", sizes.insert.asset, *place, *how, *film("insert")]
 
         commands: _Commands = {
             "relight": ("Relight the video", lambda: ["relight", video, *turn, *maps, *film("relight")]),
