@@ -285,9 +285,9 @@ def place(scene: FilmScene, thing: Thing, camera_height: float | None = None) ->
         centre = begun.camera_to_world[0, :3, 3]
         along = float((made.position - centre) @ floor[1])
         reach = float((floor[0] - centre) @ floor[1]) / along if along else 0.0
-        if 1 / _BESIDE < reach < _BESIDE and scene.level:
-            return standing(reach)
         if 1 / _BESIDE < reach < _BESIDE:
+            if scene.level:
+                return standing(reach)
             return standing(1.0, floor[1], reach * float(begun.project(made.position[None])[1][0, 0]))
     return standing(anchored([frame for frame, _ in scene.frames], scene.camera.resized((height, width), full), made))
 

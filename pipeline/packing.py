@@ -123,12 +123,11 @@ class Packer:
 
 
 def put_rows_together(dataset: Dataset) -> None:
-    """Have the rows of a complete dataset in one file (`stats.put_together`), in a process of Ray's and its memory."""
-    if len(dataset.shards()) == dataset.header.shards:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        task: Any = ray.remote(num_cpus=0, max_retries=0)(put_together).options(scheduling_strategy=here)
-        with suppress(RayError):  # the first question does it then
-            ray.get(task.remote(dataset))
+    """`stats.put_together` in a process of Ray's and its memory; what is lost, the first question does."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(put_together).options(scheduling_strategy=here)
+    with suppress(RayError):
+        ray.get(task.remote(dataset))
 
 
 def _last_line(error: Exception) -> str:
