@@ -125,6 +125,21 @@ def test_a_selection_ends_at_a_hard_cut() -> None:
     assert not found[6:].any()
 
 
+def test_a_light_that_turns_is_no_cut() -> None:
+    """A relief under a light that goes round it, by a third of a turn from frame to frame."""
+    height = cv2.GaussianBlur(np.random.default_rng(3).random((SIZE, SIZE)), (0, 0), 2) * 60
+    slope = np.stack(np.gradient(height), axis=-1)
+    normal = np.concatenate([-slope, np.ones((SIZE, SIZE, 1))], axis=-1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    angles = 2 * np.pi / 3 * np.arange(4)
+    suns = np.stack([np.cos(angles), np.sin(angles), np.full(4, 1.2)], axis=-1)
+    shaded = np.clip(normal @ (suns / np.linalg.norm(suns, axis=-1, keepdims=True)).T, 0, 1)
+    rgb = np.repeat(np.moveaxis(shaded, -1, 0)[..., None], 3, axis=-1).astype(np.float32)
+    follower = Follower(np.ones((SIZE, SIZE, 1), dtype=np.float32))
+    followed(follower, rgb)
+    assert follower.cut is None
+
+
 def test_edges_are_those_of_the_full_picture() -> None:
     """A disc in a picture ten times as large as what the network sees of it: its edge is a few pixels wide."""
     rows, columns = np.mgrid[:1200, :1600]
