@@ -41,6 +41,8 @@ DECODE_FRAMES = 24
 _PIXELS = 512 * 512
 """Of the frames that `DECODE_FRAMES` counts; of smaller ones more go through at a time, so that a GPU has work."""
 _TOLERANCE = 1e-3
+_KNEE = 0.998
+"""Relative depth from which on estimated surfaces draw together, and never reach the background's 1."""
 _COLOURS = ("rgb", "basecolor")
 
 
@@ -102,9 +104,17 @@ def inverse_depth(relative: Tensor, mask: Tensor, limits: Tensor) -> Tensor:
 
 
 def depth_from_inverse(inverse: Tensor, coverage: Tensor) -> Tensor:
-    """Relative depth (B, T, 1, H, W) in [0, 1] of inverse depth in any unit and of coverage; background is 1."""
+    """Relative depth (B, T, 1, H, W) in [0, 1] of inverse depth in any unit and of coverage; background alone is 1.
+
+    The farthest surfaces, beyond the far quantile, keep their order below 1: the end of a street is not its sky.
+    """
+    background = coverage <= 0.5
     depth = 1.0 / inverse.clamp_min(1.0 / FARTHEST)
-    return relative_depth(depth.masked_fill(coverage <= 0.5, torch.inf))[0]
+    near, far = (limit.view(-1, 1, 1, 1, 1) for limit in _limits(depth.masked_fill(background, torch.inf)))
+    relative = ((depth - near) / (far - near).clamp_min(1e-6)).clamp_min(0.0)
+    beyond = (relative - _KNEE).clamp_min(0.0) / (1.0 - _KNEE)
+    surface = relative.clamp_max(_KNEE) + (1.0 - _KNEE) * beyond / (1.0 + beyond)
+    return torch.where(background, 1.0, surface)
 
 
 def _limits(depth: Tensor) -> tuple[Tensor, Tensor]:

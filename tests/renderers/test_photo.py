@@ -128,6 +128,15 @@ def test_inverse_depth_there_and_back() -> None:
     torch.testing.assert_close(depth_from_inverse(0.5 * inverse, mask), relative, atol=2e-3, rtol=0)
 
 
+def test_the_farthest_surfaces_keep_their_order_before_the_sky() -> None:
+    inverse = torch.linspace(1.0, 0.01, 256).reshape(1, 1, 1, 16, 16)
+    coverage = torch.ones_like(inverse)
+    coverage[..., -1, -4:] = 0.0
+    depth = depth_from_inverse(inverse, coverage).flatten()
+    assert (depth[16:-4].diff() > 0).all() and depth[-5] < 1
+    assert (depth[-4:] == 1).all()
+
+
 def test_windows_of_inverse_depth_meet_at_one_scale() -> None:
     whole = (random(1, 10, 1, 8, 8) + 3) / 8
     plan = plan_windows(10, 4, 2)
