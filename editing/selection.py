@@ -1,9 +1,9 @@
 """What an edit selects: an instance, a mask from a file, or what was picked; followed over the film.
 
 A network says what belongs to the picks (`renderers.photo.click_selection`), first in the whole picture, then in a
-closer view of what it found. From frame to frame optical flow carries that (DIS, Kroeger et al. 2016, in OpenCV). Flow
-drifts, so near the edge every pixel is asked again whether it looks more like the inside or the outside close by. Both
-answers are soft and small; the picture itself gives them their edge, at full size.
+closer view of what it found. From frame to frame optical flow carries that (DIS, Kroeger et al. 2016, in OpenCV). Where
+flow and the flow back disagree, pixels near the edge are asked whether they look more like the inside or the outside
+close by. Both answers are soft and small; the picture itself gives them their edge, at full size.
 """
 
 from __future__ import annotations
@@ -53,12 +53,13 @@ _LEAST, _FAINT = 1e-4, 0.02
 _BAND = 0.015
 _REACH = 0.08
 _TRUST = 0.2
-_ROUNDS = 3
+_ROUNDS = 5
 _CONTRAST = 2.0
 _NOISE = 1e-3
+_ASTRAY, _ASTRAY_SHARE = 1.5, 0.05
 """Least side that flow sees; the share of the picture below which nothing is left to follow; band and reach
 (shares of the smaller side), trust in the flow, rounds, and the contrast (squared distance of means over variance) at
-which likeness counts half: see docs/editing.md."""
+which likeness counts half; pixels, and share of the way, by which flow back may miss: see docs/editing.md."""
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
@@ -280,33 +281,46 @@ class Follower:
         self._mask = mask
         self._grey: np.ndarray | None = None
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow.setFinestScale(0)
 
     def step(self, rgb: np.ndarray) -> np.ndarray:
         """The selection (h, w, 1) in the next frame (h, w, 3), sRGB in [0, 1]; first of all the mask itself."""
         grey, last = cv2.cvtColor((np.clip(rgb, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY), self._grey
         if last is not None and self._mask.mean() > _LEAST:
-            self._mask = self._carried(last, grey)
-            for _ in range(_ROUNDS if self.cut is None else 0):
-                self._mask = _refined(self._mask, rgb)
+            self._mask = self._carried(last, grey, rgb)
         self._grey = grey
         self.frames += 1
         return self._mask
 
-    def _carried(self, last: np.ndarray, grey: np.ndarray) -> np.ndarray:
-        """The selection (h, w, 1) of the frame `last` (h, w) at the place where flow sees it in the frame `grey`."""
-        height, width = grey.shape
-        scale = max(1.0, _FLOW_LEAST / min(height, width))
-        large = (round(width * scale), round(height * scale))
-        frames = [cv2.resize(frame, large, interpolation=cv2.INTER_CUBIC) for frame in (grey, last)]
-        dense = self._flow.calc(frames[0], frames[1], np.zeros((*frames[0].shape, 2), dtype=np.float32))
-        flow = cv2.resize(dense, (width, height)) / scale  # from where things are now to where they were
-        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        before = columns + flow[..., 0], rows + flow[..., 1]
+    def _carried(self, last: np.ndarray, grey: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+        """The selection (h, w, 1) of the frame `last` (h, w) at the place where flow sees it in the frame `grey`.
+
+        Where the flow back does not end where the flow there began, things hide or come into view: likeness decides.
+        """
+        back, there = self._flow_between(grey, last), self._flow_between(last, grey)
+        columns, rows = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in grey.shape[::-1]))
+        before = columns + back[..., 0], rows + back[..., 1]
         seen = cv2.remap(last, *before, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if cv2.absdiff(seen, grey).mean() > _ANOTHER and _alike(seen, grey) < _UNLIKE:
             self.cut = self.frames
             return np.zeros_like(self._mask)
-        return cv2.remap(self._mask[..., 0], *before, cv2.INTER_LINEAR)[..., None]
+        carried = cv2.remap(self._mask[..., 0], *before, cv2.INTER_LINEAR)[..., None]
+        returned = cv2.remap(there, *before, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        allowed = _ASTRAY * min(1.0, min(grey.shape) / _FLOW_LEAST) + _ASTRAY_SHARE * np.linalg.norm(back, axis=-1)
+        off = np.linalg.norm(back + returned, axis=-1) > allowed
+        refined = carried
+        for _ in range(_ROUNDS):
+            refined = _refined(refined, rgb)
+        return np.where(cv2.dilate(off.astype(np.uint8), np.ones((3, 3)))[..., None] > 0, refined, carried)
+
+    def _flow_between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Pixels (h, w, 2) from where things are in the first frame (h, w) to where they are in the other."""
+        height, width = one.shape
+        scale = max(1.0, _FLOW_LEAST / min(height, width))
+        large = (round(width * scale), round(height * scale))
+        frames = [cv2.resize(frame, large, interpolation=cv2.INTER_CUBIC) for frame in (one, other)]
+        dense = self._flow.calc(frames[0], frames[1], np.zeros((*frames[0].shape, 2), dtype=np.float32))
+        return np.asarray(cv2.resize(dense, (width, height)) / scale)
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> float:
