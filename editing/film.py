@@ -202,10 +202,12 @@ class Film:
         """Its camera at `size` without its steps, whose unit no estimated depth has, and what is known, for people."""
         intrinsics = self.intrinsics(size)
         if self._camera is None or intrinsics is None:
-            return Camera(intrinsics_from_fov(fov_degrees, *size), facing_camera(self.frames)), (
-                f"assumed to stand still, with a field of view of {fov_degrees:g} degrees (option fov): "
-                "where it moves, the object does not move along (option camera)"
-            )
+            assumed = Camera(intrinsics_from_fov(fov_degrees, *size), facing_camera(self.frames))
+            lens = f"a field of view of {fov_degrees:g} degrees (option fov)"
+            if self.frames == 1:
+                return assumed, f"assumed to have {lens}"
+            moves = "where it moves, the object does not move along (option camera)"
+            return assumed, f"assumed to stand still, with {lens}: {moves}"
         poses = self._camera.camera_to_world.copy()
         steps = bool(np.ptp(poses[:, :3, 3], axis=0).max() > 0)
         poses[:, :3, 3] = 0.0
