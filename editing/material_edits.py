@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import ImageColor
 from tqdm import tqdm
 
 from editing.film import Film, Piece, Waiting, film_writer, open_film, picture_of
@@ -33,7 +33,6 @@ ESTIMATED, ESTIMATED_GLOSS = 0.85, 0.5
 """Strength of an edit where the G-buffers are estimates, which exaggerate, and where roughness alone changes, which
 small networks hardly know (docs/editing.md has the measurement)."""
 
-_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 _SOFTNESS = 0.6
 _EMPTY = 1e-6
 
@@ -70,7 +69,7 @@ class MaterialChange:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> MaterialChange:
-        """From roughness and metallic as numbers or their text, basecolor as `#rrggbb`, a picture file or an array."""
+        """From roughness and metallic as numbers or their text, basecolor as a colour, a picture file or an array."""
         if unknown := [name for name in values if name not in CHANGEABLE]:
             raise _not_changeable(f"{unknown[0]}={values[unknown[0]]}")
         if not values:
@@ -117,8 +116,8 @@ def edit(
 
     Args:
         film: video file, picture, folder of frames, clip as "DATASET:KEY", or an open Film, which is read to its end.
-        change: new `roughness` and `metallic` in [0, 1], and `basecolor`: "#rrggbb", a picture file, or linear colours
-            in [0, 1] as an array (3,) or (h, w, 3).
+        change: new `roughness` and `metallic` in [0, 1], and `basecolor`: "#rrggbb" or a CSS name, a picture file, or
+            linear colours in [0, 1] as an array (3,) or (h, w, 3).
         out: the .mp4 to write; of one frame, a .png or .jpg too.
         instance: number of an object of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
@@ -379,12 +378,13 @@ def _number(name: str, value: str | float) -> float:
 
 
 def _colour(value: str | Path | np.ndarray | Sequence[float]) -> np.ndarray:
-    """Linear base colour: (3,) of `#rrggbb`, or (h, w, 3) of a picture file, both sRGB; arrays are linear already."""
+    """Linear base colour: (3,) of a CSS colour, or (h, w, 3) of a picture file, both sRGB; arrays are linear."""
     if not isinstance(value, str | Path):
         return np.asarray(value, dtype=np.float32)
-    if (code := _COLOUR.fullmatch(str(value))) is not None:
-        return srgb_decode(np.array(list(bytes.fromhex(code[1]))) / 255).astype(np.float32)
     path = Path(value)
-    if str(value).startswith("#") or not path.suffix:
-        raise InputError("expected #rrggbb or a picture file", where=f"`change` basecolor={value}", fields=("change",))
+    with suppress(ValueError):
+        return srgb_decode(np.array(ImageColor.getrgb(str(value))[:3]) / 255).astype(np.float32)
+    if not path.suffix[1:].isalpha():
+        expected = "expected a colour (#rrggbb, or a name such as navy) or a picture file"
+        raise InputError(expected, where=f"`change` basecolor={value}", fields=("change",))
     return srgb_decode(picture_of(path, "texture").values).astype(np.float32)

@@ -98,7 +98,7 @@ def edit(
     Args:
         video: video file, picture, folder of frames, or DATASET:KEY.
         out: the .mp4 to write; of a picture, a .png or .jpg too.
-        change: roughness=0..1, metallic=0..1, basecolor=#rrggbb or basecolor=texture.png.
+        change: roughness=0..1, metallic=0..1, basecolor=#rrggbb, a name such as navy, or texture.png.
         select: `instance=N` of a synthetic clip.
         mask: what to edit in white: a picture for the first frame, or a video for all of them.
         pick: a pixel of the first frame, from its top left; what it lies on is selected. Give it again for more.
