@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
-from drivers import held_nodes, wait_until
+from drivers import Driver, held_nodes, wait_until
 from test_interruptions import done, drive
 from toy_stage import ToyStage, content, expected, toy_dataset
 
 from manifests.errors import RunError
-from manifests.object_path import ObjectPath
+from manifests.object_path import ObjectPath, Place
 from manifests.store.dataset import open_dataset
 from pipeline import actors
 from pipeline.cluster import Cluster
@@ -66,13 +68,20 @@ def test_another_folder_at_the_same_path_is_noticed(tmp_path: Path, monkeypatch:
         actors.check_token(tmp_path / "nowhere", token)
 
 
+@contextmanager
+def running(folder: Place, stage: ToyStage, nodes: int) -> Iterator[tuple[Driver, Driver]]:
+    """A run of a stage on so many nodes: who holds the nodes, and the run's driver."""
+    with (
+        held_nodes(nodes, SHARED) as (cluster, address),
+        drive(folder, stage, SHARED, ray_address=address, workers=0) as driver,
+    ):
+        yield cluster, driver
+
+
 @pytest.mark.ray
 def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> None:
     stage = ToyStage(items=60, per_shard=20, seconds=0.2, faults={-1: "start-where-broken"})
-    with (
-        held_nodes(1, SHARED) as (cluster, address),
-        drive(tmp_path, stage, SHARED, ray_address=address, workers=0) as driver,
-    ):
+    with running(tmp_path, stage, 1) as (cluster, driver):
         wait_until(lambda: done(tmp_path, 20) > 2)
         cluster.write("TOY_BROKEN\n")
         cluster.write("\n")
@@ -86,10 +95,7 @@ def test_nodes_join_and_those_that_cannot_work_are_left_out(tmp_path: Path) -> N
 @pytest.mark.ray
 def test_a_node_without_credentials_is_left_out(bucket: ObjectPath) -> None:
     stage = ToyStage(items=40, per_shard=20, seconds=0.2)
-    with (
-        held_nodes(1, SHARED) as (cluster, address),
-        drive(bucket, stage, SHARED, ray_address=address, workers=0) as driver,
-    ):
+    with running(bucket, stage, 1) as (cluster, driver):
         wait_until(lambda: done(bucket, 20) > 2 or not driver.running)
         cluster.write("AWS_SECRET_ACCESS_KEY=guess\n")
         assert driver.wait() == 0, driver.output()
@@ -102,10 +108,7 @@ def test_a_node_without_credentials_is_left_out(bucket: ObjectPath) -> None:
 @pytest.mark.slow
 def test_a_node_that_is_preempted_hands_back_its_work_and_nothing_is_lost(tmp_path: Path) -> None:
     stage = ToyStage(items=120, per_shard=20, seconds=0.2)
-    with (
-        held_nodes(2, SHARED) as (cluster, address),
-        drive(tmp_path, stage, SHARED, ray_address=address, workers=0) as driver,
-    ):
+    with running(tmp_path, stage, 2) as (cluster, driver):
         wait_until(lambda: done(tmp_path, 20) > 20)
         cluster.write("drain\n")
         wait_until(lambda: cluster.output().splitlines()[-1] == "True")
@@ -124,10 +127,7 @@ def test_a_node_that_is_preempted_hands_back_its_work_and_nothing_is_lost(tmp_pa
 @pytest.mark.slow
 def test_a_node_that_no_network_reaches_is_given_up_and_its_items_are_made_elsewhere(tmp_path: Path) -> None:
     stage = ToyStage(items=60, per_shard=20, seconds=0.2)
-    with (
-        held_nodes(2, SHARED) as (cluster, address),
-        drive(tmp_path, stage, SHARED, ray_address=address, workers=0) as driver,
-    ):
+    with running(tmp_path, stage, 2) as (cluster, driver):
         wait_until(lambda: done(tmp_path, 20) > 10)
         cluster.write("silence\n")
         assert driver.wait(300) == 0, driver.output()
