@@ -48,7 +48,7 @@ much steeper edges get, were chosen on rendered clips. Parts of a selection hang
 what is within a hundredth of the picture's larger side. Logits are raised by up to 4 before a pick is said to hit
 nothing. Of following:"""
 
-_FLOW_LEAST = 256
+_FLOW_LEAST = 160
 _LEAST, _FAINT = 1e-4, 0.02
 _BAND = 0.015
 _REACH = 0.08
