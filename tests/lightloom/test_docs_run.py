@@ -34,7 +34,7 @@ SMALLER = (
     (r"benchmarks.factory .*", "benchmarks.factory --clips 1 --size 32 --frames 2 --samples 2"),
     (r"(benchmarks.sampling)", r"\1 --scenes 20"),
     (r"(benchmarks.renderers cpu) .*", r"\1 --repeats 1 --steps 2 --frames 2"),
-    (r"(benchmarks.loader .*)", r"\1 --clips 8 --rounds 1"),
+    (r"(benchmarks.loader .*)", r"\1 --clips 8"),
     (r"(benchmarks.training_step .*)", r"\1 --steps 5"),
     (r"(benchmarks.labeling speed)", r"\1 --videos 1 --size 32 --repeats 1"),
     (r"(benchmarks.figures .*)", r"\1 depth"),
@@ -75,7 +75,7 @@ def assets(folder):
 def videos(folder):
     folder.mkdir()
     for number in (1, 2):
-        encode(folder / f"{number}.mp4", shot(number, 24, 48, 64))
+        encode(folder / f"{number}.mp4", shot(number, 24, 72, 96))
 
 MAKERS = {
     "cat.mp4": lambda path: encode(path, shot(1, 9, 34, 48, speed=1.0), codec="libx264", rate=10),
@@ -127,6 +127,7 @@ def test_commands_on_datasets_run_as_printed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", [page for page in PAGES if doclines.commands(page)])
 def test_the_commands_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
     run_page(page, tmp_path)
