@@ -174,7 +174,7 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
     main = source if paths == request.datasets else open_all(request.datasets, cache, data)
     options = LoaderOptions(
         augmentation,
-        sizes=training_sizes(config, main.entries, needs.multiple),
+        sizes=training_sizes(config, main.entries, needs.multiple, () if source is main else source.entries),
         batch=config.optimise.batch // (parts * world),
         attributes=needs.attributes,
         panorama=data.panorama if needs.panorama and stream != IMAGES else None,

@@ -40,6 +40,15 @@ def test_sizes_are_those_of_the_preset_or_the_commonest_of_the_data() -> None:
         training_sizes(config(), entries((4, 50)), 8)
 
 
+def test_footage_that_is_smaller_than_rendered_clips_is_seen_at_its_own_size() -> None:
+    rendered, wide = entries((64, 64)), entries((36, 64), (36, 64), (48, 64))
+    assert training_sizes(config(), rendered, 8, wide) == (((32, 64), 1.0),)
+    assert training_sizes(config(), rendered, 8, [*wide, *entries((64, 100))]) == (((64, 64), 1.0),)
+    assert training_sizes(config(**{"64x64": 2, "32x48": 1}), rendered, 8, wide) == (((32, 64), 2.0), ((32, 48), 1.0))
+    with pytest.raises(InputError, match="clips of 4x64 are smaller than what the network takes"):
+        training_sizes(config(), rendered, 8, entries((4, 64)))
+
+
 def test_a_batch_has_one_size_whatever_the_number_of_workers(tmp_path: Path) -> None:
     sources = [DatasetSource(open_dataset(make_set(tmp_path / f"s{size}", size=size))) for size in (16, 24)]
     options = LoaderOptions(
