@@ -115,11 +115,11 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
     few = lasting.some(lasting.spread(_TRACKS))
     turning = _turning(few, usual)
     share, error = _explained(turning, few)
-    moving: _Checked | _Refused = _Refused("not tried")
+    moving = _Moving()
     if share < _SURELY or error > _NOISE or turning.focal.min() < _SHORT * usual:
         moving = _moving(few, turning, usual)
-    if isinstance(moving, _Checked) and not moving.reason:
-        return _moving_solution(moving, tracks, size)
+    if moving.fit and not moving.reason:
+        return _moving_solution(moving.fit, moving, tracks, size)
     lens, reason = _lens(turning), ""
     if share < _MOST["turning"]:
         reason = f"turning explains {share:.0%} of the picture; moving: {moving.reason}"
@@ -130,7 +130,7 @@ def solve_tracks(tracks: FeatureTracks, size: tuple[int, int], fov_degrees: floa
         reason = f"a lens of {fov:.0f} degrees turns, or a flat surface passes by (--fov says which lens it is)"
     if reason:
         unsolved = CameraSolution("unsolved", None, reason=reason)
-        return _moving_solution(moving, tracks, size) if isinstance(moving, _Checked) else unsolved
+        return _moving_solution(moving.fit, moving, tracks, size) if moving.fit else unsolved
     if lens == "assumed":
         turning = fit_turning(few, zooms=bool(np.ptp(turning.focal)), noise=_NOISE, usual=usual, held=True)
         share, error = _explained(turning, few)
@@ -159,21 +159,16 @@ class _Found:
 
 
 @dataclass(frozen=True, eq=False)
-class _Checked:
-    """A moving camera that passed every check, or roughly so for a reason; the share it explains, and its lens."""
+class _Moving:
+    """A moving camera that was tried: `reason` says why it is refused, without a `fit`, or holds roughly, with one.
 
-    fit: Adjusted
-    share: float
-    lens: LensKind
-    reason: str
+    share: of the picture that it explains; 0 where a turning one does as well.
+    """
 
-
-@dataclass(frozen=True)
-class _Refused:
-    """What was wrong with a moving camera, and the share that it explains with less error than a turning one; or 0."""
-
-    reason: str
+    reason: str = "not tried"
     share: float = 0.0
+    fit: Adjusted | None = None
+    lens: LensKind = "assumed"
 
 
 def _still(frames: int, focal: float) -> _Found:
@@ -204,8 +199,8 @@ def _lens(fit: Adjusted) -> LensKind:
     return "solved" if fit.focal_doubt < _DOUBT[0] else "rough" if fit.focal_doubt < _DOUBT[1] else "assumed"
 
 
-def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _Refused:
-    """A moving camera that passed every check, or what was wrong with it."""
+def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Moving:
+    """A moving camera, and whether it passed every check."""
     fit = fit_moving(few, noise=_NOISE, focal=usual)
     if (lens := _lens(fit)) == "assumed":
         fit = fit_moving(few, noise=_NOISE, focal=usual, held=True)
@@ -213,7 +208,7 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _
     better = error <= _BETTER * np.median(turning.track_errors()) or turning.focal.min() < _SHORT * usual
     angle = _meeting_angle(fit)
     if share < _MOST["moving"] or not better or angle < _ANGLE:
-        return _Refused(f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees")
+        return _Moving(f"explains {share:.0%} of the picture, rays meet at {angle:.1f} degrees")
     reason = ""
     for half in (0, 1):
         chosen = np.arange(half, few.places.shape[1], 2)
@@ -225,10 +220,10 @@ def _moving(few: FeatureTracks, turning: Adjusted, usual: float) -> _Checked | _
         if times > 1:
             reason = f"half of the corners say otherwise: {difference}"
         if times > _ROUGHLY:
-            return _Refused(reason, share)
+            return _Moving(reason, share)
         if lens == "solved" and abs(float(np.log(fit.focal[0] / other.focal[0]))) > _SAME_LENS:
             lens = "rough"
-    return _Checked(fit, share, lens, reason)
+    return _Moving(reason, share, fit, lens)
 
 
 def _corners(fit: Adjusted) -> np.ndarray:
@@ -301,8 +296,8 @@ def _solution(
     )
 
 
-def _moving_solution(moving: _Checked, tracks: FeatureTracks, size: tuple[int, int]) -> CameraSolution:
-    fit, bundle = moving.fit, moving.fit.bundle
+def _moving_solution(fit: Adjusted, moving: _Moving, tracks: FeatureTracks, size: tuple[int, int]) -> CameraSolution:
+    bundle = fit.bundle
     found = _Found("moving", bundle.rotations, bundle.translations, fit.focal, moving.lens, _corners(fit))
     solution = _solution(found, tracks, size, float(np.nanmedian(fit.residuals)), moving.share)
     return replace(solution, reason=moving.reason)

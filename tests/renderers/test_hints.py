@@ -22,13 +22,7 @@ from renderers.shading.visibility import DepthBuffer, DirectionalLights
 from tests.renderers.analytic import UP, Scene, materials, scene, zoom
 from tests.renderers.test_visibility import OTHER, SIDE, sky
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+torch.set_num_threads(1)
 
 
 def buffers(traced: Scene, **options: float) -> dict[str, torch.Tensor]:

@@ -26,15 +26,8 @@ from renderers.shading.split_sum import split_sum
 from renderers.shading.view_geometry import camera_rays
 from tests.renderers.analytic import materials, scene, zoom
 
+torch.set_num_threads(1)
 QUICK = Fit(pixels=900, rounds=4)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def environment(height: int = 8) -> Tensor:
