@@ -381,9 +381,10 @@ def _colour(value: str | Path | np.ndarray | Sequence[float]) -> np.ndarray:
     """Linear base colour: (3,) of a CSS colour, or (h, w, 3) of a picture file, both sRGB; arrays are linear."""
     if not isinstance(value, str | Path):
         return np.asarray(value, dtype=np.float32)
-    path = Path(value)
     with suppress(ValueError):
-        return srgb_decode(np.array(ImageColor.getrgb(str(value))[:3]) / 255).astype(np.float32)
+        colour = np.array(ImageColor.getrgb(str(value))).reshape(3)  # one with opacity is no colour of a surface
+        return srgb_decode(colour / 255).astype(np.float32)
+    path = Path(value)
     if not path.suffix[1:].isalpha():
         expected = "expected a colour (#rrggbb, or a name such as navy) or a picture file"
         raise InputError(expected, where=f"`change` basecolor={value}", fields=("change",))
