@@ -309,7 +309,7 @@ class Follower:
         allowed = _ASTRAY * min(1.0, min(grey.shape) / _FLOW_LEAST) + _ASTRAY_SHARE * np.linalg.norm(back, axis=-1)
         off = np.linalg.norm(back + returned, axis=-1) > allowed
         refined = carried
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if off.any() else 0):
             refined = _refined(refined, rgb)
         return np.where(cv2.dilate(off.astype(np.uint8), np.ones((3, 3)))[..., None] > 0, refined, carried)
 
