@@ -34,6 +34,9 @@ SIDE = 128
 WANTED = 4
 """Selections that are asked of each picture."""
 
+CORRECTIONS = (0, 0, 1, 2, 3)
+"""How often what was answered is put right by one more click before it counts, step by step."""
+
 _PASTED = 1000
 _LEAST = 60
 _MOST = 0.7
@@ -251,8 +254,8 @@ def main(
         pictures, guides, wanted = batch(frames, how.batch, how.seed + step)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         levels = [level.repeat_interleave(WANTED, dim=0) for level in network.encoder(pictures)]
-        if step % 5 >= 3:
-            with torch.no_grad():
+        with torch.no_grad():
+            for _ in range(CORRECTIONS[step % len(CORRECTIONS)]):
                 guides = corrected(network.decode(levels, guides), guides, wanted)
         loss = loss_of(network.decode(levels, guides), wanted)
         optimiser.zero_grad()

@@ -97,25 +97,25 @@ class Relief:
 
 @dataclass(frozen=True, eq=False)
 class LitPicture:
-    """Assets under a light, in two parts of the picture, each (top, left, bottom, right): finely where the assets are,
-    coarsely around, as far as they change the light.
+    """Assets under a light in a frame, in two parts of it: finely where the assets are, coarsely around, as far as they
+    change the light.
 
     Attributes:
         part: with the assets, h x w pixels.
-        rgb: (n, h, w, 3) linear radiance times coverage. n is 1 where nothing changes over the film, else T.
-        mask: (n, h, w, 1) coverage.
-        depth: (n, h, w, 1) planar depth, +inf where no asset is.
-        change: (n, h, w, 3) factor on what is seen of the catchers' surfaces.
         around: a part that holds `part`.
-        change_around: (n, y, x, 3) the same factor there, shrunk.
+        rgb: (h, w, 3) linear radiance times coverage.
+        mask: (h, w, 1) coverage.
+        depth: (h, w, 1) planar depth, +inf where no asset is.
+        change: (h, w, 3) factor on what is seen of the catchers' surfaces.
+        change_around: (y, x, 3) the same factor in `around`, shrunk.
     """
 
     part: Part
+    around: Part
     rgb: np.ndarray
     mask: np.ndarray
     depth: np.ndarray
     change: np.ndarray
-    around: Part
     change_around: np.ndarray
 
 
@@ -138,7 +138,7 @@ class RequestedCatcher(SpecData, frozen=True, kw_only=True):
 class InsertRequest(SpecData, frozen=True, kw_only=True):
     """What the rendering process is told, as JSON. Matrices are nested rows.
 
-    `parts` are what is rendered under the light in the folder, finely and coarsely; without them G-buffers are.
+    `parts` are what is rendered of each frame under the light in the folder, finely and coarsely; if none, G-buffers.
     """
 
     assets: tuple[RequestedAsset, ...]
@@ -147,7 +147,7 @@ class InsertRequest(SpecData, frozen=True, kw_only=True):
     camera_to_world: tuple[Rows, ...]
     height: int
     width: int
-    parts: tuple[Part, Part] | None = None
+    parts: tuple[tuple[Part, Part], ...] = ()
     fps: Positive = 24.0
     samples: int
     device: str
@@ -218,28 +218,31 @@ def render_lit(
     light: Environment,
     camera: Camera,
     size: tuple[int, int],
-    parts: tuple[Part, Part],
+    parts: Sequence[tuple[Part, Part]],
     out: Path,
     *,
     relief: Relief | None = None,
     samples: int = 64,
     device: DeviceKind = "auto",
-) -> LitPicture:
+) -> list[LitPicture]:
     """Path trace assets under a light, and how they change the light on the catchers: with them against without them.
 
-    light: its radiance is that of the picture. parts: `part` and `around` of a `LitPicture` of `size` (H, W). relief:
-    more that catches. The other arguments and errors are those of `render_insert`.
+    light: its radiance is that of the picture. parts: `part` and `around` in each frame, of pictures of `size` (H, W);
+    each of the two has one size in all frames. relief: more that catches. The other arguments and errors are those of
+    `render_insert`. Returns one for each frame, or a single one where nothing changes over the film.
     """
     out.mkdir(parents=True, exist_ok=True)
     np.savez(out / LIGHT, image=light.image, rotations=light.rotation)
     (out / RELIEF).unlink(missing_ok=True)
     if relief is not None:
         np.savez(out / RELIEF, **vars(relief))
-    _ask(out, assets, camera, size, samples=samples, device=device, parts=parts, catchers=catchers)
+    _ask(out, assets, camera, size, samples=samples, device=device, parts=tuple(parts), catchers=catchers)
     with np.load(out / LIT) as made:
-        return LitPicture(
-            parts[0], made["rgb"], made["mask"], made["depth"], made["change"], parts[1], made["change_around"]
-        )
+        arrays = dict(made)
+    return [
+        LitPicture(*parts[frame], **{name: array[frame] for name, array in arrays.items()})
+        for frame in range(len(arrays["rgb"]))
+    ]
 
 
 def told_materials(out: Path, traced: bool) -> str:

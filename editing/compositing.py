@@ -84,7 +84,7 @@ def lay_lit(
     top, left, bottom, right = lit.around
     part = slice(top, bottom), slice(left, right)
     before, under = np.split(edged(np.concatenate([before, under], axis=-1), frame)[part], 2, axis=-1)
-    change, layer = _around(lit, index if len(lit.mask) > 1 else 0, frame.shape[:2])
+    change, layer = _around(lit, frame.shape[:2])
     change = 1 + (change - 1) * under * (1 - before)
     plate = srgb_decode(floats(frame[part]))
     plate = np.where(plate > look.black, look.black + (plate - look.black) * change, plate)
@@ -104,17 +104,17 @@ def lay_lit(
     return whole, share
 
 
-def _around(lit: LitPicture, at: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _around(lit: LitPicture, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Change of the light (h, w, 3), and things with their coverage (h, w, 4), in `lit.around` at full size."""
     top, left, bottom, right = lit.around
-    change = cv2.resize(lit.change_around[at], (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    change = cv2.resize(lit.change_around, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     change = 1 + (change - 1) * _fading(lit.around, (0, 0, *size))[..., None]
     layer = np.zeros((*change.shape[:2], 4), dtype=np.float32)
     inner = slice(lit.part[0] - top, lit.part[2] - top), slice(lit.part[1] - left, lit.part[3] - left)
     fine = _fading(lit.part, lit.around)[..., None]
-    near = _spread(lit.change[at][None], lit.mask[at][None, ..., 0] < _CLEAR)[0]  # at a rim a pixel shows both
+    near = _spread(lit.change[None], lit.mask[None, ..., 0] < _CLEAR)[0]  # at a rim a pixel shows both
     change[inner] += fine * (near - change[inner])
-    layer[inner] = np.concatenate([_rolled(lit.rgb[at], lit.mask[at]), lit.mask[at]], axis=-1)
+    layer[inner] = np.concatenate([_rolled(lit.rgb, lit.mask), lit.mask], axis=-1)
     return np.minimum(change, _BRIGHTEST), layer
 
 

@@ -20,7 +20,6 @@ from datagen.insert_render import (
     Catcher,
     Insert,
     LitPicture,
-    Part,
     PlacedAsset,
     find_asset,
     render_insert,
@@ -33,9 +32,8 @@ from editing.film import Film, Waiting, film_writer, floats, open_film, resized
 from editing.film_scene import FilmScene, read_scene, relative
 from editing.scene_mesh import scene_mesh
 from editing.settings import DEFAULT, FilmRenderers, FilmSettings
-from editing.support import Passers, Stand, floor_up, hiding, stand, upright
+from editing.support import Passers, Stand, floor_up, hiding, reached, stand, upright
 from manifests.codec.codecs import encode_clip
-from manifests.contract.camera import Camera
 from manifests.contract.clip import Clip
 from manifests.contract.color import luminance, srgb_decode
 from manifests.contract.environment import latlong_directions
@@ -48,15 +46,13 @@ Way = Literal["cycles", "network"]
 Scale = float | str | None
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
-_REACH = 2.5
-"""Lengths of a thing from its foot within which its shadow is looked for."""
 _WIDE, _NARROW = 60.0, 12.0
 """Sides of the surface that catches a thing's shadow, in lengths of the thing: of all on one surface, and of one of
 several surfaces."""
 _BESIDE = 1.25
 """How much farther or nearer than the network's depth a floor of corners may be: else it lies below what is picked."""
 _LEVELS = 0.2, 2.0
-_SAMPLES = 64, 32
+_SAMPLES = 64, 16
 """Per pixel, where one frame is rendered and where all are."""
 
 
@@ -361,19 +357,23 @@ def _traced(
     height, width = scene.frames[0][0].shape[:2]
     seen = scene.arrays["depth"].shape[1:3]
     camera = scene.camera.resized((seen[0], seen[1]), (height, width))
-    parts = _parts(camera, stands, (height, width))
-    if parts is None:
+    parts = reached(camera, stands, (height, width))
+    if not parts:
         raise InputError("what is inserted lies outside of the picture", "choose another pixel")
     level = 1.0 if scene.measured else float(np.mean([_level(scene, one) for one in stands]))
     light = replace(scene.light, image=scene.light.image * np.float32(scene.exposure * level))
     still = not camera.zooms and np.ptp(camera.camera_to_world, axis=0).max() == 0
-    one = still and not any(thing.spin for thing in things)
-    lit = render_lit(
-        placed, _catchers(scene, stands), light, camera, (height, width), parts, scratch / "lit",
+    drawn = list(parts)
+    moved = [one.object_to_world[drawn] if len(one.object_to_world) > 1 else one.object_to_world for one in placed]
+    made = render_lit(
+        [replace(one, object_to_world=places) for one, places in zip(placed, moved, strict=True)],
+        _catchers(scene, stands), replace(light, rotation=light.rotation[drawn]), camera.at(drawn), (height, width),
+        list(parts.values()), scratch / "lit",
         relief=scene_mesh(scene.camera, scene.arrays, stands, measured=scene.measured),
-        samples=_SAMPLES[0 if one else 1],
+        samples=_SAMPLES[0 if still and not any(thing.spin for thing in things) else 1],
     )  # fmt: skip
-    if not lit.mask.max() > 0:
+    lit = dict(zip(drawn, made if len(made) > 1 else made * len(drawn), strict=True))
+    if not max(one.mask.max() for one in made) > 0:
         raise _transparent(things, told_materials(scratch / "lit", traced=True))
     shares = [hiding(scene.camera, scene.arrays, one, measured=scene.measured) for one in stands]
     before = np.min([share[0] for share in shares], axis=0)
@@ -389,34 +389,17 @@ def _traced(
 
     def laid() -> Iterator[np.ndarray]:
         for index, (frame, _) in enumerate(scene.frames):
+            if index not in lit:
+                yield frame
+                continue
             hides, falls = before[index], under[index]
             if passers is not None:
                 near = passers.before(frame)
                 hides, falls = (resized(part[None], near.shape[:2])[0] for part in (hides, falls))
                 hides = np.maximum(hides, near)
-            yield lay_lit(frame, index, lit, hides, falls, look)[0]
+            yield lay_lit(frame, index, lit[index], hides, falls, look)[0]
 
     return laid()
-
-
-def _parts(camera: Camera, stands: Sequence[Stand], size: tuple[int, int]) -> tuple[Part, Part] | None:
-    """What things reach in any frame of the picture (H, W), and what their shadows do; None where nothing is seen."""
-    corners = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (0.0, 1.0)])
-    box, ground = corners * (0.75, 0.75, 1.05), corners[::2] * (_REACH, _REACH, 0.0)  # at any angle of a spin
-    found: list[Part] = []
-    for shape in (box, np.concatenate([box, ground])):
-        points = [shape @ one.object_to_world[:3, :3].T + one.position for one in stands]
-        pixels, depth = camera.project(np.concatenate(points))
-        if (depth <= 1e-6).any():
-            found.append((0, 0, *size))
-            continue
-        (left, top), (right, bottom) = np.floor(pixels.min(axis=(0, 1))), np.ceil(pixels.max(axis=(0, 1)))
-        top, bottom = (int(np.clip(value, 0, size[0])) for value in (top, bottom))
-        left, right = (int(np.clip(value, 0, size[1])) for value in (left, right))
-        if bottom - top < 2 or right - left < 2:
-            return None
-        found.append((top, left, bottom, right))
-    return found[0], found[1]
 
 
 def _level(scene: FilmScene, one: Stand) -> float:
@@ -468,21 +451,21 @@ def _catchers(scene: FilmScene, stands: Sequence[Stand]) -> list[Catcher]:
     return made
 
 
-def nearer(depth: np.ndarray, lit: LitPicture) -> np.ndarray:
+def nearer(depth: np.ndarray, lit: Mapping[int, LitPicture]) -> np.ndarray:
     """What hides things where depth (T, H, W, 1) is exact: 1 where it is nearer than they are, of the same shape."""
-    top, left, bottom, right = lit.part
     before = np.zeros_like(depth)
-    part = slice(None), slice(top, bottom), slice(left, right)
-    nearest = widened(lit.depth)
-    before[part] = np.isfinite(nearest) & (nearest >= depth[part])
+    for frame, one in lit.items():
+        top, left, bottom, right = one.part
+        nearest = widened(one.depth[None])[0]
+        before[frame, top:bottom, left:right] = np.isfinite(nearest) & (nearest >= depth[frame, top:bottom, left:right])
     return before
 
 
-def _shows(lit: LitPicture, before: np.ndarray, size: tuple[int, int]) -> bool:
+def _shows(lit: Mapping[int, LitPicture], before: np.ndarray, size: tuple[int, int]) -> bool:
     """Whether any thing is seen in any frame; `before` (T, h, w, 1) hides them, the picture has (H, W) of `size`."""
-    top, left, bottom, right = lit.part
-    for index, share in enumerate(before):
-        mask = lit.mask[index if len(lit.mask) > 1 else 0]
-        if mask.max() > 0 and (mask * (1 - resized(share[None], size)[0, top:bottom, left:right])).max() > 0.05:
+    for frame, one in lit.items():
+        top, left, bottom, right = one.part
+        clear = 1 - resized(before[frame][None], size)[0, top:bottom, left:right]
+        if (one.mask * clear).max() > 0.05:
             return True
     return False

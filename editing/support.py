@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from datagen.insert_render import Part
 from manifests.contract.camera import Camera, fitted
 from manifests.errors import InputError
 
@@ -44,6 +45,8 @@ _CHANGED = 20.0
 """Of 255, by which something that passes differs from what is behind it."""
 _MOST_CHANGED = 0.3
 _DISK = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+_REACH = 2.5
+"""Lengths of a thing from its foot within which its shadow is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +263,7 @@ class Passers:
         rays, pose = first.rays(*self._size), first.camera_to_world[0]
         self._near = np.ones(self._size, dtype=bool)  # where the surface is nearer than everything that stands on it
         for one in stands:
-            foot, surface = pose[:3, :3].T @ (one.position - pose[:3, 3]), pose[:3, :3].T @ one.normal
-            plane = (foot @ surface) / np.minimum(rays @ surface, -1e-6)
+            _, foot, plane = _plane_seen(rays, pose, one)
             self._near &= plane < -foot[2] - 0.5 * one.scale
         rows = np.arange(self._size[0])[:, None]
         self._lowest = np.where(self._near, rows, self._size[0]).min(axis=0)  # (w,)
@@ -353,3 +355,47 @@ def _about_z(angle: float) -> np.ndarray:
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
+
+
+def reached(camera: Camera, stands: Sequence[Stand], size: tuple[int, int]) -> dict[int, tuple[Part, Part]]:
+    """By frame in which they are seen: what things reach in the picture (H, W), and what they and their shadows do.
+
+    Each of the two has one size in all frames. None where no thing is ever seen.
+    """
+    across, up = np.linspace(-1.0, 1.0, 33), np.linspace(0.0, 1.05, 9)
+    box = np.stack(np.meshgrid(0.75 * across, 0.75 * across, up), axis=-1).reshape(-1, 3)  # at any angle of a spin
+    ground = np.stack(np.meshgrid(_REACH * across, _REACH * across, [0.0]), axis=-1).reshape(-1, 3)
+    things, reach = (
+        _seen(camera, np.concatenate([shape @ one.object_to_world[:3, :3].T + one.position for one in stands]), size)
+        for shape in (box, np.concatenate([box, ground]))
+    )
+    if not things:
+        return {}
+    around = np.array(list(reach.values()))
+    middles = (around[:, :2] + around[:, 2:]) // 2
+    found = [things.get(frame, (*middle, *middle)) for frame, middle in zip(reach, middles, strict=True)]
+    parts = _of_one_size(np.array(found), size)
+    both = [np.minimum(parts, around)[:, :2], np.maximum(parts, around)[:, 2:]]
+    pairs = np.stack([parts, _of_one_size(np.concatenate(both, axis=1), size)], axis=1).tolist()
+    return {frame: (tuple(part), tuple(wide)) for frame, (part, wide) in zip(reach, pairs, strict=True)}
+
+
+def _seen(camera: Camera, points: np.ndarray, size: tuple[int, int]) -> dict[int, Part]:
+    """The part of the picture (H, W) that world points (N, 3) reach, by frame in which they reach any."""
+    found = {}
+    for frame, (pixels, depth) in enumerate(zip(*camera.project(points), strict=True)):
+        before = pixels[depth > 1e-6]
+        if not len(before):
+            continue
+        ends = np.floor(before.min(axis=0)), np.ceil(before.max(axis=0))
+        (left, top), (right, bottom) = np.clip(ends, 0, size[::-1]).astype(int).tolist()
+        if min(bottom - top, right - left) > 1:
+            found[frame] = top, left, bottom, right
+    return found
+
+
+def _of_one_size(parts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Parts (n, 4) of the picture (H, W), grown to the largest height and width among them."""
+    sides = (parts[:, 2:] - parts[:, :2]).max(axis=0)
+    first = np.clip((parts[:, :2] + parts[:, 2:] - sides) // 2, 0, size - sides)
+    return np.concatenate([first, first + sides], axis=1)

@@ -53,7 +53,7 @@ SEEN = ("rgb", "depth", "mask", "instance")
 _BOUNCES = 4
 _WIDEST_MAP = 512
 _NOISE = 0.02
-_COARSE = 256
+_COARSE = 160
 """Pixels of the larger side of what is rendered coarsely."""
 
 
@@ -75,8 +75,7 @@ def render(request: InsertRequest, folder: Path) -> Clip:
 
 
 def render_lit(request: InsertRequest, folder: Path) -> dict[str, np.ndarray]:
-    """Arrays of a `LitPicture`, rendered in this process. Raises RenderError."""
-    assert request.parts is not None
+    """Arrays of `LitPicture`s, frame by frame, rendered in this process. Raises RenderError."""
     camera = _camera(request)
     with np.load(folder / LIGHT) as light:
         image, rotations = light["image"], light["rotations"]
@@ -94,11 +93,8 @@ def render_lit(request: InsertRequest, folder: Path) -> dict[str, np.ndarray]:
         scene.render.film_transparent = True
         scene.view_layers[0].cycles.use_pass_shadow_catcher = catches
         found = []
-        for part in request.parts:
-            coarse = part is request.parts[1]
-            size = _crop(
-                scene, request, part, max(1, -(-max(part[2] - part[0], part[3] - part[1]) // _COARSE)) if coarse else 1
-            )
+        for parts, most in zip(zip(*request.parts[:drawn], strict=True), (None, _COARSE), strict=True):
+            size = _crop(scene, camera.at(slice(drawn)), parts, most)
             with _drawn(started, scene, request, folder, drawn, SEEN) as (scratch, log):
                 caught = [read_caught(frame_path(scratch, frame), size) for frame in range(drawn)] if catches else []
                 arrays, _ = read_frames(scratch, SEEN, size, turns, _name(request), log)
@@ -147,17 +143,18 @@ def _drawn(
         yield Path(scratch), log.tail
 
 
-def _crop(scene: Any, request: InsertRequest, part: Part, shrink: int) -> tuple[int, int]:
-    """Render a part of the picture, shrunk; its size (h, w). Blender cuts shares down to pixels, hence the quarter."""
-    height, width = (max(1, round(side / shrink)) for side in (request.height, request.width))
-    scene.render.resolution_y, scene.render.resolution_x = height, width
-    top, left = part[0] // shrink, part[1] // shrink
-    bottom, right = min(height, -(-part[2] // shrink)), min(width, -(-part[3] // shrink))
-    scene.render.use_border = scene.render.use_crop_to_border = True
-    scene.render.border_min_x, scene.render.border_max_x = (left + 0.25) / width, min(1.0, (right + 0.25) / width)
-    scene.render.border_min_y = (height - bottom + 0.25) / height
-    scene.render.border_max_y = min(1.0, (height - top + 0.25) / height)
-    return bottom - top, right - left
+def _crop(scene: Any, camera: Camera, parts: Sequence[Part], most: int | None) -> tuple[int, int]:
+    """Render parts of the picture, one of each frame, with sides of at most `most` pixels; their size (h, w)."""
+    top, left, bottom, right = np.array(parts).T
+    height, width = int(bottom[0] - top[0]), int(right[0] - left[0])
+    shrink = max(1.0, max(height, width) / (most or np.inf))
+    size = max(1, round(height / shrink)), max(1, round(width / shrink))
+    lenses = camera.frame_intrinsics.copy()
+    lenses[:, :2, 2] -= np.stack([left, top], axis=1)
+    scene.render.resolution_y, scene.render.resolution_x = size
+    scene.camera.data.animation_data_clear()
+    _set_intrinsics(scene, np.diag([size[1] / width, size[0] / height, 1.0]) @ lenses, *size)
+    return size
 
 
 def _build(scene: Any, request: InsertRequest, camera: Camera, relief: Path | None = None) -> list[MaterialUse]:
@@ -226,8 +223,6 @@ def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int)
     lenses = intrinsics.reshape(-1, 3, 3)
     fx, fy, cx, cy = (lenses[:, row, column] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
     lens = scene.camera.data
-    if np.allclose((fx, cx, cy), (fy, cx * 0 + width / 2, cy * 0 + height / 2), rtol=1e-9, atol=1e-9):
-        return
     aspect = float(fy[0] / fx[0])
     if not np.allclose(fy / fx, aspect, rtol=1e-6):
         raise RenderError("bad-spec", "the shape of the camera's pixels changes", "give one fy / fx for all frames")
@@ -244,7 +239,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=InsertRequest)
     try:
-        if request.parts is not None:
+        if request.parts:
             np.savez(folder / LIT, **render_lit(request, folder))  # type: ignore[arg-type]
             return 0
         files, _ = encode_clip(render(request, folder), "exact")

@@ -47,6 +47,11 @@ class _PublishedUNet(PeftAdapterMixin, UNetSpatioTemporalConditionModel):  # typ
         """As diffusers', but layers are computed again at the LoRA scale of their forward pass."""
         super().enable_gradient_checkpointing(gradient_checkpointing_func or checkpointed)
 
+    def _build(self, *own: str, **more: Any) -> None:
+        """The published layers of the configuration, less what is the class's `own`, with `more`."""
+        given = {name: value for name, value in self.config.items() if name[0] != "_" and name not in own}
+        super().__init__(**given, **more)
+
     def _time_ids(self, sample: Tensor, given: Tensor | None) -> Tensor:
         """Added time ids (B, 3) of a sample, which must have the channels of this UNet; None is the published ones."""
         channels = self.conv_in.in_channels
@@ -77,16 +82,7 @@ class InverseUNet(_PublishedUNet):
         projection_class_embeddings_input_dim: int = 768,
         num_attributes: int = 16,
     ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            block_out_channels=block_out_channels,
-            num_attention_heads=num_attention_heads,
-            cross_attention_dim=cross_attention_dim,
-            layers_per_block=layers_per_block,
-            addition_time_embed_dim=addition_time_embed_dim,
-            projection_class_embeddings_input_dim=projection_class_embeddings_input_dim,
-        )
+        self._build("num_attributes")
         self.context_embedding = nn.Embedding(num_attributes, cross_attention_dim)
 
     def forward(  # type: ignore[override]  # takes an attribute, not an image's embedding
@@ -119,16 +115,7 @@ class ForwardUNet(_PublishedUNet):
         addition_time_embed_dim: int = 256,
         projection_class_embeddings_input_dim: int = 768,
     ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            block_out_channels=block_out_channels,
-            num_attention_heads=num_attention_heads,
-            cross_attention_dim=tuple(block_out_channels),  # a level's light features are as wide as the level
-            layers_per_block=layers_per_block,
-            addition_time_embed_dim=addition_time_embed_dim,
-            projection_class_embeddings_input_dim=projection_class_embeddings_input_dim,
-        )
+        self._build(cross_attention_dim=tuple(block_out_channels))  # a level's light features are as wide as the level
         for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
             for index, attention in enumerate(getattr(block, "attentions", ())):
                 block.attentions[index] = LightTransformer(

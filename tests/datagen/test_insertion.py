@@ -134,25 +134,24 @@ def test_a_black_ball_takes_as_much_light_from_the_ground_as_it_covers_of_the_sk
     ground = Catcher(np.diag([200.0, 200.0, 1.0, 1.0]), (0.5, 0.5, 0.5), 1.0, 0.0)
     light = Environment(np.ones((16, 32, 3), dtype=np.float32), np.tile(np.eye(3), (2, 1, 1)))
     part, size = (4, 8, 60, 56), (height, width)
-    made = render_lit(
-        [placed], [ground], light, camera, size, (part, (0, 0, 64, 64)), tmp_path, samples=64, device="CPU"
-    )
+    parts = [(part, (0, 0, 64, 64))] * 2
+    (made,) = render_lit([placed], [ground], light, camera, size, parts, tmp_path, samples=64, device="CPU")
     rays = (camera.rays(height, width) @ pose[:3, :3].T)[4:60, 8:56]
     hits = pose[:3, 3] - rays * (pose[2, 3] / rays[..., 2:])
     away = np.linalg.norm(hits - (0.0, 0.0, 0.8), axis=-1)
     expected = 1 - (0.5 / away) ** 2 * (0.8 / away)  # the form factor of a ball above the horizon
-    clear = ndimage.minimum_filter(made.mask[0, ..., 0] == 0, 3) & (np.abs(hits[..., 1]) < 2)
+    clear = ndimage.minimum_filter(made.mask[..., 0] == 0, 3) & (np.abs(hits[..., 1]) < 2)
     assert clear.sum() > 500
-    assert np.abs(made.change[0, ..., 1] - expected)[clear].mean() < 0.02
+    assert np.abs(made.change[..., 1] - expected)[clear].mean() < 0.02
     assert expected[clear].min() < 0.8
-    around = made.change_around[0, 4:60, 8:56]
-    assert np.abs(around - made.change[0])[clear].mean() < 0.02
+    around = made.change_around[4:60, 8:56]
+    assert np.abs(around - made.change)[clear].mean() < 0.02
     alone = render_insert([placed], camera, size, tmp_path / "alone", samples=64, device="CPU")
-    assert made.rgb.shape == (1, 56, 48, 3)  # nothing moves
-    assert np.abs(made.mask[0] - alone.arrays["mask"][0, 4:60, 8:56]).mean() < 0.01
-    both = np.isfinite(made.depth[0]) & np.isfinite(alone.arrays["depth"][0, 4:60, 8:56])
+    assert made.rgb.shape == (56, 48, 3)  # nothing moves
+    assert np.abs(made.mask - alone.arrays["mask"][0, 4:60, 8:56]).mean() < 0.01
+    both = np.isfinite(made.depth) & np.isfinite(alone.arrays["depth"][0, 4:60, 8:56])
     assert both.sum() > 100
-    assert np.abs(made.depth[0][both] - alone.arrays["depth"][0, 4:60, 8:56][both]).max() < 1e-3
+    assert np.abs(made.depth[both] - alone.arrays["depth"][0, 4:60, 8:56][both]).max() < 1e-3
 
 
 def test_surfaces_of_the_scene_catch_shadows_and_show_in_mirrors(tmp_path):
@@ -184,15 +183,15 @@ def test_surfaces_of_the_scene_catch_shadows_and_show_in_mirrors(tmp_path):
     towards = latlong_directions(32, 64) @ np.array([0.0, -np.cos(0.4), np.sin(0.4)])
     light[towards > 0.985] = 60.0  # behind the camera, above it
     whole = (0, 0, 64, 64)
-    made = render_lit(
+    (made,) = render_lit(
         [PlacedAsset(Insert(BALL, mirror, {}), ball)], [], Environment(light, np.eye(3)[None]), camera, (64, 64),
-        (whole, whole), tmp_path, relief=room, samples=32, device="CPU",
+        [(whole, whole)], tmp_path, relief=room, samples=32, device="CPU",
     )  # fmt: skip
     shadow = camera.project(np.array([[0.0, 2.0, 0.2 - 2.0 * np.tan(0.4)]]))[0][0, 0].astype(int)
-    assert made.change[0, shadow[1] + 2, shadow[0]].max() < 0.6  # it covers the lamp there
-    assert made.change[0, 4:16, 4:60].min() > 0.9
-    below = made.rgb[0, 37:39, 31:34]
-    assert made.mask[0, 37:39, 31:34].min() > 0.9
+    assert made.change[shadow[1] + 2, shadow[0]].max() < 0.6  # it covers the lamp there
+    assert made.change[4:16, 4:60].min() > 0.9
+    below = made.rgb[37:39, 31:34]
+    assert made.mask[37:39, 31:34].min() > 0.9
     assert below[..., 0].mean() > 2 * below[..., 1].mean()  # the red floor
 
 

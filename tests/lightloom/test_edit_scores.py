@@ -28,6 +28,7 @@ from training.evaluation.scores import Score
 
 DRIVER = """
 import contextlib, io, json, os, sys
+import msgspec
 from pathlib import Path
 from datagen.generation import DatagenSettings, generate
 from pipeline.options import RunOptions
@@ -37,7 +38,7 @@ from lightloom.cli import run
 import editing.benchmark.cases as cases
 cases.FRAMES, cases.SAMPLES = 2, 8
 cases.MOVING_FRAMES, cases.MOVING_SIDE, cases.MOVING_SAMPLES = 3, 48, 4
-plain = json.loads(to_json(load_recipe("synthetic-scenes-tiny")))
+plain = msgspec.to_builtins(load_recipe("synthetic-scenes-tiny"))
 plain["frames"], plain["lights"]["per_scene"] = 2, 1
 plain["render"] |= {"width": 32, "height": 32, "samples": 4, "denoiser": "none"}
 recipe = make_recipe(plain)

@@ -262,11 +262,11 @@ def test_where_the_camera_zooms_the_first_frames_lens_places_the_object():
 
 def lit(mask: np.ndarray, radiance: tuple[float, float, float], change: float) -> LitPicture:
     """One frame (H, W, 1) of even radiance where `mask` says, and a change of the light everywhere around."""
-    rgb = (mask * np.array(radiance))[None].astype(np.float32)
+    rgb = (mask * np.array(radiance)).astype(np.float32)
     height, width = mask.shape[:2]
     whole = (0, 0, height, width)
-    even = np.full((1, height, width, 3), change, np.float32)
-    return LitPicture(whole, rgb, mask[None].astype(np.float32), np.ones((1, height, width, 1)), even, whole, even)
+    even = np.full((height, width, 3), change, np.float32)
+    return LitPicture(whole, whole, rgb, mask.astype(np.float32), np.ones((height, width, 1)), even, even)
 
 
 SHARP = PlateLook(0.0, 0.0, np.zeros(3), moves=True)
@@ -388,11 +388,11 @@ def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is()
 def test_exact_depth_hides_things_and_nothing_beside_them():
     mask = np.zeros((10, 12, 1))
     mask[3:7, 3:7] = 1
-    seen = replace(lit(mask, (0.3, 0.3, 0.3), 0.5), depth=np.where(mask[None] > 0, 4.0, np.inf))
+    seen = replace(lit(mask, (0.3, 0.3, 0.3), 0.5), depth=np.where(mask > 0, 4.0, np.inf))
     depth = np.full((2, 10, 12, 1), 5.0)
-    assert nearer(depth, seen).max() == 0
+    assert nearer(depth, dict.fromkeys(range(2), seen)).max() == 0
     depth[1, :, :5] = 3.0
-    hidden = nearer(depth, seen)
+    hidden = nearer(depth, dict.fromkeys(range(2), seen))
     assert hidden[0].max() == 0
     assert hidden[1, 3:7, 3:5].min() == 1
     assert hidden[1, :, 5:].max() == 0
@@ -447,13 +447,14 @@ def test_a_film_gets_what_is_traced_and_in_the_shade_it_is_lit_less(shade, monke
         )
         out.mkdir()
         (out / MATERIALS).write_bytes(b"[]")
-        (top, left, bottom, right), (a, b, c, d) = parts
-        mask = np.zeros((1, bottom - top, right - left, 1), np.float32)
-        mask[:, 4:-4, 4:-4] = 1
+        assert parts == [parts[0]] * 3
+        (top, left, bottom, right), (a, b, c, d) = parts[0]
+        mask = np.zeros((bottom - top, right - left, 1), np.float32)
+        mask[4:-4, 4:-4] = 1
         rgb = mask * np.array([0.3, 0.0, 0.0], np.float32)
         depth = np.where(mask > 0, 4.0, np.inf)
-        change, around = (np.full((1, *size, 3), 0.5, np.float32) for size in (mask.shape[1:3], (c - a, d - b)))
-        return LitPicture(parts[0], rgb, mask, depth, change, parts[1], around)
+        change, around = (np.full((*size, 3), 0.5, np.float32) for size in (mask.shape[:2], (c - a, d - b)))
+        return [LitPicture(*parts[0], rgb, mask, depth, change, around)]
 
     monkeypatch.setattr(insertion, "render_lit", traced)
     asset = Insert(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.lora import lora_bars
 from manifests.errors import InputError
 from manifests.report.templates import render
 from manifests.store.dataset import open_dataset
@@ -196,8 +197,8 @@ def test_relighting_has_to_beat_both_of_its_baselines():
 
 
 def test_lora_bars():
-    assert [one.holds for one in acceptance.lora_bars(25.0, 20.0, 30.1, 30.0)] == [True, True]
-    assert [one.holds for one in acceptance.lora_bars(20.0, 20.0, 29.5, 30.0)] == [False, False]
+    assert [one.holds for one in lora_bars(25.0, 20.0, 30.1, 30.0)] == [True, True]
+    assert [one.holds for one in lora_bars(20.0, 20.0, 29.5, 30.0)] == [False, False]
 
 
 # --- galleries and published figures ---------------------------------------------------------------------------

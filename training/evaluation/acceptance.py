@@ -64,22 +64,6 @@ def bars(scores: Sequence[Score]) -> list[Bar]:
     return [judged(name, rule, measure(scores), *limit) for name, rule, measure, *limit in _TABLE]
 
 
-def lora_bars(look_on: float, look_off: float, clean_after: float, clean_before: float) -> list[Bar]:
-    """The LoRA's bars, in PSNR dB, from four runs.
-
-    Args:
-        look_on: on the look that only the LoRA was trained on, with the LoRA.
-        look_off: the same, with the LoRA off.
-        clean_after: on clean synthetic clips after co-training, with the LoRA off.
-        clean_before: the same before co-training.
-    """
-    change = abs(clean_after - clean_before)
-    return [
-        judged("LoRA, held-out look", "gain in dB with the LoRA on", look_on - look_off, ">", 0.0),
-        judged("LoRA off, clean synthetic", "change in dB by co-training", change, "<=", 0.2),
-    ]
-
-
 Measure = Callable[[Sequence[Score]], float | None]
 
 
