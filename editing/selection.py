@@ -1,9 +1,10 @@
 """What an edit selects: an instance, a mask from a file, or what was picked; followed over the film.
 
-A network says what belongs to the picks (`renderers.photo.click_selection`), first in the whole picture, then in a
-closer view of what it found. From frame to frame optical flow carries that (DIS, Kroeger et al. 2016, in OpenCV). Where
-flow and the flow back disagree, pixels near the edge are asked whether they look more like the inside or the outside
-close by. Both answers are soft and small; the picture itself gives them their edge, at full size.
+A network says what belongs to the picks (`renderers.photo.click_selection`): in the whole picture by the first pick,
+then by all, then in a closer view of what it found. From frame to frame optical flow carries that (DIS, Kroeger et al.
+2016, in OpenCV). Where flow and the flow back disagree, pixels near the edge are asked whether they look more like
+the inside or the outside close by. Both answers are soft and small; the picture itself gives them their edge, at full
+size.
 """
 
 from __future__ import annotations
@@ -223,6 +224,7 @@ def picked(
         bias = float(np.log(tolerance / max(1 - tolerance, 1e-3))) + doubt
         look = _Look(rgb, network or selection_network(), bias)
         found = _hit(look.at(_whole(nothing), nothing, picks[:1], others[:0]), picks[:1])  # the others put it right
+        found = _hit(look.at(_whole(nothing), found, picks, others), picks)
         found = _hit(look.at(_around(found, picks), found, picks, others), picks)
         if (found > 0.5).any():
             return found[..., None]

@@ -207,6 +207,7 @@ def test_a_stage_is_a_command_of_lightloom_or_a_module(monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_rebuild_makes_weights_and_does_nothing_the_second_time(tmp_path):
     preset = tmp_path / "quick.yaml"
     narrow = "{widths: [16, 32], depths: [1, 1], embedding: 16}"
