@@ -17,7 +17,7 @@ from editing.film_scene import FilmScene
 from editing.insertion import nearer
 from editing.scene_mesh import scene_mesh
 from editing.settings import FilmRenderers, FilmSettings
-from editing.support import Passers, floor_up, hiding, stand
+from editing.support import Passers, floor_up, hiding, reached, stand
 from manifests.contract.camera import Camera, intrinsics_from_fov
 from manifests.contract.color import srgb_decode, srgb_encode
 from manifests.contract.environment import Environment
@@ -383,6 +383,35 @@ def test_what_is_traced_covers_the_film_shades_it_and_leaves_the_rest_as_it_is()
     assert (made == frame).all()
     made, _ = lay_lit(frame, 0, lit(mask, (0.3, 0.05, 0.02), 0.5), all_of_it, all_of_it, SHARP)
     assert (made == frame).all()  # hidden, and its shadow with it
+
+
+def test_what_things_reach_is_followed_and_frames_that_show_nothing_are_left_out():
+    still = camera(pitch=25.0, frames=12)
+    poses = still.camera_to_world.copy()
+    poses[:, 1, 3] += np.arange(12)  # walks past the thing, and away
+    view = Camera(still.intrinsics, poses)
+    one = stand(view, ground(view), (16, 12), UP, scale=0.5)
+    made = reached(view, [one], (HEIGHT, WIDTH))
+    assert 2 <= len(made) < 12
+    assert list(made) == list(range(len(made)))
+    parts, around = np.array(list(made.values())).swapaxes(0, 1)
+    for several in (parts, around):
+        assert (np.ptp(several[:, 2:] - several[:, :2], axis=0) == 0).all()
+        assert several.min() >= 0
+        assert (several[:, 2:] <= (HEIGHT, WIDTH)).all()
+    assert (parts[:, :2] >= around[:, :2]).all()
+    assert (parts[:, 2:] <= around[:, 2:]).all()
+    assert (parts[1] != parts[0]).any()
+    corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)])
+    pixels, depth = view.project(corners @ one.object_to_world[:3, :3].T + one.position)
+    for frame in range(12):
+        seen = (depth[frame] > 0)[:, None] & (pixels[frame] >= 0) & (pixels[frame] < (WIDTH, HEIGHT))
+        for x, y in pixels[frame][seen.all(axis=1)]:
+            top, left, bottom, right = made[frame][0]
+            assert left <= x <= right
+            assert top <= y <= bottom
+    behind = Camera(still.intrinsics, poses[-1:])
+    assert not reached(behind, [one], (HEIGHT, WIDTH))
 
 
 def test_exact_depth_hides_things_and_nothing_beside_them():

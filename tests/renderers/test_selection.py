@@ -86,9 +86,9 @@ def test_further_picks_add_and_excluded_pixels_take_away() -> None:
 
 def test_tolerance_says_how_much_is_taken() -> None:
     rgb, _ = moving_disc(1)
-    shares = [picked(rgb[0], [(20, 28)], tolerance=tolerance).mean() for tolerance in (0.05, 0.5, 0.95)]
-    assert shares == sorted(shares)
-    assert shares[0] < shares[2]
+    soft = cv2.GaussianBlur(rgb[0], (0, 0), 4)  # of a sharp disc there is no doubt
+    shares = [picked(soft, [(20, 28)], tolerance=tolerance).mean() for tolerance in (0.05, 0.5, 0.95)]
+    assert shares[0] < shares[1] < shares[2]
 
 
 def test_a_selection_follows_what_moves() -> None:
