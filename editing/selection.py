@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -24,6 +24,8 @@ from manifests.contract.clip import Clip
 from manifests.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from renderers.photo.click_selection import ClickSelection
     from renderers.sampling.windows import Window, WindowPlan
 
@@ -234,11 +236,12 @@ def picked(
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """A network's look at parts of a picture (H, W, 3); `bias` is added to its logits."""
+    """A network's look at parts of a picture (H, W, 3), each encoded once; `bias` is added to its logits."""
 
     rgb: np.ndarray
     network: ClickSelection
     bias: float
+    encoded: dict[_Box, Sequence[Tensor]] = field(default_factory=dict)
 
     def at(self, box: _Box, earlier: np.ndarray, picks: np.ndarray, others: np.ndarray) -> np.ndarray:
         """The selection (H, W) when the network sees this part, an earlier selection (H, W) and points (N, 2)."""
@@ -257,7 +260,9 @@ class _Look:
         small = resized(view[None], (height, width))[0]
         picture = torch.from_numpy(small.transpose(2, 0, 1)[None] * 2 - 1)  # (h, w, 3) -> (1, 3, h, w)
         with torch.no_grad():
-            logits = self.network(picture, torch.from_numpy(np.stack(guides)[None]))
+            if box not in self.encoded:
+                self.encoded[box] = self.network.encoder(picture)
+            logits = self.network.decode(self.encoded[box], torch.from_numpy(np.stack(guides)[None]))
         found = np.zeros(self.rgb.shape[:2], dtype=np.float32)
         chance = torch.sigmoid(logits + self.bias)[0, 0].numpy()
         found[box.slices] = _steep(_guided(chance, small, view), _SHARPNESS)

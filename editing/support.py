@@ -360,7 +360,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 def reached(camera: Camera, stands: Sequence[Stand], size: tuple[int, int]) -> dict[int, tuple[Part, Part]]:
     """By frame in which they are seen: what things reach in the picture (H, W), and what they and their shadows do.
 
-    Each of the two has one size in all frames. None where no thing is ever seen.
+    Each of the two has one size in all frames. Empty where no thing is ever seen.
     """
     across, up = np.linspace(-1.0, 1.0, 33), np.linspace(0.0, 1.05, 9)
     box = np.stack(np.meshgrid(0.75 * across, 0.75 * across, up), axis=-1).reshape(-1, 3)  # at any angle of a spin

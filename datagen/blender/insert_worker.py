@@ -216,7 +216,7 @@ def _build_relief(scene: Any, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _set_intrinsics(scene: Any, intrinsics: np.ndarray, height: int, width: int) -> None:
-    """What measured cameras have and rendered ones have not: a centre off the middle, pixels that are not square.
+    """The lens of the scene's camera, with its centre anywhere, and pixels of any one shape.
 
     intrinsics: (3, 3) or (T, 3, 3).
     """
