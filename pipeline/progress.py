@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections import Counter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 _TERMINAL_S = 0.5
-_FILE_S = 30.0  # a log file wants few lines
+_FILE_S, _FILE_COLUMNS = 30.0, 120  # a log file wants few lines
 _PACED = 3
+
+
+def drawn_on_stderr() -> dict[str, Any]:
+    """Options for tqdm: a bar on a terminal, now and then a line in a log file; at updates by nothing, too."""
+    if sys.stderr.isatty():
+        return {"miniters": 0, "mininterval": _TERMINAL_S, "dynamic_ncols": True}
+    return {"miniters": 0, "mininterval": _FILE_S, "file": _Lines(), "ncols": _FILE_COLUMNS}
+
+
+class _Lines(io.TextIOBase):
+    """Standard error for a bar that cannot be drawn over."""
+
+    def write(self, text: str) -> int:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 class ProgressBar:
@@ -24,16 +44,9 @@ class ProgressBar:
         self.clips = 0
         self.failures: Counter[str] = Counter()
         self._items, self._first = 0, 0.0
-        self._every = _TERMINAL_S if sys.stderr.isatty() else _FILE_S
-        self._shown = self._figured = -self._every
+        self._figured = -_TERMINAL_S
         self._bar = tqdm(
-            total=total,
-            initial=done,
-            desc=name,
-            disable=not show,
-            bar_format=_FORMAT,
-            dynamic_ncols=True,
-            mininterval=self._every,
+            total=total, initial=done, desc=name, disable=not show, bar_format=_FORMAT, **drawn_on_stderr()
         )
 
     def __enter__(self) -> Self:
@@ -78,16 +91,14 @@ class ProgressBar:
         """Refresh the figures behind the bar, now and then."""
         if time.monotonic() - self._figured < _TERMINAL_S:
             return
-        self._figured = time.monotonic()
-        more = f", {workers} worker{'s' if workers != 1 else ''}"
-        drawn = self._figured - self._shown >= self._every
-        self._shown = self._figured if drawn else self._shown
-        self._describe(more, drawn=drawn)
+        first, self._figured = self._figured < 0, time.monotonic()
+        self._describe(f", {workers} worker{'s' if workers != 1 else ''}", first)
+        self._bar.update(0)
 
-    def _describe(self, more: str = "", drawn: bool = True) -> None:
+    def _describe(self, more: str = "", at_once: bool = False) -> None:
         rate = f"{self.clips_per_minute:.1f} clips/min" if self.clips else "nothing finished yet"
         told = f"{self._left()}{rate}, {by_reason(self.failures) or 'no failures'}{more}"
-        self._bar.set_postfix_str(told, refresh=drawn)
+        self._bar.set_postfix_str(told, refresh=at_once)
 
     def _left(self) -> str:
         """When it ends, at the pace since the first item was finished: workers take their time to start."""

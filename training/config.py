@@ -44,6 +44,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
         frames: T.
         sizes: weights of the sizes "HxW" that batches may have; clips are scaled and cut to them. Empty is the
             commonest size of the main datasets, cut to what the network takes.
+        enlarge: the factor by which clips that are too small for these may be enlarged; others are left out.
         strides: frame steps to choose from.
         coarse: share of the run, from its beginning, in which a batch is averaged to half its height and width.
         mirror, permute, reverse, exposure_stops, dropout: see `Augmentation`.
@@ -66,6 +67,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     frames: Count = 6
     sizes: dict[Annotated[str, Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")], Positive] = {}
+    enlarge: Annotated[float, Meta(ge=1, le=4)] = 1.0
     strides: tuple[Count, ...] = (1,)
     coarse: Share = 0.0
     mirror: bool = True

@@ -168,6 +168,7 @@ def make_loader(request: TrainRequest, stream: str, needs: Needs, accelerator: A
         reverse=data.reverse,
         exposure_stops=data.exposure_stops,
         dropout=data.dropout,
+        enlarge=data.enlarge,
     )
     cache = request.out / "cache"
     source = open_all(paths, cache, data)

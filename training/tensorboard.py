@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,8 @@ from types import TracebackType
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+
+from pipeline.progress import drawn_on_stderr
 
 _FORMAT = "{percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
 
@@ -18,7 +21,7 @@ class Reports:
 
     def __init__(self, folder: Path, start: int, every: int, *, silent: bool = False) -> None:
         self._writer = None if silent else SummaryWriter(str(folder), purge_step=start or None)
-        self._bar = tqdm(total=1000, unit="‰", disable=silent or None, dynamic_ncols=True, bar_format=_FORMAT)
+        self._bar = tqdm(total=1000, unit="‰", disable=silent, bar_format=_FORMAT, **drawn_on_stderr())
         self._start, self._every = start, every
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
@@ -38,7 +41,8 @@ class Reports:
         means["steps_a_second"] = self._counts["loss"] / spent
         self._last = (waited, seconds)
         self._sums, self._counts = {}, {}
-        self._bar.set_postfix_str(f"step {step} loss {means['loss']:.4g} {means['steps_a_second']:.2f}/s")
+        told = f"step {step} loss {means['loss']:.4g} {means['steps_a_second']:.2f}/s"
+        self._bar.set_postfix_str(told, refresh=False)
         if self._writer is not None:
             for name, value in means.items():
                 self._writer.add_scalar(name, value, step)
@@ -46,7 +50,7 @@ class Reports:
     def say(self, line: str) -> None:
         """A line above the bar."""
         if not self._bar.disable:
-            self._bar.write(line)
+            self._bar.write(line, file=sys.stderr)
 
     def pictures(self, step: int, grids: Mapping[str, Tensor]) -> None:
         """Sample grids (3, H, W) in [0, 1] by name."""

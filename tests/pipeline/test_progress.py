@@ -31,6 +31,16 @@ def test_the_bar_shows_rate_failures_and_what_was_there_before(capsys: pytest.Ca
     assert "datagen:  60%" in last and "6/10" in last and "clips/min, 1 failed (crash 1)" in last
 
 
+def test_a_log_file_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar("datagen", total=3, done=0, show=True) as bar:
+        for _ in range(3):
+            bar.finished(clips=1)
+            bar.show(workers=1)
+    said = capsys.readouterr().err
+    assert "\r" not in said and "\x1b" not in said and len(said.splitlines()) < 6
+    assert all(len(line) <= 120 and line.startswith("datagen: ") for line in said.splitlines())
+
+
 def test_time_left_counts_from_the_first_item(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -310,6 +310,19 @@ def test_clips_that_are_too_short_or_small_do_not_fit() -> None:
     assert fits(options, 7, 16, 16)
     assert not fits(options, 6, 16, 16)
     assert not fits(options, 7, 16, 15)
+    assert fits(Augmentation(4, (16, 16), (2, 3), enlarge=1.25), 7, 13, 16)
+    assert not fits(Augmentation(4, (16, 16), (2, 3), enlarge=1.25), 7, 12, 16)
+
+
+def test_a_small_clip_is_enlarged_as_it_is(packed: ClipCodes) -> None:
+    frames, _, height, width = packed.arrays["rgb"].shape
+    size = height * 3 // 2, width
+    options = Augmentation(1, size, enlarge=2.0, mirror=False)
+    cuts = [draw_cut(options, frames, height, width, np.random.default_rng(seed)) for seed in range(8)]
+    assert {cut.window[2:] for cut in cuts} == {(height, round(width / 1.5))}  # its aspect is kept
+    made = apply_cut(packed, cuts[0])
+    assert made.arrays["rgb"].shape[-2:] == size == made.arrays["depth"].shape[-2:]
+    assert np.allclose(made.intrinsics[..., 0, 0], 1.5 * select(packed, cuts[0].frames).intrinsics[..., 0, 0], rtol=0.1)
 
 
 def test_values_come_back_as_the_table_says(clip, packed: ClipCodes) -> None:  # type: ignore[no-untyped-def]

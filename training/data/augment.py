@@ -36,6 +36,7 @@ class Augmentation:
         exposure_stops: range of the uniform exposure change in stops. `compact` rgb is clipped at white, so darkening
             shows that white as grey.
         dropout: share of visits whose conditions are to be dropped (`Batch.unconditional`).
+        enlarge: the factor by which a picture that is too small for `size` may be enlarged.
     """
 
     frames: int
@@ -46,6 +47,7 @@ class Augmentation:
     reverse: bool = False
     exposure_stops: tuple[float, float] = (0.0, 0.0)
     dropout: float = 0.0
+    enlarge: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def fits(augmentation: Augmentation, frames: int, height: int, width: int) -> bo
     """Whether a clip is long and large enough."""
     rows, columns = augmentation.size or (1, 1)
     reach = (augmentation.frames - 1) * min(augmentation.strides) + 1
-    return frames >= reach and height >= rows and width >= columns
+    return frames >= reach and augmentation.enlarge * min(height / rows, width / columns) >= 1
 
 
 def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, rng: np.random.Generator) -> ClipCut:
@@ -77,7 +79,7 @@ def draw_cut(augmentation: Augmentation, frames: int, height: int, width: int, r
     first = int(rng.integers(frames - (wanted - 1) * stride))
     size = augmentation.size or (height, width)
     smallest = max(size[0] / height, size[1] / width)  # at this scale the whole picture is seen, but for its aspect
-    scale = smallest ** rng.random()
+    scale = max(smallest, smallest ** rng.random())
     rows, columns = min(height, round(size[0] / scale)), min(width, round(size[1] / scale))
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
     mirrored, order = bool(rng.random() < 0.5), rng.permutation(3)
@@ -136,7 +138,7 @@ def crop(codes: ClipCodes, top: int, left: int, height: int, width: int) -> Clip
 
 
 def scaled(codes: ClipCodes, height: int, width: int) -> ClipCodes:
-    """The clip at (height, width), no larger than it is; intrinsics follow.
+    """The clip at (height, width); intrinsics follow.
 
     Colours are means of linear light, roughness, metallic and mask means. Normals and depth are those of the pixel
     under each new pixel's centre: means of them belong to no surface.

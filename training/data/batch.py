@@ -134,7 +134,22 @@ class Visit:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CodedBatch:
+class _Clips:
+    """What both kinds of batches have."""
+
+    depth_range: Tensor
+    intrinsics: Tensor
+    camera_to_world: Tensor | None
+    keys: tuple[str, ...]
+    confidence: Mapping[str, Tensor]
+    real: Tensor
+    unconditional: Tensor
+    seeds: Tensor
+    missing: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CodedBatch(_Clips):
     """B visits of equal shape, stacked; fields that are not named here are those of `Batch`.
 
     Attributes:
@@ -151,17 +166,8 @@ class CodedBatch:
     arrays: Mapping[str, Tensor]
     lights: tuple[ClipLight | None, ...]
     images: Mapping[int, Tensor]
-    depth_range: Tensor
     tables: Tensor
     exposures: Tensor
-    intrinsics: Tensor
-    camera_to_world: Tensor | None
-    keys: tuple[str, ...]
-    confidence: Mapping[str, Tensor]
-    real: Tensor
-    unconditional: Tensor
-    seeds: Tensor
-    missing: Mapping[str, Tensor] = field(default_factory=dict)
 
     def pinned(self) -> CodedBatch:
         """The same batch in memory that a GPU can fetch from by itself."""
@@ -265,7 +271,7 @@ def depth_limits(halves: np.ndarray) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Batch:
+class Batch(_Clips):
     """B clips of T frames as float32 values in the conventions that every network shares.
 
     "Planar" means (B, T, C, H, W).
@@ -296,17 +302,8 @@ class Batch:
     rgb: Tensor
     gbuffers: Mapping[str, Tensor]
     mask: Tensor
-    depth_range: Tensor
     panorama: Tensor | None
     background: Tensor | None
-    intrinsics: Tensor
-    camera_to_world: Tensor | None
-    keys: tuple[str, ...]
-    confidence: Mapping[str, Tensor]
-    real: Tensor
-    unconditional: Tensor
-    seeds: Tensor
-    missing: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -1,4 +1,4 @@
-"""Rendered pictures as a camera would have taken them: exposure, white balance, contrast, blur, noise; skies, shadows.
+"""Rendered pictures as a camera would have taken them: exposure, colour, tone curve, blur, noise; skies, shadows.
 
 Only what a network is shown changes, never what it is to find. All draws of a clip come from its seed and hold for all
 its frames, but for the noise, which is new in each.
@@ -17,6 +17,7 @@ from renderers.modelspace import srgb_decode, srgb_encode
 _STOPS = 0.7
 _BALANCE = 0.12
 _GAMMA = (0.8, 1.25)
+_CURVE, _SATURATION = 0.8, (0.8, 1.3)  # of a full S: cameras deepen shadows and roll highlights off
 _BLUR = 1.2  # pixels
 _NOISE = 0.03
 _RADIUS = 3
@@ -141,13 +142,16 @@ def _sky(size: torch.Size, generator: torch.Generator, like: Tensor) -> Tensor:
 
 def _photographed(clip: Tensor, seed: int, share: float) -> Tensor:
     generator = torch.Generator(clip.device).manual_seed(seed)
-    draws = torch.rand(8, generator=generator, device=clip.device)
+    draws = torch.rand(10, generator=generator, device=clip.device)
     if draws[0] >= share:
         return clip
     gains = 2 ** (_STOPS * (2 * draws[1] - 1)) * (1 + _BALANCE * (2 * draws[2:5] - 1))
     encoded = srgb_encode((srgb_decode(0.5 * clip + 0.5) * gains[:, None, None]).clamp(0.0, 1.0))
     low, high = _GAMMA
     encoded = encoded ** (low * (high / low) ** draws[5])
+    encoded = encoded + _CURVE * draws[8] * (encoded.square() * (3 - 2 * encoded) - encoded)
+    grey, (low, high) = encoded.mean(dim=-3, keepdim=True), _SATURATION
+    encoded = (grey + (low + (high - low) * draws[9]) * (encoded - grey)).clamp(0.0, 1.0)
     encoded = _blurred(encoded, float(_BLUR * draws[6]))
     noise = torch.randn(encoded.shape, generator=generator, device=clip.device)
     return 2 * (encoded + float(_NOISE * draws[7] ** 2) * noise).clamp(0.0, 1.0) - 1
