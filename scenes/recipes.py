@@ -38,7 +38,7 @@ from scenes.spec import Positive, RenderSettings, SpecData
 
 BUILTIN_RECIPES = ("tiny", "train-tiny", "train-objects", "train-world", "demo", "paper", "world")
 BENCHMARK_RECIPES = tuple(
-    f"synthetic-{part}{size}" for size in ("", "-tiny") for part in ("objects", "scenes", "turns")
+    f"synthetic-{part}{size}" for size in ("", "-small", "-tiny") for part in ("objects", "scenes", "turns")
 )
 """What `lightloom evaluate build` renders: test-split assets and places only."""
 

@@ -28,8 +28,8 @@ Evaluated = Annotated[EvaluationSettings, tyro.conf.arg(name="")]
 
 _DEFAULT = RunOptions()
 _EVALUATED = EvaluationSettings()
-_SIZES = {"tiny": (8, 8, 8), "paper": (30, 40, 8)}
-_SUFFIX = {"tiny": "-tiny", "paper": ""}
+_SIZES = {"tiny": (8, 8, 8), "small": (8, 8, 8), "paper": (30, 40, 8)}
+_SUFFIX = {"tiny": "-tiny", "small": "-small", "paper": ""}
 PARTS = ("objects", "scenes", "turns")
 
 
@@ -38,7 +38,7 @@ def build(
     out: Positional[Path],
     /,
     *,
-    preset: Literal["tiny", "paper"] = "tiny",
+    preset: Literal["tiny", "small", "paper"] = "tiny",
     objects: int | None = None,
     scenes: int | None = None,
     turns: int | None = None,
@@ -56,7 +56,8 @@ def build(
 
     Args:
         out: folder of the benchmark; each part is a dataset in it.
-        preset: `tiny` (64x64, 8 scenes a part) or `paper` (512x512, 30 objects and 40 scenes).
+        preset: `tiny` (64x64, 8 scenes a part), `small` (128x128, 8 scenes a part, of all settings) or `paper`
+            (512x512, 30 objects and 40 scenes).
         objects: scenes of SyntheticObjects, if not as many as the preset says.
         scenes: scenes of SyntheticScenes, if not as many as the preset says.
         turns: scenes of the shadow-turn test, if not as many as the preset says.

@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from manifests.store.dataset import open_dataset
 from scenes.catalogue import Catalogue
 from scenes.providers.builtin import builtin_catalogue
 from scenes.recipes import BENCHMARK_RECIPES, load_recipe
 from scenes.sampling import sample_scene
-from scenes.spec import Principled
+from scenes.spec import Native
 from tests.lightloom.torchlines import run_python
 
 RUN = """
@@ -59,13 +60,20 @@ def test_benchmarks_use_test_assets_and_places_only(name):
     catalogue, recipe = builtin_catalogue(), load_recipe(name)
     assert recipe.name == name
     assert recipe.lights.per_scene == (1 if "turns" in name else 4)
-    for index in range(3):
+    for index in range(12 if name == "synthetic-scenes-small" else 3):
         spec = sample_scene(catalogue, recipe, 0, index)
-        surfaces = [obj.material for obj in spec.objects] + [spec.ground.material]
+        surfaces = [obj.material for obj in spec.objects]
+        if spec.setting is UNSET:
+            surfaces.append(spec.ground.material)
+        else:
+            surfaces += [spec.setting.material_of(piece) for piece in spec.setting.pieces]
         uids = {light.map.uid for light in spec.lights} | {obj.mesh.uid for obj in spec.objects}
-        uids |= {material.uid for material in surfaces if not isinstance(material, Principled)}
+        uids |= {material.uid for material in surfaces if not isinstance(material, Native)}
         assert {catalogue[uid].split for uid in uids if uid in {a.uid for a in catalogue.assets}} <= {"test", "all"}
         assert all(catalogue[light.map.uid].split == "test" for light in spec.lights)
+        if spec.setting is not UNSET:
+            assert name == "synthetic-scenes-small"
+            continue
         roles = [obj.role for obj in spec.objects]
         assert roles.count("object") == 1 if "objects" in name else roles.count("object") >= 2
         assert ("primitive" in roles) == ("objects" not in name)
@@ -73,7 +81,7 @@ def test_benchmarks_use_test_assets_and_places_only(name):
 
 def test_only_the_light_turns_in_the_turning_benchmarks():
     catalogue = builtin_catalogue()
-    for name in ("synthetic-turns", "synthetic-turns-tiny"):
+    for name in ("synthetic-turns", "synthetic-turns-small", "synthetic-turns-tiny"):
         spec = sample_scene(catalogue, load_recipe(name), 0, 0)
         assert abs(spec.light_motion.degrees) >= 90
         assert not spec.view.motions

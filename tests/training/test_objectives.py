@@ -73,6 +73,9 @@ def test_pixel_losses_are_zero_on_the_truth_and_right_by_hand() -> None:
     torch.testing.assert_close(losses.l1(true + 0.25, true, weight), torch.full((2,), 0.25))
     torch.testing.assert_close(losses.mse(true - 0.5, true, weight), torch.full((2,), 0.25))
     assert losses.edges(true + 0.7, true, weight).max() < 1e-6
+    metal, none = torch.ones_like(weight), -torch.ones_like(weight)
+    torch.testing.assert_close(losses.rare(metal - 0.4, metal, weight), torch.full((2,), 0.1))
+    torch.testing.assert_close(losses.rare(none + 0.4, none, weight), torch.full((2,), 0.4))
     depth = true[:, :, :1]
     torch.testing.assert_close(losses.aligned(0.3 * depth - 0.4, depth, weight), torch.zeros(2), rtol=0, atol=1e-4)
 

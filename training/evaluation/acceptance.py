@@ -157,17 +157,9 @@ _TABLE: Sequence[tuple[Any, ...]] = (
     ("roughness, video against one frame", "share by which video context lowers the RMSE", _saved("roughness")),
     ("metallic, video against one frame", "share by which video context lowers the RMSE", _saved("metallic")),
     ("forward", "dB over SplitSum on SyntheticScenes", _rendered(SPLIT_SUM), (">=", 2.0)),
-    (
-        "forward, traced shadows",
-        "dB over SplitSum with traced shadows, which the small network starts from",
-        _rendered(TRACED),
-    ),
+    ("forward, traced shadows", "dB over SplitSum with traced shadows, which it starts from", _rendered(TRACED)),
     ("cast shadow", "dB over SplitSum on ground in cast shadow", _rendered(SPLIT_SUM, "shadow_psnr"), (">=", 3.0)),
-    (
-        "cast shadow, traced shadows",
-        "dB over SplitSum with traced shadows on the same ground",
-        _rendered(TRACED, "shadow_psnr"),
-    ),
+    ("cast shadow, traced shadows", "the same with traced shadows", _rendered(TRACED, "shadow_psnr")),
     ("lit ground", "dB over SplitSum on ground that is not in shadow", _rendered(SPLIT_SUM, "lit_psnr")),
     (
         "shadow turn, true re-render",
