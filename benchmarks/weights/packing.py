@@ -35,6 +35,9 @@ TOLERANCE = 1e-2
 """Largest change of any output value in [-1, 1] by storing weights in half precision."""
 
 CARD = "README.md"
+HISTORY = "history.json"
+"""What a card says of runs and data, for the cards of weights whose training starts from these."""
+
 _RUN = "run.json"
 _LONGEST = 8  # runs that started from one another
 _CLASSES: dict[Kind, Any] = {"inverse": InverseRenderer, "forward": ForwardRenderer, "lighting": LightingEstimator}
@@ -106,6 +109,7 @@ def _pack_renderer(
             )
         size = _size(folder)
         facts = Facts(kind, index, history, _trained_on(origin), _real(origin), revision, size, change)
+        _write_json(folder / HISTORY, {"runs": history, "datasets": facts.datasets, "real": facts.real})
         write_bytes(folder / CARD, card(facts, reports).encode())
     return Packed(kind, target, size, change)
 
@@ -132,6 +136,9 @@ def _records(renderer: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     training = index.get("training") or {}
     records, start = [training], training.get("config", {}).get("start")
     while start and (Path(start) / INDEX).is_file() and len(records) < _LONGEST:
+        if (Path(start) / HISTORY).is_file():
+            records = [*_json(Path(start) / HISTORY)["runs"], *records]
+            break
         records.insert(0, _json(Path(start) / INDEX).get("training") or {})
         start = records[0].get("config", {}).get("start")
     return index | {"training": _without_paths(training)}, [_without_paths(record) for record in records]
@@ -186,7 +193,7 @@ def _real(renderer: Path) -> list[dict[str, Any]]:
 
 def _datasets(renderer: Path, role: str) -> list[dict[str, Any]]:
     wanted = {(path, run.get("task") == "judge"): None for run in _runs(renderer) for path in run.get(role, [])}
-    facts = []
+    facts = [data for data in _before(renderer)[role] if not data["judge"]]  # of another judge
     for path, judge in wanted:
         dataset = open_dataset(path)
         header, rows = dataset.header, dataset.rows()
@@ -223,6 +230,13 @@ def _runs(renderer: Path) -> list[dict[str, Any]]:
         start = runs[0].get("config", {}).get("start")
         at = None if start is None else Path(start)
     return runs
+
+
+def _before(renderer: Path) -> dict[str, Any]:
+    """The history of the packed weights that the runs that led here began with; empty where there are none."""
+    start = _runs(renderer)[0].get("config", {}).get("start")
+    kept = None if start is None else Path(start) / HISTORY
+    return _json(kept) if kept is not None and kept.is_file() else {"datasets": [], "real": []}
 
 
 def _without_paths(value: Any) -> Any:

@@ -98,7 +98,13 @@ def test_packed_weights_are_halves_that_load_as_float32(done):
 def test_packed_folders_hold_weights_json_and_a_card_and_no_path_of_this_machine(done):
     folder, _, _ = done
     names = {str(path.relative_to(folder / "packed")) for path in (folder / "packed").rglob("*") if path.is_file()}
-    network = ("README.md", "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors")
+    network = (
+        "README.md",
+        "history.json",
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    )
     expected = {f"{kind}/{name}" for kind in ("inverse", "forward") for name in network}
     assert names == expected | {"lora/README.md", f"lora/{LORA}"}
     for path in (folder / "packed").rglob("*"):
