@@ -112,7 +112,6 @@ class Backbone(ABC):
         environment_size: (h, w) of the panoramas that its networks see, of checkpoints that do not say; None where
             these are as large as the picture, or as a tile of it.
         native: larger side of the pictures that its published networks learnt from.
-        stretch: how much larger than in training pictures may be and are still seen well.
         stride: frames of a cell of its networks' space; the first frame has one of its own.
         sigmas: lowest and highest noise level.
         steps, window, overlap, guidance, lora_scale: of calls that do not say; frames are counted in pictures.
@@ -134,7 +133,6 @@ class Backbone(ABC):
     hints: ClassVar[bool]
     environment_size: ClassVar[tuple[int, int] | None]
     native: ClassVar[int] = 512
-    stretch: ClassVar[float] = 1.0
     stride: ClassVar[int] = 1
     sigmas: ClassVar[tuple[float, float]] = (SIGMA_MIN, SIGMA_MAX)
     steps: ClassVar[int] = 20
@@ -179,7 +177,7 @@ class Backbone(ABC):
         """Larger side, in pixels, at which its networks see pictures best, by their checkpoint's record of training."""
         sizes = training.get("sizes") or []
         sides = [side for size in sizes if isinstance(size, list | tuple) for side in size if isinstance(side, int)]
-        return round(max(sides) * self.stretch) if sides else self.native
+        return max(sides) if sides else self.native
 
     @abstractmethod
     def space(self, vae: Any, frames: int = DECODE_FRAMES, decoder: Any = None) -> Space:

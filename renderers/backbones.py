@@ -219,7 +219,6 @@ class PhotoBackbone(TinyBackbone):
     }
     inverse_depth = True
     coverage = True
-    stretch = 2.0  # judged on real pictures (docs/weights.md): an encoder of photographs knows things of all sizes
 
 
 BACKBONES: dict[str, Backbone] = {

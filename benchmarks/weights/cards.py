@@ -50,8 +50,8 @@ _BACKBONES = {
         "the whole chain works; film work wants larger networks, pictures and catalogues.",
     ),
     "photo": (
-        "Trained on rendered rooms, streets, open land and table-tops of 128 pixels: it finds shapes, ground and sky "
-        "of photographs, but knows few materials, no people and no animals, and nothing finer than its 256 pixels.",
+        "Trained on rendered rooms, streets, open land and table-tops of 96 to 224 pixels: it finds shapes, ground "
+        "and sky of photographs, knows few materials, no people, no animals, and nothing finer than its 224 pixels.",
     ),
 }
 

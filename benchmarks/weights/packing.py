@@ -203,7 +203,7 @@ def _datasets(renderer: Path, role: str) -> list[dict[str, Any]]:
             {
                 "stage": header.stage,
                 "judge": judge,
-                "recipe": header.recipe,
+                "recipe": _told(header.recipe),
                 "seed": header.seed,
                 "clips": len(rows),
                 "size": size,
@@ -230,6 +230,12 @@ def _runs(renderer: Path) -> list[dict[str, Any]]:
         start = runs[0].get("config", {}).get("start")
         at = None if start is None else Path(start)
     return runs
+
+
+def _told(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of a recipe."""
+    samples = recipe.get("render", {}).get("samples", "?")
+    return {"name": recipe.get("name", "?"), "split": recipe.get("split", "?"), "render": {"samples": samples}}
 
 
 def _before(renderer: Path) -> dict[str, Any]:
