@@ -152,7 +152,7 @@ def test_scenes_that_cannot_be_made_cost_no_other_clip(tmp_path: Path) -> None:
         faults={1: "segfault", 2: "hang", 4: "mesh", 5: "environment"},
         files=files,
     )
-    options = RunOptions(workers=1, show_progress=False, attempts=1, time_limit_s=8)
+    options = RunOptions(workers=1, show_progress=False, attempts=1, time_limit_s=20)
     report = run(dataset, stage, options)
     assert (report.finished, report.failed, report.complete) == (4, 4, True)
     reasons = {failure.item: failure.reason for failure in dataset.failures()}
